@@ -1,0 +1,82 @@
+"""What every trained system is when it plays: explicit state in, explicit state out.
+
+Shapes: B batch, T latent frames, C latent channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from livejam.spec import CodecSpec
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What may be asked of an accompanist before it plays.
+
+    Args:
+        instrument_B: class index per row, 0–17 into `livejam.batch.CATEGORIES`, 18 = null (int64).
+        seed_B: seed of each row's noise (int64). Equal seeds and equal mixes play equal notes, whatever the
+            other rows of the batch are.
+    """
+
+    instrument_B: Tensor
+    seed_B: Tensor
+
+
+class Accompanist(Protocol, Generic[State]):
+    """A model that hears codec latents of the mix and plays codec latents of its own stem.
+
+    At step t it has heard mix frames ≤ t and emits frame t + 1 + `anticipation_frames`; its compute budget is
+    `anticipation_frames` frames. Latents are the codec's own (not normalised). The state is a dataclass of
+    tensors, returned and never hidden, so that snapshots, undo, export and differentiable rollouts are plain.
+    """
+
+    @property
+    def spec(self) -> CodecSpec: ...
+
+    @property
+    def block_frames(self) -> int:
+        """Frames heard and emitted per step."""
+
+    @property
+    def anticipation_frames(self) -> int:
+        """Frames between hearing and playing (δ)."""
+
+    def init_state(self, batch_size: int, controls: Controls) -> State: ...
+
+    def step(self, mix_BTC: Tensor, state: State) -> tuple[Tensor, State]: ...
+
+
+def accompany(accompanist: Accompanist[State], mix_BTC: Tensor, controls: Controls, silence_C: Tensor) -> Tensor:
+    """Play along with a whole mix, step by step, exactly as a server would.
+
+    Args:
+        accompanist: the model that plays.
+        mix_BTC: mix latents, T a multiple of `block_frames`.
+        controls: instrument and seed per row.
+        silence_C: the codec's latent of silence, played until the first emitted frame is due.
+
+    Returns:
+        accompaniment_BTC, aligned with the mix: frame t is what sounds while mix frame t sounds. The first
+        1 + δ frames are silence, the frames that the last steps emit beyond the end of the mix are dropped.
+
+    Raises:
+        ValueError: T is no multiple of the accompanist's block.
+    """
+    block, offset = accompanist.block_frames, 1 + accompanist.anticipation_frames
+    batch, frames, _ = mix_BTC.shape
+    if frames % block:
+        raise ValueError(f"{frames} mix frames are no multiple of the accompanist's block of {block}")
+    state = accompanist.init_state(batch, controls)
+    played = [silence_C.expand(batch, offset, -1).to(mix_BTC)]
+    for start in range(0, frames, block):
+        accompaniment_BTC, state = accompanist.step(mix_BTC[:, start : start + block], state)
+        played.append(accompaniment_BTC)
+    return torch.cat(played, dim=1)[:, :frames]

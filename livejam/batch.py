@@ -1,0 +1,152 @@
+"""What a data module hands to a recipe, and what a recipe hands to the evaluation.
+
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+CATEGORIES = (
+    "Piano",
+    "Chromatic Percussion",
+    "Organ",
+    "Guitar",
+    "Bass",
+    "Strings",
+    "Ensemble",
+    "Brass",
+    "Reed",
+    "Pipe",
+    "Synth Lead",
+    "Synth Pad",
+    "Synth Effects",
+    "Ethnic",
+    "Percussive",
+    "Sound Effects",
+    "Vocal",
+    "Unknown",
+)
+"""StreamMusicGen's 18 MIDI categories, in the order of their class index; drums are "Percussive"."""
+
+NULL_CATEGORY = len(CATEGORIES)
+"""The class index that stands for "no instrument asked for"."""
+
+
+@dataclass(frozen=True)
+class Chord:
+    """A chord that sounds from `start_seconds` to `end_seconds` (pitch classes 0 = C … 11 = B)."""
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    pitch_classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Musical truth of a song or of an excerpt, times in seconds from its start.
+
+    `chords` is empty where only the beats are known (Slakh2100's MIDI has tempo but no chord symbols).
+    """
+
+    beats_seconds: tuple[float, ...]
+    downbeats_seconds: tuple[float, ...]
+    chords: tuple[Chord, ...] = ()
+
+    def excerpt(self, start_seconds: float, duration_seconds: float) -> Annotations:
+        """The part inside [start, start + duration), shifted so that it begins at 0."""
+        end = start_seconds + duration_seconds
+        inside = lambda times: tuple(t - start_seconds for t in times if start_seconds <= t < end)  # noqa: E731
+        chords = tuple(
+            replace(
+                chord,
+                start_seconds=max(chord.start_seconds, start_seconds) - start_seconds,
+                end_seconds=min(chord.end_seconds, end) - start_seconds,
+            )
+            for chord in self.chords
+            if chord.end_seconds > start_seconds and chord.start_seconds < end
+        )
+        return Annotations(inside(self.beats_seconds), inside(self.downbeats_seconds), chords)
+
+
+@dataclass(frozen=True)
+class AccompanimentBatch:
+    """One batch of (mix, target) pairs that start at the same time of the same song.
+
+    Args:
+        mix: what the musician plays; codec latents `mix_BTC`, or audio `mix_BAN` in [-1, 1] if `is_audio`.
+        target: the stem to play, in the form of `mix`. It never sounds in `mix`.
+        is_audio: whether `mix` and `target` are audio. Training reads latents, validation and test audio.
+        instrument_B: class index of the target, 0–17 into `CATEGORIES`, 18 = null (int64).
+        active_BT: latent frames in which the target sounds (bool).
+        prompt: a description in words per item.
+        song: name of the song per item.
+        start_seconds: where in the song the item starts, per item.
+        annotations: musical truth of exactly this excerpt per item; None where it is not known.
+    """
+
+    mix: Tensor
+    target: Tensor
+    is_audio: bool
+    instrument_B: Tensor
+    active_BT: Tensor
+    prompt: tuple[str, ...]
+    song: tuple[str, ...]
+    start_seconds: tuple[float, ...]
+    annotations: tuple[Annotations | None, ...]
+
+    def __len__(self) -> int:
+        return self.mix.shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> AccompanimentBatch:
+        """The same batch with its tensors on `device`."""
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=non_blocking)
+            for name in ("mix", "target", "instrument_B", "active_BT")
+        }
+        return replace(self, **moved)
+
+    def pin_memory(self) -> AccompanimentBatch:
+        """The same batch in page-locked memory (called by the DataLoader)."""
+        pinned = {name: getattr(self, name).pin_memory() for name in ("mix", "target", "instrument_B", "active_BT")}
+        return replace(self, **pinned)
+
+    def roll(self, shift: int) -> AccompanimentBatch:
+        """A new batch whose item i is this batch's item (i - shift) mod B; this one stays untouched."""
+        order = [(i - shift) % len(self) for i in range(len(self))]
+        index_B = torch.tensor(order, device=self.mix.device)
+        pick = lambda values: tuple(values[i] for i in order)  # noqa: E731
+        return replace(
+            self,
+            mix=self.mix[index_B],
+            target=self.target[index_B],
+            instrument_B=self.instrument_B[index_B],
+            active_BT=self.active_BT[index_B],
+            prompt=pick(self.prompt),
+            song=pick(self.song),
+            start_seconds=pick(self.start_seconds),
+            annotations=pick(self.annotations),
+        )
+
+
+@dataclass(frozen=True)
+class AccompanimentOutput:
+    """What `validation_step` and `test_step` of every recipe return; callbacks consume it.
+
+    `generated_BAN` was made by `Accompanist.step`, frame by frame, and is aligned with `mix_BAN`: what the
+    model would have played at that moment. All audio is float32 on the CPU or the module's device, of equal
+    length, at `sample_rate_hz`.
+    """
+
+    mix_BAN: Tensor
+    target_BAN: Tensor
+    generated_BAN: Tensor
+    sample_rate_hz: int
+    instrument_B: Tensor
+    song: tuple[str, ...]
+    start_seconds: tuple[float, ...]
+    annotations: tuple[Annotations | None, ...]

@@ -1,0 +1,50 @@
+"""The contract of an audio codec.
+
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+from torch import Tensor, nn
+
+from livejam.spec import CodecSpec
+
+EncoderState = TypeVar("EncoderState")
+DecoderState = TypeVar("DecoderState")
+
+
+class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
+    """Audio in [-1, 1] to latents and back, offline and as a stream with explicit state.
+
+    The streamed outputs, concatenated, equal the offline ones to float tolerance (delayed by
+    `spec.delay_samples` on the decoder's side). States are dataclasses of tensors.
+    """
+
+    spec: CodecSpec
+
+    @abstractmethod
+    def encode(self, audio_BAN: Tensor) -> Tensor:
+        """Latents_BTC of audio_BAN; N must be a multiple of `spec.hop_samples`."""
+
+    @abstractmethod
+    def decode(self, latents_BTC: Tensor) -> Tensor:
+        """Audio_BAN of T · hop samples, time-aligned with the audio that was encoded."""
+
+    @abstractmethod
+    def init_encoder_state(self, batch_size: int) -> EncoderState:
+        """The state before the first sample."""
+
+    @abstractmethod
+    def encode_step(self, audio_BAN: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+        """Latents of the next N samples (a multiple of the hop)."""
+
+    @abstractmethod
+    def init_decoder_state(self, batch_size: int) -> DecoderState:
+        """The state before the first latent frame."""
+
+    @abstractmethod
+    def decode_step(self, latents_BTC: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Audio of the next T frames; the stream lags `decode` by `spec.delay_samples`."""

@@ -1,0 +1,64 @@
+"""The one place where samples, latent frames and seconds convert into each other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """What a latent sequence means: it travels in every latent bank and every checkpoint.
+
+    Args:
+        name: identifies the weights, for people; two codecs with different weights differ in it.
+        sample_rate_hz: audio sample rate in Hz.
+        audio_channels: 1 for mono, 2 for stereo.
+        hop_samples: audio samples per latent frame.
+        latent_channels: numbers per latent frame.
+        delay_samples: samples by which decoded audio lags behind the audio that was encoded. `decode` of
+            `encode` is already aligned offline; a stream plays this much later.
+    """
+
+    name: str
+    sample_rate_hz: int
+    audio_channels: int
+    hop_samples: int
+    latent_channels: int
+    delay_samples: int
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Latent frames per second."""
+        return self.sample_rate_hz / self.hop_samples
+
+    @property
+    def frame_seconds(self) -> float:
+        """Duration of one latent frame in seconds."""
+        return self.hop_samples / self.sample_rate_hz
+
+    def frames_in(self, seconds: float) -> int:
+        """Whole latent frames that fit into `seconds`."""
+        return int(seconds * self.sample_rate_hz / self.hop_samples + 1e-6)
+
+    def samples_in(self, frames: int) -> int:
+        """Audio samples of `frames` latent frames."""
+        return frames * self.hop_samples
+
+    def seconds_in(self, frames: int) -> float:
+        """Duration of `frames` latent frames in seconds."""
+        return frames * self.frame_seconds
+
+    def to_dict(self) -> dict[str, str | int]:
+        """Plain values for a manifest or a checkpoint; `CodecSpec(**d)` restores it."""
+        return asdict(self)
+
+    def require_same(self, other: CodecSpec, *, ours: str, theirs: str) -> None:
+        """Refuse to mix latents of two codecs.
+
+        Raises:
+            ValueError: names every field that differs, with both values and both owners.
+        """
+        different = [f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)]
+        if different:
+            details = ", ".join(f"{n}: {getattr(self, n)!r} != {getattr(other, n)!r}" for n in different)
+            raise ValueError(f"{ours} and {theirs} use different codecs ({details}); rebuild one with the codec of the other")
