@@ -1,0 +1,28 @@
+"""Composed songs as MIDI scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from datamodules.pocket_slakh.composer import Song, Stem
+from datamodules.pocket_slakh.meter import TICKS_PER_QUARTER
+
+if TYPE_CHECKING:
+    from symusic.core import ScoreTick
+
+
+def score(song: Song, stems: Sequence[Stem]) -> ScoreTick:
+    """The stems as tracks of one score, with tempo and time signature."""
+    from symusic import Note, Score, Tempo, TimeSignature, Track
+
+    meter = song.sheet.clock.meter
+    result = Score(TICKS_PER_QUARTER)
+    result.tempos.append(Tempo(0, song.sheet.clock.quarters_per_minute))
+    result.time_signatures.append(TimeSignature(0, meter.numerator, meter.denominator))
+    for stem in stems:
+        track = Track(stem.instrument.program_name, stem.instrument.program, stem.instrument.is_drum)
+        for note in stem.notes:
+            track.notes.append(Note(note.tick, note.ticks, note.pitch, note.velocity))
+        result.tracks.append(track)
+    return result

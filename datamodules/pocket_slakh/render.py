@@ -1,0 +1,177 @@
+"""Renders composed songs into Slakh2100's on-disk format.
+
+N: audio samples.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import yaml
+from tqdm import tqdm
+
+from datamodules.pocket_slakh.annotation import annotations
+from datamodules.pocket_slakh.composer import Song, Stem, compose
+from datamodules.pocket_slakh.loudness import active_rms_db
+from datamodules.pocket_slakh.midi import score
+from datamodules.pocket_slakh.soundfont import corrected_soundfont
+from livejam.errors import UserError
+
+SAMPLE_RATE_HZ = 44_100
+PEAK_DB = -1.0
+FULL_SCALE = 32_767
+SPLITS = ("train", "validation", "test")
+
+
+def render_songs(
+    out: Path,
+    songs: int,
+    seed: int,
+    workers: int | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+) -> None:
+    """Write the songs that are not there yet.
+
+    Every song appears whole or not at all; a render that was interrupted goes on where it stopped. The content
+    of song i depends on the seed and on i alone, its split also on the fractions.
+
+    Args:
+        out: root of the collection; split folders are made in it.
+        songs: how many songs, at least 1.
+        seed: of the collection, at least 0.
+        workers: threads; None takes one per CPU.
+        validation_fraction: share of songs for validation, 0 to 1; at least one song if there are 3.
+        test_fraction: share of songs for the test, 0 to 1; at least one song if there are 3.
+
+    Raises:
+        UserError: the numbers make no sense, or `out` holds songs of another seed.
+    """
+    splits = split_names(songs, validation_fraction, test_fraction)
+    missing = [index for index in range(songs) if not _folder(out, splits[index], index).is_dir()]
+    if not missing:
+        return
+    soundfont = corrected_soundfont()
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        jobs = [pool.submit(render_song, _folder(out, splits[i], i), seed, i, soundfont) for i in missing]
+        try:
+            for job in tqdm(as_completed(jobs), total=len(jobs), desc="rendering songs", unit="song"):
+                job.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def split_names(songs: int, validation_fraction: float, test_fraction: float) -> tuple[str, ...]:
+    """The split of every song; a song keeps its split when more songs are asked for later.
+
+    Raises:
+        UserError: no songs, or fractions that leave none for training.
+    """
+    if songs < 1 or min(validation_fraction, test_fraction) < 0 or validation_fraction + test_fraction >= 1:
+        raise UserError("ask for at least one song, and for validation and test fractions that add up to less than 1")
+    shares = {"validation": validation_fraction, "test": test_fraction}
+    counts = dict.fromkeys(SPLITS, 0)
+    names: list[str] = []
+    for index in range(songs):
+        # the first song trains; afterwards a held-out split takes the song if it is behind its share
+        behind = [name for name, share in shares.items() if index > 0 and counts[name] < share * (index + 1)]
+        name = behind[0] if behind else "train"
+        counts[name] += 1
+        names.append(name)
+    return tuple(names)
+
+
+def render_song(folder: Path, seed: int, index: int, soundfont: Path) -> None:
+    """Compose and render one song into `folder`, which must not exist yet."""
+    song = compose(seed, index)
+    stems = [_render_stem(song, stem, soundfont) for stem in song.stems]
+    gain = _safe_gain(stems)
+    pcm = [np.round(audio * (gain * FULL_SCALE)).astype(np.int16) for audio in stems]
+    with _atomic_folder(folder) as temporary:
+        (temporary / "stems").mkdir()
+        (temporary / "MIDI").mkdir()
+        for number, (stem, samples) in enumerate(zip(song.stems, pcm, strict=True)):
+            _write_flac(temporary / "stems" / f"S{number:02d}.flac", samples)
+            score(song, [stem]).dump_midi(str(temporary / "MIDI" / f"S{number:02d}.mid"))
+        _write_flac(temporary / "mix.flac", np.sum(pcm, axis=0, dtype=np.int16))
+        score(song, song.stems).dump_midi(str(temporary / "all_src.mid"))
+        truth = annotations(song, len(pcm[0]) / SAMPLE_RATE_HZ)
+        (temporary / "annotations.json").write_text(json.dumps(truth, indent=1))
+        metadata = _metadata(song, seed, index, gain, [active_rms_db(audio, SAMPLE_RATE_HZ) for audio in stems])
+        (temporary / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+
+
+def _folder(out: Path, split: str, index: int) -> Path:
+    return Path(out) / split / f"Track{index + 1:05d}"
+
+
+@contextmanager
+def _atomic_folder(folder: Path) -> Iterator[Path]:
+    temporary = folder.parent / f".{folder.name}.rendering"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _render_stem(song: Song, stem: Stem, soundfont: Path) -> np.ndarray:
+    """The stem at its level, float32, exactly as long as the song."""
+    from symusic import Synthesizer
+
+    rendered = Synthesizer(str(soundfont), SAMPLE_RATE_HZ, 0).render(score(song, [stem]), stereo=False)[0]
+    audio_N = np.zeros(round(song.duration_seconds * SAMPLE_RATE_HZ), np.float32)
+    audio_N[: len(rendered)] = rendered[: len(audio_N)]
+    audio_N *= 10 ** ((stem.level_db - active_rms_db(audio_N, SAMPLE_RATE_HZ)) / 20)
+    return audio_N
+
+
+def _safe_gain(stems: list[np.ndarray]) -> float:
+    """The gain, at most 1, that keeps the mix and every stem below the target peak."""
+    peak = max(float(np.abs(audio).max()) for audio in (*stems, np.sum(stems, axis=0)))
+    return min(1.0, 10 ** (PEAK_DB / 20) / peak)
+
+
+def _write_flac(path: Path, samples: np.ndarray) -> None:
+    soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16", compression_level=0.0)
+
+
+def _metadata(song: Song, seed: int, index: int, gain: float, loudness_db: list[float]) -> dict[str, Any]:
+    """Slakh2100's metadata.yaml."""
+    name = uuid.UUID(bytes=np.random.default_rng([seed, index, 1]).bytes(16), version=4).hex
+    gain_db = float(20 * np.log10(gain))
+    return {
+        "UUID": name,
+        "audio_dir": "stems",
+        "lmd_midi_dir": f"pocket-slakh/seed-{seed}/{index}",
+        "midi_dir": "MIDI",
+        "normalization_factor": -13.0,
+        "normalized": True,
+        "overall_gain": round(gain, 9),
+        "target_peak": PEAK_DB,
+        "stems": {
+            f"S{number:02d}": {
+                "audio_rendered": True,
+                "inst_class": stem.instrument.inst_class,
+                "integrated_loudness": round(loudness + gain_db, 4),
+                "is_drum": stem.instrument.is_drum,
+                "midi_program_name": stem.instrument.program_name,
+                "midi_saved": True,
+                "plugin_name": "TimGM6mb.sf2",
+                "program_num": stem.instrument.program_num,
+            }
+            for number, (stem, loudness) in enumerate(zip(song.stems, loudness_db, strict=True))
+        },
+    }
