@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import product
+from functools import lru_cache
+from itertools import combinations
 
 NOTE_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
@@ -121,6 +122,7 @@ def pitch_in_range(pitch_class: int, lowest: int) -> int:
     return lowest + (pitch_class - lowest) % 12
 
 
+@lru_cache(maxsize=4096)
 def lead_voices(
     chord: ChordSymbol, previous: tuple[int, ...], voices: int, lowest: int, highest: int
 ) -> tuple[int, ...]:
@@ -129,31 +131,20 @@ def lead_voices(
     Args:
         chord: the chord to voice.
         previous: the voicing before, ascending; empty for the first chord, which is set around the middle.
-        voices: notes to sound, 2 to 5; the fifth is left out first, the root doubled last.
+        voices: notes to sound, 3 or 4; three voices of a seventh chord leave the fifth out.
         lowest: lowest pitch allowed.
-        highest: highest pitch allowed, at least an octave above `lowest`.
+        highest: highest pitch allowed, at least 19 semitones above `lowest`.
 
     Returns:
         Ascending pitches, all of them chord tones.
     """
-    classes = _voiced_classes(chord, voices)
     target = previous or tuple((lowest + highest) // 2 + 4 * (i - voices // 2) for i in range(voices))
-    candidates = (tuple(sorted(choice)) for choice in product(*(_pitches(pc, lowest, highest) for pc in classes)))
-    spread = [choice for choice in candidates if len(set(choice)) == voices and choice[-1] - choice[0] <= 16]
-    return min(spread, key=lambda choice: (_distance(choice, target), choice))
-
-
-def _voiced_classes(chord: ChordSymbol, voices: int) -> tuple[int, ...]:
     root, third, fifth, *seventh = chord.pitch_classes
-    by_importance = (
-        [third, *seventh, root, fifth, root] if voices <= 3 and seventh else [root, third, fifth, *seventh, root]
-    )
-    return tuple((by_importance + [third])[:voices])
-
-
-def _pitches(pitch_class: int, lowest: int, highest: int) -> range:
-    return range(pitch_in_range(pitch_class, lowest), highest + 1, 12)
-
-
-def _distance(voicing: tuple[int, ...], target: tuple[int, ...]) -> int:
-    return sum(abs(a - b) for a, b in zip(voicing, target, strict=False)) + abs(len(voicing) - len(target))
+    needed = {root, third, *seventh} if voices <= 3 and seventh else {root, third, fifth, *seventh}
+    tones = [pitch for pitch in range(lowest, highest + 1) if pitch % 12 in needed]
+    close = [
+        choice
+        for choice in combinations(tones, voices)
+        if choice[-1] - choice[0] <= 16 and {pitch % 12 for pitch in choice} == needed
+    ]
+    return min(close, key=lambda choice: (sum(abs(a - b) for a, b in zip(choice, target, strict=True)), choice))
