@@ -5,6 +5,7 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
@@ -48,3 +49,12 @@ class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
     @abstractmethod
     def decode_step(self, latents_BTC: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Audio of the next T frames; the stream lags `decode` by `spec.delay_samples`."""
+
+
+def codec_hash(codec: nn.Module) -> str:
+    """SHA-256 (hexadecimal) over the names, types, shapes and values of a codec's weights, sorted by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(codec.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

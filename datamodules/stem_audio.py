@@ -1,0 +1,204 @@
+"""Random crops of single stems and random mixes: what a codec is trained on.
+
+FLAC decoding cannot feed training, so every song is decoded and resampled once and kept as one int16 file.
+
+Shapes: B batch, S stems, A audio channels, N audio samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import lightning
+import numpy as np
+import soundfile
+import soxr
+import torch
+from numpy.lib.format import open_memmap
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from tqdm import tqdm
+
+from livejam.errors import UserError
+from livejam.files import atomic_path
+
+CACHE_GAIN = 0.5
+"""Stems may exceed full scale before they are mixed; the cache stores them at half level."""
+
+
+class StemCrops(IterableDataset[Tensor]):
+    """Endless random crops, half single stems, half mixes of random stems; other crops in every epoch and worker.
+
+    Args:
+        songs: cached songs, int16, shape SAN each.
+        crop_samples: samples per crop.
+        lowest_gain_db: lowest random gain.
+        highest_gain_db: highest random gain.
+        seed: seed of all choices.
+    """
+
+    def __init__(
+        self, songs: list[np.ndarray], crop_samples: int, lowest_gain_db: float, highest_gain_db: float, seed: int
+    ) -> None:
+        self.songs = [song for song in songs if song.shape[-1] >= crop_samples]
+        if not self.songs:
+            raise UserError(f"no song is as long as a crop of {crop_samples} samples; choose shorter crops")
+        self.crop_samples, self.seed, self.epoch = crop_samples, seed, 0
+        self.gains_db = (lowest_gain_db, highest_gain_db)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        worker = get_worker_info()
+        rng = np.random.default_rng([self.seed, self.epoch, worker.id if worker else 0])
+        self.epoch += 1
+        while True:
+            yield self._crop(rng)
+
+    def _crop(self, rng: np.random.Generator) -> Tensor:
+        """One crop; up to eight tries for one that is not silent."""
+        for _ in range(8):
+            song_SAN = self.songs[rng.integers(len(self.songs))]
+            count = 1 if rng.random() < 0.5 else int(rng.integers(2, len(song_SAN) + 1)) if len(song_SAN) > 1 else 1
+            stems = np.sort(rng.choice(len(song_SAN), count, replace=False))
+            start = rng.integers(song_SAN.shape[-1] - self.crop_samples + 1)
+            stems_SAN = song_SAN[:, :, start : start + self.crop_samples][stems]
+            audio_AN = stems_SAN.astype(np.float32).sum(0) / (32767 * CACHE_GAIN)
+            if np.abs(audio_AN).max() > 1e-3:
+                break
+        gain = 10 ** (rng.uniform(*self.gains_db) / 20)
+        return torch.from_numpy(audio_AN * min(gain, 1 / max(np.abs(audio_AN).max(), 1e-9)))
+
+
+class FixedCrops(Dataset[Tensor]):
+    """The same crops at every epoch, drawn once from `StemCrops`."""
+
+    def __init__(self, crops: StemCrops, count: int) -> None:
+        stream = iter(crops)
+        self.items = [next(stream) for _ in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.items[index]
+
+
+class StemAudioDataModule(lightning.LightningDataModule):
+    """Crops `audio_BAN` of a Slakh-format root; held-out songs come from its validation split.
+
+    Args:
+        root: folder with train/ and validation/, each with TrackXXXXX/stems/*.flac (or .wav).
+        cache: folder for the decoded songs; built once, deleted by hand.
+        sample_rate_hz: rate of the crops in Hz.
+        audio_channels: 1 (mixed down) or 2.
+        crop_samples: samples per crop, a multiple of the codec's hop.
+        batch_size: crops per batch.
+        validation_crops: crops of the validation split, the same every time.
+        lowest_gain_db: lowest random gain in dB.
+        highest_gain_db: highest random gain in dB; a crop is never made to clip.
+        seed: seed of all choices.
+        workers: processes that decode songs into the cache.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        cache: str,
+        sample_rate_hz: int = 22050,
+        audio_channels: int = 1,
+        crop_samples: int = 32768,
+        batch_size: int = 6,
+        validation_crops: int = 48,
+        lowest_gain_db: float = -6.0,
+        highest_gain_db: float = 4.0,
+        seed: int = 0,
+        workers: int = 2,
+    ) -> None:
+        super().__init__()
+        self.root, self.cache = Path(root), Path(cache)
+        self.sample_rate_hz, self.audio_channels, self.crop_samples = sample_rate_hz, audio_channels, crop_samples
+        self.batch_size, self.validation_crops = batch_size, validation_crops
+        self.gains_db, self.seed, self.workers = (lowest_gain_db, highest_gain_db), seed, workers
+
+    def prepare_data(self) -> None:
+        """Decode and resample what is not in the cache yet."""
+        wanted = [(song, self._cached(song)) for split in ("train", "validation") for song in self._songs(split)]
+        missing = [(song, target) for song, target in wanted if not target.exists()]
+        decode = partial(cache_song, sample_rate_hz=self.sample_rate_hz, audio_channels=self.audio_channels)
+        if missing:
+            with ProcessPoolExecutor(self.workers) as pool:
+                results = pool.map(decode, *zip(*missing, strict=True))
+                list(tqdm(results, total=len(missing), desc="decoding songs", unit="song"))
+
+    def setup(self, stage: str) -> None:
+        """Open the cached songs."""
+        crops = partial(StemCrops, crop_samples=self.crop_samples, lowest_gain_db=self.gains_db[0])
+        crops = partial(crops, highest_gain_db=self.gains_db[1])
+        self.train_crops = crops(self._open("train"), seed=self.seed)
+        self.held_out_crops = FixedCrops(crops(self._open("validation"), seed=self.seed + 1), self.validation_crops)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Endless: the trainer's limit_train_batches ends an epoch."""
+        return DataLoader(self.train_crops, batch_size=self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """The fixed crops of held-out songs."""
+        return DataLoader(self.held_out_crops, batch_size=self.batch_size)
+
+    def _songs(self, split: str) -> list[Path]:
+        songs = sorted(path for path in (self.root / split).glob("Track*") if (path / "stems").is_dir())
+        if not songs:
+            raise UserError(
+                f"{self.root / split} has no songs; run "
+                f"`livejam data render --out {self.root} --songs 150 --seed 20` or set data.root"
+            )
+        return songs
+
+    def _cached(self, song: Path) -> Path:
+        return self.cache / f"{self.sample_rate_hz}x{self.audio_channels}" / song.parent.name / f"{song.name}.npy"
+
+    def _open(self, split: str) -> list[np.ndarray]:
+        return [np.load(self._cached(song), mmap_mode="r") for song in self._songs(split)]
+
+
+def cache_song(song: Path, target: Path, sample_rate_hz: int, audio_channels: int) -> None:
+    """Write all stems of a song as one int16 array SAN at the given rate."""
+    stems = [read_audio(path, sample_rate_hz, audio_channels) for path in stem_files(song)]
+    length = max(stem.shape[-1] for stem in stems)
+    with atomic_path(target) as temporary:
+        out = open_memmap(temporary, "w+", np.int16, (len(stems), audio_channels, length))
+        for index, stem_AN in enumerate(stems):
+            level = np.clip(stem_AN * (32767 * CACHE_GAIN), -32767, 32767)
+            out[index, :, : stem_AN.shape[-1]] = np.round(level)
+        out.flush()
+
+
+def stem_files(song: Path) -> list[Path]:
+    """Audio files of a song's stems, in order.
+
+    Raises:
+        UserError: the song has none.
+    """
+    files = sorted(path for path in (song / "stems").iterdir() if path.suffix in (".flac", ".wav"))
+    if not files:
+        raise UserError(f"{song} has no stems; remove the folder or render it again")
+    return files
+
+
+def read_audio(path: Path, sample_rate_hz: int, audio_channels: int) -> np.ndarray:
+    """Audio AN of a file at the given rate, mixed down or doubled to the channels asked for.
+
+    Raises:
+        UserError: the file is truncated or no audio, or holds values that are not finite.
+    """
+    try:
+        audio_NA, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{path} cannot be read ({error}); render or download the song again") from error
+    if not np.isfinite(audio_NA).all():
+        raise UserError(f"{path} contains NaN or infinite samples; render or download the song again")
+    audio_NA = audio_NA.mean(1, keepdims=True) if audio_channels == 1 else audio_NA
+    audio_NA = np.repeat(audio_NA, audio_channels, 1) if audio_NA.shape[1] < audio_channels else audio_NA
+    return soxr.resample(audio_NA, rate_hz, sample_rate_hz).T

@@ -1,0 +1,279 @@
+"""A strictly causal neural codec without recursion: linear code, convolutional decoder, clocked phases.
+
+The encoder is one matrix on log spectra and low-band maps (principal components, whitened), bounded by tanh. The
+decoder is the transposed matrix plus a causal convolutional residual, and `Synthesis`.
+
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples, M = 8 T sub-frames, F
+frequency bins, K oscillators, L low pitches, X features per latent frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from livejam.codecs.checks import require_audio, require_latents
+from livejam.codecs.codec import Codec
+from livejam.codecs.front_end import LOW_FRAMES, SUBFRAMES, FrontEnd
+from livejam.codecs.pitch_grid import LOW_PITCHES, OSCILLATORS, grid_hz
+from livejam.codecs.synthesis import NOISE_BANDS, SpectralParts, Synthesis
+from livejam.codecs.trunk import Trunk
+from livejam.errors import UserError
+from livejam.spec import CodecSpec
+
+CHUNK_FRAMES = 64
+"""Offline calls run through the stream in pieces of this many frames, which bounds their memory."""
+
+
+@dataclass(frozen=True)
+class EncoderState:
+    """The audio that the next frame's windows still reach."""
+
+    past_BAN: Tensor
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """What the next frame needs of the past.
+
+    Args:
+        pasts: last two frames of every convolution.
+        tail_BAN: overlap of the windows that are not complete yet.
+        frame_B: absolute index of the next latent frame per row (int64): the time of oscillators and noise.
+    """
+
+    pasts: tuple[Tensor, ...]
+    tail_BAN: Tensor
+    frame_B: Tensor
+
+
+class Decoder(nn.Module):
+    """Latents to spectral parts: a linear base plus a causal residual.
+
+    Args:
+        latent_channels: numbers per latent frame.
+        audio_channels: 1 or 2.
+        front_end: whose features the base reconstructs.
+        width: channels of the trunk at the latent rate.
+        subframe_width: channels of the trunk at the sub-frame rate.
+        blocks: residual blocks at the latent rate.
+        subframe_blocks: residual blocks at the sub-frame rate.
+    """
+
+    nearest_bin: Tensor
+    bands_GF: Tensor
+
+    def __init__(
+        self,
+        latent_channels: int,
+        audio_channels: int,
+        front_end: FrontEnd,
+        width: int,
+        subframe_width: int,
+        blocks: int,
+        subframe_blocks: int,
+    ) -> None:
+        super().__init__()
+        self.audio_channels, self.bins, self.floor = audio_channels, front_end.bins, front_end.floor
+        self.base = nn.Linear(latent_channels, audio_channels * front_end.features)
+        self.trunk = Trunk(latent_channels, width, subframe_width, blocks, subframe_blocks)
+        self.sizes = (self.bins, OSCILLATORS, NOISE_BANDS, self.bins, self.bins)
+        self.heads = nn.Linear(subframe_width, audio_channels * sum(self.sizes))
+        with torch.no_grad():
+            # start close to the linear base, with half noise and a little freedom of phase
+            self.heads.weight.mul_(0.1)
+            self.heads.bias.zero_()
+        bin_hz = front_end.sample_rate_hz / front_end.window_samples
+        nearest = torch.round(grid_hz()[LOW_PITCHES:] / bin_hz).long()
+        self.register_buffer("nearest_bin", nearest, persistent=False)
+        spread = nn.functional.interpolate(torch.eye(NOISE_BANDS)[None], self.bins, mode="linear", align_corners=True)
+        self.register_buffer("bands_GF", spread[0], persistent=False)
+
+    def forward(self, latents_BTC: Tensor, pasts: tuple[Tensor, ...]) -> tuple[SpectralParts, tuple[Tensor, ...]]:
+        """Parts of every sub-frame, and the pasts of the next call."""
+        spectra_BMAF, low_BMAL = self.linear_features(self.base(latents_BTC))
+        hidden_BMD, pasts = self.trunk(latents_BTC, pasts)
+        heads = self.heads(hidden_BMD).unflatten(-1, (self.audio_channels, -1))
+        magnitude, oscillator, noise, real, imaginary = torch.split(heads, self.sizes, dim=-1)
+        magnitude_BMAF = spectra_BMAF + magnitude
+        tones_BMAK = torch.cat([low_BMAL, magnitude_BMAF[..., self.nearest_bin]], dim=-1)
+        parts = SpectralParts(
+            log_magnitude_BMAF=magnitude_BMAF,
+            log_oscillator_BMAK=tones_BMAK + oscillator,
+            noise_gain_BMAF=nn.functional.softplus(noise - 0.5) @ self.bands_GF,
+            correction_BMAF=torch.complex(real, imaginary),
+        )
+        return parts, pasts
+
+    def linear_features(self, features_BTX: Tensor) -> tuple[Tensor, Tensor]:
+        """Log spectra BMAF and low-band maps BMAL (held over four sub-frames each) of encoder-side features."""
+        batch, frames, _ = features_BTX.shape
+        per_channel = features_BTX.reshape(batch, frames, self.audio_channels, -1)
+        spectra, low = per_channel.split([SUBFRAMES * self.bins, LOW_FRAMES * LOW_PITCHES], dim=-1)
+        spectra_BMAF = spectra.unflatten(-1, (SUBFRAMES, -1)).transpose(2, 3).flatten(1, 2)
+        low_BMAL = low.unflatten(-1, (LOW_FRAMES, -1)).transpose(2, 3).flatten(1, 2)
+        return spectra_BMAF, low_BMAL.repeat_interleave(SUBFRAMES // LOW_FRAMES, dim=1)
+
+
+class CausalCodec(Codec[EncoderState, DecoderState]):
+    """Audio to bounded latents of about unit variance and back.
+
+    No latent leaves [-bound, bound]: the encoder squashes with tanh, `decode` clamps what it is given, so a
+    generator's outlier cannot explode through the exponential of the decoder. The decoder was trained with noisy
+    latents for the same reason. Stereo is coded as mid and side.
+
+    Args:
+        name: identifies the weights, for people.
+        sample_rate_hz: audio sample rate in Hz, 16000 or more.
+        audio_channels: 1 for mono, 2 for stereo.
+        hop_samples: audio samples per latent frame, a multiple of 16.
+        latent_channels: numbers per latent frame.
+        bound: largest absolute value of a latent.
+        floor: magnitude below which sound is not coded, 1 = full-scale sine.
+        width: channels of the decoder at the latent rate.
+        subframe_width: channels of the decoder at eight times that rate.
+        blocks: residual blocks at the latent rate.
+        subframe_blocks: residual blocks at the sub-frame rate.
+    """
+
+    def __init__(
+        self,
+        name: str = "pocket",
+        sample_rate_hz: int = 22050,
+        audio_channels: int = 1,
+        hop_samples: int = 2048,
+        latent_channels: int = 96,
+        bound: float = 3.0,
+        floor: float = 1e-3,
+        width: int = 256,
+        subframe_width: int = 160,
+        blocks: int = 4,
+        subframe_blocks: int = 2,
+    ) -> None:
+        super().__init__()
+        if audio_channels not in (1, 2) or hop_samples % 16 or sample_rate_hz < 16000:
+            raise UserError(
+                f"a codec of {audio_channels} channels, hop {hop_samples}, {sample_rate_hz} Hz cannot be built; use 1 "
+                "or 2 channels, a hop that is a multiple of 16, at least 16000 Hz"
+            )
+        self.config: dict[str, str | int | float] = {
+            "name": name,
+            "sample_rate_hz": sample_rate_hz,
+            "audio_channels": audio_channels,
+            "hop_samples": hop_samples,
+            "latent_channels": latent_channels,
+            "bound": bound,
+            "floor": floor,
+            "width": width,
+            "subframe_width": subframe_width,
+            "blocks": blocks,
+            "subframe_blocks": subframe_blocks,
+        }
+        self.bound = bound
+        self.front_end = FrontEnd(sample_rate_hz, hop_samples, floor)
+        self.projection = nn.Linear(audio_channels * self.front_end.features, latent_channels)
+        self.decoder = Decoder(
+            latent_channels, audio_channels, self.front_end, width, subframe_width, blocks, subframe_blocks
+        )
+        self.synthesis = Synthesis(sample_rate_hz, audio_channels, self.front_end.window_samples, floor)
+        self.spec = CodecSpec(
+            name, sample_rate_hz, audio_channels, hop_samples, latent_channels, self.synthesis.tail_samples
+        )
+
+    def encode(self, audio_BAN: Tensor) -> Tensor:
+        """Latents BTC of audio BAN; N must be a multiple of the hop.
+
+        Raises:
+            UserError: wrong channels or length, or values that are not finite.
+        """
+        state = self.init_encoder_state(audio_BAN.shape[0])
+        latents = []
+        require_audio(audio_BAN, self.spec)
+        for piece_BAN in torch.split(audio_BAN, CHUNK_FRAMES * self.spec.hop_samples, dim=2):
+            latents_BTC, state = self.encode_step(piece_BAN, state)
+            latents.append(latents_BTC)
+        return torch.cat(latents, dim=1)
+
+    def decode(self, latents_BTC: Tensor) -> Tensor:
+        """Audio BAN of T · hop samples, aligned with the audio that was encoded.
+
+        The last `spec.delay_samples` samples fade out: they would overlap with frames that never come.
+
+        Raises:
+            UserError: wrong channels, or values that are not finite.
+        """
+        state = self.init_decoder_state(latents_BTC.shape[0])
+        audio = []
+        for piece_BTC in torch.split(latents_BTC, CHUNK_FRAMES, dim=1):
+            audio_BAN, state = self.decode_step(piece_BTC, state)
+            audio.append(audio_BAN)
+        audio.append(mid_side(state.tail_BAN))
+        return torch.cat(audio, dim=2)[:, :, self.spec.delay_samples :]
+
+    def init_encoder_state(self, batch_size: int) -> EncoderState:
+        """Silence before the first sample."""
+        shape = (batch_size, self.spec.audio_channels, self.front_end.past_samples)
+        return EncoderState(self.projection.weight.new_zeros(shape))
+
+    def encode_step(self, audio_BAN: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+        """Latents BTC of the next N samples, a multiple of the hop.
+
+        Raises:
+            UserError: wrong channels or length, or values that are not finite.
+        """
+        require_audio(audio_BAN, self.spec)
+        heard_BAN = torch.cat([state.past_BAN, audio_BAN], dim=2)
+        latents_BTC = self.project(self.features(heard_BAN))
+        return latents_BTC, EncoderState(heard_BAN[:, :, audio_BAN.shape[2] :])
+
+    def init_decoder_state(self, batch_size: int) -> DecoderState:
+        """Before the first latent frame."""
+        weight = self.projection.weight
+        return DecoderState(
+            pasts=self.decoder.trunk.initial_pasts(batch_size),
+            tail_BAN=weight.new_zeros(batch_size, self.spec.audio_channels, self.spec.delay_samples),
+            frame_B=torch.zeros(batch_size, dtype=torch.int64, device=weight.device),
+        )
+
+    def decode_step(self, latents_BTC: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Audio BAN of the next T frames, `spec.delay_samples` late.
+
+        Raises:
+            UserError: wrong channels, or values that are not finite.
+        """
+        require_latents(latents_BTC, self.spec)
+        parts, pasts = self.decoder(latents_BTC.clamp(-self.bound, self.bound), state.pasts)
+        subframe_BM = self.subframes(state.frame_B, latents_BTC.shape[1])
+        spectrum_BMAF = self.synthesis.spectrum(parts, self.synthesis.donor(parts, subframe_BM))
+        audio_BAN, tail_BAN = self.synthesis.overlap_add(spectrum_BMAF, state.tail_BAN)
+        # what comes out before the delay is over would be heard before the first sample of the song
+        sample_N = torch.arange(audio_BAN.shape[2], device=audio_BAN.device)
+        begun_BN = state.frame_B[:, None] * self.spec.hop_samples + sample_N >= self.spec.delay_samples
+        audio_BAN = audio_BAN * begun_BN[:, None]
+        return mid_side(audio_BAN), DecoderState(pasts, tail_BAN, state.frame_B + latents_BTC.shape[1])
+
+    def features(self, heard_BAN: Tensor) -> Tensor:
+        """Front-end features BTX of samples preceded by `front_end.past_samples` old ones."""
+        batch, channels, _ = heard_BAN.shape
+        spectra, low = self.front_end(mid_side(heard_BAN).flatten(0, 1))
+        frames = low.shape[1] // LOW_FRAMES
+        per_channel = torch.cat([part.reshape(batch, channels, frames, -1) for part in (spectra, low)], dim=-1)
+        return per_channel.transpose(1, 2).flatten(2)
+
+    def project(self, features_BTX: Tensor) -> Tensor:
+        """Bounded latents of features."""
+        return self.bound * torch.tanh(self.projection(features_BTX) / self.bound)
+
+    def subframes(self, frame_B: Tensor, frames: int) -> Tensor:
+        """Absolute indices BM of the sub-frames of the next `frames` latent frames."""
+        return frame_B[:, None] * SUBFRAMES + torch.arange(frames * SUBFRAMES, device=frame_B.device)
+
+
+def mid_side(audio_BAN: Tensor) -> Tensor:
+    """Left and right to mid and side and back (its own inverse, energy preserving); mono stays as it is."""
+    if audio_BAN.shape[1] == 1:
+        return audio_BAN
+    left_BN, right_BN = audio_BAN.unbind(1)
+    return torch.stack([left_BN + right_BN, left_BN - right_BN], dim=1) * 0.5**0.5

@@ -1,0 +1,148 @@
+"""Magnitudes to audio without any recursion: the phase comes from oscillators and noise that run by the clock.
+
+The short-time spectrum of a steady sine is the window's transform at its pitch, turned by the phase the clock
+says. The sum of all oscillators and of filtered noise therefore has phases that agree from frame to frame; a
+learnt complex correction is added, the sum's phase is kept and its magnitude replaced by the decoded one.
+Every sub-frame depends on its own parts and on its absolute index only, so a stream needs no other memory than
+the overlap of the last window, and gradients never travel through time.
+
+Shapes: B batch, M sub-frames, A audio channels, F frequency bins, K oscillators, N audio samples, P period of
+the noise in sub-frames, G noise bands.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from livejam.codecs.pitch_grid import OSCILLATORS, grid_hz
+
+CLOCK_STEPS = 1 << 16
+"""Steps per cycle of the oscillators' integer clock: exact for ever, on every machine."""
+NOISE_PERIOD_SUBFRAMES = 512
+NOISE_BANDS = 65
+OVERLAP = 4
+"""Windows that cover one sample."""
+
+
+@dataclass(frozen=True)
+class SpectralParts:
+    """What the decoder says about every sub-frame.
+
+    Args:
+        log_magnitude_BMAF: log of magnitude plus floor.
+        log_oscillator_BMAK: log of amplitude plus floor per oscillator.
+        noise_gain_BMAF: level of the noise relative to the magnitude.
+        correction_BMAF: complex correction relative to the magnitude.
+    """
+
+    log_magnitude_BMAF: Tensor
+    log_oscillator_BMAK: Tensor
+    noise_gain_BMAF: Tensor
+    correction_BMAF: Tensor
+
+
+class Synthesis(nn.Module):
+    """Spectral parts to audio, with phases from oscillators, noise and a learnt correction.
+
+    Args:
+        sample_rate_hz: audio sample rate in Hz.
+        audio_channels: 1 or 2; each has its own noise.
+        window_samples: samples of a window, four times its stride.
+        floor: the magnitude that was added before the logarithm.
+    """
+
+    window: Tensor
+    clock_K: Tensor
+    start_K: Tensor
+    kernels_2KF: Tensor
+    noise_PAF: Tensor
+
+    def __init__(self, sample_rate_hz: int, audio_channels: int, window_samples: int, floor: float) -> None:
+        super().__init__()
+        self.stride_samples, self.floor = window_samples // OVERLAP, floor
+        self.tail_samples = window_samples - self.stride_samples
+        window = torch.hann_window(window_samples, dtype=torch.float64)
+        # rfft of a full-scale sine under this window has magnitude 1; overlapping squares sum to 1.5
+        self.register_buffer("window", (window * (window.sum() / 2) / 1.5).float(), persistent=False)
+        clock_K = torch.round(grid_hz() * (self.stride_samples / sample_rate_hz) * CLOCK_STEPS).long()
+        generator = torch.Generator().manual_seed(0)
+        start_K = torch.randint(CLOCK_STEPS, (OSCILLATORS,), generator=generator)
+        noise_PAF = noise_table(window, audio_channels, generator)
+        pitch_hz = clock_K.double() / CLOCK_STEPS * (sample_rate_hz / self.stride_samples)
+        pitch_bins_K = pitch_hz * (window_samples / sample_rate_hz)
+        # above the highest pitch's side lobes there is only noise
+        self.bins, tonal_bins = window_samples // 2 + 1, int(pitch_bins_K[-1]) + 8
+        kernels = window_kernels(pitch_bins_K, min(self.bins, tonal_bins))
+        self.register_buffer("clock_K", clock_K, persistent=False)
+        self.register_buffer("start_K", start_K, persistent=False)
+        self.register_buffer("kernels_2KF", kernels.float(), persistent=False)
+        self.register_buffer("noise_PAF", noise_PAF, persistent=False)
+
+    def donor(self, parts: SpectralParts, subframe_BM: Tensor) -> Tensor:
+        """Complex spectrum BMAF of oscillators and noise at absolute sub-frame indices."""
+        phase_BMK = (subframe_BM[..., None] * self.clock_K + self.start_K) % CLOCK_STEPS
+        phase_BMAK = (phase_BMK * (2 * torch.pi / CLOCK_STEPS))[:, :, None]
+        amplitude_BMAK = soft_gate(parts.log_oscillator_BMAK, self.floor)
+        cosine_KF, sine_KF = self.kernels_2KF.unbind()
+        tones_BMAF = torch.complex(
+            (amplitude_BMAK * phase_BMAK.cos()) @ cosine_KF, (amplitude_BMAK * phase_BMAK.sin()) @ sine_KF
+        )
+        tones_BMAF = nn.functional.pad(tones_BMAF, (0, self.bins - cosine_KF.shape[-1]))
+        magnitude_BMAF = (parts.log_magnitude_BMAF.exp() - self.floor).clamp_min(0)
+        noise_BMAF = self.noise_PAF[subframe_BM % NOISE_PERIOD_SUBFRAMES]
+        return tones_BMAF + magnitude_BMAF * parts.noise_gain_BMAF * noise_BMAF
+
+    def spectrum(self, parts: SpectralParts, donor_BMAF: Tensor) -> Tensor:
+        """Complex spectrum BMAF: the decoded magnitude with the phase of the corrected donor."""
+        magnitude_BMAF = (parts.log_magnitude_BMAF.exp() - self.floor).clamp_min(0)
+        direction_BMAF = donor_BMAF + magnitude_BMAF * parts.correction_BMAF
+        # where the parts cancel, the phase is left without a meaning: let the magnitude fade instead of jumping
+        faint_BMAF = 1e-6 * magnitude_BMAF.square() + 1e-16
+        squared_BMAF = direction_BMAF.real.square() + direction_BMAF.imag.square()
+        return direction_BMAF * (magnitude_BMAF * torch.rsqrt(squared_BMAF + faint_BMAF))
+
+    def overlap_add(self, spectrum_BMAF: Tensor, tail_BAN: Tensor) -> tuple[Tensor, Tensor]:
+        """Finished audio BAN, one stride per sub-frame, and the unfinished tail for the next call."""
+        frames_BAMN = (torch.fft.irfft(spectrum_BMAF) * self.window).transpose(1, 2)
+        batch, channels, count, _ = frames_BAMN.shape
+        strides = frames_BAMN.reshape(batch, channels, count, OVERLAP, self.stride_samples)
+        sums = [tail_BAN.reshape(batch, channels, OVERLAP - 1, self.stride_samples)]
+        sums.append(sums[0].new_zeros(batch, channels, count, self.stride_samples))
+        out = torch.cat(sums, dim=2)
+        for part in range(OVERLAP):
+            out = out + nn.functional.pad(strides[..., part, :], (0, 0, part, OVERLAP - 1 - part))
+        return out[:, :, :count].flatten(2), out[:, :, count:].flatten(2)
+
+
+def soft_gate(log_amplitude: Tensor, floor: float) -> Tensor:
+    """Amplitude that vanishes near the floor but keeps a gradient there, so that silent oscillators can wake."""
+    return log_amplitude.exp() * torch.sigmoid(4 * (log_amplitude - math.log(floor) - 0.3))
+
+
+def noise_table(window: Tensor, audio_channels: int, generator: torch.Generator) -> Tensor:
+    """Spectra PAF of one period of white noise per channel, of unit mean square, each turning into the next."""
+    stride = len(window) // OVERLAP
+    noise = torch.randn(audio_channels, NOISE_PERIOD_SUBFRAMES * stride, generator=generator, dtype=torch.float64)
+    looped = torch.cat([noise, noise[:, : len(window) - stride]], dim=-1)
+    spectra_APF = torch.fft.rfft(looped.unfold(-1, len(window), stride) * window / window.square().sum().sqrt())
+    return spectra_APF.transpose(0, 1).to(torch.complex64)
+
+
+def window_kernels(pitch_bins_K: Tensor, bins: int) -> Tensor:
+    """Transforms of the Hann window at every pitch, for the cosine and the sine part; shape 2KF.
+
+    The phase is that of the window's centre, hence the alternating sign; the second term is the sine's image at
+    negative frequency, which matters below 100 Hz.
+    """
+    bins_F = torch.arange(bins, dtype=torch.float64)
+
+    def transform(offset: Tensor) -> Tensor:
+        offset = torch.where((offset.abs() - 1).abs() < 1e-6, offset + 1e-6, offset)
+        return torch.sinc(offset) / (1 - offset.square())
+
+    above, below = transform(bins_F - pitch_bins_K[:, None]), transform(bins_F + pitch_bins_K[:, None])
+    return torch.stack([above + below, above - below]) * (1 - 2 * (bins_F % 2))
