@@ -1,0 +1,67 @@
+# One command from a fresh machine: Python 3.10-3.12, pip, make and a C compiler are all it needs.
+#
+#   make demo        songs, training, evaluation, WAVs: what README.md promises, with README.md's own commands
+#   make test        lint, types and the quick tests
+#   make test-slow   the proofs that take minutes
+#   make lint | types | env | clean | distclean
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
+	if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
+	then command -v $$python; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+CONFIG := configs/quickstart.yaml
+RUN := runs/quickstart
+
+.PHONY: help env demo test test-slow lint types clean distclean
+
+help:
+	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
+
+env: $(INSTALLED)
+
+# The stamp is younger than what it was made from, so a second `make` goes straight to work.
+# madmom's setup.py imports Cython, numpy and pkg_resources: they come first, and its build is not isolated.
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "livejam needs Python 3.10, 3.11 or 3.12: install one, or name it with 'make PYTHON=/path/to/python3.11'" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { echo "$(PYTHON) is not Python 3.10, 3.11 or 3.12: name one with 'make PYTHON=/path/to/python3.11'" >&2; exit 2; }
+	@command -v "$${CC:-gcc}" >/dev/null || { echo "no C compiler: madmom is built from source, install gcc" >&2; exit 2; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt cython numpy 'setuptools<81' wheel
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation madmom
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[metrics,serve,export,dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/lightning fit --config $(CONFIG)
+	$(BIN)/lightning test --config $(CONFIG) --config configs/overlays/untrained.yaml
+	$(BIN)/lightning test --config $(CONFIG) --ckpt_path $(RUN)/checkpoints/last.ckpt
+	@echo
+	@echo "The table above is $(RUN)/results.json. Listen to $(RUN)/audio/*.wav, and look at the curves with:"
+	@echo "    $(BIN)/tensorboard --logdir $(RUN)"
+
+test: lint types
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+# What was learnt, rendered and measured stays; `distclean` takes that and the environment too.
+clean:
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV) data runs lightning_logs

@@ -1,0 +1,26 @@
+"""Keeps a last checkpoint when training is stopped half-way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
+
+
+class InterruptCheckpoint(Callback):
+    """Saves `<default_root_dir>/interrupted.ckpt` on Ctrl-C or on an error during training.
+
+    An error on one rank alone saves nothing: the other ranks would wait for it at the save's barrier. Ctrl-C
+    reaches every rank.
+    """
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        trained = trainer.state.fn == TrainerFn.FITTING and trainer.global_step > 0
+        together = trainer.world_size == 1 or isinstance(exception, KeyboardInterrupt)
+        if not (trained and together) or trainer.fast_dev_run:
+            return
+        path = Path(trainer.default_root_dir) / "interrupted.ckpt"
+        trainer.save_checkpoint(path)
+        rank_zero_info(f"training stopped; go on with the same command and --ckpt_path {path}")

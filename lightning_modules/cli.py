@@ -1,0 +1,141 @@
+"""The `lightning` command: fit, validate, test and predict any recipe from one YAML."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import set_parsing_settings
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from omegaconf.errors import OmegaConfBaseException
+
+from callbacks.interrupt_checkpoint import InterruptCheckpoint
+from lightning_modules.config_errors import explain
+from livejam.errors import UserError
+
+DESCRIPTION = """\
+Train and evaluate livejam's recipes. Every experiment is one YAML in configs/; further --config files and options
+overlay it, and values that must match follow the override.
+
+  lightning fit --config configs/quickstart.yaml
+  lightning fit --config configs/quickstart.yaml --model.init_args.batch_size 8 --print_config
+  lightning test --config configs/quickstart.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt
+
+A mistake in the configuration is one line and exit status 2; LIVEJAM_DEBUG=1 shows the whole traceback.
+"""
+
+
+class ConfigParser(LightningArgumentParser):
+    """Lightning's parser, except that it raises what it would print.
+
+    Interpolation is resolved once, after all files and options are merged (`omegaconf+`), so `${…}` follows
+    overrides. Abbreviated options are unknown options: a typing slip must not pass for another key.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # jsonargparse makes parsers of this class for nested classes too, with settings of its own
+        for name, value in (("description", DESCRIPTION), ("parser_mode", "omegaconf+"), ("allow_abbrev", False)):
+            kwargs.setdefault(name, value)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if isinstance(ex, UserError):
+            raise ex
+        if not self.exit_on_error:
+            # a nested class: its message becomes a part of the whole configuration's message
+            super().error(message, ex)
+        parser = getattr(ex, "subcommand_parser", None) or self
+        known_keys = [action.dest for action in parser._actions]
+        raise UserError(explain(message, known_keys)) from ex
+
+
+class KeptConfig(SaveConfigCallback):
+    """Writes the complete configuration beside the logs and into every checkpoint.
+
+    `checkpoint["config"]` is plain data, so that a player can rebuild the networks without Lightning and without
+    unpickling anything.
+    """
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        text = self.parser.dump(self.config, skip_none=False, skip_link_targets=False, skip_validation=True)
+        checkpoint["config"] = yaml.safe_load(text)
+
+
+class LivejamCLI(LightningCLI):
+    """LightningCLI with the values tied that must match.
+
+    The data module gets the very codec object of the model: latents and audio are always of one codec.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("model.codec", "data.init_args.codec", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would let the hyper-parameters inside the checkpoint overrule the YAML; here the YAML is the truth
+        # and the checkpoint brings the state.
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path and path not in ("last", "best", "hpc") and "://" not in path and not Path(path).is_file():
+            raise UserError(f"--ckpt_path {path} does not exist{_nearest_checkpoints(Path(path))}")
+
+
+def _nearest_checkpoints(path: Path) -> str:
+    """The checkpoints under the nearest existing folder of a path, as the end of a sentence."""
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    found = sorted(folder.rglob("*.ckpt"))[:5] if folder != Path(folder.anchor) and folder != Path.cwd() else []
+    if not found:
+        return "; train first, or leave it out to start from untrained weights"
+    return f"; found {', '.join(os.path.relpath(name) for name in found)}"
+
+
+def _quieten() -> None:
+    """Hold back what third parties say to their own developers, and advertisements."""
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*deprecated.*")
+    warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: "Tip: For seamless" not in str(record.msg))
+
+
+def run() -> None:
+    """Parse the command line, instantiate and run one subcommand.
+
+    Raises:
+        UserError: something in the configuration or in the input is wrong.
+    """
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    try:
+        LivejamCLI(
+            parser_class=ConfigParser,
+            save_config_callback=KeptConfig,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"callbacks": [InterruptCheckpoint()]},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+    except OmegaConfBaseException as error:
+        raise UserError(explain(str(error))) from error
+
+
+def main() -> int:
+    """Entry point of the console script."""
+    _quieten()
+    # configs may name classes of the working directory, as `python -m` would allow
+    sys.path.insert(0, os.getcwd())
+    try:
+        run()
+    except UserError as error:
+        if os.environ.get("LIVEJAM_DEBUG"):
+            raise
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

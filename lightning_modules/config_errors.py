@@ -1,0 +1,122 @@
+"""One readable line out of what went wrong while a configuration was read.
+
+jsonargparse answers a typing slip in a nested YAML with a tree of every alternative it tried. `explain` walks that
+tree to the reason that the user can mend, says where it is, and suggests the name that was probably meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterable
+
+_KEY = re.compile(r'Parser key "([^"]+)":')
+_CLASS = re.compile(r"Problem with given class_path '([^']+)':")
+_UNKNOWN_OPTION = re.compile(r"Option '([^']+)' is not accepted")
+_UNKNOWN_KEY = re.compile(r"does not accept option '([^']+)'")
+_UNKNOWN_FLAG = re.compile(r"[Uu]nrecognized arguments: (--?\S+)")
+_NO_ATTRIBUTE = re.compile(r"module '([^']+)' has no attribute '([^']+)'")
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
+_NOT_SUBCLASS = re.compile(r"Import path (\S+) does not correspond to a subclass of (\S+)")
+_MISSING = re.compile(r"the following arguments are required: (.+)")
+_NO_FILE = re.compile(r"File does not exist: '([^']+)'")
+_INTERPOLATION = re.compile(r"Interpolation key '\.*([^']+)' not found")
+_LEAF = re.compile(r"^- (Expected .+|.*[Ii]nvalid .+)")
+
+
+def explain(message: str, known_keys: Iterable[str] = ()) -> str:
+    """The mendable reason inside a parser's message, on one line.
+
+    Args:
+        message: what the parser says, usually many lines.
+        known_keys: dotted names of all options, from which to suggest when one is unknown.
+    """
+    lines = [line.strip() for line in message.strip().splitlines()]
+    keys: list[str] = []
+    class_path = ""
+    for line in lines:
+        if found := _KEY.search(line):
+            keys.append(found[1])
+        if found := _CLASS.search(line):
+            class_path = found[1]
+            continue
+        if reason := _reason(line, class_path, list(known_keys)):
+            where = f"{'.'.join(keys)}: " if keys else ""
+            return where + reason
+    return _shortened(lines)
+
+
+def suggestion(wrong: str, candidates: Iterable[str]) -> str:
+    """`; did you mean …?` with the nearest of `candidates`, or nothing if none is near."""
+    near = difflib.get_close_matches(wrong, list(candidates), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _reason(line: str, class_path: str, known_keys: list[str]) -> str:
+    if found := _UNKNOWN_OPTION.search(line):
+        options = _parameters(class_path)
+        return f"{class_path} has no option {found[1]!r}{suggestion(found[1], options) or _choice(options)}"
+    if found := _UNKNOWN_KEY.search(line):
+        return f"there is no option {found[1]!r}{suggestion(found[1], known_keys)}"
+    if found := _UNKNOWN_FLAG.search(line):
+        flag = found[1].partition("=")[0]
+        return f"there is no option {flag!r}{suggestion(flag, [f'--{key}' for key in known_keys])}"
+    if found := _NO_ATTRIBUTE.search(line):
+        return f"there is no {found[2]!r} in {found[1]}{suggestion(found[2], _public_names(found[1]))}"
+    if found := _NO_MODULE.search(line):
+        return f"there is no Python module {found[1]!r}{suggestion(found[1], _siblings(found[1]))}"
+    if found := _NOT_SUBCLASS.search(line):
+        return f"{found[1]} is no {found[2]}; name a class_path that is one"
+    if found := _MISSING.search(line):
+        names = ", ".join(name.strip().partition(".")[2] or name.strip() for name in found[1].split(","))
+        return f"{class_path or 'the configuration'} needs {names}; give it in the --config file or on the command line"
+    if found := _NO_FILE.search(line):
+        return f"there is no file {found[1]}; check the path after --config (shipped ones lie in configs/)"
+    if found := _INTERPOLATION.search(line):
+        key = found[1].partition(".")[2] or found[1]
+        return f"nothing is called {key!r} that an interpolation '${{...}}' could stand for{suggestion(key, known_keys)}"
+    found = _LEAF.search(line)
+    return found[1] if found and "NoneType" not in line else ""
+
+
+def _choice(options: list[str]) -> str:
+    return f"; it has {', '.join(options)}" if options else ""
+
+
+def _shortened(lines: list[str], limit: int = 400) -> str:
+    text = " ".join(line for line in lines if line)
+    return text if len(text) <= limit else text[:limit] + " …"
+
+
+def _imported(path: str) -> object | None:
+    """The module, class or function at a dotted path that the parser has imported already, or None."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name) if module else importlib.import_module(path)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _parameters(class_path: str) -> list[str]:
+    target = _imported(class_path)
+    if not callable(target):
+        return []
+    return [name for name in inspect.signature(target).parameters if name not in ("self", "args", "kwargs")]
+
+
+def _public_names(module: str) -> list[str]:
+    return [name for name in dir(importlib.import_module(module)) if not name.startswith("_")]
+
+
+def _siblings(module: str) -> list[str]:
+    """Names of the modules beside a module that does not exist."""
+    parent, _, _ = module.rpartition(".")
+    package = _imported(parent) if parent else None
+    if package is None and parent:
+        return []
+    paths = getattr(package, "__path__", None)
+    prefix = f"{parent}." if parent else ""
+    return [prefix + found.name for found in pkgutil.iter_modules(paths)]
