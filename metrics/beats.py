@@ -1,0 +1,152 @@
+"""Beat tracking, and the agreement of two sequences of beats.
+
+Beat F1 follows StreamMusicGen and LiveBand: beats are tracked on the mix and on the stem alone, one-to-one matches
+within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seconds unless told otherwise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+
+from metrics.beat_networks import BeatNetworks
+from metrics.madmom_shims import prepare_madmom
+from metrics.scores import MeanScore
+
+Floats = NDArray[np.floating[Any]]
+
+SILENCE_DBFS = -60.0
+"""Audio whose root mean square lies below this level (dB of full scale) counts as silent."""
+
+
+class BeatTracker(Protocol):
+    """Finds the beats of recordings."""
+
+    @property
+    def identity(self) -> str:
+        """Names the method and its settings; results of trackers with equal identity are interchangeable."""
+
+    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
+        """Beats in ascending seconds for every mono recording."""
+
+
+def is_silent(audio_N: Floats) -> bool:
+    """Whether nothing is to be heard (an empty recording included)."""
+    power = float(np.mean(np.square(audio_N, dtype=np.float64))) if len(audio_N) else 0.0
+    return power < 10 ** (SILENCE_DBFS / 10)
+
+
+class MadmomRNN:
+    """madmom's beat tracker: eight bidirectional LSTMs and a dynamic Bayesian network (Böck et al. 2014).
+
+    Deterministic, with models that come inside madmom. The Bayesian network always finds a grid, in digital silence
+    too; therefore silent recordings have no beats here by definition.
+
+    Raises:
+        UserError: madmom is not installed.
+    """
+
+    identity = "madmom-0.16.1 RNNBeatProcessor DBNBeatTrackingProcessor(fps=100)"
+    sample_rate_hz = 44_100
+
+    def __init__(self) -> None:
+        prepare_madmom()
+        from madmom.features.beats import DBNBeatTrackingProcessor, RNNBeatProcessor
+
+        self.features, ensemble = RNNBeatProcessor().processors
+        self.networks = BeatNetworks(list(ensemble.processors[0].processors))
+        self.decode = DBNBeatTrackingProcessor(fps=100)
+
+    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
+        """Beats of every recording; recordings of equal length share the networks' work.
+
+        Args:
+            audios: mono recordings in [-1, 1]; louder samples are clipped.
+            sample_rate_hz: their sample rate; other rates than 44.1 kHz are resampled.
+
+        Returns:
+            Ascending times in seconds per recording, empty where it is silent.
+
+        Raises:
+            ValueError: a recording has more than one dimension or samples that are not finite.
+        """
+        features = [self._features(audio_N, sample_rate_hz) for audio_N in audios]
+        beats: list[Floats] = [np.zeros(0) for _ in audios]
+        for frames in {len(f) for f in features if f is not None}:
+            alike = [i for i, f in enumerate(features) if f is not None and len(f) == frames]
+            activation_ET = self.networks(torch.from_numpy(np.stack([features[i] for i in alike])))  # type: ignore[misc]
+            for i, activation_T in zip(alike, activation_ET.numpy(), strict=True):
+                beats[i] = np.asarray(self.decode(activation_T), dtype=np.float64)
+        return beats
+
+    def _features(self, audio_N: Floats, sample_rate_hz: int) -> Floats | None:
+        """madmom's input features, 100 frames per second; None for silence."""
+        from madmom.audio.signal import Signal
+
+        if audio_N.ndim != 1:
+            raise ValueError(f"beats are tracked on mono audio of one dimension, got shape {audio_N.shape}")
+        if not np.isfinite(audio_N).all():
+            raise ValueError("beats cannot be tracked on audio that is not finite")
+        if is_silent(audio_N):
+            return None
+        resampled_N = soxr.resample(np.ascontiguousarray(audio_N, np.float32), sample_rate_hz, self.sample_rate_hz)
+        pcm_N = np.round(np.clip(resampled_N, -1, 1) * 32767).astype(np.int16)
+        return np.asarray(self.features(Signal(pcm_N, sample_rate=self.sample_rate_hz, num_channels=1)))
+
+
+def beat_f_measure(reference_seconds: Floats, estimated_seconds: Floats, window_seconds: float = 0.07) -> float:
+    """F-measure of two sequences of beats; symmetric (Dixon 2007).
+
+    Equal to `mir_eval.beat.f_measure` without trimming and to madmom's `BeatEvaluation.fmeasure`, except that
+    nothing against nothing is undefined here.
+
+    Args:
+        reference_seconds: beat times in seconds, in any order.
+        estimated_seconds: beat times in seconds, in any order.
+        window_seconds: greatest distance of two matching beats in seconds (inclusive).
+
+    Returns:
+        A number in [0, 1]; 0 if one sequence is empty, nan if both are.
+    """
+    reference, estimated = np.sort(reference_seconds), np.sort(estimated_seconds)
+    if not len(reference) and not len(estimated):
+        return float("nan")
+    matches = i = j = 0
+    # Both are sorted and all windows are equally wide: pairing the earliest that fit gives the most pairs.
+    while i < len(reference) and j < len(estimated):
+        distance = estimated[j] - reference[i]
+        if abs(distance) <= window_seconds:
+            matches, i, j = matches + 1, i + 1, j + 1
+        elif distance < 0:
+            j += 1
+        else:
+            i += 1
+    return 2 * matches / (len(reference) + len(estimated))
+
+
+class BeatF1(MeanScore):
+    """Mean beat F1 over items, overall and per group; items without any beats are excluded and counted.
+
+    Args:
+        groups: number of groups that items fall into (≥ 1).
+        window_seconds: greatest distance of two matching beats in seconds.
+    """
+
+    def __init__(self, groups: int = 1, window_seconds: float = 0.07) -> None:
+        super().__init__(groups)
+        self.window_seconds = window_seconds
+
+    def update(self, reference_seconds: Floats, estimated_seconds: Floats, group: int = 0) -> None:  # type: ignore[override]
+        """Add one item.
+
+        Args:
+            reference_seconds: beats of the mix, or true beats, in seconds.
+            estimated_seconds: beats of the stem, in seconds.
+            group: index of the item's group.
+        """
+        super().update(beat_f_measure(reference_seconds, estimated_seconds, self.window_seconds), group)

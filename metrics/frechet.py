@@ -1,0 +1,106 @@
+"""The Fréchet distance between two clouds of embeddings.
+
+Shapes: W embeddings (windows), D embedding width.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+def _symmetric_root(covariance_DD: Tensor) -> Tensor:
+    """Square root of a positive semi-definite matrix; reports negative eigenvalues beyond rounding."""
+    values_D, vectors_DD = torch.linalg.eigh(covariance_DD)
+    lowest, highest = float(values_D[0]), float(values_D[-1])
+    if lowest < -1e-7 * max(highest, 1e-300):
+        warnings.warn(f"a covariance has the eigenvalue {lowest:.3g}, which is set to 0", stacklevel=3)
+    return (vectors_DD * values_D.clamp_min(0).sqrt()) @ vectors_DD.T
+
+
+def frechet_distance(mean_a_D: Tensor, cov_a_DD: Tensor, mean_b_D: Tensor, cov_b_DD: Tensor) -> float:
+    """Squared Fréchet (Wasserstein-2) distance of two Gaussians (Dowson & Landau 1982), in float64.
+
+    ‖μ_a - μ_b‖² + tr Σ_a + tr Σ_b - 2 tr (Σ_a Σ_b)^½, where the last trace is the nuclear norm of Σ_a^½ Σ_b^½: real
+    by construction and exact for singular covariances too.
+
+    Args:
+        mean_a_D: mean of the first Gaussian.
+        cov_a_DD: its covariance, symmetric and positive semi-definite.
+        mean_b_D: mean of the second Gaussian.
+        cov_b_DD: its covariance.
+
+    Returns:
+        A number ≥ 0. Rounding below 0 is clamped; more than rounding (1e-6 of the traces) is reported as a warning.
+    """
+    mean_a_D, cov_a_DD, mean_b_D, cov_b_DD = (x.to(torch.float64) for x in (mean_a_D, cov_a_DD, mean_b_D, cov_b_DD))
+    overlap = torch.linalg.svdvals(_symmetric_root(cov_a_DD) @ _symmetric_root(cov_b_DD)).sum()
+    spread = cov_a_DD.trace() + cov_b_DD.trace()
+    distance = float((mean_a_D - mean_b_D).square().sum() + spread - 2 * overlap)
+    if distance < -1e-6 * float(spread):
+        warnings.warn(f"a Fréchet distance of {distance:.3g} is set to 0", stacklevel=2)
+    return max(distance, 0.0)
+
+
+class FrechetAudioDistance(Metric):
+    """Fréchet audio distance (Kilgour et al. 2019) with memory that does not grow.
+
+    Counts, sums and sums of outer products of both clouds are kept in float64, so processes add up exactly.
+
+    Args:
+        dimension: width D of the embeddings.
+    """
+
+    full_state_update = False
+    real_count: Tensor
+    fake_count: Tensor
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.dimension = dimension
+        for cloud in ("real", "fake"):
+            self.add_state(f"{cloud}_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+            self.add_state(f"{cloud}_sum_D", torch.zeros(dimension, dtype=torch.float64), dist_reduce_fx="sum")
+            outer_DD = torch.zeros(dimension, dimension, dtype=torch.float64)
+            self.add_state(f"{cloud}_outer_DD", outer_DD, dist_reduce_fx="sum")
+
+    def update(self, embeddings_WD: Tensor, real: bool) -> None:
+        """Add embeddings to one of the clouds.
+
+        Args:
+            embeddings_WD: embeddings, possibly none.
+            real: whether they belong to the reference.
+
+        Raises:
+            ValueError: wrong width, or numbers that are not finite.
+        """
+        if embeddings_WD.ndim != 2 or embeddings_WD.shape[1] != self.dimension:
+            raise ValueError(f"embeddings of width {self.dimension} expected, got shape {tuple(embeddings_WD.shape)}")
+        if not embeddings_WD.isfinite().all():
+            raise ValueError("embeddings are not finite; was the audio?")
+        cloud = "real" if real else "fake"
+        x_WD = embeddings_WD.to(self.real_count.device, torch.float64)
+        setattr(self, f"{cloud}_count", getattr(self, f"{cloud}_count") + len(x_WD))
+        setattr(self, f"{cloud}_sum_D", getattr(self, f"{cloud}_sum_D") + x_WD.sum(0))
+        setattr(self, f"{cloud}_outer_DD", getattr(self, f"{cloud}_outer_DD") + x_WD.T @ x_WD)
+
+    def _gaussian(self, cloud: str) -> tuple[Tensor, Tensor]:
+        """Mean and unbiased covariance of one cloud."""
+        count, sum_D, outer_DD = (getattr(self, f"{cloud}_{name}") for name in ("count", "sum_D", "outer_DD"))
+        mean_D = sum_D / count
+        return mean_D, (outer_DD - count * torch.outer(mean_D, mean_D)) / (count - 1)
+
+    def compute(self) -> Tensor:
+        """The distance; nan if one cloud has fewer than two embeddings.
+
+        With fewer embeddings than dimensions a covariance is singular: the distance is still defined, but biased
+        upwards; compare it only with distances of as many embeddings.
+        """
+        if min(int(self.real_count), int(self.fake_count)) < 2:
+            return torch.tensor(math.nan, dtype=torch.float64)
+        distance = frechet_distance(*self._gaussian("real"), *self._gaussian("fake"))
+        return torch.tensor(distance, dtype=torch.float64)

@@ -1,0 +1,160 @@
+"""Beat tracking and the F-measure of beats against the packages that define them."""
+
+from __future__ import annotations
+
+import math
+
+import mir_eval
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metrics.beat_tracking import CachedBeatTracker
+from metrics.beats import BeatF1, MadmomRNN, beat_f_measure
+from metrics.madmom_shims import prepare_madmom
+
+SAMPLE_RATE_HZ = 22_050
+
+
+def clicks(bpm: float, seconds: float = 6.0, seed: int = 0, first: float = 0.3) -> np.ndarray:
+    """A noise burst on every beat over a noise floor."""
+    rng = np.random.default_rng(seed)
+    audio_N = 0.002 * rng.normal(size=int(seconds * SAMPLE_RATE_HZ))
+    for beat in np.arange(first, seconds - 0.05, 60 / bpm):
+        start = int(beat * SAMPLE_RATE_HZ)
+        audio_N[start : start + 1000] += 0.3 * rng.normal(size=1000) * np.exp(-np.arange(1000) / 200)
+    return audio_N.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def tracker() -> MadmomRNN:
+    torch.set_num_threads(1)
+    return MadmomRNN()
+
+
+beat_lists = st.lists(st.integers(0, 1000), max_size=30, unique=True).map(lambda ms: np.sort(np.array(ms)) / 97.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(beat_lists, beat_lists)
+def test_f_measure_equals_mir_eval_and_madmom(reference: np.ndarray, estimated: np.ndarray) -> None:
+    ours = beat_f_measure(reference, estimated)
+    if not len(reference) and not len(estimated):
+        assert math.isnan(ours)
+        return
+    with np.errstate(all="ignore"):
+        assert ours == pytest.approx(mir_eval.beat.f_measure(reference, estimated), abs=1e-12)
+    prepare_madmom()
+    from madmom.evaluation.onsets import OnsetEvaluation
+
+    # What BeatEvaluation's F-measure is made of; its other scores refuse sequences of fewer than two beats.
+    madmom_score = OnsetEvaluation(estimated, reference, combine=0, window=0.07).fmeasure
+    assert ours == pytest.approx(0.0 if math.isnan(madmom_score) else madmom_score, abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(beat_lists, beat_lists, st.randoms())
+def test_f_measure_is_symmetric_and_blind_to_order(a: np.ndarray, b: np.ndarray, random: object) -> None:
+    shuffled = a.copy()
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert beat_f_measure(shuffled, b) == pytest.approx(beat_f_measure(b, a), nan_ok=True)
+
+
+def test_f_measure_counts_one_to_one_and_keeps_the_first_seconds() -> None:
+    beats = np.arange(0.1, 4.0, 0.5)
+    assert beat_f_measure(beats, beats + 0.07 - 1e-9) == 1.0
+    assert beat_f_measure(beats, beats + 0.071) == 0.0
+    assert beat_f_measure(np.array([1.0]), np.array([0.98, 1.0, 1.02])) == pytest.approx(0.5)
+    assert beat_f_measure(beats, np.zeros(0)) == 0.0
+    assert math.isnan(beat_f_measure(np.zeros(0), np.zeros(0)))
+
+
+def test_beat_f1_excludes_undefined_items_and_adds_up() -> None:
+    beats, none = np.arange(0.1, 4.0, 0.5), np.zeros(0)
+    items = [(beats, beats, 0), (beats, none, 1), (none, none, 1), (beats, beats[::2], 1)]
+    whole, parts = BeatF1(groups=2), [BeatF1(groups=2) for _ in range(2)]
+    for i, (reference, estimated, group) in enumerate(items):
+        whole.update(reference, estimated, group)
+        parts[i % 2].update(reference, estimated, group)
+    score = whole.compute()
+    assert (score.items, score.excluded) == (3, 1)
+    assert score.mean == pytest.approx((1 + 0 + 2 / 3) / 3)
+    assert score.group(0).mean == 1.0
+    assert score.group(1).mean == pytest.approx(1 / 3)
+    assert sum(part.compute().total_G for part in parts).tolist() == score.total_G.tolist()
+    assert math.isnan(BeatF1().compute().mean)
+
+
+def test_networks_equal_madmoms_own(tracker: MadmomRNN) -> None:
+    from madmom.audio.signal import Signal
+    from madmom.features.beats import RNNBeatProcessor
+
+    recordings = [clicks(bpm, seconds=3.0, seed=i) for i, bpm in enumerate((90, 131))]
+    features = [tracker._features(audio_N, SAMPLE_RATE_HZ) for audio_N in recordings]
+    ours_ET = tracker.networks(torch.from_numpy(np.stack(features))).numpy()
+    original = RNNBeatProcessor()
+    for ours_T, feature_TF in zip(ours_ET, features, strict=True):
+        np.testing.assert_allclose(ours_T, original.processors[1](feature_TF), atol=1e-5)
+    pcm_N = (recordings[0] * 32767).astype(np.int16)
+    np.testing.assert_allclose(
+        tracker.features(Signal(pcm_N, sample_rate=44_100, num_channels=1)),
+        original.processors[0](Signal(pcm_N, sample_rate=44_100, num_channels=1)),
+    )
+
+
+def test_tracker_finds_clicks_alone_and_in_company(tracker: MadmomRNN) -> None:
+    recordings = [clicks(100), clicks(120, seed=1), np.zeros(SAMPLE_RATE_HZ, np.float32), clicks(120, seconds=5.0)]
+    together = tracker(recordings, SAMPLE_RATE_HZ)
+    assert len(together[2]) == 0
+    for bpm, beats, length in ((100, together[0], 6.0), (120, together[1], 6.0), (120, together[3], 5.0)):
+        assert beat_f_measure(np.arange(0.3, length - 0.05, 60 / bpm), beats) >= 0.9
+    np.testing.assert_array_equal(tracker([recordings[1]], SAMPLE_RATE_HZ)[0], together[1])
+    quieter = tracker([0.5 * recordings[0]], SAMPLE_RATE_HZ)[0]
+    assert beat_f_measure(together[0], quieter) >= 0.9
+
+
+def test_tracker_refuses_what_is_no_mono_audio(tracker: MadmomRNN) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        tracker([np.array([0.0, np.nan])], SAMPLE_RATE_HZ)
+    with pytest.raises(ValueError, match="mono"):
+        tracker([np.zeros((2, 100))], SAMPLE_RATE_HZ)
+    assert [len(beats) for beats in tracker([np.zeros(0)], SAMPLE_RATE_HZ)] == [0]
+
+
+class Counting:
+    """Reports the length of every recording as its only beat."""
+
+    identity = "counting"
+
+    def __call__(self, audios: list[np.ndarray], sample_rate_hz: int) -> list[np.ndarray]:
+        return [np.array([len(audio_N) / sample_rate_hz]) for audio_N in audios]
+
+
+def test_cache_tracks_equal_content_once_and_survives_damage(tmp_path) -> None:
+    cached = CachedBeatTracker(Counting(), tmp_path)
+    one, two = np.ones(100, np.float32), np.ones(200, np.float32)
+    assert [b.tolist() for b in cached([one, two, one.copy()], 100)] == [[1.0], [2.0], [1.0]]
+    assert cached.tracked == 2
+    later = CachedBeatTracker(Counting(), tmp_path)
+    assert later([two], 100)[0].tolist() == [2.0]
+    assert later.tracked == 0
+    assert later([two], 50)[0].tolist() == [4.0]
+    later([3 * one], 100, keep=False)
+    assert len(list(tmp_path.iterdir())) == 3
+    for path in tmp_path.iterdir():
+        path.write_text("{broken")
+    again = CachedBeatTracker(Counting(), tmp_path)
+    assert again([one], 100)[0].tolist() == [1.0]
+    assert again.tracked == 1
+
+
+def test_worker_processes_give_the_same_beats(tracker: MadmomRNN) -> None:
+    recordings = [clicks(100, 3.0), clicks(140, 3.0)]
+    pooled = CachedBeatTracker(tracker, None, workers=1)
+    try:
+        for ours, theirs in zip(pooled(recordings, SAMPLE_RATE_HZ), tracker(recordings, SAMPLE_RATE_HZ), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    finally:
+        pooled.close()
