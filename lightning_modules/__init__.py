@@ -1,0 +1,5 @@
+"""Training recipes: one file each, and the `lightning` command."""
+
+from lightning_modules.r3gan import R3GAN
+
+__all__ = ["R3GAN"]

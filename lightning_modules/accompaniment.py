@@ -1,0 +1,116 @@
+"""What every accompanist's recipe shares: codec, statistics, playing along, checkpoints that say what they are.
+
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import lightning
+import torch
+
+from lightning_modules.checkpoints import require_same_codec, require_same_shapes, require_same_statistics
+from livejam.accompanist import Accompanist, Controls, accompany
+from livejam.batch import AccompanimentBatch, AccompanimentOutput
+from livejam.codecs.codec import Codec, codec_hash
+from livejam.errors import UserError
+from livejam.statistics import LatentStatistics
+
+SILENCE_FRAMES = 16
+"""Frames of silence after which the codec's latent of silence is read."""
+
+
+class AccompanimentModule(lightning.LightningModule):
+    """Base of the recipes: everything but the training.
+
+    Validation and test run `accompanist()` step by step, the path that is deployed.
+
+    Args:
+        codec: encodes and decodes audio; frozen.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.codec = codec.requires_grad_(False)
+        channels = codec.spec.latent_channels
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("latent_mean_C", torch.zeros(channels))
+        self.register_buffer("latent_std_C", torch.ones(channels))
+        self.register_buffer("silence_C", torch.zeros(channels))
+
+    @property
+    def statistics(self) -> LatentStatistics:
+        """Of the latents that the networks are trained on."""
+        return LatentStatistics(self.latent_mean_C, self.latent_std_C)
+
+    def accompanist(self) -> Accompanist[Any]:
+        """The model as it plays."""
+        raise NotImplementedError
+
+    def validation_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
+        """Play along with each mix exactly as a server would, step by step."""
+        with torch.autocast(self.device.type, enabled=False):
+            mix_BTC = self.codec.encode(batch.mix)
+        # Equal items get equal noise, whatever the batch size and the number of ranks.
+        seeds = [zlib.crc32(f"{s}@{t:.3f}".encode()) for s, t in zip(batch.song, batch.start_seconds, strict=True)]
+        controls = Controls(batch.instrument_B, torch.tensor(seeds, device=self.device))
+        accompanist, frames = self.accompanist(), mix_BTC.shape[1]
+        missing = -frames % accompanist.block_frames
+        padded_BTC = torch.cat((mix_BTC, self.silence_C.expand(len(batch), missing, -1)), dim=1)
+        played_BTC = accompany(accompanist, padded_BTC, controls, self.silence_C)[:, :frames]
+        with torch.autocast(self.device.type, enabled=False):
+            generated_BAN = self.codec.decode(played_BTC.float())
+        return AccompanimentOutput(
+            mix_BAN=batch.mix,
+            target_BAN=batch.target,
+            generated_BAN=generated_BAN,
+            sample_rate_hz=self.codec.spec.sample_rate_hz,
+            instrument_B=batch.instrument_B,
+            song=batch.song,
+            start_seconds=batch.start_seconds,
+            annotations=batch.annotations,
+        )
+
+    def test_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
+        return self.validation_step(batch, batch_idx)
+
+    def setup(self, stage: str) -> None:
+        """Take the latent statistics from the data module; a checkpoint's own ones replace them afterwards."""
+        spec = self.codec.spec
+        silence_BAN = torch.zeros(
+            1, spec.audio_channels, SILENCE_FRAMES * spec.hop_samples, device=self.silence_C.device
+        )
+        with torch.no_grad():
+            self.silence_C.copy_(self.codec.encode(silence_BAN)[0, -1])
+        statistics = getattr(self.trainer.datamodule, "latent_statistics", None)
+        if statistics is not None:
+            self.latent_mean_C.copy_(statistics.mean_C)
+            self.latent_std_C.copy_(statistics.std_C)
+        elif stage == "fit":
+            raise UserError(
+                "training needs latent statistics: use a data module that has them, as Slakh2100DataModule does"
+            )
+
+    def train(self, mode: bool = True) -> AccompanimentModule:
+        """Training mode for the networks; the codec stays in evaluation mode."""
+        super().train(mode)
+        self.codec.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Whatever is needed to play without this class: recipes add their networks' settings."""
+        checkpoint["livejam"] = {
+            "codec_spec": self.codec.spec.to_dict(),
+            "codec_hash": codec_hash(self.codec),
+            "latent_mean_C": self.latent_mean_C.detach().cpu(),
+            "latent_std_C": self.latent_std_C.detach().cpu(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another codec, another size or, when training goes on, other data."""
+        require_same_codec(checkpoint, self.codec)
+        require_same_shapes(checkpoint, self)
+        if self._trainer is not None and self.trainer.training:
+            require_same_statistics(checkpoint, self.statistics)

@@ -1,0 +1,295 @@
+"""LiveBand's recipe: R3GAN on sequences of latents, with AdaGP.
+
+Shapes: B batch, T latent frames, C latent channels.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_modules.accompaniment import AccompanimentModule
+from livejam.batch import NULL_CATEGORY, AccompanimentBatch
+from livejam.codecs.codec import Codec
+from livejam.errors import UserError
+from livejam.liveband import LiveBandAccompanist, require_anticipation
+from livejam.networks import CausalTransformer, SequenceDiscriminator
+from livejam.objectives import (
+    PenaltyScale,
+    adapt_penalty_weight,
+    discriminator_loss,
+    generator_loss,
+    lazy_penalty_scale,
+    zero_centred_penalty,
+)
+
+COLLAPSED_SPREAD = 0.1
+"""The alarm rings when generated sequences differ from each other by less than this share of the real ones."""
+
+
+@dataclass(frozen=True)
+class TrainingCrop:
+    """What one iteration trains on; all latents are normalised.
+
+    The generator hears frames [0, T) of the crop, and its output sounds in frames [1 + δ, T + 1 + δ): there lie
+    the mix and the real target that the discriminator judges.
+    """
+
+    heard_BTC: Tensor
+    mix_BTC: Tensor
+    real_BTC: Tensor
+    generator_instrument_B: Tensor
+    discriminator_instrument_B: Tensor
+
+
+class R3GAN(AccompanimentModule):
+    """Adversarial training of LiveBand: relativistic pairing, lazy R1 and R2, adaptive penalty weight.
+
+    Args:
+        generator: hears normalised mix latents, plays normalised accompaniment latents.
+        discriminator: scores whole sequences.
+        codec: encodes and decodes audio in validation; frozen.
+        anticipation_frames: δ ≥ 0, frames between hearing and playing; -1 for a bidirectional generator.
+        generator_optimizer: optimiser of the generator; the paper's is Adam without weight decay.
+        discriminator_optimizer: optimiser of the discriminator.
+        warmup_iterations: iterations in which both learning rates rise linearly from 0; fixed afterwards.
+        generator_class_dropout: share of items in [0, 1] whose instrument neither network is told (p_G).
+        discriminator_class_dropout: share of the other items whose instrument the discriminator is not told (p_D).
+        penalty_every: discriminator steps per gradient penalty (k), R1 and R2 in turn.
+        penalty_weight: λ at the start, ≥ 0.
+        penalty_step: step size η ≥ 0 of AdaGP; 0 keeps λ fixed.
+        target_advantage: a*, the advantage E[D(real)] - E[D(fake)] that AdaGP steers to.
+        mismatch_weight: weight ≥ 0 of a term that ranks real pairs above real accompaniments with the mix of
+            another item; not in the paper, whose setting is 0.
+        reuse_fakes: the generator step judges the fakes of the discriminator step instead of drawing fresh
+            noise, which saves one pass through the generator; not in the paper.
+        ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
+            uses the raw generator. The paper mentions none.
+        gradient_clip: largest gradient norm of either network; None = unlimited.
+        seed: seed of noise and class dropout; what an iteration draws depends on seed, rank and iteration alone.
+        compile_generator: compile the generator with torch.compile. The discriminator stays eager, because
+            compiled graphs have no double backward.
+    """
+
+    def __init__(
+        self,
+        generator: CausalTransformer,
+        discriminator: SequenceDiscriminator,
+        codec: Codec,
+        anticipation_frames: int = 1,
+        generator_optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4, betas=(0.5, 0.9)),
+        discriminator_optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4, betas=(0.5, 0.9)),
+        warmup_iterations: int = 1000,
+        generator_class_dropout: float = 0.1,
+        discriminator_class_dropout: float = 0.1,
+        penalty_every: int = 8,
+        penalty_weight: float = 5.0,
+        penalty_step: float = 1e-3,
+        target_advantage: float = 1.0,
+        mismatch_weight: float = 0.0,
+        reuse_fakes: bool = False,
+        ema_decay: float | None = None,
+        gradient_clip: float | None = None,
+        seed: int = 0,
+        compile_generator: bool = False,
+    ) -> None:
+        super().__init__(codec)
+        require_anticipation(generator, anticipation_frames)
+        self.automatic_optimization = False
+        self.generator = generator
+        self.discriminator = discriminator
+        self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
+        self.anticipation_frames = anticipation_frames
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.warmup_iterations = warmup_iterations
+        self.generator_class_dropout = generator_class_dropout
+        self.discriminator_class_dropout = discriminator_class_dropout
+        self.penalty_every = penalty_every
+        self.penalty_step = penalty_step
+        self.target_advantage = target_advantage
+        self.mismatch_weight = mismatch_weight
+        self.reuse_fakes = reuse_fakes
+        self.ema_decay = ema_decay
+        self.gradient_clip = gradient_clip
+        self.seed = seed
+        self.compile_generator = compile_generator
+        self.register_buffer("penalty_weight", torch.tensor(float(penalty_weight)))
+        self._latest: dict[str, Tensor] = {}
+        self._alarmed = False
+
+    @property
+    def crop_frames(self) -> int:
+        """Frames a training crop needs: the generator's window and the 1 + δ frames it plays ahead."""
+        return self.generator.window_frames + 1 + self.anticipation_frames
+
+    def accompanist(self) -> LiveBandAccompanist:
+        """The model as it plays, with the averaged generator where there is one."""
+        generator = self.generator if self.ema_generator is None else self.ema_generator
+        return LiveBandAccompanist(generator, self.codec.spec, self.statistics, self.anticipation_frames)
+
+    def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
+        iteration = int(self.iteration)
+        self._random.manual_seed((self.seed * 1_000_003 + iteration) * self.trainer.world_size + self.global_rank)
+        crop = self._crop(batch)
+        generator_optimizer, discriminator_optimizer = self.optimizers()
+
+        # D step. Fakes are data to the discriminator: no gradient reaches the generator, unless the generator
+        # step wants to judge the same fakes afterwards.
+        with torch.set_grad_enabled(self.reuse_fakes):
+            fake_BTC = self._generate(crop)
+        with self.toggled_optimizer(discriminator_optimizer):
+            real_B, fake_B, mismatch = self._scores(crop, fake_BTC.detach())
+            loss_d = discriminator_loss(real_B, fake_B).mean()
+            penalty = self._penalty(crop, fake_BTC.detach(), lazy_penalty_scale(iteration, self.penalty_every))
+            total = loss_d + self.penalty_weight / 2 * penalty + self.mismatch_weight * mismatch
+            self._update(discriminator_optimizer, self.discriminator, total, "discriminator")
+
+        # AdaGP. All ranks see the same advantage, so that λ stays equal on them.
+        advantage = self.trainer.strategy.reduce((real_B - fake_B).mean().detach(), reduce_op="mean")
+        self.penalty_weight.copy_(
+            adapt_penalty_weight(self.penalty_weight, advantage, self.target_advantage, self.penalty_step)
+        )
+
+        # G step on fresh noise and the same mixes. The discriminator's weights are constants here.
+        with self.toggled_optimizer(generator_optimizer):
+            fake_BTC = fake_BTC if self.reuse_fakes else self._generate(crop)
+            loss_g = self._generator_loss(crop, fake_BTC)
+            self._update(generator_optimizer, self.generator, loss_g, "generator")
+
+        self._end_iteration(iteration)
+        scores = {"score/real": real_B.mean(), "score/fake": fake_B.mean(), "advantage": advantage}
+        losses = {"loss/discriminator": loss_d, "loss/generator": loss_g, "mismatch": mismatch}
+        self._log(scores | losses, self._spread(crop.real_BTC, fake_BTC))
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
+        optimizers = [
+            self.generator_optimizer(self.generator.parameters()),
+            self.discriminator_optimizer(self.discriminator.parameters()),
+        ]
+        warm_up = lambda done: min(1.0, (done + 1) / max(1, self.warmup_iterations))  # noqa: E731
+        return optimizers, [LambdaLR(optimizer, warm_up) for optimizer in optimizers]
+
+    def on_fit_start(self) -> None:
+        self._random = torch.Generator(self.device)
+        if self.compile_generator:
+            self.generator.compile()
+
+    def _crop(self, batch: AccompanimentBatch) -> TrainingCrop:
+        offset = 1 + self.anticipation_frames
+        frames = batch.mix.shape[1] - offset
+        if batch.is_audio or frames < 1 or frames % self.discriminator.frame_multiple:
+            raise UserError(
+                f"a training crop of {batch.mix.shape[1]} frames leaves {frames} after an anticipation of {offset} "
+                f"frames, no multiple of {self.discriminator.frame_multiple}; set crop_frames to {self.crop_frames}"
+            )
+        mix_BTC, target_BTC = self.statistics.normalise(batch.mix), self.statistics.normalise(batch.target)
+        # Where the generator does not know the instrument, the discriminator must not ask for it either.
+        generator_instrument_B = self._drop(batch.instrument_B, self.generator_class_dropout)
+        return TrainingCrop(
+            heard_BTC=mix_BTC[:, :frames],
+            mix_BTC=mix_BTC[:, offset:],
+            real_BTC=target_BTC[:, offset:],
+            generator_instrument_B=generator_instrument_B,
+            discriminator_instrument_B=self._drop(generator_instrument_B, self.discriminator_class_dropout),
+        )
+
+    def _drop(self, instrument_B: Tensor, share: float) -> Tensor:
+        dropped_B = torch.rand(instrument_B.shape, device=self.device, generator=self._random) < share
+        return instrument_B.masked_fill(dropped_B, NULL_CATEGORY)
+
+    def _generate(self, crop: TrainingCrop) -> Tensor:
+        batch, frames, _ = crop.heard_BTC.shape
+        noise_BTZ = torch.randn(
+            batch, frames, self.generator.noise_channels, device=self.device, generator=self._random
+        )
+        return self.generator(noise_BTZ, crop.heard_BTC, crop.generator_instrument_B)
+
+    def _scores(self, crop: TrainingCrop, fake_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """D(x), D(x̂) and the mismatch loss, all from one pass."""
+        judged, mixes = [crop.real_BTC, fake_BTC.to(crop.real_BTC)], [crop.mix_BTC, crop.mix_BTC]
+        if self.mismatch_weight:
+            judged.append(crop.real_BTC)
+            mixes.append(crop.mix_BTC.roll(1, dims=0))
+        instrument = crop.discriminator_instrument_B.repeat(len(judged))
+        logits = self.discriminator(torch.cat(judged), torch.cat(mixes), instrument).float().chunk(len(judged))
+        mismatch = discriminator_loss(logits[0], logits[2]).mean() if self.mismatch_weight else logits[0].new_zeros(())
+        return logits[0], logits[1], mismatch
+
+    def _penalty(self, crop: TrainingCrop, fake_BTC: Tensor, scale: PenaltyScale) -> Tensor:
+        """The scaled penalties, in float32 outside of autocast: squares of small gradients vanish in bf16."""
+        total = crop.real_BTC.new_zeros(())
+        for name, samples, factor in (("r1", crop.real_BTC, scale.r1), ("r2", fake_BTC, scale.r2)):
+            if factor:
+                with torch.autocast(self.device.type, enabled=False):
+                    samples = samples.float().requires_grad_()
+                    logit_B = self.discriminator(samples, crop.mix_BTC, crop.discriminator_instrument_B)
+                    value = zero_centred_penalty(samples, logit_B).mean()
+                self._latest[name] = value.detach()
+                total = total + factor * value
+        return total
+
+    def _generator_loss(self, crop: TrainingCrop, fake_BTC: Tensor) -> Tensor:
+        instrument = crop.discriminator_instrument_B
+        with torch.no_grad():
+            real_B = self.discriminator(crop.real_BTC, crop.mix_BTC, instrument)
+        fake_B = self.discriminator(fake_BTC, crop.mix_BTC, instrument)
+        return generator_loss(fake_B.float(), real_B.float()).mean()
+
+    def _update(self, optimizer: Any, network: nn.Module, loss: Tensor, name: str) -> None:
+        """One optimiser step; a loss that is not finite stops training before it touches the weights."""
+        self.manual_backward(loss)
+        parameters = [p for p in network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not torch.isfinite(norm):
+            known = ", ".join(f"{k} {v.item():.4g}" for k, v in self._latest.items() if k.startswith("gradient_norm"))
+            raise UserError(
+                f"training diverged at iteration {int(self.iteration)}: {name} loss {loss.item():.4g}, gradient norm "
+                f"{norm.item():.4g} (last norms: {known or 'none'}); lower its learning rate or set gradient_clip, and "
+                "resume from the last checkpoint, whose weights are finite"
+            )
+        if self.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip, norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        self._latest[f"gradient_norm/{name}"] = norm
+
+    def _end_iteration(self, iteration: int) -> None:
+        for scheduler in self.lr_schedulers():
+            scheduler.step()
+        self.iteration += 1
+        if self.ema_generator is not None and self.ema_decay is not None:
+            # The average's memory grows with the run, so that it forgets the untrained start.
+            decay = min(self.ema_decay, (1 + iteration) / (10 + iteration))
+            with torch.no_grad():
+                averaged, trained = list(self.ema_generator.parameters()), list(self.generator.parameters())
+                torch._foreach_lerp_(averaged, trained, 1 - decay)
+
+    def _spread(self, real_BTC: Tensor, fake_BTC: Tensor) -> Tensor:
+        """How much generated sequences differ from each other, relative to the real ones; 0 = collapsed."""
+        return fake_BTC.detach().float().std(dim=0).mean() / real_BTC.std(dim=0).mean()
+
+    def _log(self, values: dict[str, Tensor], spread: Tensor) -> None:
+        collapsed = spread < COLLAPSED_SPREAD
+        if collapsed and not self._alarmed:
+            rank_zero_warn(
+                f"the generator has collapsed: its outputs vary {spread.item():.3f} times as much as real ones"
+            )
+        self._alarmed = bool(collapsed)
+        values |= {
+            **self._latest,
+            "target_advantage": torch.tensor(self.target_advantage),
+            "penalty_weight": self.penalty_weight,
+            "spread": spread,
+            "collapse_alarm": collapsed.float(),
+            "ema": torch.tensor(float(self.ema_generator is not None)),
+        }
+        self.log_dict({f"train/{name}": value.detach() for name, value in values.items()})
