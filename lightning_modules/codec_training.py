@@ -80,21 +80,28 @@ class CodecTraining(lightning.LightningModule):
         """Features of training crops without the frames that still see the silence before a crop."""
         missing = self.code_frames
         for audio_BAN in self.trainer.datamodule.train_dataloader():
-            audio_BAN = audio_BAN.to(self.device)
-            past = self.codec.init_encoder_state(len(audio_BAN)).past_BAN
-            features_BTX = self.codec.features(torch.cat([past, audio_BAN], dim=2))[:, 2:]
+            features_BTX = self._features(audio_BAN)[:, 2:]
             yield features_BTX.flatten(0, 1)[:missing]
             missing -= features_BTX.shape[0] * features_BTX.shape[1]
             if missing <= 0:
                 return
 
+    @torch.no_grad()
+    def _features(self, audio_BAN: Tensor) -> Tensor:
+        """Front-end features of audio that begins after silence."""
+        audio_BAN = audio_BAN.to(self.device)
+        past_BAN = self.codec.init_encoder_state(len(audio_BAN)).past_BAN
+        return self.codec.features(torch.cat([past_BAN, audio_BAN], dim=2))
+
     def training_step(self, audio_BAN: Tensor, batch_index: int) -> Tensor:
         """Noisy latents of the frozen encoder, decoder, sum of the losses."""
+        features_BTX = self._features(audio_BAN)
         with torch.no_grad():
-            latents_BTC = self.codec.encode(audio_BAN)
+            latents_BTC = self.codec.project(features_BTX)
             amount_B = self.latent_noise * torch.rand(len(audio_BAN), 1, 1, device=self.device)
             latents_BTC = latents_BTC + amount_B * torch.randn_like(latents_BTC)
-        losses = self.losses(audio_BAN, latents_BTC, through_audio=self.global_step >= self.magnitude_steps)
+        through_audio = self.global_step >= self.magnitude_steps
+        losses = self.losses(audio_BAN, features_BTX, latents_BTC, through_audio)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=False)
         total = torch.stack(list(losses.values())).sum()
         self.log("train/loss", total, prog_bar=True)
@@ -102,18 +109,19 @@ class CodecTraining(lightning.LightningModule):
 
     def validation_step(self, audio_BAN: Tensor, batch_index: int) -> None:
         """The same losses on held-out songs, without noise, at fixed oscillator times."""
-        losses = self.losses(audio_BAN, self.codec.encode(audio_BAN), through_audio=True)
+        features_BTX = self._features(audio_BAN)
+        losses = self.losses(audio_BAN, features_BTX, self.codec.project(features_BTX), through_audio=True)
         self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(audio_BAN))
         self.log("val/loss", torch.stack(list(losses.values())).sum(), prog_bar=True, batch_size=len(audio_BAN))
 
-    def losses(self, audio_BAN: Tensor, latents_BTC: Tensor, through_audio: bool) -> dict[str, Tensor]:
+    def losses(
+        self, audio_BAN: Tensor, features_BTX: Tensor, latents_BTC: Tensor, through_audio: bool
+    ) -> dict[str, Tensor]:
         """Weighted losses by name, each the mean over the batch."""
         codec, batch = self.codec, len(audio_BAN)
         state = codec.init_decoder_state(batch)
         parts, _ = codec.decoder(latents_BTC.clamp(-codec.bound, codec.bound), state.pasts)
-        with torch.no_grad():
-            past = codec.init_encoder_state(batch).past_BAN
-            true_BMAF, low_BMAL = codec.decoder.linear_features(codec.features(torch.cat([past, audio_BAN], dim=2)))
+        true_BMAF, low_BMAL = codec.decoder.linear_features(features_BTX)
         estimate_BMAF, floor = parts.log_magnitude_BMAF, codec.front_end.floor
         low_error = (parts.log_oscillator_BMAK[..., :LOW_PITCHES] - low_BMAL).abs().mean((1, 2, 3))
         losses = {

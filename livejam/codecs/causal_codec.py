@@ -79,7 +79,7 @@ class Decoder(nn.Module):
         self.audio_channels, self.bins, self.floor = audio_channels, front_end.bins, front_end.floor
         self.base = nn.Linear(latent_channels, audio_channels * front_end.features)
         self.trunk = Trunk(latent_channels, width, subframe_width, blocks, subframe_blocks)
-        self.sizes = (self.bins, OSCILLATORS, NOISE_BANDS, self.bins, self.bins)
+        self.sizes = [self.bins, OSCILLATORS, NOISE_BANDS, self.bins, self.bins]
         self.heads = nn.Linear(subframe_width, audio_channels * sum(self.sizes))
         with torch.no_grad():
             # start close to the linear base, with half noise and a little freedom of phase
@@ -111,9 +111,9 @@ class Decoder(nn.Module):
         """Log spectra BMAF and low-band maps BMAL (held over four sub-frames each) of encoder-side features."""
         batch, frames, _ = features_BTX.shape
         per_channel = features_BTX.reshape(batch, frames, self.audio_channels, -1)
-        spectra, low = per_channel.split([SUBFRAMES * self.bins, LOW_FRAMES * LOW_PITCHES], dim=-1)
-        spectra_BMAF = spectra.unflatten(-1, (SUBFRAMES, -1)).transpose(2, 3).flatten(1, 2)
-        low_BMAL = low.unflatten(-1, (LOW_FRAMES, -1)).transpose(2, 3).flatten(1, 2)
+        spectra, low = torch.split(per_channel, [SUBFRAMES * self.bins, LOW_FRAMES * LOW_PITCHES], dim=-1)
+        spectra_BMAF = spectra.reshape(*per_channel.shape[:3], SUBFRAMES, -1).transpose(2, 3).flatten(1, 2)
+        low_BMAL = low.reshape(*per_channel.shape[:3], LOW_FRAMES, -1).transpose(2, 3).flatten(1, 2)
         return spectra_BMAF, low_BMAL.repeat_interleave(SUBFRAMES // LOW_FRAMES, dim=1)
 
 
@@ -146,7 +146,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         hop_samples: int = 2048,
         latent_channels: int = 96,
         bound: float = 3.0,
-        floor: float = 1e-3,
+        floor: float = 6e-4,
         width: int = 256,
         subframe_width: int = 160,
         blocks: int = 4,
