@@ -1,0 +1,19 @@
+"""Data: the index of Slakh-like data sets, mixing, the latent bank, and the pocket-Slakh renderer."""
+
+from datamodules.latent_bank import LatentBank
+from datamodules.rendering import RenderIfMissing
+from datamodules.slakh2100 import Slakh2100DataModule
+from datamodules.slakh_index import SlakhIndex
+from datamodules.splits import SplitByFile, SplitByFolder, SplitByHash, SplitByTrackNumber, SplitPolicy
+
+__all__ = [
+    "LatentBank",
+    "RenderIfMissing",
+    "Slakh2100DataModule",
+    "SlakhIndex",
+    "SplitByFile",
+    "SplitByFolder",
+    "SplitByHash",
+    "SplitByTrackNumber",
+    "SplitPolicy",
+]

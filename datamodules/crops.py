@@ -1,0 +1,48 @@
+"""Where a crop may begin: the one rule about sounding and silence, for training, validation and test.
+
+Shapes: T latent frames, S stems, M sub-mixes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livejam.errors import UserError
+
+
+@dataclass(frozen=True)
+class ActivityRule:
+    """A crop is used when target and mix sound together often enough (StreamMusicGen: −60 dB, half of the frames).
+
+    Args:
+        threshold_dbfs: a frame sounds when its RMS lies above this level, in dB below full scale, −120 to 0.
+        min_active_ratio: share of the crop's frames in which target and mix both sound, 0 to 1.
+    """
+
+    threshold_dbfs: float = -60.0
+    min_active_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not -120 <= self.threshold_dbfs <= 0 or not 0 <= self.min_active_ratio <= 1:
+            raise UserError(
+                f"threshold_dbfs {self.threshold_dbfs} must lie in −120 … 0 and min_active_ratio "
+                f"{self.min_active_ratio} in 0 … 1"
+            )
+
+    def sounds(self, levels: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which frames sound."""
+        return levels > self.threshold_dbfs
+
+    def starts(
+        self, target_active_T: NDArray[np.bool_], mix_active_T: NDArray[np.bool_], crop_frames: int
+    ) -> NDArray[np.int64]:
+        """First frames of all the crops that may be used, ascending; at least one frame sounds in each."""
+        both_T = target_active_T & mix_active_T
+        if len(both_T) < crop_frames:
+            return np.zeros(0, dtype=np.int64)
+        count = np.concatenate([[0], np.cumsum(both_T)])
+        inside = count[crop_frames:] - count[:-crop_frames]
+        return np.flatnonzero(inside >= max(1, np.ceil(self.min_active_ratio * crop_frames)))

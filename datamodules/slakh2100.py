@@ -1,0 +1,310 @@
+"""Slakh2100, and everything in its format, as training, validation, test and prediction data.
+
+Shapes: C latent channels.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.audio_batches import AudioBatches, latent_statistics
+from datamodules.bank_batches import BankBatches
+from datamodules.bank_building import BankBuilder, SongAudio
+from datamodules.categories import target_categories
+from datamodules.crops import ActivityRule
+from datamodules.evaluation import EvaluationItems, Item, evaluation_frames, evaluation_plan
+from datamodules.excerpts import ExcerptReader
+from datamodules.latent_bank import BankSettings, LatentBank
+from datamodules.rendering import RenderIfMissing
+from datamodules.run_sampler import ResumableLoader, RunSampler, ShardSampler
+from datamodules.slakh_index import SlakhIndex
+from datamodules.slakh_scan import Song
+from datamodules.splits import SplitByFolder, SplitPolicy
+from livejam.batch import AccompanimentBatch
+from livejam.codecs.codec import Codec, codec_hash
+from livejam.errors import UserError
+from livejam.spec import CodecSpec
+from livejam.statistics import LatentStatistics
+
+log = logging.getLogger(__name__)
+
+STATISTICS_BATCHES = 16
+
+
+class Slakh2100DataModule(LightningDataModule):
+    """A target stem and a mix that does not contain it, from any data set in Slakh2100's format.
+
+    Training reads latents from a bank (`mode: bank`; built at the first start), or mixes audio on the fly
+    (`mode: audio`). Validation and test give audio, the same items to every run. All of it follows from `seed`: batch
+    k of a rank is a pure function of (seed, rank, k), whatever the workers, and a resumed run goes on at its k.
+
+    Args:
+        root: the data set's folder: pocket-Slakh, Slakh2100 (original, redux), BabySlakh; split folders or flat.
+        codec: gives the latents, and the rate and channels of all audio.
+        mode: what training batches hold: latents from the bank, or audio.
+        bank_root: the bank's folder; None is one under the cache, named after the codec and the settings.
+        cache_root: keeps the index of the data set, evaluation items and banks; None is `.livejam` under the root.
+        crop_frames: latent frames of a training item, at least 1.
+        batch_size: training items per batch and rank.
+        batches_per_epoch: training batches per epoch and rank. Items are drawn, so epochs only set the rhythm of
+            validation and checkpoints.
+        targets: names of the categories that may be played by the model; None is all but Vocal and Unknown.
+        full_mix: the model always hears all other stems; otherwise random subsets of them too.
+        submixes_per_song: random sub-mixes that the bank holds of each song, at least 2; unused with `full_mix`.
+        gain_db: stems get louder or softer by up to this much in training, in dB, at least 0; in audio mode only,
+            because the codec is not linear.
+        threshold_dbfs: a frame sounds above this RMS level in dB below full scale, −120 to 0.
+        min_active_ratio: share of a crop in which target and mix both sound, at least, 0 to 1.
+        eval_seconds: length of validation and test items in seconds, less where most songs are shorter.
+        eval_items: validation items, at least 1.
+        test_items: test items, at least 1; None is as many as `eval_items`.
+        eval_batch_size: validation and test items per batch.
+        splits: which songs are for training, validation and test; None is `SplitByFolder`.
+        render_if_missing: render songs where there are none; None raises an error that says what to do.
+        seed: of items and sub-mixes, at least 0.
+        num_workers: processes that load training batches; 0 loads them in the training process, which is enough for
+            the bank (a batch takes a fraction of a millisecond per item).
+        bank_workers: processes that build the bank; None is one per core, or the GPU where there is one; 0 is none.
+        one_disk_per_node: prepare the data on every node, because they do not share `root`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        codec: Codec,
+        mode: Literal["bank", "audio"] = "bank",
+        bank_root: str | None = None,
+        cache_root: str | None = None,
+        crop_frames: int = 64,
+        batch_size: int = 16,
+        batches_per_epoch: int = 500,
+        targets: list[str] | None = None,
+        full_mix: bool = False,
+        submixes_per_song: int = 6,
+        gain_db: float = 0.0,
+        threshold_dbfs: float = -60.0,
+        min_active_ratio: float = 0.5,
+        eval_seconds: float = 20.0,
+        eval_items: int = 16,
+        test_items: int | None = None,
+        eval_batch_size: int = 8,
+        splits: SplitPolicy | None = None,
+        render_if_missing: RenderIfMissing | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
+        bank_workers: int | None = None,
+        one_disk_per_node: bool = False,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.codec = codec
+        self.mode = mode
+        self.cache_root = self.root / ".livejam" if cache_root is None else Path(cache_root)
+        self.crop_frames, self.batch_size, self.batches_per_epoch = crop_frames, batch_size, batches_per_epoch
+        self.categories = target_categories(targets)
+        self.full_mix, self.submixes_per_song, self.gain_db = full_mix, submixes_per_song, gain_db
+        self.rule = ActivityRule(threshold_dbfs, min_active_ratio)
+        self.eval_seconds, self.eval_batch_size = eval_seconds, eval_batch_size
+        self.items = {"validation": eval_items, "test": eval_items if test_items is None else test_items}
+        self.splits = splits or SplitByFolder()
+        self.render_if_missing = render_if_missing
+        self.seed, self.num_workers, self.bank_workers = seed, num_workers, bank_workers
+        self.prepare_data_per_node = one_disk_per_node
+        # with fewer items than ranks some have none
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self._bank_root = bank_root
+        self._index: SlakhIndex | None = None
+        self._statistics: LatentStatistics | None = None
+        self._training: BankBatches | AudioBatches | None = None
+        self._evaluation: dict[str, EvaluationItems] = {}
+
+    @property
+    def codec_spec(self) -> CodecSpec:
+        """What latents mean, and the rate and channels of audio."""
+        return self.codec.spec
+
+    @property
+    def latent_statistics(self) -> LatentStatistics:
+        """Mean and deviation per latent channel over the training set.
+
+        Raises:
+            UserError: there is no bank yet.
+        """
+        if self._statistics is None:
+            self._statistics = (
+                LatentBank(self.bank_root).manifest.statistics
+                if self.mode == "bank"
+                else latent_statistics(self._audio_batches(), self.codec, STATISTICS_BATCHES)
+            )
+        return self._statistics
+
+    @property
+    def bank_settings(self) -> BankSettings:
+        """What the bank must have been built with."""
+        return BankSettings(
+            codec=self.codec.spec,
+            codec_hash=codec_hash(self.codec),
+            split="train",
+            seed=self.seed,
+            submixes_per_song=0 if self.full_mix else self.submixes_per_song,
+            targets=self.categories,
+            threshold_dbfs=self.rule.threshold_dbfs,
+        )
+
+    @property
+    def bank_root(self) -> Path:
+        """The bank's folder."""
+        if self._bank_root is not None:
+            return Path(self._bank_root)
+        settings = self.bank_settings
+        return self.cache_root / "banks" / f"{settings.codec.name}-{settings.digest()}"
+
+    @property
+    def bank_builder(self) -> BankBuilder:
+        """Builds the bank of the training songs."""
+        return BankBuilder(self.bank_root, self.root, self.songs("train"), self.bank_settings)
+
+    @property
+    def index(self) -> SlakhIndex:
+        """Everything in the data set, usable or not."""
+        if self._index is None:
+            self._index = SlakhIndex.open(self.root, self.cache_root / "slakh_index.json")
+        return self._index
+
+    def songs(self, split: str) -> tuple[Song, ...]:
+        """The songs of "train", "validation" or "test".
+
+        Raises:
+            UserError: there are none.
+        """
+        songs = self.index.split(split, self.splits)
+        if not songs:
+            raise UserError(
+                f"none of the {len(self.index.songs)} songs in {self.root} is for {split}; set data.splits, "
+                "for example to datamodules.SplitByHash, or render a data set with `livejam data render`"
+            )
+        return songs
+
+    def prepare_data(self) -> None:
+        """Render and index the songs, and build the bank; what is done already is only checked."""
+        if self.render_if_missing is not None:
+            self.render_if_missing.render(self.root)
+            self._index = None
+        if self.index.refusals:
+            log.info("%d stems or songs cannot be used: `livejam data index` lists them", len(self.index.refusals))
+        if self._is(TrainerFn.FITTING) and self.mode == "bank":
+            self.bank_builder.build(self.codec, self.bank_workers)
+        if self._is(TrainerFn.PREDICTING) and self.bank_builder.pending():
+            self.bank_builder.invalidate()
+
+    def setup(self, stage: str) -> None:
+        """Open what the stage needs, on every rank."""
+        if stage == "fit":
+            self._training = self._bank_batches() if self.mode == "bank" else self._audio_batches()
+        if stage in ("fit", "validate"):
+            self._evaluation["validation"] = self._evaluation_items("validation")
+        if stage == "test":
+            self._evaluation["test"] = self._evaluation_items("test")
+
+    def train_dataloader(self) -> DataLoader[AccompanimentBatch]:
+        """Batches of latents, or of audio, from where the run stands."""
+        assert self._training is not None
+        sampler = RunSampler(self._batches_consumed, self.batches_per_epoch, self._rank)
+        return ResumableLoader(
+            self._training,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Item]:
+        """Batches of audio."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Item]:
+        """Batches of audio."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[SongAudio]:
+        """The songs that the bank does not hold yet, one by one, for `LatentEncoding` and `LatentBankWriter`."""
+        songs = PendingSongs(self.bank_builder)
+        return DataLoader(
+            songs,
+            batch_size=1,
+            sampler=ShardSampler(len(songs), self._ranks, self._rank),
+            num_workers=self.num_workers,
+            collate_fn=_only_one,
+        )
+
+    def _bank_batches(self) -> BankBatches:
+        bank = LatentBank(self.bank_root)
+        self.bank_settings.require_same(bank.manifest.settings, self.bank_root)
+        return BankBatches(bank, self.categories, self.crop_frames, self.batch_size, self.rule, self.seed)
+
+    def _audio_batches(self) -> AudioBatches:
+        reader = ExcerptReader(self.root, self.codec.spec, self.crop_frames, self.rule)
+        return AudioBatches(
+            reader, self.songs("train"), self.categories, self.batch_size, self.full_mix, self.gain_db, self.seed
+        )
+
+    def _evaluation_items(self, split: str) -> EvaluationItems:
+        songs = self.songs(split)
+        frames = evaluation_frames(songs, self.codec.spec, self.eval_seconds)
+        reader = ExcerptReader(self.root, self.codec.spec, frames, self.rule)
+        plan = evaluation_plan(reader, songs, self.categories, self.items[split], self.seed, self.cache_root)
+        return EvaluationItems(reader, plan)
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Item]:
+        items = self._evaluation[split]
+        return DataLoader(
+            items,
+            batch_size=self.eval_batch_size,
+            sampler=ShardSampler(len(items), self._ranks, self._rank),
+            # items that stay in memory must stay in this process's
+            num_workers=0 if items.keeps_audio else self.num_workers,
+            collate_fn=items.collate,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _batches_consumed(self) -> int:
+        """Training batches that this run has processed, since it first began."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed if self.trainer else 0
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _ranks(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _is(self, function: TrainerFn) -> bool:
+        """Whether the trainer does this; without a trainer the data are prepared for training."""
+        return (self.trainer.state.fn if self.trainer else TrainerFn.FITTING) == function
+
+
+class PendingSongs(Dataset[SongAudio]):
+    """The songs that a bank does not hold yet, decoded when asked for."""
+
+    def __init__(self, builder: BankBuilder) -> None:
+        self.builder = builder
+        self.songs = builder.pending()
+
+    def __len__(self) -> int:
+        return len(self.songs)
+
+    def __getitem__(self, position: int) -> SongAudio:
+        return self.builder.read(self.songs[position])
+
+
+def _only_one(songs: list[Any]) -> Any:
+    return songs[0]

@@ -1,0 +1,190 @@
+"""What a Slakh-like data set holds: every usable stem, everything refused with its reason, cached as one file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from datamodules.slakh_scan import Refusal, Song, Stem, fingerprint, scan_track
+from datamodules.splits import SPLITS, SplitPolicy
+from livejam.batch import CATEGORIES
+from livejam.errors import UserError
+from livejam.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+SPLIT_FOLDERS = (*SPLITS, "omitted")
+DEFAULT_CACHE = ".livejam/slakh_index.json"
+SCAN_THREADS = 8
+
+
+@dataclass(frozen=True)
+class _Track:
+    """The cached result of one scan."""
+
+    fingerprint: str
+    deep: bool
+    song: Song | None
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True)
+class SlakhIndex:
+    """The songs of a data set in Slakh2100's format, split folders or flat, FLAC or WAV, of any rate.
+
+    Args:
+        root: the data set's folder.
+        songs: every song with at least one usable stem, by folder.
+        refusals: what cannot be used, with the reason.
+    """
+
+    root: Path
+    songs: tuple[Song, ...] = field(default_factory=tuple)
+    refusals: tuple[Refusal, ...] = field(default_factory=tuple)
+
+    @classmethod
+    def open(cls, root: str | Path, cache: str | Path | None = None, deep: bool = False) -> SlakhIndex:
+        """Look at every track folder; those that did not change since the last time come from the cache.
+
+        Args:
+            root: a folder with track folders in it, or in its sub-folders train, validation, test and omitted.
+            cache: where the index is kept; None is `.livejam/slakh_index.json` under the root. Where that cannot be
+                written the index is made anew each time.
+            deep: decode all audio and refuse stems that are truncated inside or not finite (slow, done once).
+
+        Raises:
+            UserError: there is no track folder, or no usable song.
+        """
+        root = Path(root)
+        cache = root / DEFAULT_CACHE if cache is None else Path(cache)
+        folders = list(_track_folders(root))
+        if not folders:
+            raise UserError(missing_root_message(root))
+        known = _read_cache(cache)
+        tracks = _scan(root, folders, known, deep)
+        if tracks != known:
+            _write_cache(cache, tracks)
+        songs = tuple(track.song for _, track in sorted(tracks.items()) if track.song)
+        refusals = tuple(refusal for _, track in sorted(tracks.items()) for refusal in track.refusals)
+        if not songs:
+            raise UserError(
+                f"none of the {len(folders)} songs in {root} can be used, for example {_describe(refusals[0])}; "
+                "restore the data set or render one with `livejam data render --out DIR --songs 40`"
+            )
+        return cls(root, songs, refusals)
+
+    def split(self, name: str, policy: SplitPolicy) -> tuple[Song, ...]:
+        """The songs of the split "train", "validation" or "test"."""
+        return tuple(song for song in self.songs if policy.split_of(song.name, song.split_folder) == name)
+
+    def summary(self) -> str:
+        """What is there and what is not, for people; the refusals are in `refusals`."""
+        folders = Counter(song.split_folder or "flat" for song in self.songs)
+        categories = Counter(CATEGORIES[stem.category] for song in self.songs for stem in song.stems)
+        hours = sum(song.seconds for song in self.songs) / 3600
+        lines = [
+            f"{self.root}: {len(self.songs)} songs, {sum(categories.values())} stems, {hours:.2f} hours",
+            "  songs: " + ", ".join(f"{count} {name}" for name, count in sorted(folders.items())),
+            "  stems: " + ", ".join(f"{count} {name}" for name, count in categories.most_common()),
+            f"  refused: {len(self.refusals)}",
+        ]
+        return "\n".join(lines + [f"    {_describe(refusal)}" for refusal in self.refusals])
+
+
+def missing_root_message(root: Path) -> str:
+    """One sentence that says what was looked for, and how to get it."""
+    found = "it does not exist"
+    if root.is_dir():
+        names = sorted(p.name for p in root.iterdir())
+        found = f"it holds {', '.join(names[:5]) or 'nothing'}{' …' if len(names) > 5 else ''}"
+        nested = [p for p in sorted(root.iterdir()) if p.is_dir() and any(_track_folders(p))]
+        if nested:
+            found += f" (did you mean {nested[0]}?)"
+    return (
+        f"no Slakh data set at {root}: looked for folders TrackXXXXX with metadata.yaml there and in "
+        f"{'/, '.join(SPLIT_FOLDERS)}/, but {found}; render one with `livejam data render --out {root} --songs 40`, "
+        "download Slakh2100 with `livejam data download`, or point data.root to it"
+    )
+
+
+def has_tracks(root: Path) -> bool:
+    """Whether there is any track folder under `root`."""
+    return any(True for _ in _track_folders(root))
+
+
+def _track_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
+    """Track folders with the split folder they lie in."""
+    if not root.is_dir():
+        return
+    for entry in sorted(p for p in root.iterdir() if p.is_dir()):
+        if entry.name in SPLIT_FOLDERS:
+            yield from ((track, entry.name) for track in sorted(entry.iterdir()) if _is_track(track))
+        elif _is_track(entry):
+            yield entry, None
+
+
+def _is_track(folder: Path) -> bool:
+    return (
+        folder.is_dir()
+        and not folder.name.startswith(".")
+        and (folder.name.startswith("Track") or (folder / "metadata.yaml").is_file())
+    )
+
+
+def _scan(
+    root: Path, folders: list[tuple[Path, str | None]], known: dict[str, _Track], deep: bool
+) -> dict[str, _Track]:
+    def look(place: tuple[Path, str | None]) -> tuple[str, _Track]:
+        folder, split_folder = place
+        key, mark = folder.relative_to(root).as_posix(), fingerprint(folder)
+        cached = known.get(key)
+        if cached and cached.fingerprint == mark and cached.deep >= deep:
+            return key, cached
+        song, refusals = scan_track(folder, root, split_folder, deep)
+        return key, _Track(mark, deep, song, tuple(refusals))
+
+    # the work is waiting for the disk, and decoding, which releases the interpreter
+    with ThreadPoolExecutor(SCAN_THREADS) as pool:
+        results = pool.map(look, folders)
+        return dict(tqdm(results, "index", len(folders), unit="song", leave=False, delay=2.0))
+
+
+def _read_cache(path: Path) -> dict[str, _Track]:
+    """The cached tracks; none if there is no cache, or one of another schema."""
+    try:
+        cached = json.loads(path.read_text(encoding="utf-8"))
+        if cached["schema"] != SCHEMA:
+            return {}
+        return {key: _track_from_dict(track) for key, track in cached["tracks"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _track_from_dict(values: dict[str, Any]) -> _Track:
+    song = values["song"]
+    if song is not None:
+        song = Song(**{**song, "stems": tuple(Stem(**stem) for stem in song["stems"])})
+    refusals = tuple(Refusal(**refusal) for refusal in values["refusals"])
+    return _Track(values["fingerprint"], values["deep"], song, refusals)
+
+
+def _write_cache(path: Path, tracks: dict[str, _Track]) -> None:
+    values = {"schema": SCHEMA, "tracks": {key: asdict(track) for key, track in sorted(tracks.items())}}
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    except OSError as error:
+        log.warning("the index of the data set cannot be kept at %s (%s): it is made anew each time", path, error)
+
+
+def _describe(refusal: Refusal) -> str:
+    return f"{refusal.song}{'/' + refusal.stem if refusal.stem else ''}: {refusal.reason}"
