@@ -1,5 +1,6 @@
 """Training recipes: one file each, and the `lightning` command."""
 
+from lightning_modules.latent_encoding import LatentEncoding
 from lightning_modules.r3gan import R3GAN
 
-__all__ = ["R3GAN"]
+__all__ = ["LatentEncoding", "R3GAN"]
