@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 import warnings
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import set_parsing_settings
+from jsonargparse import DefaultHelpFormatter, set_parsing_settings
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +32,10 @@ A mistake in the configuration is one line and exit status 2; LIVEJAM_DEBUG=1 sh
 """
 
 
+class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """jsonargparse's help with the description's own line breaks."""
+
+
 class ConfigParser(LightningArgumentParser):
     """Lightning's parser, except that it raises what it would print.
 
@@ -40,9 +45,13 @@ class ConfigParser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # jsonargparse makes parsers of this class for nested classes too, with settings of its own
-        for name, value in (("description", DESCRIPTION), ("parser_mode", "omegaconf+"), ("allow_abbrev", False)):
-            kwargs.setdefault(name, value)
-        super().__init__(*args, **kwargs)
+        own = {
+            "description": DESCRIPTION,
+            "parser_mode": "omegaconf+",
+            "allow_abbrev": False,
+            "formatter_class": HelpFormatter,
+        }
+        super().__init__(*args, **{**own, **kwargs})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if isinstance(ex, UserError):

@@ -24,7 +24,8 @@ _NOT_SUBCLASS = re.compile(r"Import path (\S+) does not correspond to a subclass
 _MISSING = re.compile(r"the following arguments are required: (.+)")
 _NO_FILE = re.compile(r"File does not exist: '([^']+)'")
 _INTERPOLATION = re.compile(r"Interpolation key '\.*([^']+)' not found")
-_LEAF = re.compile(r"^- (Expected .+|.*[Ii]nvalid .+)")
+_OWN_PACKAGES = ("livejam", "lightning_modules", "datamodules", "callbacks", "metrics")
+_LEAF = re.compile(r"^(?:- )?(Expected (?!a path but|a <class 'NoneType'>).+)")
 
 
 def explain(message: str, known_keys: Iterable[str] = ()) -> str:
@@ -57,8 +58,8 @@ def suggestion(wrong: str, candidates: Iterable[str]) -> str:
 
 def _reason(line: str, class_path: str, known_keys: list[str]) -> str:
     if found := _UNKNOWN_OPTION.search(line):
-        options = _parameters(class_path)
-        return f"{class_path} has no option {found[1]!r}{suggestion(found[1], options) or _choice(options)}"
+        option, options = found[1].partition(".")[0], _parameters(class_path)
+        return f"{class_path} has no option {option!r}{suggestion(option, options) or _choice(options)}"
     if found := _UNKNOWN_KEY.search(line):
         return f"there is no option {found[1]!r}{suggestion(found[1], known_keys)}"
     if found := _UNKNOWN_FLAG.search(line):
@@ -77,9 +78,11 @@ def _reason(line: str, class_path: str, known_keys: list[str]) -> str:
         return f"there is no file {found[1]}; check the path after --config (shipped ones lie in configs/)"
     if found := _INTERPOLATION.search(line):
         key = found[1].partition(".")[2] or found[1]
-        return f"nothing is called {key!r} that an interpolation '${{...}}' could stand for{suggestion(key, known_keys)}"
+        return (
+            f"nothing is called {key!r} that an interpolation '${{...}}' could stand for{suggestion(key, known_keys)}"
+        )
     found = _LEAF.search(line)
-    return found[1] if found and "NoneType" not in line else ""
+    return re.sub(r"<class '([\w.]+)'>", r"\1", found[1]).replace("Expected", "expected", 1) if found else ""
 
 
 def _choice(options: list[str]) -> str:
@@ -117,6 +120,7 @@ def _siblings(module: str) -> list[str]:
     package = _imported(parent) if parent else None
     if package is None and parent:
         return []
-    paths = getattr(package, "__path__", None)
-    prefix = f"{parent}." if parent else ""
-    return [prefix + found.name for found in pkgutil.iter_modules(paths)]
+    if package is None:
+        # an editable install is on no path that could be listed
+        return [*_OWN_PACKAGES, *(found.name for found in pkgutil.iter_modules())]
+    return [f"{parent}.{found.name}" for found in pkgutil.iter_modules(getattr(package, "__path__", []))]

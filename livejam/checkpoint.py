@@ -1,0 +1,151 @@
+"""A trained checkpoint as something that plays, without Lightning and without unpickling anything.
+
+Shapes: C latent channels.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from livejam.accompanist import Accompanist
+from livejam.codecs.codec import Codec, codec_hash
+from livejam.errors import UserError
+from livejam.liveband import LiveBandAccompanist
+from livejam.networks import CausalTransformer
+from livejam.spec import CodecSpec
+from livejam.statistics import LatentStatistics
+
+BUNDLED_CODEC: dict[str, Any] = {"class_path": "livejam.codecs.pretrained_codec", "init_args": {"weights": "pocket"}}
+
+
+@dataclass(frozen=True)
+class Player:
+    """What it takes to play along.
+
+    Args:
+        accompanist: the trained model, in evaluation mode.
+        codec: the very codec it was trained with.
+        silence_C: the codec's latent of silence, played until the first emitted frame is due.
+    """
+
+    accompanist: Accompanist[Any]
+    codec: Codec[Any, Any]
+    silence_C: Tensor
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a livejam checkpoint, on the CPU. Only tensors and plain values are read (`weights_only`).
+
+    Raises:
+        UserError: the file is missing, damaged, not written by a livejam recipe, or wants to run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}; train one with `make demo` or `lightning fit`")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path} cannot be read as a checkpoint ({reason}); copy it again or train anew") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "livejam"} <= checkpoint.keys():
+        raise UserError(f"{path} was not written by a livejam recipe; train one with `lightning fit`")
+    return checkpoint
+
+
+def load_player(path: str | Path) -> Player:
+    """Rebuild accompanist and codec from a checkpoint; the averaged generator plays where there is one.
+
+    Raises:
+        UserError: the checkpoint is unusable, and why.
+    """
+    checkpoint = read_checkpoint(path)
+    weights, facts = checkpoint["state_dict"], checkpoint["livejam"]
+    try:
+        codec = _codec(checkpoint)
+        generator = CausalTransformer(**facts["generator"])
+        generator.load_state_dict(_part(weights, "ema_generator" if facts["ema"] else "generator"))
+        statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
+        accompanist = LiveBandAccompanist(
+            generator.eval().requires_grad_(False), codec.spec, statistics, facts["anticipation_frames"]
+        )
+        return Player(accompanist, codec, weights["silence_C"])
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} does not fit this version of livejam ({reason}); train anew or update") from error
+
+
+def _codec(checkpoint: Mapping[str, Any]) -> Codec[Any, Any]:
+    """The codec that the configuration in the checkpoint names, with the weights in the checkpoint."""
+    configured = checkpoint.get("config", {}).get("model", {}).get("init_args", {}).get("codec") or BUNDLED_CODEC
+    module, _, name = configured["class_path"].rpartition(".")
+    # A class path is code: a stranger's checkpoint may only name livejam's own codecs.
+    if module != "livejam.codecs" and not module.startswith("livejam.codecs."):
+        raise UserError(f"the checkpoint names the codec {configured['class_path']}, which is none of livejam.codecs")
+    codec: Codec[Any, Any] = getattr(importlib.import_module(module), name)(**configured.get("init_args") or {})
+    codec.load_state_dict(_part(checkpoint["state_dict"], "codec"))
+    facts = checkpoint["livejam"]
+    codec.spec.require_same(CodecSpec(**facts["codec_spec"]), ours="the codec", theirs="the checkpoint")
+    if codec_hash(codec) != facts["codec_hash"]:
+        raise UserError("the codec weights in the checkpoint are not those it was trained with; the file is damaged")
+    return codec.eval().requires_grad_(False)
+
+
+def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of one sub-module, without the traces of `torch.compile`."""
+    prefix = f"{name}."
+    part = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    return {key.replace("_orig_mod.", ""): value for key, value in part.items()}
+
+
+def describe(path: str | Path) -> str:
+    """What a checkpoint is and where it comes from, for people.
+
+    Raises:
+        UserError: the checkpoint cannot be read.
+    """
+    checkpoint = read_checkpoint(path)
+    weights, facts, config = checkpoint["state_dict"], checkpoint["livejam"], checkpoint.get("config", {})
+    spec = CodecSpec(**facts["codec_spec"])
+    rows = {
+        "recipe": config.get("model", {}).get("class_path", "unknown (written without the lightning command)"),
+        "iteration": int(weights["iteration"]) if "iteration" in weights else "unknown",
+        "epoch": checkpoint.get("epoch", "unknown"),
+        "networks": ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in _sizes(weights).items()),
+        "anticipation": f"{facts.get('anticipation_frames', '–')} frames",
+        "plays with": "averaged generator (EMA)" if facts.get("ema") else "raw generator",
+        "codec": f"{spec.name}, {spec.sample_rate_hz} Hz × {spec.audio_channels}, hop {spec.hop_samples} "
+        f"({spec.frame_rate_hz:.2f} frames/s), {spec.latent_channels} channels, delay {spec.delay_samples} samples",
+        "codec hash": facts["codec_hash"],
+        "statistics": _summary(facts.get("latent_mean_C"), facts.get("latent_std_C")),
+        "seed": config.get("seed_everything", "unknown"),
+        "continued from": config.get("ckpt_path") or "nothing: trained from the start",
+        "lightning": checkpoint.get("pytorch-lightning_version", "unknown"),
+    }
+    return "\n".join(f"{name:>15}  {value}" for name, value in rows.items())
+
+
+def _summary(mean_C: Tensor | None, std_C: Tensor | None) -> str:
+    if mean_C is None or std_C is None:
+        return "missing"
+    mean, std = f"{mean_C.min():.3g} … {mean_C.max():.3g}", f"{std_C.min():.3g} … {std_C.max():.3g}"
+    return f"{len(mean_C)} channels, mean {mean}, standard deviation {std}"
+
+
+def _sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Numbers per sub-module."""
+    sizes: dict[str, int] = {}
+    for key, value in weights.items():
+        name, dot, _ = key.partition(".")
+        if dot:
+            sizes[name] = sizes.get(name, 0) + value.numel()
+    return sizes

@@ -1,0 +1,197 @@
+"""The `livejam` command: everything that is not training."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from livejam import __version__
+from livejam.errors import UserError
+
+SLAKH = """\
+Slakh2100 (about 105 GB; licence CC BY 4.0) is Zenodo record 4599666, the archive slakh2100_flac_redux.tar.gz.
+BabySlakh (20 songs, about 0.9 GB) is Zenodo record 4603870, the archive babyslakh_16k.tar.gz.
+
+Unpack either, then look whether it is whole, and name it in any config:
+
+  livejam data index DIR
+  lightning fit --config configs/liveband/slakh.yaml --data.init_args.root DIR
+
+Without a download, `livejam data render` makes songs in the same format."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, except that a mistake is one line with a suggestion, and abbreviations are mistakes."""
+
+    def __init__(self, *, allow_abbrev: bool = False, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=allow_abbrev, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        names = [name for action in self._actions for name in [*action.option_strings, *(action.choices or ())]]
+        wrong = [word.strip("',") for word in message.replace(":", " ").split()]
+        near = [match for word in wrong for match in difflib.get_close_matches(word, names, n=1) if match != word]
+        hint = f"; did you mean {near[0]}?" if near and "required" not in message else ""
+        raise UserError(f"{message}{hint} (see `{self.prog} --help`)")
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(prog="livejam", description="Data, checkpoints and playing for livejam.", epilog=_EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"livejam {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks (as does LIVEJAM_DEBUG=1)")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_data(commands)
+    _add_play(commands)
+    checkpoint = commands.add_parser(
+        "describe",
+        help="say what a checkpoint is and where it comes from",
+        description="Recipe, iteration, codec, statistics and lineage of a checkpoint. Runs no code from it.",
+        epilog="example:\n  livejam describe runs/quickstart/checkpoints/last.ckpt",
+    )
+    checkpoint.add_argument("checkpoint", type=Path, help="a .ckpt file written by `lightning fit`")
+    checkpoint.set_defaults(run=_describe)
+    doctor = commands.add_parser(
+        "doctor",
+        help="check this machine and this installation",
+        description="Versions, matching builds, extras, cores, disk and the bundled codec. Exit status 1 if one fails.",
+        epilog="example:\n  livejam doctor",
+    )
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser("data", help="render, look at or obtain songs", description="Songs to train on.")
+    actions = data.add_subparsers(metavar="ACTION", required=True)
+    render = actions.add_parser(
+        "render",
+        help="compose and render songs in Slakh2100's format (pocket-Slakh)",
+        description="Compose songs by rules and render every stem. Equal seeds give equal songs; an interrupted\n"
+        "render goes on where it stopped.",
+        epilog="example:\n  livejam data render --out data/pocket --songs 40 --seed 0",
+    )
+    render.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the songs")
+    render.add_argument("--songs", type=int, required=True, metavar="N", help="how many songs, at least 1")
+    render.add_argument("--seed", type=int, default=0, metavar="S", help="of the collection, at least 0 (default: 0)")
+    render.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
+    render.set_defaults(run=_render)
+    index = actions.add_parser(
+        "index",
+        help="list what a data set holds, and what cannot be used and why",
+        description="Songs, stems and hours of a data set in Slakh2100's format, and every refused stem with its\n"
+        "reason. The index is cached in the data set.",
+        epilog="example:\n  livejam data index data/pocket --deep",
+    )
+    index.add_argument("root", type=Path, help="the data set's folder")
+    index.add_argument("--deep", action="store_true", help="decode all audio too: finds damage inside files (slow)")
+    index.set_defaults(run=_index)
+    download = actions.add_parser(
+        "download", help="say how to obtain Slakh2100", description="How to obtain Slakh2100; nothing is fetched."
+    )
+    download.set_defaults(run=_download)
+
+
+def _add_play(commands: Any) -> None:
+    play = commands.add_parser(
+        "play",
+        help="play along with a recording",
+        description="Hear a recording frame by frame and play one instrument to it, exactly as on stage.",
+        epilog="example:\n  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav "
+        "--instrument Bass --out bass.wav",
+    )
+    play.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT", help="written by `lightning fit`")
+    play.add_argument("--mix", type=Path, required=True, metavar="WAV", help="what the musician plays (WAV or FLAC)")
+    play.add_argument("--instrument", required=True, metavar="NAME", help="Piano, Bass, Drums, …, or Any")
+    play.add_argument("--out", type=Path, required=True, metavar="WAV", help="the stem that livejam plays")
+    play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem in one file, too")
+    play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds play equal notes (default: 0)")
+    play.set_defaults(run=_play)
+
+
+_EXAMPLES = """\
+examples:
+  livejam doctor
+  livejam data render --out data/pocket --songs 40 --seed 0
+  livejam data index data/pocket
+  livejam describe runs/quickstart/checkpoints/last.ckpt
+  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --instrument Bass --out bass.wav
+
+Training and evaluation are the `lightning` command. A mistake is one line and exit status 2."""
+
+
+def _render(options: argparse.Namespace) -> int:
+    from datamodules.pocket_slakh.render import render_songs
+
+    render_songs(options.out, options.songs, options.seed, options.workers)
+    return 0
+
+
+def _index(options: argparse.Namespace) -> int:
+    from datamodules.slakh_index import SlakhIndex
+
+    print(SlakhIndex.open(options.root, deep=options.deep).summary())
+    return 0
+
+
+def _download(options: argparse.Namespace) -> int:
+    print(SLAKH)
+    return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from livejam.checkpoint import describe
+
+    print(describe(options.checkpoint))
+    return 0
+
+
+def _play(options: argparse.Namespace) -> int:
+    from livejam.checkpoint import load_player
+    from livejam.play import instrument_index, play_file, write_audio
+
+    instrument = instrument_index(options.instrument)
+    performance = play_file(load_player(options.checkpoint), options.mix, instrument, options.seed)
+    write_audio(options.out, performance.stem_NA, performance.sample_rate_hz)
+    print(f"{options.out}: {performance.real_time_factor:.1f} × real time")
+    if options.together:
+        together_NA = performance.mix_NA + performance.stem_NA
+        write_audio(options.together, together_NA / max(1.0, abs(together_NA).max()), performance.sample_rate_hz)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from livejam.doctor import examine
+
+    healthy = True
+    for finding in examine():
+        print(f"{'ok  ' if finding.good else 'FAIL'}  {finding.subject:<14} {finding.text}", flush=True)
+        healthy &= finding.good
+    return 0 if healthy else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script.
+
+    Args:
+        arguments: the command line without the program's name; None takes `sys.argv`.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = build_parser().parse_args(arguments)
+        return int(options.run(options))
+    except UserError as error:
+        if os.environ.get("LIVEJAM_DEBUG") or "--debug" in arguments:
+            raise
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
