@@ -88,14 +88,13 @@ def attend_flex(
     q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, block_mask: Any, sink_H: Tensor | None, compiled: bool = True
 ) -> Tensor:
     """The parallel pass through FlexAttention; the sink scales the output by sigmoid(LSE - s)."""
-    if compiled:
-        flex_attention = _compiled_flex_attention()
-    else:
-        from torch.nn.attention.flex_attention import flex_attention
+    from torch.nn.attention.flex_attention import AuxRequest, flex_attention
+
+    attention = _compiled_flex_attention() if compiled else flex_attention
     if sink_H is None:
-        return flex_attention(q_BHTE, k_BHTE, v_BHTE, block_mask=block_mask)
-    out, lse_BHT = flex_attention(q_BHTE, k_BHTE, v_BHTE, block_mask=block_mask, return_lse=True)
-    return out * torch.sigmoid(lse_BHT - sink_H.view(-1, 1))[..., None].to(out.dtype)
+        return attention(q_BHTE, k_BHTE, v_BHTE, block_mask=block_mask)
+    out, aux = attention(q_BHTE, k_BHTE, v_BHTE, block_mask=block_mask, return_aux=AuxRequest(lse=True))
+    return out * torch.sigmoid(aux.lse - sink_H.view(-1, 1))[..., None].to(out.dtype)
 
 
 class WindowedAttention(nn.Module):

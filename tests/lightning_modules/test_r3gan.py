@@ -1,0 +1,402 @@
+"""The recipe on a tiny codec and tiny synthetic latents: what must hold whatever the data."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from lightning_modules import R3GAN
+from livejam.accompanist import Controls, accompany
+from livejam.batch import AccompanimentBatch, AccompanimentOutput
+from livejam.codecs.codec import Codec
+from livejam.errors import UserError
+from livejam.networks import CausalTransformer, SequenceDiscriminator
+from livejam.spec import CodecSpec
+from livejam.statistics import LatentStatistics
+
+FRAMES = 16
+
+
+class FrameCodec(Codec[None, None]):
+    """A codec whose latent is the frame itself, scaled."""
+
+    def __init__(self, hop_samples: int = 6, gain: float = 2.0) -> None:
+        super().__init__()
+        self.spec = CodecSpec("frame", 600, 1, hop_samples, hop_samples, 0)
+        self.gain = torch.nn.Parameter(torch.tensor(gain))
+
+    def encode(self, audio_BAN: Tensor) -> Tensor:
+        return audio_BAN.reshape(len(audio_BAN), -1, self.spec.hop_samples) * self.gain
+
+    def decode(self, latents_BTC: Tensor) -> Tensor:
+        return (latents_BTC / self.gain).reshape(len(latents_BTC), 1, -1)
+
+    def init_encoder_state(self, batch_size: int) -> None:
+        return None
+
+    def encode_step(self, audio_BAN: Tensor, state: None) -> tuple[Tensor, None]:
+        return self.encode(audio_BAN), None
+
+    def init_decoder_state(self, batch_size: int) -> None:
+        return None
+
+    def decode_step(self, latents_BTC: Tensor, state: None) -> tuple[Tensor, None]:
+        return self.decode(latents_BTC), None
+
+
+def make_batch(frames: int, size: int, seed: int, is_audio: bool = False, channels: int = 6) -> AccompanimentBatch:
+    """Targets that are a function of their mix, so that there is something to learn."""
+    mix_BTC = torch.randn(size, frames, channels, generator=torch.Generator().manual_seed(seed))
+    target_BTC = 0.5 * mix_BTC.flip(-1) + 0.2
+    return AccompanimentBatch(
+        mix=mix_BTC.reshape(size, 1, -1) if is_audio else mix_BTC,
+        target=target_BTC.reshape(size, 1, -1) if is_audio else target_BTC,
+        is_audio=is_audio,
+        instrument_B=torch.arange(size) % 18,
+        active_BT=torch.ones(size, frames, dtype=torch.bool),
+        prompt=("",) * size,
+        song=tuple(f"song{i}" for i in range(size)),
+        start_seconds=(0.0,) * size,
+        annotations=(None,) * size,
+    )
+
+
+class CountingLoader:
+    """Batch i depends on i and the rank alone; the position is a part of the checkpoint."""
+
+    def __init__(self, batches: int, frames: int, rank: int) -> None:
+        self.batches, self.frames, self.rank, self.position = batches, frames, rank, 0
+
+    def __iter__(self) -> Iterator[AccompanimentBatch]:
+        while self.position < self.batches:
+            self.position += 1
+            yield make_batch(self.frames, 4, seed=1000 * self.rank + self.position)
+        self.position = 0
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.position = state["position"]
+
+
+class CountingData(lightning.LightningDataModule):
+    def __init__(self, batches: int = 12, frames: int = FRAMES + 2, std: float = 1.0) -> None:
+        super().__init__()
+        self.batches, self.frames = batches, frames
+        self.latent_statistics = LatentStatistics(torch.full((6,), 0.1), torch.full((6,), std))
+
+    def train_dataloader(self) -> CountingLoader:
+        assert self.trainer is not None
+        return CountingLoader(self.batches, self.frames, self.trainer.global_rank)
+
+    def val_dataloader(self) -> torch.utils.data.DataLoader[AccompanimentBatch]:
+        return torch.utils.data.DataLoader([make_batch(40, 3, seed=7, is_audio=True)], batch_size=None)
+
+    test_dataloader = val_dataloader
+
+
+def make_module(width: int = 16, codec: Codec[Any, Any] | None = None, **settings: Any) -> R3GAN:
+    torch.manual_seed(0)
+    causal = settings.get("anticipation_frames", 1) >= 0
+    generator = CausalTransformer(6, 4, width, 2, 2, window_frames=FRAMES, causal=causal, class_channels=8)
+    discriminator = SequenceDiscriminator(6, 16, levels=3, blocks_per_level=1, groups=4, residual_gain=0.3)
+    fast: dict[str, Any] = {"warmup_iterations": 2, "penalty_every": 3, "ema_decay": 0.9, "penalty_step": 0.05}
+    return R3GAN(generator, discriminator, codec or FrameCodec(), **(fast | settings))
+
+
+def make_trainer(root: Path, **settings: Any) -> Trainer:
+    quiet: dict[str, Any] = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_epochs": 1,
+        "limit_val_batches": 0,
+        "num_sanity_val_steps": 0,
+    }
+    return Trainer(default_root_dir=root, **(quiet | settings))
+
+
+def same(first: Any, second: Any) -> bool:
+    """Bit equality of nested containers of tensors."""
+    if isinstance(first, Tensor):
+        return isinstance(second, Tensor) and first.dtype == second.dtype and torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    return bool(first == second)
+
+
+class StopAfter(lightning.Callback):
+    def __init__(self, batches: int, error: BaseException) -> None:
+        self.batches, self.error = batches, error
+
+    def on_train_batch_end(self, trainer: Trainer, module: R3GAN, outputs: Any, batch: Any, index: int) -> None:
+        if index + 1 == self.batches:
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / "stopped.ckpt")
+            raise self.error
+
+
+EXPECTED = {
+    "train/score/real",
+    "train/score/fake",
+    "train/advantage",
+    "train/target_advantage",
+    "train/penalty_weight",
+    "train/r1",
+    "train/r2",
+    "train/gradient_norm/generator",
+    "train/gradient_norm/discriminator",
+    "train/loss/generator",
+    "train/loss/discriminator",
+    "train/mismatch",
+    "train/spread",
+    "train/collapse_alarm",
+    "train/ema",
+}
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"mismatch_weight": 1.0, "reuse_fakes": True, "ema_decay": None, "gradient_clip": 0.5}]
+)
+def test_both_networks_learn_and_everything_is_logged(tmp_path: Path, settings: dict[str, Any]) -> None:
+    module = make_module(**settings)
+    before = copy.deepcopy(module.state_dict())
+    trainer = make_trainer(tmp_path)
+    trainer.fit(module, CountingData())
+    after = module.state_dict()
+    assert int(module.iteration) == 12
+    assert {name for name in trainer.logged_metrics if name.startswith("train/")} == EXPECTED
+    assert all(math.isfinite(value) for value in trainer.logged_metrics.values())
+    for network in ("generator", "discriminator"):
+        changed = [
+            name for name in after if name.startswith(network + ".") and not torch.equal(after[name], before[name])
+        ]
+        learnable = [name for name, _ in getattr(module, network).named_parameters()]
+        assert len(changed) >= len(learnable) - 1
+    assert torch.equal(after["codec.gain"], before["codec.gain"])
+    assert module.penalty_weight != 5.0
+
+
+def test_trains_towards_the_mix(tmp_path: Path) -> None:
+    """The deterministic target is approached by gradient through the discriminator alone."""
+    adam = lambda p: torch.optim.Adam(p, lr=2e-3, betas=(0.5, 0.9))  # noqa: E731
+    module = make_module(generator_optimizer=adam, discriminator_optimizer=adam, anticipation_frames=-1)
+    probe = make_batch(FRAMES, 8, seed=99)
+
+    def error() -> float:
+        made = module.accompanist().parallel(probe.mix, Controls(probe.instrument_B, torch.arange(8)))
+        return float((made - probe.target).square().mean())
+
+    with torch.no_grad():
+        before = error()
+        with torch.enable_grad():
+            make_trainer(tmp_path).fit(module, CountingData(batches=150, frames=FRAMES))
+        after = error()
+    assert after < 0.5 * before
+
+
+def test_validation_plays_step_by_step(tmp_path: Path) -> None:
+    module = make_module()
+    outputs: list[AccompanimentOutput] = []
+
+    class Collect(lightning.Callback):
+        def on_validation_batch_end(self, trainer: Any, module: Any, out: Any, *_: Any) -> None:
+            outputs.append(out)
+
+    make_trainer(tmp_path, limit_val_batches=1, callbacks=[Collect()]).validate(module, CountingData(std=3.0))
+    batch, out = make_batch(40, 3, seed=7, is_audio=True), outputs[0]
+    assert out.generated_BAN.shape == batch.mix.shape
+    assert torch.equal(out.generated_BAN[..., : 2 * 6], torch.zeros(3, 1, 12)), "1 + δ frames of silence come first"
+    assert out.generated_BAN[..., 12:].abs().min() > 0
+    assert torch.equal(module.latent_std_C, torch.full((6,), 3.0)), "statistics come from the data module"
+    # equal items get equal notes, however they are batched
+    alone = make_batch(40, 3, seed=7, is_audio=True).roll(1)
+    with torch.no_grad():
+        rolled = module.validation_step(alone, 5)
+    assert torch.allclose(rolled.generated_BAN.roll(-1, 0), out.generated_BAN, atol=1e-6)
+
+
+def test_bidirectional_upper_bound_plays_any_length() -> None:
+    module = make_module(anticipation_frames=-1).eval()
+    with torch.no_grad():
+        out = module.validation_step(make_batch(40, 3, seed=7, is_audio=True), 0)
+    assert out.generated_BAN.shape == (3, 1, 240)
+    with pytest.raises(UserError, match="-1"):
+        make_module(anticipation_frames=-2)
+
+
+def test_resume_is_bit_equal(tmp_path: Path) -> None:
+    """Stopped after 7 of 12 batches and resumed in a new process' worth of objects."""
+    whole = make_trainer(tmp_path / "whole")
+    whole.fit(make_module(), CountingData())
+    whole.save_checkpoint(tmp_path / "whole.ckpt")
+
+    stopped = make_trainer(tmp_path, callbacks=[StopAfter(7, RuntimeError("stop"))])
+    with pytest.raises(RuntimeError, match="stop"):
+        stopped.fit(make_module(), CountingData())
+    torch.manual_seed(123)
+    resumed = make_trainer(tmp_path / "resumed")
+    fresh = make_module()
+    for parameter in (*fresh.generator.parameters(), *fresh.discriminator.parameters()):
+        parameter.data.add_(1.0)
+    resumed.fit(fresh, CountingData(), ckpt_path=tmp_path / "stopped.ckpt")
+    resumed.save_checkpoint(tmp_path / "resumed.ckpt")
+
+    first, second = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("whole", "resumed"))
+    assert first["global_step"] == second["global_step"] == 24
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "livejam"):
+        assert same(first[part], second[part]), part
+    assert any(name.startswith("ema_generator.") for name in first["state_dict"])
+
+
+def test_ctrl_c_keeps_a_finite_checkpoint(tmp_path: Path) -> None:
+    from callbacks.interrupt_checkpoint import InterruptCheckpoint
+
+    class CtrlC(lightning.Callback):
+        def on_train_batch_start(self, trainer: Trainer, module: R3GAN, batch: Any, index: int) -> None:
+            if index == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        make_trainer(tmp_path, callbacks=[CtrlC(), InterruptCheckpoint()]).fit(make_module(), CountingData())
+    kept = torch.load(tmp_path / "interrupted.ckpt", weights_only=True)["state_dict"]
+    assert kept["iteration"] == 5
+
+
+@pytest.mark.parametrize("victim", ["generator", "discriminator"])
+def test_divergence_stops_and_keeps_finite_weights(tmp_path: Path, victim: str) -> None:
+    from callbacks.interrupt_checkpoint import InterruptCheckpoint
+
+    class Poison(lightning.Callback):
+        def on_train_batch_start(self, trainer: Trainer, module: R3GAN, batch: Any, index: int) -> None:
+            if index == 4:
+                network = getattr(module, victim)
+                first = next(network.parameters())
+                network.register_forward_hook(lambda *args: args[-1] * (first.sum() * 0 + float("nan")))
+
+    module = make_module()
+    with pytest.raises(UserError, match=r"diverged at iteration 4.*gradient norm nan.*last norms: .*discriminator \d"):
+        make_trainer(tmp_path, callbacks=[Poison(), InterruptCheckpoint()]).fit(module, CountingData())
+    kept = torch.load(tmp_path / "interrupted.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.isfinite(value).all() for value in kept.values())
+
+
+def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    trainer.fit(make_module(), CountingData(batches=1))
+    path = tmp_path / "one.ckpt"
+    trainer.save_checkpoint(path)
+
+    def resume(module: R3GAN, data: CountingData) -> None:
+        make_trainer(tmp_path).fit(module, data, ckpt_path=path)
+
+    with pytest.raises(UserError, match=r"does not fit this model.*config it was trained with"):
+        resume(make_module(width=32), CountingData())
+    with pytest.raises(UserError, match="codec_hash"):
+        resume(make_module(codec=FrameCodec(gain=1.0)), CountingData())
+    renamed = FrameCodec()
+    renamed.spec = CodecSpec("other", 600, 1, 6, 6, 0)
+    with pytest.raises(UserError, match="name: 'frame' != 'other'"):
+        resume(make_module(codec=renamed), CountingData())
+    with pytest.raises(UserError, match="latent_std_C"):
+        resume(make_module(), CountingData(std=2.0))
+    with pytest.raises(UserError, match="set crop_frames to 18"):
+        make_trainer(tmp_path).fit(make_module(), CountingData(frames=FRAMES))
+
+
+def test_the_lazy_penalty_reaches_the_weights_as_the_equation_says() -> None:
+    """The gradient of the scaled lazy penalty, averaged over a cycle, is that of (R1 + R2) / 2."""
+    from livejam.objectives import PenaltyScale, lazy_penalty_scale
+
+    module = make_module()
+    crop = make_crop(module)
+    fake_BTC = torch.randn(crop.real_BTC.shape, generator=torch.Generator().manual_seed(3))
+
+    def gradient(scale: PenaltyScale) -> Tensor:
+        value = module._penalty(crop, fake_BTC, scale)
+        if not value.requires_grad:
+            return torch.zeros(sum(p.numel() for p in module.discriminator.parameters()))
+        parts = torch.autograd.grad(
+            value, list(module.discriminator.parameters()), allow_unused=True, materialize_grads=True
+        )
+        return torch.cat([part.flatten() for part in parts])
+
+    lazy = torch.stack([gradient(lazy_penalty_scale(i, 4)) for i in range(8)]).mean(dim=0)
+    every = gradient(PenaltyScale(0.5, 0.5))
+    assert every.norm() > 0
+    assert torch.allclose(lazy, every, rtol=1e-4, atol=1e-6)
+
+
+def make_crop(module: R3GAN) -> Any:
+    module._random = torch.Generator()
+    return module._crop(make_batch(FRAMES + 2, 4, seed=5))
+
+
+def test_crop_pairs_what_is_heard_with_what_sounds_later() -> None:
+    for anticipation in (0, 1, 5):
+        module = make_module(
+            anticipation_frames=anticipation, generator_class_dropout=0.0, discriminator_class_dropout=1.0
+        )
+        module._random = torch.Generator()
+        batch = make_batch(module.crop_frames, 4, seed=5)
+        crop = module._crop(batch)
+        assert torch.equal(crop.heard_BTC, batch.mix[:, :FRAMES])
+        assert torch.equal(crop.mix_BTC, batch.mix[:, 1 + anticipation :])
+        assert torch.equal(crop.real_BTC, batch.target[:, 1 + anticipation :])
+        assert torch.equal(crop.generator_instrument_B, batch.instrument_B)
+        assert (crop.discriminator_instrument_B == 18).all()
+
+
+def test_trained_alignment_is_played_alignment() -> None:
+    """What the G step judges at crop frame t is what `accompany` plays at frame t."""
+    module = make_module(anticipation_frames=3).eval()
+    mix_BTC = make_batch(FRAMES, 2, seed=1).mix
+    controls = Controls(torch.tensor([3, 18]), torch.tensor([5, 6]))
+    with torch.no_grad():
+        played = accompany(module.accompanist(), mix_BTC, controls, module.silence_C)
+        ahead = module.accompanist().parallel(mix_BTC, controls)
+    assert torch.allclose(played[:, 4:], ahead[:, :-4], atol=1e-5)
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_keep_networks_and_weight_equal(tmp_path: Path) -> None:
+    """Each rank sees other data; gradients and the advantage are averaged, so nothing may drift apart."""
+    torch.multiprocessing.start_processes(_train_as_one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert not torch.equal(first.pop("probe"), second.pop("probe")), "the ranks must have seen different data"
+    assert same(first, second)
+    assert first["penalty_weight"] != 5.0
+
+
+def _train_as_one_of_two(rank: int, folder: str) -> None:
+    import os
+
+    from lightning.pytorch.strategies import DDPStrategy
+
+    torch.set_num_threads(1)
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29617")
+    module, data = make_module(), CountingData(batches=7)
+    trainer = make_trainer(
+        Path(folder), devices=2, strategy=DDPStrategy(find_unused_parameters=True, process_group_backend="gloo")
+    )
+    trainer.fit(module, data)
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    state["probe"] = next(iter(data.train_dataloader())).mix
+    torch.save(state, Path(folder) / f"rank{rank}.pt")
