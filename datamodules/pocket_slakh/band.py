@@ -51,11 +51,10 @@ class Player:
 DRUMS = Seat((), play_drums, -17.0, 0.0, 3.0)
 BASS = Seat(palette.BASSES, play_bass, -19.0, 0.3, 5.0)
 KEYS = Seat(palette.PIANOS, play_stabs, -20.0, 0.0, 6.0)
-GUITAR = Seat(palette.GUITARS, play_stabs, -22.0, 0.5, 6.0)
-PICKING = Seat((24, 25, 26, 27), play_arpeggio, -23.0, 0.1, 6.0)
 EXTRAS = (
-    (GUITAR, 0.20),
-    (PICKING, 0.10),
+    (Seat(palette.STRUMMED_GUITARS, play_stabs, -22.0, 0.5, 6.0), 0.18),
+    (Seat(palette.PICKED_GUITARS, play_arpeggio, -23.0, 0.1, 6.0), 0.10),
+    (Seat(palette.LEAD_GUITARS, play_melody, -22.0, 0.6, 8.0), 0.05),
     (Seat(palette.ORGANS, play_pads, -24.0, 0.5, 6.0), 0.06),
     (Seat(palette.ORGANS, play_stabs, -23.0, 0.5, 6.0), 0.05),
     (Seat(palette.BOWED_STRINGS, play_melody, -23.0, 0.6, 12.0), 0.06),
@@ -63,13 +62,13 @@ EXTRAS = (
     (Seat(palette.ENSEMBLES, play_pads, -25.0, 0.1, 10.0), 0.12),
     (Seat(palette.SYNTH_PADS, play_pads, -25.0, 0.1, 10.0), 0.10),
     (Seat(palette.SYNTH_EFFECTS, play_pads, -25.0, 0.1, 10.0), 0.05),
-    (Seat(palette.BRASS, play_stabs, -23.0, 0.9, 8.0), 0.04),
-    (Seat(palette.BRASS, play_melody, -22.0, 0.6, 8.0), 0.05),
+    (Seat(palette.BRASS_SECTIONS, play_stabs, -23.0, 0.9, 8.0), 0.05),
+    (Seat(palette.SOLO_BRASS, play_melody, -22.0, 0.6, 8.0), 0.05),
     (Seat(palette.REEDS, play_melody, -22.0, 0.6, 8.0), 0.08),
     (Seat(palette.PIPES, play_melody, -22.0, 0.6, 8.0), 0.08),
     (Seat(palette.SYNTH_LEADS, play_melody, -22.0, 0.6, 5.0), 0.08),
-    (Seat(palette.ETHNIC, play_melody, -22.0, 0.6, 8.0), 0.06),
-    (Seat(palette.ETHNIC, play_arpeggio, -24.0, 0.5, 8.0), 0.03),
+    (Seat(palette.ETHNIC_LEADS, play_melody, -22.0, 0.6, 8.0), 0.06),
+    (Seat(palette.ETHNIC_PLUCKED, play_arpeggio, -24.0, 0.5, 8.0), 0.03),
     (Seat(palette.CHROMATIC_PERCUSSION, play_arpeggio, -24.0, 0.3, 6.0), 0.10),
     (Seat(palette.STEEL_DRUMS, play_arpeggio, -24.0, 0.6, 6.0), 0.02),
     (Seat(palette.NOISES, play_swells, -28.0, 0.0, 0.0), 0.04),

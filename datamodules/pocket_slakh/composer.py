@@ -81,5 +81,5 @@ def _humanised(note: Note, sheet: Sheet, late_ticks: float, stress: float) -> Pl
     """Notes struck together stay together; velocity varies by a few percent."""
     start = max(0, round(sheet.clock.ticks(note.step) + late_ticks))
     end = round(sheet.clock.ticks(note.step + note.steps) + late_ticks)
-    velocity = 25 + 95 * note.velocity + 4 * stress
+    velocity = 10 + 112 * note.velocity + 4 * stress
     return PlayedNote(start, max(20, end - start), note.pitch, int(np.clip(round(velocity), 1, 127)))

@@ -1,7 +1,7 @@
 """The instruments of a General MIDI SoundFont that a song may use, with their place in the mix.
 
-Only programs whose pitch is unambiguous are here: bells, drawbar organs with a sub-octave and detuned effects
-are left out of the pitched parts.
+Only programs whose pitch is unambiguous are here: inharmonic bells, organs with a sub-octave, detuned effects and
+programs with silent or mistuned keys in the middle of their range are left out.
 """
 
 from __future__ import annotations
@@ -14,26 +14,32 @@ DRUM_PROGRAM = 128
 
 PIANOS = (0, 1, 2, 3, 4, 5, 6, 7)
 CHROMATIC_PERCUSSION = (10, 11, 12)
-ORGANS = (20, 21, 22, 23)
-GUITARS = (24, 25, 26, 27, 28, 29, 30)
+ORGANS = (20, 21, 23)
+STRUMMED_GUITARS = (24, 25, 26, 28)
+PICKED_GUITARS = (24, 25, 26)
+LEAD_GUITARS = (27, 29, 30)
 BASSES = (33, 34, 35, 36, 37, 38, 39)
 BOWED_STRINGS = (40, 41, 42, 44)
 PLUCKED_STRINGS = (45, 46)
 ENSEMBLES = (48, 49, 50, 51, 52, 53, 54)
-BRASS = (56, 57, 58, 59, 60, 61, 62, 63)
-REEDS = (64, 65, 66, 67, 69, 70, 71)
+SOLO_BRASS = (56, 57, 58, 59, 60)
+BRASS_SECTIONS = (59, 60, 61, 62, 63)
+REEDS = (64, 66, 69, 70, 71)
 PIPES = (72, 73, 74, 75, 76, 79)
 SYNTH_LEADS = (80, 81, 82, 83, 85, 86, 87)
 SYNTH_PADS = (89, 90, 91, 93, 94, 95)
 SYNTH_EFFECTS = (96, 99, 102, 103)
-ETHNIC = (105, 106, 107, 108, 110, 111)
+ETHNIC_LEADS = (105, 106, 107, 110)
+ETHNIC_PLUCKED = (108,)
 STEEL_DRUMS = (114,)
 NOISES = (122,)
 
-PITCHED = (
-    PIANOS + CHROMATIC_PERCUSSION + ORGANS + GUITARS + BASSES + BOWED_STRINGS + PLUCKED_STRINGS + ENSEMBLES
-    + BRASS + REEDS + PIPES + SYNTH_LEADS + SYNTH_PADS + SYNTH_EFFECTS + ETHNIC + STEEL_DRUMS
+_PITCHED_SETS = (
+    PIANOS, CHROMATIC_PERCUSSION, ORGANS, STRUMMED_GUITARS, PICKED_GUITARS, LEAD_GUITARS, BASSES, BOWED_STRINGS,
+    PLUCKED_STRINGS, ENSEMBLES, SOLO_BRASS, BRASS_SECTIONS, REEDS, PIPES, SYNTH_LEADS, SYNTH_PADS, SYNTH_EFFECTS,
+    ETHNIC_LEADS, ETHNIC_PLUCKED, STEEL_DRUMS,
 )  # fmt: skip
+PITCHED = tuple(sorted({program for programs in _PITCHED_SETS for program in programs}))
 """Every program that plays pitches."""
 
 _CLASSES = (

@@ -22,12 +22,13 @@ from tqdm import tqdm
 
 from datamodules.pocket_slakh.annotation import annotations
 from datamodules.pocket_slakh.composer import Song, Stem, compose
-from datamodules.pocket_slakh.loudness import active_rms_db
+from datamodules.pocket_slakh.loudness import active_rms_db, soft_limited
 from datamodules.pocket_slakh.midi import score
 from datamodules.pocket_slakh.soundfont import corrected_soundfont
 from livejam.errors import UserError
 
 SAMPLE_RATE_HZ = 44_100
+MASTER_DB = -3.0
 PEAK_DB = -1.0
 FULL_SCALE = 32_767
 SPLITS = ("train", "validation", "test")
@@ -58,6 +59,7 @@ def render_songs(
         UserError: the numbers make no sense, or `out` holds songs of another seed.
     """
     splits = split_names(songs, validation_fraction, test_fraction)
+    _require_seed(out, seed)
     missing = [index for index in range(songs) if not _folder(out, splits[index], index).is_dir()]
     if not missing:
         return
@@ -111,6 +113,16 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path) -> None:
         (temporary / "metadata.yaml").write_text(yaml.safe_dump(metadata))
 
 
+def _require_seed(out: Path, seed: int) -> None:
+    first = next(Path(out).glob("*/Track*/metadata.yaml"), None)
+    if first is not None and f"{_origin(seed)}/" not in first.read_text():
+        raise UserError(f"{out} holds songs that were not rendered from seed {seed}; give another folder or that seed")
+
+
+def _origin(seed: int) -> str:
+    return f"pocket-slakh/seed-{seed}"
+
+
 def _folder(out: Path, split: str, index: int) -> Path:
     return Path(out) / split / f"Track{index + 1:05d}"
 
@@ -135,13 +147,13 @@ def _render_stem(song: Song, stem: Stem, soundfont: Path) -> np.ndarray:
     audio_N = np.zeros(round(song.duration_seconds * SAMPLE_RATE_HZ), np.float32)
     audio_N[: len(rendered)] = rendered[: len(audio_N)]
     audio_N *= 10 ** ((stem.level_db - active_rms_db(audio_N, SAMPLE_RATE_HZ)) / 20)
-    return audio_N
+    return soft_limited(audio_N) if stem.instrument.is_drum else audio_N
 
 
 def _safe_gain(stems: list[np.ndarray]) -> float:
-    """The gain, at most 1, that keeps the mix and every stem below the target peak."""
+    """The usual gain, or the smaller one that keeps the mix and every stem below the target peak."""
     peak = max(float(np.abs(audio).max()) for audio in (*stems, np.sum(stems, axis=0)))
-    return min(1.0, 10 ** (PEAK_DB / 20) / peak)
+    return min(10 ** (MASTER_DB / 20), 10 ** (PEAK_DB / 20) / peak)
 
 
 def _write_flac(path: Path, samples: np.ndarray) -> None:
@@ -155,7 +167,7 @@ def _metadata(song: Song, seed: int, index: int, gain: float, loudness_db: list[
     return {
         "UUID": name,
         "audio_dir": "stems",
-        "lmd_midi_dir": f"pocket-slakh/seed-{seed}/{index}",
+        "lmd_midi_dir": f"{_origin(seed)}/{index}",
         "midi_dir": "MIDI",
         "normalization_factor": -13.0,
         "normalized": True,

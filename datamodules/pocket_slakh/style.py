@@ -1,8 +1,8 @@
 """Grooves: which rhythms the parts of a style choose from.
 
 A pattern is one bar, one letter per sixteenth. Drums: "X" accent, "x" hit, "o" ghost note, "." nothing.
-Bass: "R" root, "F" fifth, "O" octave, "A" approach to the next chord, "-" hold, "." rest. Chords: "X" accent,
-"x" stab, "-" hold, "." rest.
+Bass: "R" root, "F" fifth, "O" octave, "A" approach to the next chord (at the end of a four-bar loop, else as
+"O"), "-" hold, "." rest. Chords: "X" accent, "x" stab, "o" soft stab, "-" hold, "." rest.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ DISCO = Style(
     snare=("....X.......X...",),
     cymbal=("x.X.x.X.x.X.x.X.", "xxX.xxX.xxX.xxX."),
     bass=("R.O.R.O.R.O.R.O.", "R.O.R.O.F.O.R.A.", "R-O-R-O-R-O-A-O-"),
-    comp=("..X-..X-..X-..X-", "X-..x-X-X-..x-X-", "X--x--X-X--x--X-"),
+    comp=("X-x-X-x-X-x-X-x-", "X-..X-x-X-..X-x-", "X--x--x-X--x--x-"),
     seventh_share=0.6,
 )  # fmt: skip
 
@@ -83,14 +83,14 @@ HOUSE = Style(
     "house", FOUR_FOUR, (116, 134), (STRAIGHT, (0.56, 2)), (24, 25),
     kick=("X...X...X...X...",),
     snare=("....X.......X...", "....X.......X..o"),
-    cymbal=("..X...X...X...X.", "x.X.x.X.x.X.x.X."),
-    bass=("..R-..R-..R-..R-", "R-..R-R-R-..R-A-", "R-.R-.R-..R-R-A-"),
-    comp=("X--x--x-X--x--x-", "X-..X-..X-..X-..", "X--.X--.x-X--.x-"),
+    cymbal=("..x...x...x...x.", "x.x.x.x.x.x.x.x."),
+    bass=("R-..R-..R-..R-..", "R-..R-R-R-..R-A-", "R-R-R-R-R-R-R-A-"),
+    comp=("X--x--x-X--x--x-", "X-..X-..X-..X-..", "X--.X--.X-x-X-x-"),
     seventh_share=0.7,
 )  # fmt: skip
 
 BALLAD = Style(
-    "ballad", FOUR_FOUR, (72, 92), (STRAIGHT,), (0, 8, 40),
+    "ballad", FOUR_FOUR, (70, 92), (STRAIGHT,), (0, 8, 40),
     kick=("X.......X.......", "X.......X.....x."),
     snare=("....X.......X...",),
     cymbal=("X...x...X...x...", "X.x.X.x.X.x.X.x."),
@@ -121,11 +121,11 @@ HIP_HOP = Style(
 
 BOSSA = Style(
     "bossa", FOUR_FOUR, (104, 138), (STRAIGHT,), (0, 40, 32),
-    kick=("X.....x.X.....x.",),
-    snare=("X.....x.....x...", "..x...x.....x..."),
-    cymbal=("X.x.X.x.X.x.X.x.",),
+    kick=("X.....o.X.....o.",),
+    snare=("....X.......X...", "....X.....o.X..."),
+    cymbal=("X.o.X.o.X.o.X.o.",),
     bass=("R-----F-F-----R-", "R-----F-F-----A-"),
-    comp=("X---..x-X---..x-", "X-..X-..X-..X-x-", "X-x-..X-X-x-..X-"),
+    comp=("X---X-..X---X-x-", "X-..X-..X-..X-x-", "X---..x-X---X---"),
     seventh_share=1.0, side_stick=True,
 )  # fmt: skip
 
@@ -135,7 +135,7 @@ REGGAE = Style(
     snare=("....X.......X...",),
     cymbal=("X.x.X.x.X.x.X.x.", "X...X...X...X..."),
     bass=("R---R-R-F---R---", "R---R---F-R-A---", "R-R-....R-R-F---"),
-    comp=("....X-......X-..", "X-..X-..X-..X-..", "....X-.x....X-.x"),
+    comp=("....X-......X-..", "X-..X-..X-..X-..", "X-..X-..X-..X-x-"),
     seventh_share=0.3, side_stick=True,
 )  # fmt: skip
 
@@ -163,8 +163,8 @@ ELECTRO = Style(
     "electro", FOUR_FOUR, (120, 146), (STRAIGHT,), (24, 25, 16),
     kick=("X...X...X...X...", "X.......X.x....."),
     snare=("....X.......X...",),
-    cymbal=("x.x.x.x.x.x.x.x.", "..X...X...X...X."),
-    bass=("R.R.R.R.R.R.R.R.", "R.RRR.RRR.RRR.AA", "..RR..RR..RR..RR"),
+    cymbal=("x.x.x.x.x.x.x.x.", "x.o.x.o.x.o.x.o."),
+    bass=("R.R.R.R.R.R.R.R.", "R.RRR.RRR.RRR.RR", "R.R.R.R.R.R.O.O."),
     comp=("X-..X-..X-..X-..", "X--X--X-X--X--X-", "X---------------"),
     seventh_share=0.2,
 )  # fmt: skip
@@ -190,22 +190,22 @@ JAZZ_WALTZ = Style(
 )  # fmt: skip
 
 SLOW_SIX = Style(
-    "six-eight ballad", SIX_EIGHT, (70, 96), (STRAIGHT,), (0, 8),
-    kick=("X...........", "X.........x."),
+    "six-eight ballad", SIX_EIGHT, (88, 108), (STRAIGHT,), (0, 8),
+    kick=("X...........", "X.........o."),
     snare=("......X.....",),
-    cymbal=("X.x.x.X.x.x.",),
-    bass=("R-----R-----", "R---R-F---A-", "R-----F---A-"),
-    comp=("X-x-x-X-x-x-", "X-----X-----", "X---x-X---x-"),
+    cymbal=("X.o.o.X.o.o.",),
+    bass=("R-----R-----", "R-----F-----", "R-----F---A-"),
+    comp=("X-----X-----", "X-----X---x-", "X-o-o-X-o-o-"),
     seventh_share=0.3,
 )  # fmt: skip
 
 FOLK_SIX = Style(
-    "six-eight folk", SIX_EIGHT, (92, 124), (STRAIGHT,), (0, 40),
+    "six-eight folk", SIX_EIGHT, (92, 126), (STRAIGHT,), (0, 40),
     kick=("X.....X.....", "X.....X...x."),
     snare=("......X.....", "......X...o."),
-    cymbal=("X.x.x.X.x.x.", "X...x.X...x."),
+    cymbal=("X.o.o.X.o.o.", "X...o.X...o."),
     bass=("R-----R-----", "R-----F-----", "R---R-F---A-"),
-    comp=("X-x-x-X-x-x-", "X---x-X---x-", "X-----X-----"),
+    comp=("X-o-o-X-o-o-", "X---x-X---x-", "X-----X-----"),
     seventh_share=0.15,
 )  # fmt: skip
 

@@ -31,13 +31,16 @@ def play_bass(sheet: Sheet, bars: Sequence[int], rng: np.random.Generator) -> li
 
 
 def with_chord_changes(sheet: Sheet, bar: int) -> str:
-    """The bass pattern of a bar, with a root wherever a new chord begins."""
+    """The bass pattern of a bar: a root wherever a new chord begins, approaches only where a loop ends."""
     start = bar * sheet.steps_per_bar
     letters = list(sheet.groove_of(bar).bass)
+    closes_loop = (bar - sheet.section_of(bar).first_bar) % 4 == 3
     for step in range(len(letters)):
         begins = sheet.span_at(start + step).start_step == start + step
         if begins and (step > 0 or letters[0] != "."):
             letters[step] = "R"
+        elif letters[step] == "A" and not closes_loop:
+            letters[step] = "O"
     return "".join(letters)
 
 

@@ -10,6 +10,8 @@ from datamodules.pocket_slakh.parts.note import Note, strokes
 from datamodules.pocket_slakh.sheet import Sheet
 from datamodules.pocket_slakh.theory import lead_voices
 
+STAB_VELOCITY = {"X": 0.8, "x": 0.6, "o": 0.45}
+
 
 class Voicings:
     """The voicing of every chord span of a song, each led from the one before.
@@ -47,7 +49,7 @@ def play_stabs(sheet: Sheet, bars: Sequence[int], rng: np.random.Generator) -> l
         if bar == sheet.bars - 1:
             pattern = "X".ljust(sheet.steps_per_bar, "-")
         for step, length, letter in strokes(_renewed(sheet, start, pattern)):
-            velocity = (0.8 if letter == "X" else 0.62) * (0.8 + 0.2 * sheet.beat_strength(step))
+            velocity = STAB_VELOCITY[letter] * (0.8 + 0.2 * sheet.beat_strength(step))
             notes += [Note(start + step, length - 0.15, pitch, velocity) for pitch in voicings.at(start + step)]
     return notes
 
@@ -67,8 +69,8 @@ def play_pads(sheet: Sheet, bars: Sequence[int], rng: np.random.Generator) -> li
 
 def play_arpeggio(sheet: Sheet, bars: Sequence[int], rng: np.random.Generator) -> list[Note]:
     """Broken chords in even notes."""
-    lowest = int(rng.choice([55, 60, 64]))
-    voicings = Voicings(sheet, 4, lowest, lowest + 24)
+    lowest = int(rng.choice([55, 58, 60]))
+    voicings = Voicings(sheet, 4, lowest, lowest + 21)
     figure = ((0, 1, 2, 3, 2, 1), (0, 2, 1, 3), (3, 2, 1, 0), (0, 1, 2, 3))[rng.integers(4)]
     stride = 2 if sheet.clock.tempo_bpm > 104 or sheet.clock.meter.steps_per_beat == 6 else int(rng.choice([1, 2]))
     notes: list[Note] = []

@@ -18,10 +18,10 @@ _RHYTHMS = {
 
 def play_melody(sheet: Sheet, bars: Sequence[int], rng: np.random.Generator) -> list[Note]:
     """Two-bar motifs; on beats the nearest chord tone, between them steps of the scale."""
-    centre = int(rng.choice([67, 70, 72, 74]))
+    centre = int(rng.choice([67, 69, 71]))
     rhythms = _RHYTHMS[sheet.steps_per_bar]
     motif = (rhythms[rng.integers(len(rhythms))], rhythms[rng.integers(len(rhythms))])
-    contour = rng.integers(-5, 6, size=32)
+    contour = rng.integers(-4, 6, size=32)
     notes: list[Note] = []
     for bar in bars:
         start = bar * sheet.steps_per_bar
