@@ -6,13 +6,14 @@ within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seco
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import soxr
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metrics.beat_networks import BeatNetworks
 from metrics.madmom_shims import prepare_madmom
@@ -24,13 +25,13 @@ SILENCE_DBFS = -60.0
 """Audio whose root mean square lies below this level (dB of full scale) counts as silent."""
 
 
-class BeatTracker(Protocol):
+class BeatTracker(ABC):
     """Finds the beats of recordings."""
 
-    @property
-    def identity(self) -> str:
-        """Names the method and its settings; results of trackers with equal identity are interchangeable."""
+    identity: str
+    """Names the method and its settings; results of trackers with equal identity are interchangeable."""
 
+    @abstractmethod
     def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
         """Beats in ascending seconds for every mono recording."""
 
@@ -41,7 +42,7 @@ def is_silent(audio_N: Floats) -> bool:
     return power < 10 ** (SILENCE_DBFS / 10)
 
 
-class MadmomRNN:
+class MadmomRNN(BeatTracker):
     """madmom's beat tracker: eight bidirectional LSTMs and a dynamic Bayesian network (Böck et al. 2014).
 
     Deterministic, with models that come inside madmom. The Bayesian network always finds a grid, in digital silence
@@ -99,7 +100,7 @@ class MadmomRNN:
         return np.asarray(self.features(Signal(pcm_N, sample_rate=self.sample_rate_hz, num_channels=1)))
 
 
-def beat_f_measure(reference_seconds: Floats, estimated_seconds: Floats, window_seconds: float = 0.07) -> float:
+def beat_f_measure(reference_seconds: ArrayLike, estimated_seconds: ArrayLike, window_seconds: float = 0.07) -> float:
     """F-measure of two sequences of beats; symmetric (Dixon 2007).
 
     Equal to `mir_eval.beat.f_measure` without trimming and to madmom's `BeatEvaluation.fmeasure`, except that
@@ -113,7 +114,7 @@ def beat_f_measure(reference_seconds: Floats, estimated_seconds: Floats, window_
     Returns:
         A number in [0, 1]; 0 if one sequence is empty, nan if both are.
     """
-    reference, estimated = np.sort(reference_seconds), np.sort(estimated_seconds)
+    reference, estimated = np.sort(np.asarray(reference_seconds)), np.sort(np.asarray(estimated_seconds))
     if not len(reference) and not len(estimated):
         return float("nan")
     matches = i = j = 0
@@ -141,7 +142,7 @@ class BeatF1(MeanScore):
         super().__init__(groups)
         self.window_seconds = window_seconds
 
-    def update(self, reference_seconds: Floats, estimated_seconds: Floats, group: int = 0) -> None:  # type: ignore[override]
+    def update(self, reference_seconds: ArrayLike, estimated_seconds: ArrayLike, group: int = 0) -> None:  # type: ignore[override]
         """Add one item.
 
         Args:

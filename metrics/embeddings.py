@@ -7,7 +7,7 @@ Shapes: N audio samples, W windows, D embedding width, T frames, F mel bands.
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -15,26 +15,28 @@ from torch import Tensor
 from metrics.mel import mel_spectrogram
 
 
-class Embedding(Protocol):
+class Embedding(ABC):
     """Turns a recording into a cloud of points."""
 
-    @property
-    def name(self) -> str:
-        """Short, lower case; stands in the tags of the logs."""
+    name: str
+    """Short, lower case; stands in the tags of the logs."""
 
     @property
+    @abstractmethod
     def identity(self) -> str:
         """Names the method and its settings; only distances of equal identity compare."""
 
     @property
+    @abstractmethod
     def dimension(self) -> int:
         """Width D of an embedding."""
 
+    @abstractmethod
     def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
         """Embeddings_WD of a mono recording, one per window; none if it is shorter than a window."""
 
 
-class LogMel:
+class LogMel(Embedding):
     """Statistics of a log-mel spectrogram over short windows: no weights, nothing to download.
 
     Per window and mel band: the mean level, its standard deviation and its mean absolute change from frame to

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,6 +45,14 @@ def frechet_distance(mean_a_D: Tensor, cov_a_DD: Tensor, mean_b_D: Tensor, cov_b
     if distance < -1e-6 * float(spread):
         warnings.warn(f"a Fréchet distance of {distance:.3g} is set to 0", stacklevel=2)
     return max(distance, 0.0)
+
+
+class FrechetScore(NamedTuple):
+    """A distance and the numbers of embeddings behind it, which any comparison has to name."""
+
+    distance: Tensor
+    real_count: Tensor
+    fake_count: Tensor
 
 
 class FrechetAudioDistance(Metric):
@@ -94,13 +103,14 @@ class FrechetAudioDistance(Metric):
         mean_D = sum_D / count
         return mean_D, (outer_DD - count * torch.outer(mean_D, mean_D)) / (count - 1)
 
-    def compute(self) -> Tensor:
-        """The distance; nan if one cloud has fewer than two embeddings.
+    def compute(self) -> FrechetScore:
+        """The distance, nan if one cloud has fewer than two embeddings.
 
         With fewer embeddings than dimensions a covariance is singular: the distance is still defined, but biased
         upwards; compare it only with distances of as many embeddings.
         """
         if min(int(self.real_count), int(self.fake_count)) < 2:
-            return torch.tensor(math.nan, dtype=torch.float64)
-        distance = frechet_distance(*self._gaussian("real"), *self._gaussian("fake"))
-        return torch.tensor(distance, dtype=torch.float64)
+            distance = math.nan
+        else:
+            distance = frechet_distance(*self._gaussian("real"), *self._gaussian("fake"))
+        return FrechetScore(torch.tensor(distance, dtype=torch.float64), self.real_count, self.fake_count)

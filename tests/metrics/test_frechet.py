@@ -99,19 +99,21 @@ def test_pieces_equal_one_batch_whatever_the_order() -> None:
     pieces.update(real_WD[:0], real=True)
     for piece_WD in real_WD[torch.randperm(300)].split(71):
         pieces.update(piece_WD, real=True)
-    assert float(whole.compute()) == pytest.approx(float(pieces.compute()), rel=1e-9)
+    assert float(whole.compute().distance) == pytest.approx(float(pieces.compute().distance), rel=1e-9)
     expected = frechet_distance(
         real_WD.double().mean(0), torch.cov(real_WD.double().T), fake_WD.double().mean(0), torch.cov(fake_WD.double().T)
     )
-    assert float(whole.compute()) == pytest.approx(expected, rel=1e-9)
+    assert float(whole.compute().distance) == pytest.approx(expected, rel=1e-9)
 
 
 def test_too_few_or_bad_embeddings() -> None:
     metric = FrechetAudioDistance(4)
-    assert math.isnan(float(metric.compute()))
+    assert math.isnan(float(metric.compute().distance))
     metric.update(torch.randn(50, 4), real=True)
     metric.update(torch.randn(1, 4), real=False)
-    assert math.isnan(float(metric.compute()))
+    score = metric.compute()
+    assert math.isnan(float(score.distance))
+    assert (int(score.real_count), int(score.fake_count)) == (50, 1)
     with pytest.raises(ValueError, match="width 4"):
         metric.update(torch.randn(3, 5), real=True)
     with pytest.raises(ValueError, match="finite"):
@@ -153,7 +155,7 @@ def test_log_mel_distance_orders_sounds() -> None:
         metric = FrechetAudioDistance(embed.dimension)
         metric.update(embed(reference_N, SAMPLE_RATE_HZ), real=True)
         metric.update(embed(audio_N, SAMPLE_RATE_HZ), real=False)
-        return float(metric.compute())
+        return float(metric.compute().distance)
 
     reference_N = notes(300, 600)
     alike, higher, noise = (

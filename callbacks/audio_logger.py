@@ -1,0 +1,160 @@
+"""Something to hear and to see: examples in TensorBoard, and WAV files of the test.
+
+Shapes: N audio samples.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from callbacks.anchors import codec_stem
+from callbacks.clips import Audio, Clip, clips_of, known_categories
+from livejam.codecs.codec import Codec
+from livejam.files import atomic_path
+from metrics.beat_tracking import CachedBeatTracker
+from metrics.beats import BeatTracker
+
+
+class AudioLogger(Callback):
+    """Logs the mix, the accompaniment and both together as audio, and a picture per example, on rank zero.
+
+    In test it also writes 16-bit WAV files `<song>_<instrument>_{mix,target,generated,both,codec}.wav`, where `codec`
+    is the target through the codec: the best that any model could sound with it. Loggers other than TensorBoard get
+    no audio, which is said once.
+
+    Args:
+        max_items: examples logged per validation.
+        max_test_items: examples logged and written in test.
+        every_n_validations: log in every n-th validation only (≥ 1).
+        categories: names of the categories that are logged; None = all.
+        tracker: finds beats in the accompaniment for the picture; None = only true beats are drawn.
+        folder: where WAV files go; None = `audio` in the trainer's root.
+    """
+
+    def __init__(
+        self,
+        max_items: int = 3,
+        max_test_items: int = 12,
+        every_n_validations: int = 1,
+        categories: list[str] | None = None,
+        tracker: BeatTracker | None = None,
+        folder: str | None = None,
+    ) -> None:
+        self.max_items, self.max_test_items = max_items, max_test_items
+        self.every_n_validations = every_n_validations
+        self.categories = known_categories(categories)
+        self.tracker = CachedBeatTracker(tracker, None) if tracker is not None else None
+        self.folder = Path(folder) if folder is not None else None
+        self._clips: list[Clip] = []
+        self._validations = 0
+        self._due = False
+        self._warned = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations = state_dict["validations"]
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clips = []
+        self._due = not trainer.sanity_checking and self._validations % self.every_n_validations == 0
+        self._validations += not trainer.sanity_checking
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._due:
+            self._collect(trainer, outputs, self.max_items)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log(trainer, pl_module, "val")
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clips = []
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._collect(trainer, outputs, self.max_test_items)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        codec: Any = pl_module.codec
+        folder = self.folder or Path(trainer.default_root_dir) / "audio"
+        for name, clip in zip(names_of(self._clips), self._clips, strict=True):
+            write_wavs(folder, name, clip, codec)
+        self._log(trainer, pl_module, "test")
+
+    def _collect(self, trainer: Trainer, outputs: Any, limit: int) -> None:
+        """Only rank zero keeps examples; there are no collectives here for others to wait in."""
+        if trainer.is_global_zero and len(self._clips) < limit:
+            wanted = [c for c in clips_of(outputs) if self.categories is None or c.instrument in self.categories]
+            self._clips = (self._clips + wanted)[:limit]
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not writers and self._clips and not self._warned:
+            self._warned = True
+            warnings.warn("no TensorBoardLogger is in use, so no audio and no pictures are logged", stacklevel=2)
+        from callbacks.pictures import example_figure  # matplotlib is slow to import
+
+        # The curves count training batches, as a recipe's own iteration does; `global_step` counts every optimiser.
+        step = int(getattr(pl_module, "iteration", trainer.global_step))
+        for writer in writers:
+            for name, clip in zip(names_of(self._clips), self._clips, strict=True):
+                for part in ("mix", "generated", "both"):
+                    audio_N = _limited(parts_of(clip)[part])[None]
+                    writer.add_audio(f"{stage}/{name}/{part}", audio_N, step, clip.sample_rate_hz)
+                writer.add_figure(f"{stage}/{name}", example_figure(clip, self._tracked(clip)), step)
+        self._clips = []
+
+    def _tracked(self, clip: Clip) -> list[float] | None:
+        if self.tracker is None:
+            return None
+        return [float(beat) for beat in self.tracker([clip.generated_N], clip.sample_rate_hz, keep=False)[0]]
+
+
+def names_of(clips: list[Clip]) -> list[str]:
+    """`<song>_<instrument>` per clip; the start is added where that is not unique."""
+    short = [f"{clip.song}_{clip.instrument.replace(' ', '-')}" for clip in clips]
+    return [
+        f"{name}_{clip.start_seconds:g}s" if short.count(name) > 1 else name
+        for name, clip in zip(short, clips, strict=True)
+    ]
+
+
+def parts_of(clip: Clip) -> dict[str, Audio]:
+    """What there is to hear of a clip."""
+    both_N = clip.mix_N + clip.generated_N
+    return {"mix": clip.mix_N, "target": clip.target_N, "generated": clip.generated_N, "both": both_N}
+
+
+def _limited(audio_N: Audio) -> Audio:
+    """Turned down as a whole if it would clip."""
+    return audio_N / max(1.0, float(np.abs(audio_N).max(initial=0.0)))
+
+
+def write_wavs(folder: Path, name: str, clip: Clip, codec: Codec) -> None:
+    """Write everything that there is to hear of a clip, 16 bit."""
+    for part, audio_N in {**parts_of(clip), "codec": codec_stem(clip, codec)}.items():
+        with atomic_path(folder / f"{name}_{part}.wav") as path:
+            soundfile.write(path, _limited(audio_N), clip.sample_rate_hz, subtype="PCM_16")

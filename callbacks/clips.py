@@ -1,0 +1,150 @@
+"""What monitors look at: single items, and the two segments that the LiveBand protocol compares.
+
+Shapes: N audio samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from livejam.batch import CATEGORIES, AccompanimentOutput, Annotations
+from livejam.errors import UserError
+
+Audio = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One item of an `AccompanimentOutput`: mono float32 on the CPU.
+
+    Args:
+        mix_N: what the model heard.
+        target_N: the true stem.
+        generated_N: what the model played.
+        sample_rate_hz: sample rate of all three.
+        category: class index of the stem, 0–17 into `CATEGORIES`, 18 = none.
+        song: name of the song.
+        start_seconds: where in the song the clip starts.
+        annotations: musical truth of the clip, if known.
+    """
+
+    mix_N: Audio
+    target_N: Audio
+    generated_N: Audio
+    sample_rate_hz: int
+    category: int
+    song: str
+    start_seconds: float
+    annotations: Annotations | None
+
+    @property
+    def instrument(self) -> str:
+        """Name of the stem's category."""
+        return CATEGORIES[self.category] if self.category < len(CATEGORIES) else "Any"
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of everything but what the model played."""
+        digest = hashlib.sha256()
+        for audio_N in (self.mix_N, self.target_N):
+            digest.update(np.ascontiguousarray(audio_N).tobytes())
+        truth = (self.sample_rate_hz, self.category, self.song, self.start_seconds, self.annotations)
+        digest.update(repr(truth).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a clip, with a stem that is judged: the model's or an anchor's."""
+
+    clip: Clip
+    stem_N: Audio
+    start: int
+    stop: int
+
+    @property
+    def mix_N(self) -> Audio:  # noqa: N802
+        """The mix of this stretch."""
+        return self.clip.mix_N[self.start : self.stop]
+
+    @property
+    def target_N(self) -> Audio:  # noqa: N802
+        """The true stem of this stretch."""
+        return self.clip.target_N[self.start : self.stop]
+
+    @cached_property
+    def annotations(self) -> Annotations | None:
+        """Musical truth of this stretch, times from its start."""
+        if self.clip.annotations is None:
+            return None
+        rate = self.clip.sample_rate_hz
+        return self.clip.annotations.excerpt(self.start / rate, (self.stop - self.start) / rate)
+
+
+def _mono(audio_BAN: Tensor, songs: tuple[str, ...]) -> list[Audio]:
+    """Channels averaged, on the CPU; samples that are not finite become silence, which no metric rewards."""
+    audio_BN = audio_BAN.detach().float().mean(1).cpu()
+    finite_B = audio_BN.isfinite().all(1)
+    if not finite_B.all():
+        bad = sorted({song for song, finite in zip(songs, finite_B.tolist(), strict=True) if not finite})
+        warnings.warn(f"audio that is not finite counts as silence: {', '.join(bad)}", stacklevel=2)
+        audio_BN = torch.nan_to_num(audio_BN, nan=0.0, posinf=0.0, neginf=0.0)
+    return list(audio_BN.numpy())
+
+
+def clips_of(output: object) -> list[Clip]:
+    """The items of what a validation or test step returned.
+
+    Raises:
+        UserError: it is no `AccompanimentOutput`.
+    """
+    if not isinstance(output, AccompanimentOutput):
+        raise UserError(
+            f"monitors need validation_step and test_step to return an AccompanimentOutput, got {type(output).__name__}"
+        )
+    audio = (output.mix_BAN, output.target_BAN, output.generated_BAN)
+    mixes, targets, generated = (_mono(audio_BAN, output.song) for audio_BAN in audio)
+    return [
+        Clip(
+            mixes[i],
+            targets[i],
+            generated[i],
+            output.sample_rate_hz,
+            int(output.instrument_B[i]),
+            output.song[i],
+            output.start_seconds[i],
+            output.annotations[i],
+        )
+        for i in range(len(output.song))
+    ]
+
+
+def known_categories(names: list[str] | None) -> list[str] | None:
+    """The names themselves, if all are categories.
+
+    Raises:
+        UserError: a name is no category.
+    """
+    unknown = sorted(set(names or ()) - set(CATEGORIES))
+    if unknown:
+        raise UserError(f"no such category: {', '.join(unknown)}; choose from {', '.join(CATEGORIES)}")
+    return names
+
+
+def segments_of(clips: list[Clip], stems: list[Audio | None], index: int, seconds: float) -> list[Segment]:
+    """Segment `index` of every clip that has a stem and reaches at least half into the segment."""
+    segments = []
+    for clip, stem_N in zip(clips, stems, strict=True):
+        length = round(seconds * clip.sample_rate_hz)
+        start, stop = index * length, min((index + 1) * length, len(clip.mix_N))
+        if stem_N is not None and stop > start and (index == 0 or 2 * (stop - start) >= length):
+            segments.append(Segment(clip, stem_N[start:stop], start, stop))
+    return segments

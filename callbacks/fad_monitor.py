@@ -1,0 +1,98 @@
+"""Fréchet audio distance: does the accompaniment sound like real stems?"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from callbacks.clips import Audio, Clip, Segment
+from callbacks.monitor import Monitor
+from metrics.embeddings import Embedding, LogMel
+from metrics.frechet import FrechetAudioDistance, FrechetScore
+
+
+class FADMonitor(Monitor):
+    """Fréchet distance between the stems of one segment and the true stems of the same items, logged as `fad/<name>`.
+
+    The reference is StreamMusicGen's: true stems, not mixes, of the very items that are evaluated; original audio,
+    not reconstructed by the codec. It is their whole length, both segments: one and the same reference for the first
+    segment, the second one and hence the drift. So the `ground_truth` row is not 0 by construction; it says how much
+    ten seconds of truth differ from the whole twenty, which is the floor that no model can be expected to beat.
+    `random_pairing` has the same floor, because the same stems are only dealt out differently: the distance judges
+    sound, not coherence.
+
+    The count is the number of embeddings. With fewer of them than dimensions the distance is biased upwards; compare
+    it only with distances of as many.
+
+    Args:
+        embedding: turns audio into embeddings; None = `metrics.embeddings.LogMel`, which needs no weights and whose
+            distances compare only with themselves.
+        every_n_validations: measure in every n-th validation only (≥ 1).
+        max_items: items measured in validation, per process; None = all.
+        max_test_items: items measured in test, per process; None = all.
+        segment_seconds: length of a segment in seconds.
+        cache_folder: where anchors are kept; None = `cache` in the trainer's root.
+    """
+
+    def __init__(
+        self,
+        embedding: Embedding | None = None,
+        every_n_validations: int = 1,
+        max_items: int | None = None,
+        max_test_items: int | None = None,
+        segment_seconds: float = 10.0,
+        cache_folder: str | None = None,
+    ) -> None:
+        super().__init__(every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
+        self.embedding = embedding or LogMel()
+        self._references: dict[str, Tensor] = {}
+
+    @property
+    def identity(self) -> str:
+        """The embedding's."""
+        return self.embedding.identity
+
+    @property
+    def name(self) -> str:
+        """The name under which the distance is logged."""
+        return f"fad/{self.embedding.name}"
+
+    @property
+    def charts(self) -> list[str]:
+        """The distance."""
+        return [self.name]
+
+    def new_metrics(self) -> dict[str, Metric]:
+        """One distance."""
+        return {self.name: FrechetAudioDistance(self.embedding.dimension)}
+
+    def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
+        """Embed the stems and, as reference, the whole true stems of the same items."""
+        for segment in segments:
+            metrics[self.name].update(self._embed(segment.stem_N, segment.clip.sample_rate_hz), real=False)
+            metrics[self.name].update(self._reference(segment.clip), real=True)
+
+    def read(self, name: str, value: Any) -> dict[str, tuple[float, int]]:
+        """Distance and number of embeddings."""
+        assert isinstance(value, FrechetScore)
+        count = int(value.fake_count)
+        if 0 < count < self.embedding.dimension:
+            warnings.warn(
+                f"{name} of {count} embeddings with {self.embedding.dimension} dimensions is biased upwards; "
+                "evaluate more or longer items",
+                stacklevel=2,
+            )
+        return {name: (float(value.distance), count)}
+
+    def _embed(self, audio_N: Audio, sample_rate_hz: int) -> Tensor:
+        return self.embedding(torch.from_numpy(audio_N.copy()), sample_rate_hz)
+
+    def _reference(self, clip: Clip) -> Tensor:
+        """Embeddings of a whole true stem; the same items come in every row and every validation."""
+        if clip.identity not in self._references:
+            self._references[clip.identity] = self._embed(clip.target_N, clip.sample_rate_hz).cpu()
+        return self._references[clip.identity]

@@ -1,0 +1,237 @@
+"""What all monitors share: items in, two segments, anchors beside the curve, numbers out."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from torchmetrics import Metric
+
+from callbacks.anchors import ANCHORS, anchor_stems, identity_of, load_states, save_states
+from callbacks.clips import Audio, Clip, Segment, clips_of, segments_of
+from livejam.batch import CATEGORIES
+from livejam.codecs.codec import codec_hash
+from metrics.scores import Summary
+
+GROUPS = len(CATEGORIES) + 1
+"""One group per instrument category, and one for "no instrument asked for"."""
+
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number of the table: first segment, second minus first, and how many items the first stands for."""
+
+    value: float
+    drift: float
+    count: int
+
+
+class Monitor(Callback, ABC):
+    """Measures what a recipe's validation and test steps return, and the anchors, by the LiveBand protocol.
+
+    Of every item the first segment is reported; the drift is the second segment's number minus the first's. In
+    validation it logs `val/<metric>`, `val/<metric>/drift`, `val/<metric>/count`, `val/<metric>/<category>` and
+    `anchor/<row>/<metric>`; in test `test/…`, and leaves all rows in `results`. Numbers that are undefined are not
+    logged. Anchors are computed once per items, settings and codec and kept on disk.
+
+    Args:
+        every_n_validations: measure in every n-th validation only (≥ 1).
+        max_items: items measured in validation, per process; None = all.
+        max_test_items: items measured in test, per process; None = all.
+        segment_seconds: length of a segment in seconds.
+        cache_folder: where anchors and beats are kept; None = `cache` in the trainer's root.
+    """
+
+    def __init__(
+        self,
+        every_n_validations: int,
+        max_items: int | None,
+        max_test_items: int | None,
+        segment_seconds: float,
+        cache_folder: str | None,
+    ) -> None:
+        self.every_n_validations, self.segment_seconds = every_n_validations, segment_seconds
+        self.max_items, self.max_test_items = max_items, max_test_items
+        self.cache_folder = Path(cache_folder) if cache_folder is not None else None
+        self.results: dict[str, dict[str, Result]] = {}
+        self._clips: list[Clip] = []
+        self._validations = 0
+        self._due = False
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Names the measurement and its settings; equal identities give equal numbers for equal audio."""
+
+    @property
+    @abstractmethod
+    def charts(self) -> list[str]:
+        """Metrics that get a chart with their anchors."""
+
+    @abstractmethod
+    def new_metrics(self) -> dict[str, Metric]:
+        """Fresh metrics for one segment of one row, by the name under which they are logged."""
+
+    @abstractmethod
+    def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
+        """Update the metrics with the segments' stems; `keep` says that these stems will come again."""
+
+    def accepts(self, clip: Clip) -> bool:
+        """Whether this item is measured at all."""
+        return True
+
+    def read(self, name: str, value: Any) -> dict[str, tuple[float, int]]:
+        """Number and count per logged name, from what the metric `name` computed."""
+        assert isinstance(value, Summary)
+        categories = [(name, value)] + [
+            (f"{name}/{(*CATEGORIES, 'Any')[i].replace(' ', '_')}", value.group(i)) for i in range(GROUPS)
+        ]
+        return {tag: (summary.mean, summary.items) for tag, summary in categories}
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(identity=self.identity)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations = state_dict["validations"]
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.cache_folder is None:
+            self.cache_folder = Path(trainer.default_root_dir) / "cache"
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The first monitor draws up the charts of all: a layout can be written only once."""
+        monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
+        if monitors[0] is not self or not trainer.is_global_zero:
+            return
+        lines = {name: ["Multiline", [f"^val/{name}$", f"^anchor/.*/{name}$"]] for m in monitors for name in m.charts}
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_custom_scalars({"model and anchors": lines})
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clips = []
+        in_fit = trainer.state.fn == TrainerFn.FITTING
+        self._due = not trainer.sanity_checking and (not in_fit or self._validations % self.every_n_validations == 0)
+        self._validations += in_fit and not trainer.sanity_checking
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._due:
+            self._collect(outputs, self.max_items)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._due:
+            return
+        results = self._evaluate(trainer, pl_module)
+        self._log(pl_module, "val", results[MODEL])
+        for row in ANCHORS:
+            for name in self.charts:
+                self._log_number(pl_module, f"anchor/{row}/{name}", results[row][name].value)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clips = []
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._collect(outputs, self.max_test_items)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.results = self._evaluate(trainer, pl_module)
+        self._log(pl_module, "test", self.results[MODEL])
+
+    def _collect(self, outputs: Any, limit: int | None) -> None:
+        accepted = [clip for clip in clips_of(outputs) if self.accepts(clip)]
+        self._clips = (self._clips + accepted)[:limit]
+
+    def _log(self, pl_module: LightningModule, stage: str, results: dict[str, Result]) -> None:
+        for name, result in results.items():
+            self._log_number(pl_module, f"{stage}/{name}", result.value)
+            if name in self.charts:
+                self._log_number(pl_module, f"{stage}/{name}/drift", result.drift)
+                self._log_number(pl_module, f"{stage}/{name}/count", float(result.count))
+
+    def _log_number(self, pl_module: LightningModule, name: str, value: float) -> None:
+        """Log a number that is the same on all ranks already."""
+        if not math.isnan(value):
+            pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
+
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, dict[str, Result]]:
+        """Results per row; every rank, also one without items, issues the same collectives in the same order."""
+        played: list[Audio | None] = [clip.generated_N for clip in self._clips]
+        rows = {MODEL: self._measured(played, keep=False), **self._anchors(pl_module)}
+        for metric in (metric for pair in rows.values() for metrics in pair for metric in metrics.values()):
+            metric.to(pl_module.device)
+        self._clips = []
+        return {row: self._results(*pair) for row, pair in rows.items()}
+
+    def _measured(self, stems: list[Audio | None], keep: bool) -> tuple[dict[str, Metric], dict[str, Metric]]:
+        """Metrics of the first and of the second segment, with this process's items only."""
+        pair = (self.new_metrics(), self.new_metrics())
+        for index, metrics in enumerate(pair):
+            self.measure(segments_of(self._clips, stems, index, self.segment_seconds), metrics, keep)
+        return pair
+
+    def _anchors(self, pl_module: LightningModule) -> dict[str, tuple[dict[str, Metric], dict[str, Metric]]]:
+        """Metrics of every anchor row, from disk where these items were measured before."""
+        codec: Any = pl_module.codec
+        key = identity_of(
+            type(self).__name__,
+            self.identity,
+            str(self.segment_seconds),
+            codec_hash(codec),
+            *(c.identity for c in self._clips),
+        )
+        assert self.cache_folder is not None
+        path = self.cache_folder / "anchors" / f"{key}.safetensors"
+        rows = {row: (self.new_metrics(), self.new_metrics()) for row in ANCHORS}
+        if not load_states(path, _flat(rows)):
+            rows = {row: self._measured(anchor_stems(row, self._clips, codec), keep=True) for row in ANCHORS}
+            save_states(path, _flat(rows))
+        return rows
+
+    def _results(self, first: dict[str, Metric], second: dict[str, Metric]) -> dict[str, Result]:
+        results = {}
+        with warnings.catch_warnings():
+            # Metrics restored from disk were never updated by this process.
+            warnings.filterwarnings("ignore", message=".*method of metric .* was called before.*")
+            for name in first:
+                now, later = (self.read(name, metrics[name].compute()) for metrics in (first, second))
+                results |= {tag: Result(value, later[tag][0] - value, count) for tag, (value, count) in now.items()}
+        return results
+
+
+def _flat(rows: dict[str, tuple[dict[str, Metric], dict[str, Metric]]]) -> dict[str, Metric]:
+    """Every metric by a name of its own."""
+    return {
+        f"{row}/{index}/{name}": metric
+        for row, pair in rows.items()
+        for index, metrics in enumerate(pair)
+        for name, metric in metrics.items()
+    }

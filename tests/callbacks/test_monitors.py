@@ -1,0 +1,241 @@
+"""The monitors, end to end: what is logged, what is kept, and what the numbers say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import warnings
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from playing_recipe import SAMPLE_RATE_HZ, SEGMENT_SECONDS, Energetic, Player, loader
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+
+from callbacks.anchors import ANCHORS
+from callbacks.audio_logger import AudioLogger
+from callbacks.beat_f1_monitor import BeatF1Monitor
+from callbacks.clips import clips_of
+from callbacks.fad_monitor import FADMonitor
+from callbacks.harmony_monitor import HarmonyMonitor
+from callbacks.monitor import MODEL, Monitor
+from callbacks.results_table import ResultsTable, format_table
+from livejam.errors import UserError
+from metrics.embeddings import LogMel
+
+HARMONY = ("chord_tone_share", "phase_lock", "loudness_db", "loudness_error_db", "silence_rate")
+METRICS = ("beat_f1", "beat_f1_truth", "fad/log_mel", *HARMONY)
+
+
+def monitors(tracker: Energetic | None = None, **limits: int) -> list[Monitor]:
+    return [
+        BeatF1Monitor(tracker or Energetic(), segment_seconds=SEGMENT_SECONDS, **limits),
+        FADMonitor(LogMel(bands=4, window_seconds=0.5), segment_seconds=SEGMENT_SECONDS, **limits),
+        HarmonyMonitor(segment_seconds=SEGMENT_SECONDS, **limits),
+    ]
+
+
+def trainer(
+    root: Path, callbacks: list[lightning.Callback], logger: object = False, epochs: int = 1
+) -> lightning.Trainer:
+    return lightning.Trainer(
+        default_root_dir=root,
+        callbacks=callbacks,
+        logger=logger,
+        max_epochs=epochs,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        log_every_n_steps=1,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+def measured(root: Path, player: Player, callbacks: list[Monitor] | None = None) -> dict[str, dict[str, object]]:
+    """Results of all monitors together, per row."""
+    callbacks = callbacks or monitors()
+    trainer(root, list(callbacks)).test(player, loader(), verbose=False)
+    return {row: {k: v for m in callbacks for k, v in m.results[row].items()} for row in (MODEL, *ANCHORS)}
+
+
+def test_validation_logs_curves_with_anchors_audio_and_pictures(tmp_path: Path) -> None:
+    callbacks = [*monitors(), AudioLogger(max_items=2, tracker=Energetic())]
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    fit = trainer(tmp_path, callbacks, logger, epochs=2)
+    fit.fit(Player(), loader(2), loader())
+    logged = set(fit.callback_metrics)
+    for metric in METRICS:
+        assert {f"val/{metric}", f"val/{metric}/drift", f"val/{metric}/count"} <= logged
+        assert {f"anchor/{row}/{metric}" for row in ANCHORS} <= logged
+    assert {"val/beat_f1_truth/Percussive", "val/beat_f1_truth/Bass", "val/chord_tone_share/Bass"} <= logged
+    assert not any("Piano" in name or name == "val/chord_tone_share/Percussive" for name in logged)
+    assert not any(math.isnan(float(value)) for value in fit.callback_metrics.values())
+
+    events = EventAccumulator(str(tmp_path), size_guidance={"audio": 0, "images": 0, "tensors": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {f"val/{metric}" for metric in METRICS} <= set(tags["scalars"])
+    assert len(events.Scalars("anchor/ground_truth/beat_f1")) == len(events.Scalars("val/beat_f1")) == 2
+    names = ["val/Track00000_Percussive", "val/Track00000_Bass"]
+    assert set(tags["images"]) == set(names)
+    assert set(tags["audio"]) == {f"{name}/{part}" for name in names for part in ("mix", "generated", "both")}
+    assert len(events.Audio(f"{names[0]}/mix")) == 2
+    layout = layout_pb2.Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
+    charts = {chart.title: list(chart.multiline.tag) for chart in layout.category[0].chart}
+    assert set(charts) == set(METRICS)
+    for metric, (curve, anchors) in charts.items():
+        assert [tag for tag in tags["scalars"] if re.search(curve, tag)] == [f"val/{metric}"]
+        assert len([tag for tag in tags["scalars"] if re.search(anchors, tag)]) == len(ANCHORS)
+
+
+def test_numbers_mean_what_they_say(tmp_path: Path) -> None:
+    rows = measured(tmp_path, Player(gain=0.5))
+    assert rows[MODEL]["loudness_db"].value == pytest.approx(-6.02, abs=0.01)
+    assert rows["ground_truth"]["loudness_db"].value == pytest.approx(0, abs=1e-9)
+    assert rows["silence"]["silence_rate"].value == 1
+    assert rows["silence"]["chord_tone_share"].value == rows["silence"]["phase_lock"].value == 0
+    assert rows["ground_truth"]["beat_f1_truth/Percussive"].value > 0.9
+    assert (
+        rows["ground_truth"]["beat_f1_truth/Percussive"].value
+        > rows["random_pairing"]["beat_f1_truth/Percussive"].value
+    )
+    assert rows["silence"]["beat_f1_truth/Percussive"].value == 0
+    assert rows["ground_truth"]["chord_tone_share"].value > 0.9 > 0.5 > rows["random_pairing"]["chord_tone_share"].value
+    assert (
+        rows["ground_truth"]["fad/log_mel"].value
+        < rows[MODEL]["fad/log_mel"].value
+        < rows["silence"]["fad/log_mel"].value
+    )
+    assert rows["random_pairing"]["fad/log_mel"].value == pytest.approx(
+        rows["ground_truth"]["fad/log_mel"].value, rel=1e-6
+    )
+    assert rows["codec"]["fad/log_mel"].value > rows["ground_truth"]["fad/log_mel"].value
+    # Every row judges the same items; the count of a distance is that of embeddings: 3 s in steps of a quarter.
+    assert {rows[row]["chord_tone_share"].count for row in rows} == {3}
+    assert {rows[row]["beat_f1_truth"].count for row in rows} == {6}
+    assert {rows[row]["fad/log_mel"].count for row in rows} == {6 * 7}
+
+
+def test_anchors_and_beats_are_computed_once(tmp_path: Path) -> None:
+    tracker, player = Energetic(), Player()
+    first = measured(tmp_path, player, monitors(tracker))
+    # Two segments of 3 mixes that differ, 6 targets, 6 reconstructions, 6 accompaniments and silence.
+    assert tracker.calls <= 2 * (6 + 6 + 6 + 6 + 1)
+    calls, encoded = tracker.calls, player.codec.encoded
+    again = measured(tmp_path, player, monitors(tracker))
+    assert repr(first) == repr(again)
+    assert player.codec.encoded == encoded
+    assert tracker.calls == calls + 2 * 6
+    quieter = measured(tmp_path, Player(gain=0.1), monitors(tracker))
+    assert repr([quieter[row] for row in ANCHORS]) == repr([first[row] for row in ANCHORS])
+    # Another codec has other anchors.
+    coarse = measured(tmp_path, Player(steps=4.0), monitors(tracker))
+    assert coarse["codec"]["fad/log_mel"].value > first["codec"]["fad/log_mel"].value
+    for path in (tmp_path / "cache" / "anchors").iterdir():
+        path.write_bytes(b"damaged")
+    assert repr(measured(tmp_path, player, monitors(tracker))) == repr(first)
+
+
+def test_audio_that_is_not_finite_counts_as_silence(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="counts as silence: Track00000"):
+        broken = measured(tmp_path, Player(gain=math.nan))
+    for name in ("beat_f1", "chord_tone_share", "silence_rate"):
+        assert repr(broken[MODEL][name]) == repr(broken["silence"][name])
+
+
+def test_short_items_have_no_drift_and_no_items_have_no_value(tmp_path: Path) -> None:
+    callbacks = monitors()
+    trainer(tmp_path, list(callbacks)).test(Player(), loader(seconds=1.0), verbose=False)
+    assert callbacks[0].results[MODEL]["beat_f1"].count == 6
+    assert math.isnan(callbacks[0].results[MODEL]["beat_f1"].drift)
+    none = [BeatF1Monitor(Energetic(), categories=["Piano"]), FADMonitor(max_items=0, max_test_items=0)]
+    run = trainer(tmp_path, list(none))
+    run.test(Player(), loader(), verbose=False)
+    assert none[0].results[MODEL]["beat_f1"].count == 0
+    assert math.isnan(none[1].results[MODEL]["fad/log_mel"].value)
+    assert "test/beat_f1" not in run.callback_metrics
+    assert float(run.callback_metrics["test/beat_f1/count"]) == 0
+
+
+def test_every_nth_validation_and_no_sanity_check(tmp_path: Path) -> None:
+    monitor = HarmonyMonitor(every_n_validations=2, segment_seconds=SEGMENT_SECONDS, max_items=2)
+    # CSV only: nothing here may assume TensorBoard.
+    audio = AudioLogger(max_items=1)
+    logger = CSVLogger(tmp_path)
+    fit = trainer(tmp_path, [monitor, audio], logger, epochs=4)
+    with pytest.warns(UserWarning, match="no TensorBoardLogger"):
+        fit.fit(Player(), loader(2), loader(2))
+    with (Path(logger.log_dir) / "metrics.csv").open() as lines:
+        epochs = [int(line["epoch"]) for line in csv.DictReader(lines) if line["val/loudness_db"]]
+    assert epochs == [0, 2]
+    assert monitor.state_dict() == {"validations": 4}
+
+
+def test_results_table_merges_runs_and_files_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for row, player in (("trained", Player(gain=1.0)), ("untrained", Player(gain=0.0, noise=0.01))):
+        callbacks = [*monitors(), ResultsTable(row=row), AudioLogger(max_test_items=2, folder=str(tmp_path / row))]
+        trainer(tmp_path, callbacks).test(player, loader(), verbose=False)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert list(rows) == ["trained", "untrained", *ANCHORS]
+    for cells in rows.values():
+        assert {"beat_f1_drums", "beat_f1_mix", "chord_tone_share", "fad", "loudness_db"} <= set(cells)
+        assert all(set(cell) == {"value", "drift", "count"} for cell in cells.values())
+    assert rows["trained"]["beat_f1_drums"]["value"] > rows["untrained"]["beat_f1_drums"]["value"]
+    assert rows["trained"]["fad"]["value"] == pytest.approx(rows["ground_truth"]["fad"]["value"])
+    assert rows["trained"]["beat_f1_drums"]["count"] == 3
+    table = capsys.readouterr().out
+    lines = [line for line in table.splitlines() if line.startswith(("trained", "random pairing", "─"))]
+    assert len({len(line) for line in lines}) == 1
+
+    written = sorted(path.name for path in (tmp_path / "trained").iterdir())
+    parts = ("both", "codec", "generated", "mix", "target")
+    assert written == sorted(f"Track00000_{i}_{part}.wav" for i in ("Bass", "Percussive") for part in parts)
+    info = soundfile.info(tmp_path / "trained" / written[0])
+    assert (info.samplerate, info.subtype, info.frames) == (
+        SAMPLE_RATE_HZ,
+        "PCM_16",
+        int(2 * SEGMENT_SECONDS * SAMPLE_RATE_HZ),
+    )
+    mix_N, generated_N, both_N = (
+        soundfile.read(tmp_path / "trained" / f"Track00000_Bass_{part}.wav")[0] for part in ("mix", "generated", "both")
+    )
+    np.testing.assert_allclose(both_N, (mix_N + generated_N) / max(1, np.abs(mix_N + generated_N).max()), atol=2e-4)
+
+
+def test_table_shows_what_is_undefined() -> None:
+    rows = {
+        "trained": {
+            "fad": {"value": 12.345, "drift": None, "count": 9},
+            "f1": {"value": None, "drift": None, "count": 0},
+        },
+        "silence": {"fad": {"value": 1.0, "drift": -0.5, "count": 9}},
+    }
+    lines = format_table(rows).splitlines()
+    assert lines[2].split() == ["trained", "12.3", "–"]
+    assert lines[3].split() == ["silence", "1.00", "(-0.50)", "–"]
+    assert lines[5].split() == ["items", "9", "0"]
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Drums"):
+        BeatF1Monitor(Energetic(), categories=["Drums"])
+    with pytest.raises(UserError, match="silence"):
+        ResultsTable(row="silence")
+    with pytest.raises(UserError, match="AccompanimentOutput, got NoneType"):
+        clips_of(None)
+    (tmp_path / "results.json").write_text("[1]")
+    with pytest.raises(UserError, match="move it away"):
+        trainer(tmp_path, [*monitors(), ResultsTable()]).test(Player(), loader(2), verbose=False)
