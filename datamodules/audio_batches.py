@@ -68,8 +68,8 @@ class AudioBatches(Dataset[AccompanimentBatch]):
         ]
         if not self.pairs:
             raise UserError(
-                f"none of the {len(songs)} training songs has two stems, a target among them, and {reader.frames} frames; "
-                "make data.crop_frames smaller, or choose other data.targets"
+                f"none of the {len(songs)} training songs has two stems, a target among them, and {reader.frames} "
+                "frames; make data.crop_frames smaller, or choose other data.targets"
             )
 
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:

@@ -46,7 +46,7 @@ from livejam.spec import CodecSpec
 
 log = logging.getLogger(__name__)
 
-SAMPLES_PER_PASS = 1 << 21
+SAMPLES_PER_PASS = 1 << 20
 """Audio samples encoded at once: longer passes fall out of the processor's cache."""
 
 SONGS_PER_WORKER = 4

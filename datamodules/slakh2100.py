@@ -21,7 +21,7 @@ from datamodules.categories import target_categories
 from datamodules.crops import ActivityRule
 from datamodules.evaluation import EvaluationItems, Item, evaluation_frames, evaluation_plan
 from datamodules.excerpts import ExcerptReader
-from datamodules.latent_bank import BankSettings, LatentBank
+from datamodules.latent_bank import MANIFEST, BankSettings, LatentBank
 from datamodules.rendering import RenderIfMissing
 from datamodules.run_sampler import ResumableLoader, RunSampler, ShardSampler
 from datamodules.slakh_index import SlakhIndex
@@ -131,18 +131,16 @@ class Slakh2100DataModule(LightningDataModule):
         return self.codec.spec
 
     @property
-    def latent_statistics(self) -> LatentStatistics:
-        """Mean and deviation per latent channel over the training set.
+    def latent_statistics(self) -> LatentStatistics | None:
+        """Mean and deviation per latent channel over the training set; None while there is no bank.
 
         Raises:
-            UserError: there is no bank yet.
+            UserError: the bank is of another codec or of other settings.
         """
-        if self._statistics is None:
-            self._statistics = (
-                LatentBank(self.bank_root).manifest.statistics
-                if self.mode == "bank"
-                else latent_statistics(self._audio_batches(), self.codec, STATISTICS_BATCHES)
-            )
+        if self._statistics is None and self.mode == "audio":
+            self._statistics = latent_statistics(self._audio_batches(), self.codec, STATISTICS_BATCHES)
+        elif self._statistics is None and (self.bank_root / MANIFEST).is_file():
+            self._statistics = self._open_bank().manifest.statistics
         return self._statistics
 
     @property
@@ -245,10 +243,13 @@ class Slakh2100DataModule(LightningDataModule):
             collate_fn=_only_one,
         )
 
-    def _bank_batches(self) -> BankBatches:
+    def _open_bank(self) -> LatentBank:
         bank = LatentBank(self.bank_root)
         self.bank_settings.require_same(bank.manifest.settings, self.bank_root)
-        return BankBatches(bank, self.categories, self.crop_frames, self.batch_size, self.rule, self.seed)
+        return bank
+
+    def _bank_batches(self) -> BankBatches:
+        return BankBatches(self._open_bank(), self.categories, self.crop_frames, self.batch_size, self.rule, self.seed)
 
     def _audio_batches(self) -> AudioBatches:
         reader = ExcerptReader(self.root, self.codec.spec, self.crop_frames, self.rule)
