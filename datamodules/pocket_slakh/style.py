@@ -189,28 +189,28 @@ JAZZ_WALTZ = Style(
     seventh_share=1.0, ride=True,
 )  # fmt: skip
 
-SLOW_SIX = Style(
-    "six-eight ballad", SIX_EIGHT, (88, 108), (STRAIGHT,), (0, 8),
-    kick=("X...........", "X.........o."),
+EASY_SIX = Style(
+    "six-eight pop", SIX_EIGHT, (104, 120), (STRAIGHT,), (0, 8),
+    kick=("X...........", "X.....o....."),
     snare=("......X.....",),
-    cymbal=("X.o.o.X.o.o.",),
+    cymbal=("X...o.X...o.", "X...x.X...x."),
     bass=("R-----R-----", "R-----F-----", "R-----F---A-"),
-    comp=("X-----X-----", "X-----X---x-", "X-o-o-X-o-o-"),
+    comp=("X-----X-----", "X-----X---x-", "X---o-X---o-"),
     seventh_share=0.3,
 )  # fmt: skip
 
 FOLK_SIX = Style(
-    "six-eight folk", SIX_EIGHT, (92, 126), (STRAIGHT,), (0, 40),
+    "six-eight folk", SIX_EIGHT, (106, 128), (STRAIGHT,), (0, 40),
     kick=("X.....X.....", "X.....X...x."),
     snare=("......X.....", "......X...o."),
-    cymbal=("X.o.o.X.o.o.", "X...o.X...o."),
+    cymbal=("X...o.X...o.", "X...x.X...x."),
     bass=("R-----R-----", "R-----F-----", "R---R-F---A-"),
-    comp=("X-o-o-X-o-o-", "X---x-X---x-", "X-----X-----"),
+    comp=("X---o-X---o-", "X-----X---x-", "X-----X-----"),
     seventh_share=0.15,
 )  # fmt: skip
 
 STYLES = (
     ROCK, ROCK, POP, POP, DISCO, HOUSE, BALLAD, FUNK, HIP_HOP, BOSSA, REGGAE, SHUFFLE, SWING, ELECTRO,
-    WALTZ, JAZZ_WALTZ, SLOW_SIX, FOLK_SIX,
+    WALTZ, JAZZ_WALTZ, EASY_SIX, FOLK_SIX,
 )  # fmt: skip
 """All styles; the commonest stand twice."""

@@ -12,6 +12,9 @@ from datamodules.pocket_slakh.theory import lead_voices
 
 STAB_VELOCITY = {"X": 0.8, "x": 0.6, "o": 0.45}
 
+_SIMPLE_FIGURES = ((0, 1, 2, 3, 2, 1), (0, 2, 1, 3), (3, 2, 1, 0), (0, 1, 2, 3))
+_COMPOUND_FIGURES = ((0, 1, 2, 3, 2, 1), (0, 1, 2), (3, 2, 1), (0, 2, 1))
+
 
 class Voicings:
     """The voicing of every chord span of a song, each led from the one before.
@@ -71,8 +74,10 @@ def play_arpeggio(sheet: Sheet, bars: Sequence[int], rng: np.random.Generator) -
     """Broken chords in even notes."""
     lowest = int(rng.choice([55, 58, 60]))
     voicings = Voicings(sheet, 4, lowest, lowest + 21)
-    figure = ((0, 1, 2, 3, 2, 1), (0, 2, 1, 3), (3, 2, 1, 0), (0, 1, 2, 3))[rng.integers(4)]
-    stride = 2 if sheet.clock.tempo_bpm > 104 or sheet.clock.meter.steps_per_beat == 6 else int(rng.choice([1, 2]))
+    compound = sheet.clock.meter.steps_per_beat == 6
+    figures = _COMPOUND_FIGURES if compound else _SIMPLE_FIGURES
+    figure = figures[rng.integers(len(figures))]
+    stride = 2 if sheet.clock.tempo_bpm > 104 or compound else int(rng.choice([1, 2]))
     notes: list[Note] = []
     for bar in bars:
         start = bar * sheet.steps_per_bar

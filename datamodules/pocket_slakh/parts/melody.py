@@ -11,15 +11,16 @@ from datamodules.pocket_slakh.sheet import Sheet
 from datamodules.pocket_slakh.theory import nearest_pitch
 
 _RHYTHMS = {
-    16: ("X---x-x-X---x---", "X-x-x---X-------", "X-----x-X---x-x-", "..x-x-x-X---....", "X-----x-----x---"),
-    12: ("X---x---x---", "X-------x---", "X---x-x-x---", "X-----x---x-", "X-x-x-X-----"),
+    "4/4": ("X---x-x-X---x---", "X-x-x---X-------", "X-----x-X---x-x-", "..x-x-x-X---....", "X-----x-----x---"),
+    "3/4": ("X---x---x---", "X-------x---", "X---x-x-x---", "X-----x-x---", "X-x-x---x---"),
+    "6/8": ("X-----x---x-", "X---x-X-----", "X-x-x-X-----", "X-----X-----", "X---x-X---x-"),
 }
 
 
 def play_melody(sheet: Sheet, bars: Sequence[int], rng: np.random.Generator) -> list[Note]:
     """Two-bar motifs; on beats the nearest chord tone, between them steps of the scale."""
     centre = int(rng.choice([67, 69, 71]))
-    rhythms = _RHYTHMS[sheet.steps_per_bar]
+    rhythms = _RHYTHMS[sheet.clock.meter.name]
     motif = (rhythms[rng.integers(len(rhythms))], rhythms[rng.integers(len(rhythms))])
     contour = rng.integers(-4, 6, size=32)
     notes: list[Note] = []
