@@ -19,11 +19,17 @@ from livejam.codecs.front_end import LOW_FRAMES
 from livejam.codecs.pitch_grid import LOW_PITCHES
 from livejam.codecs.pretrained import save_codec
 from livejam.objectives.spectral import (
+    complex_spectrum,
+    level_error,
     log_magnitude_error,
-    multi_resolution_stft,
+    noise_floor,
     phase_derivative_error,
     spectral_convergence,
+    spectral_distance,
 )
+
+WINDOWS_SAMPLES = (4096, 1024, 512)
+"""Windows of the losses on audio, the longest for the pitch of a bass, the shortest for transients."""
 
 
 class CodecTraining(lightning.LightningModule):
@@ -142,14 +148,23 @@ class CodecTraining(lightning.LightningModule):
         self, audio_BAN: Tensor, spectrum_BMAF: Tensor, donor_BMAF: Tensor, tail_BAN: Tensor
     ) -> dict[str, Tensor]:
         """Losses of the sound itself; the donor alone must already sound right, or its phases mean nothing."""
-        delay, floor = self.codec.spec.delay_samples, self.codec.front_end.floor / 2
+        codec, floor = self.codec, self.codec.front_end.floor / 2
+        delay = codec.spec.delay_samples
         true_BN = mid_side(audio_BAN)[:, :, :-delay].flatten(0, 1)
-        made_BN = self.codec.synthesis.overlap_add(spectrum_BMAF, tail_BAN)[0][:, :, delay:].flatten(0, 1)
-        donor_BN = self.codec.synthesis.overlap_add(donor_BMAF, tail_BAN)[0][:, :, delay:].flatten(0, 1)
+        made_BN = codec.synthesis.overlap_add(spectrum_BMAF, tail_BAN)[0][:, :, delay:].flatten(0, 1)
+        donor_BN = codec.synthesis.overlap_add(donor_BMAF, tail_BAN)[0][:, :, delay:].flatten(0, 1)
+        true = {window: complex_spectrum(true_BN, window, window // 4) for window in WINDOWS_SAMPLES}
+        made = {window: complex_spectrum(made_BN, window, window // 4) for window in WINDOWS_SAMPLES}
+        sound = [
+            spectral_distance(made[window], true[window], noise_floor(floor, window)) for window in WINDOWS_SAMPLES
+        ]
+        longest, middle, _ = WINDOWS_SAMPLES
+        donor = complex_spectrum(donor_BN, longest, longest // 4)
         return {
-            "sound": multi_resolution_stft(made_BN, true_BN, (4096, 1024, 512), floor),
-            "phase": 0.4 * phase_derivative_error(made_BN, true_BN, 1024, 256),
-            "donor": 0.3 * multi_resolution_stft(donor_BN, true_BN, (4096,), floor),
+            "sound": torch.stack(sound).mean(0),
+            "level": 0.2 * level_error(made[middle], true[middle]),
+            "phase": 0.4 * phase_derivative_error(made[middle], true[middle]),
+            "donor": 0.3 * spectral_distance(donor, true[longest], noise_floor(floor, longest)),
         }
 
     def on_validation_end(self) -> None:

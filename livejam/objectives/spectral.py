@@ -35,36 +35,61 @@ def spectral_convergence(estimate: Tensor, target: Tensor) -> Tensor:
     return torch.sqrt((error + 1e-12) / energy)
 
 
+def spectral_distance(estimate_BMF: Tensor, target_BMF: Tensor, floor: float) -> Tensor:
+    """Log-magnitude L1 plus half the spectral convergence of complex spectra, per sample.
+
+    Args:
+        estimate_BMF: complex spectrum of the reconstruction.
+        target_BMF: complex spectrum of the true audio.
+        floor: magnitude added before the logarithm.
+    """
+    estimate, target = magnitude(estimate_BMF), magnitude(target_BMF)
+    log_error = (torch.log(estimate + floor) - torch.log(target + floor)).abs().flatten(1).mean(1)
+    return log_error + 0.5 * spectral_convergence(estimate, target)
+
+
 def multi_resolution_stft(
     estimate_BN: Tensor, target_BN: Tensor, windows_samples: tuple[int, ...], floor: float
 ) -> Tensor:
-    """Log-magnitude L1 plus half the spectral convergence, mean over resolutions (Yamamoto et al. 2020), per sample.
+    """Mean spectral distance over several windows (Yamamoto et al. 2020, equation 6), per sample.
 
     Args:
         estimate_BN: reconstructed audio.
         target_BN: true audio.
         windows_samples: window lengths; the hop is a quarter of each.
-        floor: magnitude added before the logarithm for a window of 1024; noise is lower in longer windows.
+        floor: magnitude added before the logarithm for a window of 1024.
     """
-    total = estimate_BN.new_zeros(len(estimate_BN))
-    for window in windows_samples:
-        eps = floor * (1024 / window) ** 0.5
-        estimate = magnitude(complex_spectrum(estimate_BN, window, window // 4))
-        target = magnitude(complex_spectrum(target_BN, window, window // 4))
-        log_error = (torch.log(estimate + eps) - torch.log(target + eps)).abs().flatten(1).mean(1)
-        total = total + log_error + 0.5 * spectral_convergence(estimate, target)
-    return total / len(windows_samples)
+    distances = [
+        spectral_distance(
+            complex_spectrum(estimate_BN, window, window // 4),
+            complex_spectrum(target_BN, window, window // 4),
+            noise_floor(floor, window),
+        )
+        for window in windows_samples
+    ]
+    return torch.stack(distances).mean(0)
 
 
-def phase_derivative_error(estimate_BN: Tensor, target_BN: Tensor, window_samples: int, hop_samples: int) -> Tensor:
+def noise_floor(floor: float, window_samples: int) -> float:
+    """The floor of a window of 1024 scaled as the magnitude of noise is, which is lower in longer windows."""
+    return floor * float((1024 / window_samples) ** 0.5)
+
+
+def level_error(estimate_BMF: Tensor, target_BMF: Tensor) -> Tensor:
+    """Absolute difference of the natural logarithms of the energies of complex spectra, per sample."""
+    estimate_B = magnitude(estimate_BMF).square().flatten(1).sum(1)
+    target_B = magnitude(target_BMF).square().flatten(1).sum(1)
+    # what is not audible has no level
+    return (torch.log(estimate_B + 1e-2) - torch.log(target_B + 1e-2)).abs()
+
+
+def phase_derivative_error(estimate_BMF: Tensor, target_BMF: Tensor) -> Tensor:
     """1 - cos of the errors of instantaneous frequency and of group delay, summed, magnitude weighted, per sample.
 
     Absolute phase is neither coded nor heard; how phase turns from frame to frame and from bin to bin is.
     """
-    estimate = complex_spectrum(estimate_BN, window_samples, hop_samples)
-    target = complex_spectrum(target_BN, window_samples, hop_samples)
-    time = _rotation_error(_steps(estimate, 1), _steps(target, 1))
-    frequency = _rotation_error(_steps(estimate, 2), _steps(target, 2))
+    time = _rotation_error(_steps(estimate_BMF, 1), _steps(target_BMF, 1))
+    frequency = _rotation_error(_steps(estimate_BMF, 2), _steps(target_BMF, 2))
     return time + frequency
 
 

@@ -1,0 +1,187 @@
+"""What a codec loses: held-out songs against their reconstructions. The last line is one JSON object.
+
+    python -m benchmarks.codec_reconstruction --songs 10 --seed 777
+
+Excerpts of songs that were never trained on (rendered from another seed if they are not there) are encoded and
+decoded. Mixes: beat F1 against the true beats of original and reconstruction. Stems: correlation of their chroma,
+error of log-mel spectra, multi-resolution STFT distance, level. Speed: one thread, encoding plus decoding.
+
+Shapes: N audio samples, T frames, K frequency bins, P semitones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from datamodules.audio import read_audio
+from livejam.codecs import CausalCodec, pretrained_codec
+from livejam.objectives.spectral import complex_spectrum, multi_resolution_stft
+from metrics.loudness import relative_level_db
+from metrics.mel import mel_spectrogram
+
+BASS_MIDI, BASS_WINDOW = (27, 52), 16384
+PITCHED_MIDI, PITCHED_WINDOW = (45, 96), 8192
+SILENT_DB = -45.0
+UNPITCHED = ("Percussive", "Sound Effects", "Sound effects")
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Original audio of one stem or mix, mono, and what it is ("mix", "drums", "bass", "pitched", "unpitched")."""
+
+    song: str
+    kind: str
+    audio_N: Tensor
+    beats_seconds: tuple[float, ...]
+
+
+def chroma_correlation(estimate_N: Tensor, target_N: Tensor, sample_rate_hz: int, bass: bool) -> float:
+    """Correlation of the energies of all pitch classes over all frames that sound; nan without any."""
+    (lowest, highest), window = (BASS_MIDI, BASS_WINDOW) if bass else (PITCHED_MIDI, PITCHED_WINDOW)
+    target_TP = chroma(target_N, sample_rate_hz, lowest, highest, window)
+    estimate_TP = chroma(estimate_N, sample_rate_hz, lowest, highest, window)
+    sounds_T = target_TP.sum(1) > 1e-2 * target_TP.sum(1).max()
+    if not sounds_T.any() or target_N.abs().max() < 1e-3:
+        return float("nan")
+    pair = torch.stack([target_TP[sounds_T].flatten(), estimate_TP[sounds_T].flatten()])
+    return float(torch.corrcoef(pair)[0, 1])
+
+
+def chroma(audio_N: Tensor, sample_rate_hz: int, lowest_midi: int, highest_midi: int, window: int) -> Tensor:
+    """Magnitude per pitch class, shape T × 12: bins belong to the nearest semitone."""
+    spectrum_TK = complex_spectrum(audio_N[None], window, window // 4)[0].abs()
+    bin_hz = torch.arange(1, spectrum_TK.shape[1]) * (sample_rate_hz / window)
+    midi_K = torch.round(69 + 12 * torch.log2(bin_hz / 440)).long()
+    wanted_K = (midi_K >= lowest_midi) & (midi_K <= highest_midi)
+    classes_TP = spectrum_TK.new_zeros(len(spectrum_TK), 12)
+    return classes_TP.index_add_(1, midi_K[wanted_K] % 12, spectrum_TK[:, 1:][:, wanted_K])
+
+
+def log_mel_error(estimate_N: Tensor, target_N: Tensor, sample_rate_hz: int) -> float:
+    """Mean absolute difference of natural logarithms of 80 mel bands, floor -60 dB."""
+    estimate, target = (mel_spectrogram(audio, sample_rate_hz, bands=80) for audio in (estimate_N, target_N))
+    return float((torch.log(estimate + 1e-3) - torch.log(target + 1e-3)).abs().mean())
+
+
+def excerpts(root: Path, codec: CausalCodec, seconds: float) -> list[Excerpt]:
+    """Mix and sounding stems of every song below a Slakh-format root, from 8 seconds on."""
+    start, found = 8.0, []
+    samples = codec.spec.frames_in(seconds) * codec.spec.hop_samples
+    for song in sorted(path.parent for path in root.glob("**/metadata.yaml")):
+        stems = yaml.safe_load((song / "metadata.yaml").read_text())["stems"]
+        truth = json.loads((song / "annotations.json").read_text())["beats"]
+        beats = tuple(t - start for t in truth if start <= t < start + seconds)
+        files = [("mix", song / "mix.flac")]
+        files += [(_kind(stem), song / "stems" / f"{name}.flac") for name, stem in sorted(stems.items())]
+        for kind, path in files:
+            audio = read_audio(path, codec.spec.sample_rate_hz, 1, start, samples)
+            if 20 * np.log10(np.abs(audio).max() + 1e-9) > SILENT_DB:
+                found.append(Excerpt(song.name, kind, torch.from_numpy(audio[0]), beats))
+    return found
+
+
+def _kind(stem: dict[str, str | bool | int]) -> str:
+    if stem["is_drum"]:
+        return "drums"
+    if stem["inst_class"] == "Bass":
+        return "bass"
+    return "unpitched" if stem["inst_class"] in UNPITCHED else "pitched"
+
+
+@torch.no_grad()
+def reconstruct(codec: CausalCodec, originals: Sequence[Excerpt]) -> tuple[list[Tensor], float]:
+    """Reconstructions, and how much faster than real time encoding plus decoding was, one at a time."""
+    start = time.perf_counter()
+    audio = [codec.decode(codec.encode(item.audio_N[None, None]))[0, 0] for item in originals]
+    elapsed = time.perf_counter() - start
+    total = sum(len(item.audio_N) for item in originals) / codec.spec.sample_rate_hz
+    return audio, total / elapsed
+
+
+@torch.no_grad()
+def stream_speed(codec: CausalCodec, frames: int = 200) -> float:
+    """Times real time of encoding plus decoding frame by frame."""
+    encoder, decoder = codec.init_encoder_state(1), codec.init_decoder_state(1)
+    audio_BAN = 0.1 * torch.randn(1, codec.spec.audio_channels, codec.spec.hop_samples)
+    start = time.perf_counter()
+    for _ in range(frames):
+        latents_BTC, encoder = codec.encode_step(audio_BAN, encoder)
+        _, decoder = codec.decode_step(latents_BTC, decoder)
+    return codec.spec.seconds_in(frames) / (time.perf_counter() - start)
+
+
+def stem_scores(
+    codec: CausalCodec, originals: Sequence[Excerpt], made: Sequence[Tensor]
+) -> dict[str, dict[str, float]]:
+    """Mean scores per kind of excerpt."""
+    rate = codec.spec.sample_rate_hz
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for item, audio_N in zip(originals, made, strict=True):
+        ours = scores[item.kind]
+        distance = multi_resolution_stft(audio_N[None], item.audio_N[None], (4096, 2048, 1024, 512), 1e-3)
+        ours["log_mel_error"].append(log_mel_error(audio_N, item.audio_N, rate))
+        ours["stft_distance"].append(float(distance))
+        ours["level_db"].append(relative_level_db(audio_N.numpy(), item.audio_N.numpy(), rate))
+        if item.kind in ("bass", "pitched"):
+            correlation = chroma_correlation(audio_N, item.audio_N, rate, item.kind == "bass")
+            ours["chroma_correlation"].append(correlation)
+    means = {kind: {name: float(np.nanmean(v)) for name, v in each.items()} for kind, each in scores.items()}
+    counts = {kind: {"count": float(len(each["level_db"]))} for kind, each in scores.items()}
+    return {kind: {**means[kind], **counts[kind]} for kind in sorted(means)}
+
+
+def beat_scores(codec: CausalCodec, originals: Sequence[Excerpt], made: Sequence[Tensor]) -> dict[str, float]:
+    """Beat F1 of mixes and of their reconstructions against the true beats."""
+    from metrics.beats import MadmomRNN, beat_f_measure
+
+    rate = codec.spec.sample_rate_hz
+    mixes = [(item, audio_N) for item, audio_N in zip(originals, made, strict=True) if item.kind == "mix"]
+    tracker = MadmomRNN()
+    truth = [np.array(item.beats_seconds) for item, _ in mixes]
+    before = tracker([item.audio_N.numpy() for item, _ in mixes], rate)
+    after = tracker([audio_N.numpy() for _, audio_N in mixes], rate)
+    original = float(np.mean([beat_f_measure(t, b) for t, b in zip(truth, before, strict=True)]))
+    reconstructed = float(np.mean([beat_f_measure(t, b) for t, b in zip(truth, after, strict=True)]))
+    return {"original": original, "reconstructed": reconstructed, "ratio": reconstructed / original}
+
+
+def main() -> None:
+    """Render if needed, reconstruct, score, print."""
+    parser = argparse.ArgumentParser(description="Held-out reconstruction of a codec; the last line is JSON.")
+    parser.add_argument("--weights", default="pocket", help="bundled name or .safetensors file")
+    parser.add_argument("--root", type=Path, default=Path("data/codec_held_out"), help="Slakh-format songs")
+    parser.add_argument("--songs", type=int, default=10, help="songs to render if root is missing")
+    parser.add_argument("--seed", type=int, default=777, help="seed of these songs; training used 20")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the excerpt of each song")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if not arguments.root.exists():
+        from datamodules.pocket_slakh.render import render_songs
+
+        render_songs(arguments.root, arguments.songs, arguments.seed)
+    codec = pretrained_codec(arguments.weights)
+    originals = excerpts(arguments.root, codec, arguments.seconds)
+    made, speed = reconstruct(codec, originals)
+    result = {
+        "codec": asdict(codec.spec),
+        "beat_f1": beat_scores(codec, originals, made),
+        "stems": stem_scores(codec, originals, made),
+        "times_real_time_offline": speed,
+        "times_real_time_frame_by_frame": stream_speed(codec),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
