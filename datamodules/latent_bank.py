@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from datamodules.annotations import annotations_from_dict, annotations_to_dict
@@ -159,20 +159,11 @@ def write_song(folder: Path, song: SongLatents, settings: BankSettings) -> None:
         "annotations": None if song.annotations is None else annotations_to_dict(song.annotations),
     }
     tensors = {name: getattr(song, name).contiguous() for name in TENSORS}
-    path = song_path(folder, song.name)
-    with atomic_path(path) as temporary:
-        try:
-            # one key only: the order of several is not deterministic, and banks are compared byte by byte
-            save_file(tensors, temporary, metadata={"livejam": json.dumps(header)})
-        except SafetensorError as error:
-            # safetensors reports a full disk as its own error, with the system's text in it
-            raise _disk_error(path, error) from error
-
-
-def _disk_error(path: Path, error: Exception) -> Exception:
-    if "No space left" in str(error) or "os error 28" in str(error):
-        return UserError(f"the disk is full while writing {path}; free some space and start again")
-    return error
+    # one key only: the order of several is not deterministic, and banks are compared byte by byte
+    content = save(tensors, metadata={"livejam": json.dumps(header)})
+    # written by Python, whose errors say when the disk is full
+    with atomic_path(song_path(folder, song.name)) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_song(path: Path) -> tuple[SongLatents, BankSettings]:

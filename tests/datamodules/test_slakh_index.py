@@ -65,7 +65,9 @@ def test_redux_leaves_out_omitted_songs_and_the_original_split_takes_them(tmp_pa
     write_song(tmp_path / "omitted" / "Track00009", audio())
     index = SlakhIndex.open(tmp_path)
     assert len(index.songs) == 4
-    assert "Track00009" not in {s.name for split in ("train", "validation", "test") for s in index.split(split, SplitByFolder())}
+    assert "Track00009" not in {
+        s.name for split in ("train", "validation", "test") for s in index.split(split, SplitByFolder())
+    }
     assert "Track00009" in {s.name for s in index.split("train", SplitByTrackNumber())}
 
 
@@ -110,7 +112,9 @@ def test_every_fault_of_a_stem_is_listed_with_its_reason(tmp_path):
     write_metadata(folder, programs)
     text = (folder / "metadata.yaml").read_text()
     head, tail = text.split("S04:", 1)
-    (folder / "metadata.yaml").write_text(head + "S04:" + tail.replace("audio_rendered: true", "audio_rendered: false", 1))
+    (folder / "metadata.yaml").write_text(
+        head + "S04:" + tail.replace("audio_rendered: true", "audio_rendered: false", 1)
+    )
     stems = folder / "stems"
     (stems / "S06.flac").write_bytes(b"")
     whole = (stems / "S00.flac").read_bytes()
@@ -179,7 +183,9 @@ def test_the_cache_spares_the_second_look_and_notices_changes(tmp_path, monkeypa
     write_tree(tmp_path, train=3)
     looked = []
     real = slakh_index_module.scan_track
-    monkeypatch.setattr(slakh_index_module, "scan_track", lambda folder, *rest: looked.append(folder.name) or real(folder, *rest))
+    monkeypatch.setattr(
+        slakh_index_module, "scan_track", lambda folder, *rest: looked.append(folder.name) or real(folder, *rest)
+    )
     first = SlakhIndex.open(tmp_path)
     assert len(looked) == 5
     looked.clear()
