@@ -14,12 +14,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-def _symmetric_root(covariance_DD: Tensor) -> Tensor:
-    """Square root of a positive semi-definite matrix; reports negative eigenvalues beyond rounding."""
+def _symmetric_root(covariance_DD: Tensor, scale: float) -> Tensor:
+    """Square root of a positive semi-definite matrix; reports negative eigenvalues beyond rounding at this scale."""
     values_D, vectors_DD = torch.linalg.eigh(covariance_DD)
-    lowest, highest = float(values_D[0]), float(values_D[-1])
-    if lowest < -1e-7 * max(highest, 1e-300):
-        warnings.warn(f"a covariance has the eigenvalue {lowest:.3g}, which is set to 0", stacklevel=3)
+    if float(values_D[0]) < -1e-9 * scale:
+        warnings.warn(f"a covariance has the eigenvalue {float(values_D[0]):.3g}, which is set to 0", stacklevel=3)
     return (vectors_DD * values_D.clamp_min(0).sqrt()) @ vectors_DD.T
 
 
@@ -36,13 +35,14 @@ def frechet_distance(mean_a_D: Tensor, cov_a_DD: Tensor, mean_b_D: Tensor, cov_b
         cov_b_DD: its covariance.
 
     Returns:
-        A number ≥ 0. Rounding below 0 is clamped; more than rounding (1e-6 of the traces) is reported as a warning.
+        A number ≥ 0. Rounding below 0 is clamped; more than rounding (1e-6 of all second moments) is reported as a warning.
     """
     mean_a_D, cov_a_DD, mean_b_D, cov_b_DD = (x.to(torch.float64) for x in (mean_a_D, cov_a_DD, mean_b_D, cov_b_DD))
-    overlap = torch.linalg.svdvals(_symmetric_root(cov_a_DD) @ _symmetric_root(cov_b_DD)).sum()
     spread = cov_a_DD.trace() + cov_b_DD.trace()
+    scale = float(spread + mean_a_D.square().sum() + mean_b_D.square().sum())
+    overlap = torch.linalg.svdvals(_symmetric_root(cov_a_DD, scale) @ _symmetric_root(cov_b_DD, scale)).sum()
     distance = float((mean_a_D - mean_b_D).square().sum() + spread - 2 * overlap)
-    if distance < -1e-6 * float(spread):
+    if distance < -1e-6 * scale:
         warnings.warn(f"a Fréchet distance of {distance:.3g} is set to 0", stacklevel=2)
     return max(distance, 0.0)
 

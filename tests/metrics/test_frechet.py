@@ -165,3 +165,12 @@ def test_log_mel_distance_orders_sounds() -> None:
     )
     assert distance(reference_N) == pytest.approx(0, abs=1e-6)
     assert distance(alike) < distance(higher) < distance(noise)
+
+
+def test_a_constant_cloud_is_no_reason_to_warn() -> None:
+    metric = FrechetAudioDistance(6)
+    metric.update(torch.full((1000, 6), -6.9), real=False)
+    metric.update(torch.randn(500, 6, generator=torch.Generator().manual_seed(0)), real=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert float(metric.compute().distance) == pytest.approx(6 * 6.9**2 + 6, rel=0.05)
