@@ -22,5 +22,5 @@ class InterruptCheckpoint(Callback):
         if not (trained and together) or trainer.fast_dev_run:
             return
         path = Path(trainer.default_root_dir) / "interrupted.ckpt"
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)
         rank_zero_info(f"training stopped; go on with the same command and --ckpt_path {path}")

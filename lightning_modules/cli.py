@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
 import warnings
 from argparse import RawDescriptionHelpFormatter
+from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import DefaultHelpFormatter, set_parsing_settings
+from jsonargparse._deprecated import JsonargparseDeprecationWarning
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from omegaconf.errors import OmegaConfBaseException
@@ -72,7 +75,7 @@ class KeptConfig(SaveConfigCallback):
     """
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        text = self.parser.dump(self.config, skip_none=False, skip_link_targets=False, skip_validation=True)
+        text = self.parser.dump(self.config, skip_unset=False, skip_link_targets=False, skip_validation=True)
         checkpoint["config"] = yaml.safe_load(text)
 
 
@@ -102,11 +105,29 @@ def _nearest_checkpoints(path: Path) -> str:
     return f"; found {', '.join(os.path.relpath(name) for name in found)}"
 
 
+def _check_yaml(arguments: list[str]) -> None:
+    """Name the file and the line of a YAML mistake, which the parser does not know."""
+    flags = ("--config", "-c")
+    paths = [following for flag, following in itertools.pairwise(arguments) if flag in flags]
+    paths += [argument.partition("=")[2] for argument in arguments if argument.startswith("--config=")]
+    for path in map(Path, paths):
+        try:
+            yaml.safe_load(path.read_text(encoding="utf-8") if path.is_file() else "")
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else "?"
+            raise UserError(f"{path}, line {line}, is not valid YAML: {error.problem or error.context}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is not a YAML file: {error}") from error
+
+
 def _quieten() -> None:
     """Hold back what third parties say to their own developers, and advertisements."""
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*deprecated.*")
     warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", category=JsonargparseDeprecationWarning)
+    # some of Lightning's own defaults are enums, which YAML cannot write
+    yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_str(str(member.value)))
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: "Tip: For seamless" not in str(record.msg))
 
@@ -117,6 +138,7 @@ def run() -> None:
     Raises:
         UserError: something in the configuration or in the input is wrong.
     """
+    _check_yaml(sys.argv[1:])
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     try:
         LivejamCLI(

@@ -24,6 +24,8 @@ _NOT_SUBCLASS = re.compile(r"Import path (\S+) does not correspond to a subclass
 _MISSING = re.compile(r"the following arguments are required: (.+)")
 _NO_FILE = re.compile(r"File does not exist: '([^']+)'")
 _INTERPOLATION = re.compile(r"Interpolation key '\.*([^']+)' not found")
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.+)\)")
+_NO_SUBCOMMAND = re.compile(r'expected "subcommand" to be one of')
 _OWN_PACKAGES = ("livejam", "lightning_modules", "datamodules", "callbacks", "metrics")
 _LEAF = re.compile(r"^(?:- )?(Expected (?!a path but|a <class 'NoneType'>).+)")
 
@@ -61,7 +63,13 @@ def _reason(line: str, class_path: str, known_keys: list[str]) -> str:
         option, options = found[1].partition(".")[0], _parameters(class_path)
         return f"{class_path} has no option {option!r}{suggestion(option, options) or _choice(options)}"
     if found := _UNKNOWN_KEY.search(line):
-        return f"there is no option {found[1]!r}{suggestion(found[1], known_keys)}"
+        root = found[1].partition(".")[0]
+        return f"there is no option {found[1]!r}{suggestion(found[1], known_keys) or suggestion(root, known_keys)}"
+    if found := _CHOICE.search(line):
+        choices = re.findall(r"[\w-]+", found[2])
+        return f"there is no {found[1]!r}{suggestion(found[1], choices)} (there are {', '.join(choices)})"
+    if _NO_SUBCOMMAND.search(line):
+        return "say what to do: fit, validate, test or predict (see `lightning --help`)"
     if found := _UNKNOWN_FLAG.search(line):
         flag = found[1].partition("=")[0]
         return f"there is no option {flag!r}{suggestion(flag, [f'--{key}' for key in known_keys])}"

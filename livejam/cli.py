@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
+import re
 import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,11 +33,21 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=allow_abbrev, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        names = [name for action in self._actions for name in [*action.option_strings, *(action.choices or ())]]
-        wrong = [word.strip("',") for word in message.replace(":", " ").split()]
-        near = [match for word in wrong for match in difflib.get_close_matches(word, names, n=1) if match != word]
-        hint = f"; did you mean {near[0]}?" if near and "required" not in message else ""
+        names = set(_names(self))
+        wrong = [] if "required" in message else re.findall(r"--[\w-]+|(?<=')[^', ]+(?=')", message)
+        near = [match for word in wrong if word not in names for match in get_close_matches(word, names, n=1)]
+        hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"{message}{hint} (see `{self.prog} --help`)")
+
+
+def _names(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every option and every command below a parser."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                yield name
+                yield from _names(child)
 
 
 def build_parser() -> Parser:
