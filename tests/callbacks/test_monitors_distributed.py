@@ -1,0 +1,55 @@
+"""Two processes measure what one measures, also when one of them has nothing to measure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from playing_recipe import SEGMENT_SECONDS, Energetic, Player, loader
+
+from callbacks.audio_logger import AudioLogger
+from callbacks.beat_f1_monitor import BeatF1Monitor
+from callbacks.fad_monitor import FADMonitor
+from callbacks.harmony_monitor import HarmonyMonitor
+from callbacks.results_table import ResultsTable, Rows
+from metrics.embeddings import LogMel
+
+
+def results(root: Path, devices: int) -> Rows:
+    torch.set_num_threads(1)
+    callbacks: list[lightning.Callback] = [
+        # With two processes the sampler deals drums to the first and bass to the second, which has no item here.
+        BeatF1Monitor(Energetic(), categories=["Percussive"], segment_seconds=SEGMENT_SECONDS),
+        FADMonitor(LogMel(bands=4, window_seconds=0.5), segment_seconds=SEGMENT_SECONDS),
+        HarmonyMonitor(segment_seconds=SEGMENT_SECONDS),
+        AudioLogger(max_test_items=1),
+        ResultsTable(),
+    ]
+    trainer = lightning.Trainer(
+        default_root_dir=root,
+        callbacks=callbacks,
+        logger=False,
+        accelerator="cpu",
+        devices=devices,
+        strategy="ddp_fork" if devices > 1 else "auto",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.test(Player(noise=0.01), loader(batch_size=6 // devices), verbose=False)
+    return json.loads((root / "results.json").read_text())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    one, two = results(tmp_path / "one", 1), results(tmp_path / "two", 2)
+    assert list(one) == list(two)
+    for row in one:
+        assert set(one[row]) == set(two[row])
+        for column, cell in one[row].items():
+            assert two[row][column]["count"] == cell["count"]
+            if row != "trained":  # The made-up player draws its noise per batch, and batches differ.
+                assert two[row][column]["value"] == pytest.approx(cell["value"], rel=1e-9, abs=1e-9)
+                assert two[row][column]["drift"] == pytest.approx(cell["drift"], rel=1e-9, abs=1e-9)
