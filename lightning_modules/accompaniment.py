@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning
 import torch
+from torch import Tensor
 
 from lightning_modules.checkpoints import require_same_codec, require_same_shapes, require_same_statistics
 from livejam.accompanist import Accompanist, Controls, accompany
@@ -48,6 +49,14 @@ class AccompanimentModule(lightning.LightningModule):
     def accompanist(self) -> Accompanist[Any]:
         """The model as it plays."""
         raise NotImplementedError
+
+    def latents(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor]:
+        """Mix and target latents (not normalised) of a batch of latents or of audio."""
+        if not batch.is_audio:
+            return batch.mix, batch.target
+        # The codec is frozen; its arithmetic stays in float32, because phases and logarithms suffer in bf16.
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            return self.codec.encode(batch.mix), self.codec.encode(batch.target)
 
     def validation_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
         """Play along with each mix exactly as a server would, step by step."""

@@ -103,6 +103,11 @@ class R3GAN(AccompanimentModule):
     ) -> None:
         super().__init__(codec)
         require_anticipation(generator, anticipation_frames)
+        if generator.window_frames % discriminator.frame_multiple:
+            raise UserError(
+                f"the generator's window_frames ({generator.window_frames}) must be a multiple of "
+                f"{discriminator.frame_multiple}, because the discriminator halves the frames at each further level"
+            )
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -128,7 +133,10 @@ class R3GAN(AccompanimentModule):
 
     @property
     def crop_frames(self) -> int:
-        """Frames a training crop needs: the generator's window and the 1 + δ frames it plays ahead."""
+        """Frames a training crop needs: the generator's window and the 1 + δ frames it plays ahead.
+
+        Longer crops are cut, so that one data setting serves several anticipations.
+        """
         return self.generator.window_frames + 1 + self.anticipation_frames
 
     def accompanist(self) -> LiveBandAccompanist:
@@ -171,12 +179,10 @@ class R3GAN(AccompanimentModule):
         self._log(scores | losses, self._spread(crop.real_BTC, fake_BTC))
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
-        optimizers = [
-            self.generator_optimizer(self.generator.parameters()),
-            self.discriminator_optimizer(self.discriminator.parameters()),
-        ]
+        generator = self.generator_optimizer(self.generator.parameters())
+        discriminator = self.discriminator_optimizer(self.discriminator.parameters())
         warm_up = lambda done: min(1.0, (done + 1) / max(1, self.warmup_iterations))  # noqa: E731
-        return optimizers, [LambdaLR(optimizer, warm_up) for optimizer in optimizers]
+        return [generator, discriminator], [LambdaLR(generator, warm_up), LambdaLR(discriminator, warm_up)]
 
     def on_fit_start(self) -> None:
         self._random = torch.Generator(self.device)
@@ -184,20 +190,20 @@ class R3GAN(AccompanimentModule):
             self.generator.compile()
 
     def _crop(self, batch: AccompanimentBatch) -> TrainingCrop:
-        offset = 1 + self.anticipation_frames
-        frames = batch.mix.shape[1] - offset
-        if batch.is_audio or frames < 1 or frames % self.discriminator.frame_multiple:
+        offset, frames = 1 + self.anticipation_frames, self.generator.window_frames
+        mix_BTC, target_BTC = self.latents(batch)
+        if mix_BTC.shape[1] < offset + frames:
             raise UserError(
-                f"a training crop of {batch.mix.shape[1]} frames leaves {frames} after an anticipation of {offset} "
-                f"frames, no multiple of {self.discriminator.frame_multiple}; set crop_frames to {self.crop_frames}"
+                f"a training crop of {mix_BTC.shape[1]} frames is too short for a window of {frames} and the {offset} "
+                f"frames played ahead; set crop_frames to {self.crop_frames} or more"
             )
-        mix_BTC, target_BTC = self.statistics.normalise(batch.mix), self.statistics.normalise(batch.target)
+        mix_BTC, target_BTC = self.statistics.normalise(mix_BTC), self.statistics.normalise(target_BTC)
         # Where the generator does not know the instrument, the discriminator must not ask for it either.
         generator_instrument_B = self._drop(batch.instrument_B, self.generator_class_dropout)
         return TrainingCrop(
             heard_BTC=mix_BTC[:, :frames],
-            mix_BTC=mix_BTC[:, offset:],
-            real_BTC=target_BTC[:, offset:],
+            mix_BTC=mix_BTC[:, offset : offset + frames],
+            real_BTC=target_BTC[:, offset : offset + frames],
             generator_instrument_B=generator_instrument_B,
             discriminator_instrument_B=self._drop(generator_instrument_B, self.discriminator_class_dropout),
         )

@@ -90,7 +90,7 @@ def attend_flex(
     """The parallel pass through FlexAttention; the sink scales the output by sigmoid(LSE - s)."""
     from torch.nn.attention.flex_attention import AuxRequest, flex_attention
 
-    attention = _compiled_flex_attention() if compiled else flex_attention
+    attention: Callable[..., Any] = _compiled_flex_attention() if compiled else flex_attention
     if sink_H is None:
         return attention(q_BHTE, k_BHTE, v_BHTE, block_mask=block_mask)
     out, aux = attention(q_BHTE, k_BHTE, v_BHTE, block_mask=block_mask, return_aux=AuxRequest(lse=True))

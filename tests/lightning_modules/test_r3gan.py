@@ -207,7 +207,7 @@ def test_trains_towards_the_mix(tmp_path: Path) -> None:
     with torch.no_grad():
         before = error()
         with torch.enable_grad():
-            make_trainer(tmp_path).fit(module, CountingData(batches=150, frames=FRAMES))
+            make_trainer(tmp_path).fit(module, CountingData(batches=100, frames=FRAMES))
         after = error()
     assert after < 0.5 * before
 
@@ -358,10 +358,19 @@ def test_crop_pairs_what_is_heard_with_what_sounds_later() -> None:
         batch = make_batch(module.crop_frames, 4, seed=5)
         crop = module._crop(batch)
         assert torch.equal(crop.heard_BTC, batch.mix[:, :FRAMES])
+        longer = make_batch(module.crop_frames + 9, 4, seed=5)
+        assert torch.equal(module._crop(longer).real_BTC, longer.target[:, 1 + anticipation : -9]), "the rest is cut"
         assert torch.equal(crop.mix_BTC, batch.mix[:, 1 + anticipation :])
         assert torch.equal(crop.real_BTC, batch.target[:, 1 + anticipation :])
         assert torch.equal(crop.generator_instrument_B, batch.instrument_B)
         assert (crop.discriminator_instrument_B == 18).all()
+
+
+def test_audio_batches_are_encoded_on_the_fly() -> None:
+    module = make_module()
+    module._random = torch.Generator()
+    crop = module._crop(make_batch(FRAMES + 2, 4, seed=5, is_audio=True))
+    assert torch.equal(crop.heard_BTC, 2 * make_batch(FRAMES + 2, 4, seed=5).mix[:, :FRAMES]), "the codec's gain is 2"
 
 
 def test_trained_alignment_is_played_alignment() -> None:
