@@ -4,7 +4,16 @@ from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
+from callbacks.interrupt_checkpoint import InterruptCheckpoint
 from callbacks.latent_bank_writer import LatentBankWriter
 from callbacks.results_table import ResultsTable
 
-__all__ = ["AudioLogger", "BeatF1Monitor", "FADMonitor", "HarmonyMonitor", "LatentBankWriter", "ResultsTable"]
+__all__ = [
+    "AudioLogger",
+    "BeatF1Monitor",
+    "FADMonitor",
+    "HarmonyMonitor",
+    "InterruptCheckpoint",
+    "LatentBankWriter",
+    "ResultsTable",
+]

@@ -13,13 +13,14 @@ class InterruptCheckpoint(Callback):
     """Saves `<default_root_dir>/interrupted.ckpt` on Ctrl-C or on an error during training.
 
     An error on one rank alone saves nothing: the other ranks would wait for it at the save's barrier. Ctrl-C
-    reaches every rank.
+    reaches every rank. Nothing is saved either where a `ModelCheckpoint(save_on_exception=True)` does it already.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         trained = trainer.state.fn == TrainerFn.FITTING and trainer.global_step > 0
         together = trainer.world_size == 1 or isinstance(exception, KeyboardInterrupt)
-        if not (trained and together) or trainer.fast_dev_run:
+        covered = any(getattr(callback, "save_on_exception", False) for callback in trainer.checkpoint_callbacks)
+        if not (trained and together) or covered or trainer.fast_dev_run:
             return
         path = Path(trainer.default_root_dir) / "interrupted.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
