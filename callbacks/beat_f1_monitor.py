@@ -23,7 +23,7 @@ class BeatF1Monitor(Monitor):
     Args:
         tracker: finds the beats; None = `metrics.beats.MadmomRNN`.
         categories: names of the categories that are tracked, such as Percussive; None = all.
-        workers: processes that track; 0 = this one, which tracks at about fifty times real time.
+        workers: processes that track; 0 = this one, which tracks at about thirty times real time on one core.
         every_n_validations: measure in every n-th validation only (≥ 1).
         max_items: items measured in validation, per process; None = all.
         max_test_items: items measured in test, per process; None = all.

@@ -47,7 +47,7 @@ class CachedBeatTracker:
     Args:
         tracker: finds beats; in worker processes its class is constructed anew without arguments.
         folder: where beats are kept, one small file per recording; None keeps them in memory only.
-        workers: processes that track, at most the number of cores; 0 tracks in this process, at about fifty times
+        workers: processes that track, at most the number of cores; 0 tracks in this process, at about thirty times
             real time. Worker processes start on first use and pay for themselves from about an hour of audio.
     """
 
