@@ -99,19 +99,20 @@ class FrameCodec(Codec[NoState, NoState]):
     So the audio of an item can be recovered from its latents, and what sounds in it can be proved.
     """
 
-    def __init__(self, seed: int = 0, name: str = "frames", hop_samples: int = HOP) -> None:
+    def __init__(self, seed: int = 0, name: str = "frames", hop_samples: int = HOP, audio_channels: int = 1) -> None:
         super().__init__()
-        self.spec = CodecSpec(name, RATE_HZ, 1, hop_samples, hop_samples, 0)
+        self.spec = CodecSpec(name, RATE_HZ, audio_channels, hop_samples, hop_samples, 0)
         generator = torch.Generator().manual_seed(seed)
         matrix = torch.randn(hop_samples, hop_samples, generator=generator, dtype=torch.float64)
         self.register_buffer("matrix_CC", torch.linalg.qr(matrix)[0].float())
 
     def encode(self, audio_BAN: Tensor) -> Tensor:
         batch, _, samples = audio_BAN.shape
-        return audio_BAN.reshape(batch, samples // self.spec.hop_samples, -1) @ self.matrix_CC
+        return audio_BAN.mean(1).reshape(batch, samples // self.spec.hop_samples, -1) @ self.matrix_CC
 
     def decode(self, latents_BTC: Tensor) -> Tensor:
-        return (latents_BTC @ self.matrix_CC.mT).reshape(len(latents_BTC), 1, -1)
+        audio_BN = (latents_BTC @ self.matrix_CC.mT).flatten(1)
+        return audio_BN[:, None].expand(-1, self.spec.audio_channels, -1)
 
     def init_encoder_state(self, batch_size: int) -> NoState:
         return NoState()
