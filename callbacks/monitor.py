@@ -186,8 +186,10 @@ class Monitor(Callback, ABC):
         """Results per row; every rank, also one without items, issues the same collectives in the same order."""
         played: list[Audio | None] = [clip.generated_N for clip in self._clips]
         rows = {MODEL: self._measured(played, keep=False), **self._anchors(pl_module)}
-        for metric in (metric for pair in rows.values() for metrics in pair for metric in metrics.values()):
-            metric.to(pl_module.device)
+        if trainer.world_size > 1:
+            # The processes' sums meet on the device that they communicate with.
+            for metric in (metric for pair in rows.values() for metrics in pair for metric in metrics.values()):
+                metric.to(pl_module.device)
         self._clips = []
         return {row: self._results(*pair) for row, pair in rows.items()}
 
