@@ -35,7 +35,8 @@ def frechet_distance(mean_a_D: Tensor, cov_a_DD: Tensor, mean_b_D: Tensor, cov_b
         cov_b_DD: its covariance.
 
     Returns:
-        A number ≥ 0. Rounding below 0 is clamped; more than rounding (1e-6 of all second moments) is reported as a warning.
+        A number ≥ 0. Rounding below 0 is clamped; more than rounding (1e-6 of all second moments) is reported as
+        a warning.
     """
     mean_a_D, cov_a_DD, mean_b_D, cov_b_DD = (x.to(torch.float64) for x in (mean_a_D, cov_a_DD, mean_b_D, cov_b_DD))
     spread = cov_a_DD.trace() + cov_b_DD.trace()
