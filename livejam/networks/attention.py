@@ -9,6 +9,7 @@ Shapes: B batch, T query frames, K key frames, D width, H heads, E channels per 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,15 +58,18 @@ def attend_dense(q_BHTE: Tensor, k_BHKE: Tensor, v_BHKE: Tensor, allowed: Tensor
     """Scaled dot-product attention; `allowed` broadcasts to (B, H, T, K).
 
     The sink is a key that everyone sees, whose logit is s and whose value is 0: it adds exp(s) to the
-    softmax's denominator, which is the same as scaling the output by sigmoid(LSE - s).
+    softmax's denominator, which is the same as scaling the output by sigmoid(LSE - s). A constant query channel
+    brings s into the product, so that the fused kernels, which give a mask no gradient, still train it.
     """
     if sink_H is None:
         return F.scaled_dot_product_attention(q_BHTE, k_BHKE, v_BHKE, attn_mask=allowed)
-    bias = torch.zeros_like(allowed, dtype=q_BHTE.dtype).masked_fill(~allowed, float("-inf"))
-    sink = sink_H.to(q_BHTE.dtype).view(-1, 1, 1).expand(*bias.shape[:-3], -1, bias.shape[-2], 1)
-    bias = torch.cat((bias.expand(*sink.shape[:-1], -1), sink), dim=-1)
-    k_BHKE, v_BHKE = F.pad(k_BHKE, (0, 0, 0, 1)), F.pad(v_BHKE, (0, 0, 0, 1))
-    return F.scaled_dot_product_attention(q_BHTE, k_BHKE, v_BHKE, attn_mask=bias)
+    root = math.sqrt(q_BHTE.shape[-1])
+    sink_key = F.pad((sink_H * root).to(k_BHKE.dtype).view(1, -1, 1, 1), (q_BHTE.shape[-1], 0))
+    q = F.pad(q_BHTE, (0, 1), value=1.0)
+    k = torch.cat((F.pad(k_BHKE, (0, 1)), sink_key.expand(len(q), -1, -1, -1)), dim=2)
+    v = F.pad(v_BHKE, (0, 1, 0, 1))
+    everyone = F.pad(allowed, (0, 1), value=True)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=everyone, scale=1 / root)[..., :-1]
 
 
 @functools.cache
