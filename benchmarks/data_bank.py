@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import time
 from pathlib import Path
@@ -51,6 +52,7 @@ def make_bank(folder: Path, songs: int, frames: int, channels: int) -> None:
 
 def measure(folder: Path, crop_frames: int, batch_size: int, seconds: float) -> dict[str, float]:
     """Open the bank and draw batches for `seconds`."""
+    torch.set_num_threads(1)
     before_mb, begin = _anonymous_mb(), time.perf_counter()
     bank = LatentBank(folder)
     batches = BankBatches(bank, bank.manifest.settings.targets, crop_frames, batch_size, ActivityRule(), seed=0)
@@ -83,12 +85,13 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=16, help="items per batch")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long batches are drawn")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as made:
         folder = arguments.bank or Path(made)
         if arguments.bank is None:
             make_bank(folder, arguments.songs, frames=480, channels=96)
-        result = measure(folder, arguments.crop_frames, arguments.batch_size, arguments.seconds)
+        # in a fresh process, whose memory is not that of whoever made the bank
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            result = pool.apply(measure, (folder, arguments.crop_frames, arguments.batch_size, arguments.seconds))
     print(f"{folder}: batches of {arguments.batch_size} items of {arguments.crop_frames} frames")
     print(json.dumps(result))
 

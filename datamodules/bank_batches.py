@@ -19,6 +19,9 @@ from datamodules.run_sampler import BatchKey
 from livejam.batch import AccompanimentBatch
 from livejam.errors import UserError
 
+LARGEST_MEMORY = 4096
+"""Pairs of a target and a sub-mix whose crops are remembered: some kB each."""
+
 
 @dataclass(frozen=True)
 class _Pair:
@@ -33,7 +36,7 @@ class _Pair:
 class _Item:
     mix_TC: Tensor
     target_TC: Tensor
-    active_T: NDArray[np.bool_]
+    levels_T: Tensor
     pair: _Pair
     start_frame: int
 
@@ -66,6 +69,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         self.pairs = [
             pair for song in range(len(bank)) for pair in _usable_pairs(song, bank[song], categories, crop_frames, rule)
         ]
+        self._known_starts: dict[tuple[int, int, int], NDArray[np.int32]] = {}
         if not self.pairs:
             raise UserError(
                 f"no song of the bank in {bank.folder} has {crop_frames} frames in which a target and a mix without it "
@@ -74,7 +78,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
 
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:
         rng = np.random.default_rng([self.seed, key.rank, key.number])
-        items = [self._draw(rng) for _ in range(self.batch_size)]
+        items = [self._pick(*numbers) for numbers in rng.random((self.batch_size, 3)).tolist()]
         songs = [self.bank[item.pair.song] for item in items]
         stems = [song.stems[item.pair.stem] for song, item in zip(songs, items, strict=True)]
         seconds = self.bank.manifest.settings.codec.frame_seconds
@@ -83,7 +87,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
             target=torch.stack([item.target_TC for item in items]).float(),
             is_audio=False,
             instrument_B=torch.tensor([stem.category for stem in stems]),
-            active_BT=torch.from_numpy(np.stack([item.active_T for item in items])),
+            active_BT=torch.stack([item.levels_T for item in items]) > self.rule.threshold_dbfs,
             prompt=tuple(stem.description for stem in stems),
             song=tuple(song.name for song in songs),
             start_seconds=tuple(item.start_frame * seconds for item in items),
@@ -91,23 +95,38 @@ class BankBatches(Dataset[AccompanimentBatch]):
             annotations=(None,) * self.batch_size,
         )
 
-    def _draw(self, rng: np.random.Generator) -> _Item:
-        """Target uniform over all of them, then a sub-mix, then a crop, each uniform over what may be used."""
-        pair = self.pairs[rng.integers(len(self.pairs))]
-        submix = pair.submixes[rng.integers(len(pair.submixes))]
-        song = self.bank[pair.song]
-        target_active_T = self.rule.sounds(song.stem_levels_ST[pair.stem].numpy())
-        mix_active_T = self.rule.sounds(song.submix_levels_MT[submix].numpy())
-        starts = self.rule.starts(target_active_T, mix_active_T, self.crop_frames)
-        start = int(starts[rng.integers(len(starts))])
-        crop = slice(start, start + self.crop_frames)
+    def _pick(self, target_share: float, submix_share: float, start_share: float) -> _Item:
+        """Target uniform over all of them, then a sub-mix, then a crop, each uniform over what may be used.
+
+        Args:
+            target_share: which of all targets, 0 to 1.
+            submix_share: which of the sub-mixes without it, 0 to 1.
+            start_share: which of the crops that may be used, 0 to 1.
+        """
+        pair = self.pairs[int(target_share * len(self.pairs))]
+        submix = pair.submixes[int(submix_share * len(pair.submixes))]
+        starts = self._starts(pair, submix)
+        start = int(starts[int(start_share * len(starts))])
+        song, crop = self.bank[pair.song], slice(start, start + self.crop_frames)
         return _Item(
             mix_TC=song.submixes_MTC[submix, crop],
             target_TC=song.stems_STC[pair.stem, crop],
-            active_T=target_active_T[crop],
+            levels_T=song.stem_levels_ST[pair.stem, crop],
             pair=pair,
             start_frame=start,
         )
+
+    def _starts(self, pair: _Pair, submix: int) -> NDArray[np.int32]:
+        """The crops that may be used; those of a small bank are worked out only once."""
+        key = (pair.song, pair.stem, submix)
+        starts = self._known_starts.get(key)
+        if starts is None:
+            song = self.bank[pair.song]
+            target_T, mix_T = song.stem_levels_ST[pair.stem].numpy(), song.submix_levels_MT[submix].numpy()
+            starts = self.rule.starts(self.rule.sounds(target_T), self.rule.sounds(mix_T), self.crop_frames)
+            if len(self._known_starts) < LARGEST_MEMORY:
+                self._known_starts[key] = starts
+        return starts
 
 
 def _usable_pairs(

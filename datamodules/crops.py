@@ -38,11 +38,11 @@ class ActivityRule:
 
     def starts(
         self, target_active_T: NDArray[np.bool_], mix_active_T: NDArray[np.bool_], crop_frames: int
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[np.int32]:
         """First frames of all the crops that may be used, ascending; at least one frame sounds in each."""
         both_T = target_active_T & mix_active_T
         if len(both_T) < crop_frames:
-            return np.zeros(0, dtype=np.int64)
+            return np.zeros(0, dtype=np.int32)
         count = np.concatenate([[0], np.cumsum(both_T)])
         inside = count[crop_frames:] - count[:-crop_frames]
-        return np.flatnonzero(inside >= max(1, np.ceil(self.min_active_ratio * crop_frames)))
+        return np.flatnonzero(inside >= max(1, np.ceil(self.min_active_ratio * crop_frames))).astype(np.int32)
