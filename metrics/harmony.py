@@ -58,7 +58,7 @@ def tonal_peaks(segment_N: NDArray[np.float64], sample_rate_hz: int) -> tuple[ND
     count = 1 + int(np.ceil((len(segment_N) - window) / (window / 2)))
     starts = np.linspace(0, len(segment_N) - window, count).round().astype(np.int64)
     frames_KN = segment_N[starts[:, None] + np.arange(window)] * np.hanning(window)
-    size = ZERO_PADDING * round(WINDOW_SECONDS * sample_rate_hz)
+    size = 1 << (ZERO_PADDING * window - 1).bit_length()  # powers of two transform fastest
     level_KF = np.log(np.abs(np.fft.rfft(frames_KN, size)) / window + 1e-12)
     lowest, highest = int(LOWEST_HZ * size / sample_rate_hz), int(HIGHEST_HZ * size / sample_rate_hz)
     left, centre, right = (level_KF[:, lowest + shift : highest + shift] for shift in (-1, 0, 1))

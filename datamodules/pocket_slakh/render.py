@@ -31,6 +31,7 @@ SAMPLE_RATE_HZ = 44_100
 MASTER_DB = -3.0
 PEAK_DB = -1.0
 FULL_SCALE = 32_767
+LEAST_FREE_BYTES = 2**20
 SPLITS = ("train", "validation", "test")
 
 
@@ -129,12 +130,21 @@ def _folder(out: Path, split: str, index: int) -> Path:
 
 @contextmanager
 def _atomic_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder that becomes `folder` at the end; what an earlier, killed render left in it is dropped.
+
+    Raises:
+        UserError: the disk is full.
+    """
     temporary = folder.parent / f".{folder.name}.rendering"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
         temporary.rename(folder)
+    except (OSError, soundfile.SoundFileError) as error:
+        if shutil.disk_usage(folder.parent).free < LEAST_FREE_BYTES:
+            raise UserError(f"the disk is full while writing {folder}; free some space and start again") from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -161,7 +171,7 @@ def _write_flac(path: Path, samples: np.ndarray) -> None:
 
 
 def _metadata(song: Song, seed: int, index: int, gain: float, loudness_db: list[float]) -> dict[str, Any]:
-    """Slakh2100's metadata.yaml."""
+    """Slakh2100's metadata.yaml; `integrated_loudness` is the RMS in dBFS of a stem while it sounds."""
     name = uuid.UUID(bytes=np.random.default_rng([seed, index, 1]).bytes(16), version=4).hex
     gain_db = float(20 * np.log10(gain))
     return {
