@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import DefaultHelpFormatter, set_parsing_settings
 from jsonargparse._deprecated import JsonargparseDeprecationWarning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from omegaconf.errors import OmegaConfBaseException
@@ -149,7 +150,7 @@ def run() -> None:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, MisconfigurationException) as error:
         raise UserError(explain(str(error))) from error
 
 

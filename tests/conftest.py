@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch  # noqa: F401 (its log keeps the stream of the first import, which must outlive a test)
 import numpy as np
 import pytest
 import torch

@@ -1,0 +1,171 @@
+"""Every shipped YAML is read by the real parser, and every training YAML trains."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from commands import REPOSITORY, commands_in, experiments, overlays, relative
+from slakh_tree import write_tree
+
+Command = Callable[..., tuple[int, str]]
+
+SONG_SECONDS = 15.0
+"""Longer than the longest training crop, 140 frames."""
+
+
+@pytest.fixture(scope="session")
+def short_songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tree(tmp_path_factory.mktemp("short") / "songs", train=2, seconds=SONG_SECONDS)
+
+
+@pytest.fixture
+def tiny(short_songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the overlays in tests/tiny read and write; returns the trainer's root."""
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv("TINY_SONGS", str(short_songs))
+    monkeypatch.setenv("TINY_CACHE", str(short_songs.parent / "cache"))
+    monkeypatch.setenv("TINY_ROOT", str(tmp_path / "run"))
+    return tmp_path / "run"
+
+
+def tiny_overlay(config: Path) -> Path:
+    recipe = yaml.safe_load(config.read_text())["model"]["class_path"].rpartition(".")[2]
+    return REPOSITORY / f"tests/tiny/{recipe}.yaml"
+
+
+def trains(config: Path) -> bool:
+    return "bank" not in config.parts
+
+
+@pytest.mark.parametrize("config", experiments(), ids=relative)
+def test_parses(config: Path, lightning_command: Command) -> None:
+    assert lightning_command("fit" if trains(config) else "predict", "--config", config, "--print_config") == (0, "")
+
+
+@pytest.mark.parametrize("config", experiments() + overlays(), ids=relative)
+def test_says_how_it_is_run(config: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands in the comment at the top are real, and one of them names the file itself."""
+    monkeypatch.chdir(REPOSITORY)
+    comment = "\n".join(itertools.takewhile(lambda line: line.startswith("#"), config.read_text().splitlines()))
+    commands = [words for words in commands_in(comment) if words[0] == "lightning"]
+    assert any(relative(config) in words for words in commands)
+    for words in commands:
+        without_checkpoint = [word for word in words[1:] if word not in ("--ckpt_path", "last") and ".ckpt" not in word]
+        assert lightning_command(*without_checkpoint, "--print_config") == (0, ""), words
+
+
+def test_every_experiment_has_its_own_root() -> None:
+    """Lightning picks up checkpoints in a root that another experiment left there."""
+    roots = [yaml.safe_load(config.read_text())["trainer"]["default_root_dir"] for config in experiments()]
+    assert len(set(roots)) == len(roots)
+
+
+@pytest.mark.parametrize("config", [config for config in experiments() if trains(config)], ids=relative)
+def test_fast_dev_run(config: Path, tiny: Path, lightning_command: Command) -> None:
+    overlay = ("--config", tiny_overlay(config), "--trainer.fast_dev_run", "1")
+    status, err = lightning_command("fit", "--config", config, *overlay)
+    assert status == 0, err
+
+
+@pytest.mark.parametrize(
+    "overlay", [path for path in overlays() if path.stem not in ("slurm", "untrained")], ids=relative
+)
+def test_fast_dev_run_of_ablations(overlay: Path, tiny: Path, lightning_command: Command) -> None:
+    config = REPOSITORY / "configs/liveband/pocket.yaml"
+    arguments = ("--config", config, "--config", overlay, "--config", tiny_overlay(config))
+    quick = ("--trainer.fast_dev_run", "1", "--trainer.callbacks", "[]", "--trainer.limit_val_batches", "1")
+    status, err = lightning_command("fit", *arguments, *quick)
+    assert status == 0, err
+
+
+def test_bank_is_built(tiny: Path, lightning_command: Command) -> None:
+    config = REPOSITORY / "configs/bank/pocket.yaml"
+    status, err = lightning_command("predict", "--config", config, "--config", tiny_overlay(config))
+    assert status == 0, err
+
+
+def test_slurm_overlay_takes_the_jobs_size(
+    monkeypatch: pytest.MonkeyPatch, lightning_command: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    job = {"JOB_ID": "77", "JOB_NAME": "jam", "NNODES": "2", "NTASKS_PER_NODE": "4"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    from lightning_modules import cli
+
+    names = ("configs/quickstart.yaml", "configs/overlays/slurm.yaml")
+    monkeypatch.setattr("sys.argv", ["lightning", "fit", "--config", names[0], "--config", names[1], "--print_config"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    trainer = yaml.safe_load(capfd.readouterr().out)["trainer"]
+    assert (trainer["num_nodes"], trainer["devices"]) == (2, 4)
+    assert trainer["default_root_dir"] == trainer["logger"]["init_args"]["save_dir"] == "runs/jam-77"
+    checkpoints = [c for c in trainer["callbacks"] if c["class_path"].endswith("ModelCheckpoint")]
+    assert all(c["init_args"]["dirpath"].startswith("runs/jam-77") for c in checkpoints), "paths follow the root"
+
+
+@pytest.mark.parametrize("name", ["single", "multi"])
+def test_batch_file_asks_for_a_signal_and_a_requeue(name: str) -> None:
+    text = (REPOSITORY / f"configs/slurm/{name}.sbatch").read_text()
+    for option in ("--signal=SIGUSR1@", "--requeue", "--open-mode=append", "--ntasks-per-node="):
+        assert f"#SBATCH {option}" in text
+    assert text.rstrip().endswith("--config configs/overlays/slurm.yaml")
+
+
+def test_the_demo_in_miniature(
+    tiny: Path, lightning_command: Command, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Untrained row, training, trained row, then a stem from the checkpoint: what `make demo` and README promise."""
+    from livejam import cli as livejam_cli
+
+    quickstart = REPOSITORY / "configs/quickstart.yaml"
+    configs = ("--config", quickstart, "--config", tiny_overlay(quickstart))
+    untrained = ("--config", REPOSITORY / "configs/overlays/untrained.yaml")
+    checkpoint = tiny / "checkpoints/last.ckpt"
+    assert lightning_command("test", *configs, *untrained)[0] == 0
+    assert lightning_command("fit", *configs)[0] == 0
+    assert lightning_command("test", *configs, "--ckpt_path", checkpoint)[0] == 0
+    rows = yaml.safe_load((tiny / "results.json").read_text())
+    assert {"trained", "untrained", "ground_truth", "codec", "random_pairing", "silence"} <= rows.keys()
+    assert list((tiny / "audio").rglob("*.wav"))
+
+    mix, stem = _recording(tmp_path), tmp_path / "stem.wav"
+    play = ["play", "--checkpoint", checkpoint, "--mix", mix, "--instrument", "Bass", "--out", stem]
+    assert livejam_cli.main([str(word) for word in play]) == 0
+    assert livejam_cli.main(["describe", str(checkpoint)]) == 0
+    text = capfd.readouterr().out
+    assert "lightning_modules.R3GAN" in text
+    _check_stem(mix, stem, checkpoint)
+
+
+def _recording(folder: Path) -> Path:
+    import numpy as np
+    import soundfile
+
+    path = folder / "mix.wav"
+    rng = np.random.default_rng(0)
+    soundfile.write(path, 0.1 * rng.standard_normal((44100 * 3 + 17, 2)), 44100)
+    return path
+
+
+def _check_stem(mix: Path, stem: Path, checkpoint: Path) -> None:
+    """As long as the mix, finite, not silent, and the same again; the player restores what was trained."""
+    import soundfile
+
+    from livejam.checkpoint import load_player
+    from livejam.play import play_file
+
+    audio, rate = soundfile.read(stem)
+    assert len(audio) / rate == pytest.approx(soundfile.info(mix).duration, abs=0.01)
+    player = load_player(checkpoint)
+    performance = play_file(player, mix, instrument=4, seed=0)
+    assert performance.stem_NA[:, 0] == pytest.approx(audio, abs=1e-3)
+    assert abs(audio).max() > 0
+    saved = torch.load(checkpoint, weights_only=True)["state_dict"]
+    name, value = next(iter(player.accompanist.generator.state_dict().items()))
+    assert torch.equal(saved[f"ema_generator.{name}"], value)
