@@ -9,7 +9,7 @@ from datamodules.pocket_slakh.composer import Song
 DECIMALS = 6
 
 
-def annotations(song: Song, duration_seconds: float) -> dict[str, Any]:
+def song_annotations(song: Song, duration_seconds: float) -> dict[str, Any]:
     """Beats, downbeats, tempo, metre, key, chords and sections, ready for JSON, times in seconds."""
     sheet, meter = song.sheet, song.sheet.clock.meter
 

@@ -20,7 +20,7 @@ import soundfile
 import yaml
 from tqdm import tqdm
 
-from datamodules.pocket_slakh.annotation import annotations
+from datamodules.pocket_slakh.annotation import song_annotations
 from datamodules.pocket_slakh.composer import Song, Stem, compose
 from datamodules.pocket_slakh.loudness import active_rms_db, soft_limited
 from datamodules.pocket_slakh.midi import score
@@ -108,7 +108,7 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path) -> None:
             score(song, [stem]).dump_midi(str(temporary / "MIDI" / f"S{number:02d}.mid"))
         _write_flac(temporary / "mix.flac", np.sum(pcm, axis=0, dtype=np.int16))
         score(song, song.stems).dump_midi(str(temporary / "all_src.mid"))
-        truth = annotations(song, len(pcm[0]) / SAMPLE_RATE_HZ)
+        truth = song_annotations(song, len(pcm[0]) / SAMPLE_RATE_HZ)
         (temporary / "annotations.json").write_text(json.dumps(truth, indent=1))
         metadata = _metadata(song, seed, index, gain, [active_rms_db(audio, SAMPLE_RATE_HZ) for audio in stems])
         (temporary / "metadata.yaml").write_text(yaml.safe_dump(metadata))
