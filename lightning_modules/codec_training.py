@@ -132,7 +132,7 @@ class CodecTraining(lightning.LightningModule):
         low_error = (parts.log_oscillator_BMAK[..., :LOW_PITCHES] - low_BMAL).abs().mean((1, 2, 3))
         losses = {
             "log_magnitude": log_magnitude_error(estimate_BMAF, true_BMAF),
-            "convergence": 0.5 * spectral_convergence(estimate_BMAF.exp() - floor, true_BMAF.exp() - floor),
+            "convergence": 0.5 * spectral_convergence(floor * estimate_BMAF.expm1(), floor * true_BMAF.expm1()),
             "low_band": 0.2 * low_error,
         }
         if through_audio:

@@ -2,7 +2,8 @@
 
 Per latent frame: eight log-magnitude spectra (window of a quarter of two frames, 46 ms) that place transients,
 and two reassigned low-band maps (window of two frames, 186 ms) that resolve the fundamentals of a bass.
-Magnitudes are in units of a full-scale sine (1.0), whatever the window.
+Magnitudes are in units of a full-scale sine (1.0), whatever the window; logarithms are those of magnitude plus floor
+over floor, so that silence is 0 and sums over features stay small enough for float32.
 
 Shapes: B batch (times audio channels), N audio samples, T latent frames, M = 8 T sub-frames, F frequency bins,
 J bins of the long transform, L low pitches.
@@ -21,6 +22,8 @@ SUBFRAMES = 8
 """Short spectra per latent frame."""
 LOW_FRAMES = 2
 """Low-band maps per latent frame."""
+LOW_FLOOR = 2.0
+"""Floor of the low-band maps over that of the spectra: they sum the noise of several bins."""
 
 
 class FrontEnd(nn.Module):
@@ -65,7 +68,7 @@ class FrontEnd(nn.Module):
     def forward(self, audio_BN: Tensor) -> tuple[Tensor, Tensor]:
         """Log spectra `BMF` and log low-band maps `B(2T)L` of T · hop samples preceded by `past_samples` old ones."""
         past = self.past_samples - (self.window_samples - self.stride_samples)
-        return torch.log(self.magnitudes(audio_BN[:, past:]) + self.floor), self.low_maps(audio_BN)
+        return torch.log1p(self.magnitudes(audio_BN[:, past:]) / self.floor), self.low_maps(audio_BN)
 
     def magnitudes(self, audio_BN: Tensor) -> Tensor:
         """Short magnitude spectra BMF; the first one ends with the first full window."""
@@ -82,7 +85,7 @@ class FrontEnd(nn.Module):
         energy_BMJ = spectrum_BMJ.abs().square()
         deviation_BMJ = -(slope_BMJ * spectrum_BMJ.conj()).imag / energy_BMJ.clamp_min(1e-20)
         frequency_BMJ = self.bin_hz + deviation_BMJ * (self.sample_rate_hz / (2 * math.pi))
-        return torch.log(torch.sqrt(spread(energy_BMJ, grid_position(frequency_BMJ))) + 2 * self.floor)
+        return torch.log(torch.sqrt(spread(energy_BMJ, grid_position(frequency_BMJ))) / self.floor + LOW_FLOOR)
 
 
 def spread(energy_BMJ: Tensor, position_BMJ: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ the noise in sub-frames, G noise bands.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +32,8 @@ class SpectralParts:
     """What the decoder says about every sub-frame.
 
     Args:
-        log_magnitude_BMAF: log of magnitude plus floor.
-        log_oscillator_BMAK: log of amplitude plus floor per oscillator.
+        log_magnitude_BMAF: log of magnitude plus floor over floor; 0 and less is silence.
+        log_oscillator_BMAK: the same of every oscillator's amplitude.
         noise_gain_BMAF: level of the noise relative to the magnitude.
         correction_BMAF: complex correction relative to the magnitude.
     """
@@ -82,23 +81,27 @@ class Synthesis(nn.Module):
         self.register_buffer("kernels_2KF", kernels.float(), persistent=False)
         self.register_buffer("noise_PAF", noise_PAF, persistent=False)
 
+    def magnitude(self, parts: SpectralParts) -> Tensor:
+        """Decoded magnitudes BMAF."""
+        return self.floor * torch.expm1(parts.log_magnitude_BMAF).clamp_min(0)
+
     def donor(self, parts: SpectralParts, subframe_BM: Tensor) -> Tensor:
         """Complex spectrum BMAF of oscillators and noise at absolute sub-frame indices."""
         phase_BMK = (subframe_BM[..., None] * self.clock_K + self.start_K) % CLOCK_STEPS
         phase_BMAK = (phase_BMK * (2 * torch.pi / CLOCK_STEPS))[:, :, None]
-        amplitude_BMAK = soft_gate(parts.log_oscillator_BMAK, self.floor)
+        amplitude_BMAK = self.floor * soft_gate(parts.log_oscillator_BMAK)
         cosine_KF, sine_KF = self.kernels_2KF.unbind()
         tones_BMAF = torch.complex(
             (amplitude_BMAK * phase_BMAK.cos()) @ cosine_KF, (amplitude_BMAK * phase_BMAK.sin()) @ sine_KF
         )
         tones_BMAF = nn.functional.pad(tones_BMAF, (0, self.bins - cosine_KF.shape[-1]))
-        magnitude_BMAF = (parts.log_magnitude_BMAF.exp() - self.floor).clamp_min(0)
+        magnitude_BMAF = self.magnitude(parts)
         noise_BMAF = self.noise_PAF[subframe_BM % NOISE_PERIOD_SUBFRAMES]
         return tones_BMAF + magnitude_BMAF * parts.noise_gain_BMAF * noise_BMAF
 
     def spectrum(self, parts: SpectralParts, donor_BMAF: Tensor) -> Tensor:
         """Complex spectrum BMAF: the decoded magnitude with the phase of the corrected donor."""
-        magnitude_BMAF = (parts.log_magnitude_BMAF.exp() - self.floor).clamp_min(0)
+        magnitude_BMAF = self.magnitude(parts)
         direction_BMAF = donor_BMAF + magnitude_BMAF * parts.correction_BMAF
         # where the parts cancel, the phase is left without a meaning: let the magnitude fade instead of jumping
         faint_BMAF = 1e-6 * magnitude_BMAF.square() + 1e-16
@@ -118,9 +121,9 @@ class Synthesis(nn.Module):
         return out[:, :, :count].flatten(2), out[:, :, count:].flatten(2)
 
 
-def soft_gate(log_amplitude: Tensor, floor: float) -> Tensor:
-    """Amplitude that vanishes near the floor but keeps a gradient there, so that silent oscillators can wake."""
-    return log_amplitude.exp() * torch.sigmoid(4 * (log_amplitude - math.log(floor) - 0.3))
+def soft_gate(log_amplitude: Tensor) -> Tensor:
+    """Amplitude over floor that vanishes near 1 but keeps a gradient there, so that silent oscillators can wake."""
+    return log_amplitude.exp() * torch.sigmoid(4 * (log_amplitude - 0.3))
 
 
 def noise_table(window: Tensor, audio_channels: int, generator: torch.Generator) -> Tensor:
