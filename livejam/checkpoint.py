@@ -19,11 +19,8 @@ from livejam.accompanist import Accompanist
 from livejam.codecs.codec import Codec, codec_hash
 from livejam.errors import UserError
 from livejam.liveband import LiveBandAccompanist
-from livejam.networks import CausalTransformer
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
-
-BUNDLED_CODEC: dict[str, Any] = {"class_path": "livejam.codecs.pretrained_codec", "init_args": {"weights": "pocket"}}
 
 
 @dataclass(frozen=True)
@@ -68,14 +65,16 @@ def load_player(path: str | Path) -> Player:
     """
     checkpoint = read_checkpoint(path)
     weights, facts = checkpoint["state_dict"], checkpoint["livejam"]
+    if "config" not in checkpoint:
+        raise UserError(f"{path} has no configuration in it; train with the `lightning` command, which keeps it")
     try:
-        codec = _codec(checkpoint)
-        generator = CausalTransformer(**facts["generator"])
-        generator.load_state_dict(_part(weights, "ema_generator" if facts["ema"] else "generator"))
+        settings = checkpoint["config"]["model"]["init_args"]
+        codec = _codec(settings["codec"], weights, facts)
+        generator = _built(settings["generator"], "livejam.networks")
+        generator.load_state_dict(_part(weights, "ema_generator") or _part(weights, "generator"))
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
-        accompanist = LiveBandAccompanist(
-            generator.eval().requires_grad_(False), codec.spec, statistics, facts["anticipation_frames"]
-        )
+        generator = generator.eval().requires_grad_(False)
+        accompanist = LiveBandAccompanist(generator, codec.spec, statistics, settings["anticipation_frames"])
         return Player(accompanist, codec, weights["silence_C"])
     except UserError:
         raise
@@ -84,20 +83,23 @@ def load_player(path: str | Path) -> Player:
         raise UserError(f"{path} does not fit this version of livejam ({reason}); train anew or update") from error
 
 
-def _codec(checkpoint: Mapping[str, Any]) -> Codec[Any, Any]:
-    """The codec that the configuration in the checkpoint names, with the weights in the checkpoint."""
-    configured = checkpoint.get("config", {}).get("model", {}).get("init_args", {}).get("codec") or BUNDLED_CODEC
-    module, _, name = configured["class_path"].rpartition(".")
-    # A class path is code: a stranger's checkpoint may only name livejam's own codecs.
-    if module != "livejam.codecs" and not module.startswith("livejam.codecs."):
-        raise UserError(f"the checkpoint names the codec {configured['class_path']}, which is none of livejam.codecs")
-    codec: Codec[Any, Any] = getattr(importlib.import_module(module), name)(**configured.get("init_args") or {})
-    codec.load_state_dict(_part(checkpoint["state_dict"], "codec"))
-    facts = checkpoint["livejam"]
+def _codec(configured: Mapping[str, Any], weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Codec[Any, Any]:
+    """The codec that the configuration names, with the weights in the checkpoint."""
+    codec: Codec[Any, Any] = _built(configured, "livejam.codecs")
+    codec.load_state_dict(_part(weights, "codec"))
     codec.spec.require_same(CodecSpec(**facts["codec_spec"]), ours="the codec", theirs="the checkpoint")
     if codec_hash(codec) != facts["codec_hash"]:
         raise UserError("the codec weights in the checkpoint are not those it was trained with; the file is damaged")
     return codec.eval().requires_grad_(False)
+
+
+def _built(configured: Mapping[str, Any], package: str) -> Any:
+    """An object of one of livejam's own classes; a class path is code, and the checkpoint may be a stranger's."""
+    class_path = configured["class_path"]
+    module, _, name = class_path.rpartition(".")
+    if module != package and not module.startswith(f"{package}."):
+        raise UserError(f"the checkpoint names {class_path}, which is none of {package}; it cannot be played here")
+    return getattr(importlib.import_module(module), name)(**(configured.get("init_args") or {}))
 
 
 def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -115,14 +117,14 @@ def describe(path: str | Path) -> str:
     """
     checkpoint = read_checkpoint(path)
     weights, facts, config = checkpoint["state_dict"], checkpoint["livejam"], checkpoint.get("config", {})
-    spec = CodecSpec(**facts["codec_spec"])
+    spec, settings = CodecSpec(**facts["codec_spec"]), config.get("model", {}).get("init_args", {})
     rows = {
         "recipe": config.get("model", {}).get("class_path", "unknown (written without the lightning command)"),
         "iteration": int(weights["iteration"]) if "iteration" in weights else "unknown",
         "epoch": checkpoint.get("epoch", "unknown"),
         "networks": ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in _sizes(weights).items()),
-        "anticipation": f"{facts.get('anticipation_frames', '–')} frames",
-        "plays with": "averaged generator (EMA)" if facts.get("ema") else "raw generator",
+        "anticipation": f"{settings.get('anticipation_frames', 'unknown')} frames",
+        "plays with": "averaged generator (EMA)" if _part(weights, "ema_generator") else "raw generator",
         "codec": f"{spec.name}, {spec.sample_rate_hz} Hz × {spec.audio_channels}, hop {spec.hop_samples} "
         f"({spec.frame_rate_hz:.2f} frames/s), {spec.latent_channels} channels, delay {spec.delay_samples} samples",
         "codec hash": facts["codec_hash"],

@@ -1,0 +1,101 @@
+"""Imports point one way, players need no trainer, and fragile packages are imported where they are used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import REPOSITORY, relative
+
+MAY_IMPORT = {
+    "livejam": set(),
+    "metrics": {"livejam"},
+    "datamodules": {"livejam"},
+    "lightning_modules": {"livejam", "metrics", "datamodules"},
+    "callbacks": {"livejam", "metrics", "datamodules"},
+}
+"""Package → the others of ours that it may import."""
+
+ROOFS = ("livejam/cli.py", "lightning_modules/cli.py")
+"""They may import everything; nothing imports them."""
+
+FRAGILE = {
+    "beat_this",
+    "diffusers",
+    "frechet_audio_distance",
+    "laion_clap",
+    "madmom",
+    "onnx",
+    "onnxruntime",
+    "pythonosc",
+    "transformers",
+    "websockets",
+}
+"""They are in extras, slow to import, or break on their own."""
+
+TRAINING = {"lightning", "pytorch_lightning", "lightning_fabric"}
+
+MODULES = [path for package in MAY_IMPORT for path in sorted(REPOSITORY.glob(f"{package}/**/*.py"))]
+
+
+def imports(path: Path, at_module_scope: bool = False) -> Iterator[str]:
+    """Dotted names that a module imports, `from a import b` as `a.b`; relative imports do not exist here."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in _outside_functions(tree) if at_module_scope else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from _outside_functions(child)
+
+
+def roots(names: Iterator[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_arrows_point_one_way(path: Path) -> None:
+    package = path.relative_to(REPOSITORY).parts[0]
+    if relative(path) not in ROOFS:
+        assert roots(imports(path)) & MAY_IMPORT.keys() <= MAY_IMPORT[package] | {package}
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if relative(p).startswith(("livejam", "metrics"))], ids=relative)
+def test_players_and_metrics_need_no_trainer(path: Path) -> None:
+    assert not roots(imports(path)) & TRAINING
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("livejam/networks/*.py")), ids=relative)
+def test_networks_know_no_codec(path: Path) -> None:
+    assert not any(name.startswith("livejam.codecs") for name in imports(path))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_fragile_packages_are_imported_where_they_are_used(path: Path) -> None:
+    assert not roots(imports(path, at_module_scope=True)) & FRAGILE
+
+
+def test_nothing_imports_a_command() -> None:
+    commands = tuple(roof.removesuffix(".py").replace("/", ".") for roof in ROOFS)
+    importers = {relative(path): [n for n in imports(path) if n.startswith(commands)] for path in MODULES}
+    assert not {path: names for path, names in importers.items() if names}
+
+
+def test_playing_loads_no_trainer() -> None:
+    """Not even through a third package."""
+    script = "import sys, livejam.play, livejam.doctor, livejam.cli, metrics; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "torch" in loaded
+    assert not loaded & (TRAINING | FRAGILE | {"datamodules", "lightning_modules", "callbacks"})
