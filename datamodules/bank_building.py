@@ -226,6 +226,7 @@ class BankBuilder:
         Raises:
             UserError: the folder holds a bank of other settings, or the disk is full.
         """
+        self._make_folder()
         pending = self.pending()
         if pending:
             self.invalidate()
@@ -235,6 +236,15 @@ class BankBuilder:
                 pass
         self.finish()
         return LatentBank(self.folder)
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"the latent bank cannot be kept in {self.folder} ({error.strerror}); "
+                "name another folder with data.bank_root or data.cache_root"
+            ) from error
 
     def _here(self, songs: Sequence[Song], codec: Codec) -> Iterator[None]:
         """Threads read ahead while this thread encodes."""

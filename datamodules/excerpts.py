@@ -6,7 +6,9 @@ Shapes: B batch, A audio channels, N audio samples, T latent frames.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,9 @@ from datamodules.crops import ActivityRule
 from datamodules.slakh_scan import Song
 from livejam.batch import AccompanimentBatch, Annotations
 from livejam.spec import CodecSpec
+
+READ_THREADS = 4
+"""Stems of an excerpt that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,13 @@ class ExcerptReader:
         Raises:
             AudioFileError: a file is missing, truncated or not finite.
         """
-        target_AN = self._stem(excerpt, excerpt.target, excerpt.gains_db[0])
+        # decoding releases the interpreter, so threads use the other cores
+        with ThreadPoolExecutor(READ_THREADS) as pool:
+            stems = (excerpt.target, *excerpt.others)
+            target_AN, *others = pool.map(self._stem, repeat(excerpt), stems, excerpt.gains_db)
         mix_AN = np.zeros_like(target_AN)
-        for stem, gain_db in zip(excerpt.others, excerpt.gains_db[1:], strict=True):
-            mix_AN += self._stem(excerpt, stem, gain_db)
+        for other_AN in others:
+            mix_AN += other_AN
         target_active_T = self._active(target_AN)
         return ExcerptAudio(mix_AN, target_AN, target_active_T & self._active(mix_AN), target_active_T)
 

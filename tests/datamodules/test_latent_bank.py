@@ -314,6 +314,13 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path, monkeypat
     built.build(codec, workers=0).verify()
 
 
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    codec = FrameCodec()
+    (tmp_path / "bank").write_text("a file")
+    with pytest.raises(UserError, match=r"name another folder with data\.bank_root"):
+        builder(tmp_path, codec).build(codec, workers=0)
+
+
 def test_latents_that_are_not_finite_are_refused(tmp_path):
     codec = FrameCodec()
     built = builder(tmp_path, codec)
