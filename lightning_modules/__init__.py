@@ -3,4 +3,4 @@
 from lightning_modules.latent_encoding import LatentEncoding
 from lightning_modules.r3gan import R3GAN
 
-__all__ = ["LatentEncoding", "R3GAN"]
+__all__ = ["R3GAN", "LatentEncoding"]
