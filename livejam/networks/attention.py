@@ -168,7 +168,12 @@ class WindowedAttention(nn.Module):
         batch, frames, _ = x_BTD.shape
         qkv = self.project_in(x_BTD).view(batch, frames, 3, self.heads, -1)
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(dim=2))
-        return self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype), v
+        return self._normalise(q, self.query_norm), self._normalise(k, self.key_norm), v
+
+    @staticmethod
+    def _normalise(x_BHTE: Tensor, norm: nn.RMSNorm) -> Tensor:
+        # In the input's own type, so that the fused kernel serves autocast too.
+        return F.rms_norm(x_BHTE, x_BHTE.shape[-1:], norm.weight.to(x_BHTE.dtype))
 
     def _merge(self, out_BHTE: Tensor) -> Tensor:
         return self.project_out(out_BHTE.transpose(1, 2).flatten(2))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -192,6 +194,21 @@ def test_both_networks_learn_and_everything_is_logged(tmp_path: Path, settings: 
         assert len(changed) >= len(learnable) - 1
     assert torch.equal(after["codec.gain"], before["codec.gain"])
     assert module.penalty_weight != 5.0
+
+
+def test_mixed_precision_keeps_the_penalty_in_float32(tmp_path: Path) -> None:
+    kinds: set[torch.dtype] = set()
+    module = make_module()
+    generated = module.generator.register_forward_hook(lambda *args: kinds.add(args[-1].dtype))
+    judged: list[tuple[torch.dtype, torch.dtype]] = []
+    module.discriminator.register_forward_hook(lambda _, inputs, out: judged.append((inputs[0].dtype, out.dtype)))
+    make_trainer(tmp_path, precision="bf16-mixed").fit(module, CountingData(batches=4))
+    generated.remove()
+    assert kinds == {torch.bfloat16}
+    assert judged.count((torch.float32, torch.float32)) == 2, (
+        "iterations 0 and 3 have a penalty, nothing else is float32"
+    )
+    assert all(value.dtype == torch.float32 for name, value in module._latest.items() if name in ("r1", "r2"))
 
 
 def test_trains_towards_the_mix(tmp_path: Path) -> None:
@@ -384,23 +401,25 @@ def test_trained_alignment_is_played_alignment() -> None:
     assert torch.allclose(played[:, 4:], ahead[:, :-4], atol=1e-5)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_two_processes_keep_networks_and_weight_equal(tmp_path: Path) -> None:
     """Each rank sees other data; gradients and the advantage are averaged, so nothing may drift apart."""
-    torch.multiprocessing.start_processes(_train_as_one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    # Spawned: a forked process cannot run autograd once its parent has.
+    torch.multiprocessing.spawn(_train_as_one_of_two, args=(str(tmp_path), port), nprocs=2)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert not torch.equal(first.pop("probe"), second.pop("probe")), "the ranks must have seen different data"
     assert same(first, second)
     assert first["penalty_weight"] != 5.0
 
 
-def _train_as_one_of_two(rank: int, folder: str) -> None:
-    import os
-
+def _train_as_one_of_two(rank: int, folder: str, port: int) -> None:
     from lightning.pytorch.strategies import DDPStrategy
 
     torch.set_num_threads(1)
-    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29617")
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2")
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     module, data = make_module(), CountingData(batches=7)
     trainer = make_trainer(
         Path(folder), devices=2, strategy=DDPStrategy(find_unused_parameters=True, process_group_backend="gloo")
