@@ -20,7 +20,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from omegaconf.errors import OmegaConfBaseException
 
-from callbacks.interrupt_checkpoint import InterruptCheckpoint
 from lightning_modules.config_errors import explain
 from livejam.errors import UserError
 
@@ -146,7 +145,6 @@ def run() -> None:
             parser_class=ConfigParser,
             save_config_callback=KeptConfig,
             save_config_kwargs={"overwrite": True},
-            trainer_defaults={"callbacks": [InterruptCheckpoint()]},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )

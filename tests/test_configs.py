@@ -66,6 +66,25 @@ def test_every_experiment_has_its_own_root() -> None:
 
 
 @pytest.mark.parametrize("config", [config for config in experiments() if trains(config)], ids=relative)
+def test_ctrl_c_loses_nothing(config: Path) -> None:
+    callbacks = yaml.safe_load(config.read_text())["trainer"]["callbacks"]
+    assert "callbacks.InterruptCheckpoint" in [callback["class_path"] for callback in callbacks]
+
+
+def test_a_bank_built_beforehand_is_the_one_that_training_looks_for() -> None:
+    """What a bank's content and place depend on is the same in both configs."""
+
+    def settings(path: str) -> dict[str, object]:
+        config = yaml.safe_load((REPOSITORY / path).read_text())
+        data = config["data"]["init_args"]
+        defaults = {"targets": None, "full_mix": False, "threshold_dbfs": -60.0, "bank_root": None, "seed": 0}
+        names = (*defaults, "root", "submixes_per_song", "render_if_missing")
+        return {**defaults, **{name: data[name] for name in names if name in data}}
+
+    assert settings("configs/bank/pocket.yaml") == settings("configs/liveband/pocket.yaml")
+
+
+@pytest.mark.parametrize("config", [config for config in experiments() if trains(config)], ids=relative)
 def test_fast_dev_run(config: Path, tiny: Path, lightning_command: Command) -> None:
     overlay = ("--config", tiny_overlay(config), "--trainer.fast_dev_run", "1")
     status, err = lightning_command("fit", "--config", config, *overlay)
@@ -169,3 +188,16 @@ def _check_stem(mix: Path, stem: Path, checkpoint: Path) -> None:
     saved = torch.load(checkpoint, weights_only=True)["state_dict"]
     name, value = next(iter(player.accompanist.generator.state_dict().items()))
     assert torch.equal(saved[f"ema_generator.{name}"], value)
+
+
+def test_untrained_row_is_measured_like_the_trained_one() -> None:
+    def monitors(path: str) -> list[tuple[str, dict[str, object]]]:
+        callbacks = yaml.safe_load((REPOSITORY / path).read_text())["trainer"]["callbacks"]
+        validation_only = ("every_n_validations", "max_items")
+        return [
+            (c["class_path"], {k: v for k, v in c.get("init_args", {}).items() if k not in validation_only})
+            for c in callbacks
+            if c["class_path"].endswith("Monitor")
+        ]
+
+    assert monitors("configs/quickstart.yaml") == monitors("configs/overlays/untrained.yaml")

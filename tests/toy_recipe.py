@@ -55,7 +55,7 @@ class ToyRecipe(LightningModule):
         return self.layer(batch[0]).square().mean()
 
     def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        self.log("weight", self.layer.weight.sum())
+        self.log("weight", self.layer.weight.square().sum())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.parameters())
