@@ -5,6 +5,7 @@ from datamodules.rendering import RenderIfMissing
 from datamodules.slakh2100 import Slakh2100DataModule
 from datamodules.slakh_index import SlakhIndex
 from datamodules.splits import SplitByFile, SplitByFolder, SplitByHash, SplitByTrackNumber, SplitPolicy
+from datamodules.stem_audio import StemAudioDataModule
 
 __all__ = [
     "LatentBank",
@@ -16,4 +17,5 @@ __all__ = [
     "SplitByHash",
     "SplitByTrackNumber",
     "SplitPolicy",
+    "StemAudioDataModule",
 ]

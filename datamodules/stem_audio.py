@@ -14,14 +14,13 @@ from pathlib import Path
 
 import lightning
 import numpy as np
-import soundfile
-import soxr
 import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from tqdm import tqdm
 
+from datamodules.audio import read_audio
 from livejam.errors import UserError
 from livejam.files import atomic_path
 
@@ -185,20 +184,3 @@ def stem_files(song: Path) -> list[Path]:
     if not files:
         raise UserError(f"{song} has no stems; remove the folder or render it again")
     return files
-
-
-def read_audio(path: Path, sample_rate_hz: int, audio_channels: int) -> np.ndarray:
-    """Audio AN of a file at the given rate, mixed down or doubled to the channels asked for.
-
-    Raises:
-        UserError: the file is truncated or no audio, or holds values that are not finite.
-    """
-    try:
-        audio_NA, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{path} cannot be read ({error}); render or download the song again") from error
-    if not np.isfinite(audio_NA).all():
-        raise UserError(f"{path} contains NaN or infinite samples; render or download the song again")
-    audio_NA = audio_NA.mean(1, keepdims=True) if audio_channels == 1 else audio_NA
-    audio_NA = np.repeat(audio_NA, audio_channels, 1) if audio_NA.shape[1] < audio_channels else audio_NA
-    return soxr.resample(audio_NA, rate_hz, sample_rate_hz).T

@@ -162,7 +162,7 @@ class CodecTraining(lightning.LightningModule):
         donor = complex_spectrum(donor_BN, longest, longest // 4)
         return {
             "sound": torch.stack(sound).mean(0),
-            "level": 0.2 * level_error(made[middle], true[middle]),
+            "level": level_error(made[middle], true[middle]),
             "phase": 0.4 * phase_derivative_error(made[middle], true[middle]),
             "donor": 0.3 * spectral_distance(donor, true[longest], noise_floor(floor, longest)),
         }

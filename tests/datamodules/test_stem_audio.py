@@ -1,0 +1,75 @@
+"""Training audio of the codec: cached once, reproducible crops, clear errors."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.audio import read_audio
+from datamodules.stem_audio import CACHE_GAIN, StemAudioDataModule, StemCrops, stem_files
+from livejam.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def data(rendered_songs: Path, tmp_path_factory: pytest.TempPathFactory) -> StemAudioDataModule:
+    module = StemAudioDataModule(
+        str(rendered_songs), str(tmp_path_factory.mktemp("cache")), crop_samples=8192, batch_size=4, workers=1
+    )
+    module.prepare_data()
+    module.setup("fit")
+    return module
+
+
+def test_cache_holds_the_resampled_stems(data: StemAudioDataModule, rendered_songs: Path) -> None:
+    song = next((rendered_songs / "train").glob("Track*"))
+    cached = np.load(next(data.cache.glob("**/train/*.npy")), mmap_mode="r")
+    for index, path in enumerate(stem_files(song)):
+        true = read_audio(path, 22050, 1)
+        held = cached[index, :, : true.shape[1]] / (32767 * CACHE_GAIN)
+        assert float(np.abs(held - true).max()) < 1e-4
+
+
+def test_cache_is_built_once(data: StemAudioDataModule) -> None:
+    before = {path: path.stat().st_mtime_ns for path in data.cache.glob("**/*.npy")}
+    data.prepare_data()
+    assert before == {path: path.stat().st_mtime_ns for path in data.cache.glob("**/*.npy")}
+    assert len(before) == 2
+
+
+def test_batches_have_the_shape_and_never_clip(data: StemAudioDataModule) -> None:
+    for batch in itertools.islice(data.train_dataloader(), 6):
+        assert batch.shape == (4, 1, 8192)
+        assert float(batch.abs().max()) <= 1 + 1e-5
+
+
+def test_crops_follow_the_seed_and_epochs_differ(data: StemAudioDataModule) -> None:
+    songs = data.train_crops.songs
+
+    def first(seed: int, epochs: int) -> torch.Tensor:
+        crops = StemCrops(songs, 4096, -6, 4, seed)
+        for _ in range(epochs):
+            taken = torch.stack(list(itertools.islice(crops, 6)))
+        return taken
+
+    assert torch.equal(first(1, 1), first(1, 1))
+    assert not torch.equal(first(1, 1), first(2, 1))
+    assert not torch.equal(first(1, 1), first(1, 2))
+
+
+def test_held_out_crops_are_fixed(data: StemAudioDataModule) -> None:
+    first, second = ([*data.val_dataloader()] for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_errors_name_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="livejam data render"):
+        StemAudioDataModule(str(tmp_path), str(tmp_path / "cache")).prepare_data()
+    (tmp_path / "train" / "Track00001" / "stems").mkdir(parents=True)
+    with pytest.raises(UserError, match="no stems"):
+        stem_files(tmp_path / "train" / "Track00001")
+    with pytest.raises(UserError, match="shorter crops"):
+        StemCrops([np.zeros((1, 1, 10), np.int16)], 20, -6, 4, 0)
