@@ -38,8 +38,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/lightning test --config $(CONFIG) --config configs/overlays/untrained.yaml
 	$(BIN)/lightning fit --config $(CONFIG)
+	$(BIN)/lightning test --config $(CONFIG) --config configs/overlays/untrained.yaml
 	$(BIN)/lightning test --config $(CONFIG) --ckpt_path $(RUN)/checkpoints/last.ckpt
 	@echo
 	@echo "The table above is $(RUN)/results.json. Listen to $(RUN)/audio/*.wav, and look at the curves with:"
