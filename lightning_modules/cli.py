@@ -95,6 +95,18 @@ class LivejamCLI(LightningCLI):
         if path and path not in ("last", "best", "hpc") and "://" not in path and not Path(path).is_file():
             raise UserError(f"--ckpt_path {path} does not exist{_nearest_checkpoints(Path(path))}")
 
+    def instantiate_classes(self) -> None:
+        # jsonargparse wraps what a constructor refuses into a tree of all alternatives to that class
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            reason = _root_cause(error)
+            raise reason if not isinstance(reason, ValueError) else UserError(explain(str(reason))) from error
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    return _root_cause(error.__cause__) if error.__cause__ is not None else error
+
 
 def _nearest_checkpoints(path: Path) -> str:
     """The checkpoints under the nearest existing folder of a path, as the end of a sentence."""

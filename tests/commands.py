@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 REPOSITORY = Path(__file__).parent.parent
 _COMMAND = re.compile(r"^(?:#? {2,})?((?:lightning|livejam|make|sbatch) .*?)(?: {2,}\(.*\)| {2,}#.*)?$")
@@ -17,14 +21,37 @@ def commands_in(text: str) -> list[list[str]]:
 
 
 def experiments() -> list[Path]:
-    """Every shipped YAML that is an experiment of its own, found on disk."""
-    shared = {"overlays", "slurm"}
-    return sorted(path for path in REPOSITORY.glob("configs/**/*.yaml") if path.parent.name not in shared)
+    """Every shipped YAML that is an experiment of its own, found on disk: it names a recipe."""
+    return [path for path in _configs() if "class_path" in (_read(path).get("model") or {})]
 
 
 def overlays() -> list[Path]:
     """Every shipped YAML that goes on top of an experiment."""
-    return sorted(REPOSITORY.glob("configs/overlays/*.yaml"))
+    return [path for path in _configs() if path not in experiments()]
+
+
+def commands_of(config: Path) -> list[list[str]]:
+    """The `lightning` commands in the comment at the top of a YAML."""
+    lines = config.read_text(encoding="utf-8").splitlines()
+    comment = "\n".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    return [words for words in commands_in(comment) if words[0] == "lightning"]
+
+
+def without_checkpoint(words: list[str]) -> list[str]:
+    """A command without the checkpoint that the command before it writes."""
+    if "--ckpt_path" not in words:
+        return words
+    at = words.index("--ckpt_path")
+    return words[:at] + words[at + 2 :]
+
+
+def _configs() -> list[Path]:
+    return sorted(REPOSITORY.glob("configs/**/*.yaml"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
 
 
 def relative(path: Path) -> str:

@@ -176,6 +176,12 @@ class TestLightning:
         assert err.splitlines()[-1] == "error: the songs are missing; render some"
         assert "Traceback" not in err
 
+    def test_a_value_that_a_constructor_refuses_is_one_line(self, toy: Path, lightning_command: Command) -> None:
+        status, err = lightning_command("fit", "--config", toy, "--model.init_args.frames", "-1")
+        assert status == 2
+        assert err.splitlines()[-1] == "error: frames must not be negative"
+        assert "Traceback" not in err
+
     def test_debug_shows_the_traceback(
         self, toy: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:

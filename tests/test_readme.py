@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import REPOSITORY, commands_in
+from commands import REPOSITORY, commands_in, without_checkpoint
 
 from livejam import cli as livejam_cli
 
@@ -35,9 +35,7 @@ def test_lightning_commands_parse(
     words: list[str], lightning_command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
-    if "--ckpt_path" in words:  # written by the command before it
-        at = words.index("--ckpt_path")
-        words = words[:at] + words[at + 2 :]
+    words = without_checkpoint(words)
     extra = [] if {"--help", "--print_config"} & set(words) else ["--print_config"]
     assert lightning_command(*words, *extra) == (0, "")
 

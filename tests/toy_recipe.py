@@ -31,7 +31,7 @@ class ToyRecipe(LightningModule):
     Args:
         codec: any.
         width: inputs of the layer.
-        frames: any.
+        frames: 0 or more.
         optimizer: of the layer.
     """
 
@@ -45,6 +45,8 @@ class ToyRecipe(LightningModule):
         optimizer: OptimizerCallable = torch.optim.Adam,
     ) -> None:
         super().__init__()
+        if frames < 0:
+            raise UserError("frames must not be negative")
         self.codec, self.width, self.frames, self.optimizer = codec, width, frames, optimizer
         self.layer = torch.nn.Linear(width, 1)
         self.seen: list[Tensor] = []
