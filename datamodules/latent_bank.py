@@ -40,7 +40,7 @@ class BankSettings:
 
     Args:
         codec: what the latents mean.
-        codec_hash: SHA-256 of the codec's weights.
+        latents_hash: of the codec, `Codec.latents_hash`.
         split: "train", "validation" or "test".
         seed: of the random sub-mixes.
         submixes_per_song: sub-mixes per song (M).
@@ -49,7 +49,7 @@ class BankSettings:
     """
 
     codec: CodecSpec
-    codec_hash: str
+    latents_hash: str
     split: str
     seed: int
     submixes_per_song: int

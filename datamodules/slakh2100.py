@@ -28,7 +28,7 @@ from datamodules.slakh_index import SlakhIndex
 from datamodules.slakh_scan import Song
 from datamodules.splits import SplitByFolder, SplitPolicy
 from livejam.batch import AccompanimentBatch
-from livejam.codecs.codec import Codec, codec_hash
+from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
@@ -148,7 +148,7 @@ class Slakh2100DataModule(LightningDataModule):
         """What the bank must have been built with."""
         return BankSettings(
             codec=self.codec.spec,
-            codec_hash=codec_hash(self.codec),
+            latents_hash=self.codec.latents_hash,
             split="train",
             seed=self.seed,
             submixes_per_song=0 if self.full_mix else self.submixes_per_song,

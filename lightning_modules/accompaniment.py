@@ -15,7 +15,7 @@ from torch import Tensor
 from lightning_modules.checkpoints import require_same_codec, require_same_shapes, require_same_statistics
 from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
-from livejam.codecs.codec import Codec, codec_hash
+from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.statistics import LatentStatistics
 
@@ -112,7 +112,7 @@ class AccompanimentModule(lightning.LightningModule):
         """Whatever is needed to play without this class: recipes add their networks' settings."""
         checkpoint["livejam"] = {
             "codec_spec": self.codec.spec.to_dict(),
-            "codec_hash": codec_hash(self.codec),
+            "latents_hash": self.codec.latents_hash,
             "latent_mean_C": self.latent_mean_C.detach().cpu(),
             "latent_std_C": self.latent_std_C.detach().cpu(),
         }
@@ -120,6 +120,9 @@ class AccompanimentModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another codec, another size or, when training goes on, other data."""
         require_same_codec(checkpoint, self.codec)
+        # The codec that the configuration names plays: its decoder may be newer than the run.
+        weights = {name: w for name, w in checkpoint["state_dict"].items() if not name.startswith("codec.")}
+        checkpoint["state_dict"] = weights | {f"codec.{name}": w for name, w in self.codec.state_dict().items()}
         require_same_shapes(checkpoint, self)
         if self._trainer is not None and self.trainer.training:
             require_same_statistics(checkpoint, self.statistics)

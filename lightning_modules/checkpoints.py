@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from livejam.codecs.codec import Codec, codec_hash
+from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
@@ -26,10 +26,10 @@ def require_same_codec(checkpoint: dict[str, Any], codec: Codec) -> None:
         CodecSpec(**saved["codec_spec"]).require_same(codec.spec, ours="the checkpoint", theirs="this model")
     except ValueError as error:
         raise UserError(str(error)) from error
-    if saved["codec_hash"] != codec_hash(codec):
+    if saved["latents_hash"] != codec.latents_hash:
         raise UserError(
-            f"the checkpoint was trained with other weights of codec {codec.spec.name} "
-            f"(codec_hash {saved['codec_hash'][:12]} != {codec_hash(codec)[:12]}); load the codec it was trained with"
+            f"the checkpoint was trained on the latents of another encoder of codec {codec.spec.name} "
+            f"(latents_hash {saved['latents_hash'][:12]} != {codec.latents_hash[:12]}); load that codec"
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from livejam.accompanist import Accompanist
-from livejam.codecs.codec import Codec, codec_hash
+from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.liveband import LiveBandAccompanist
 from livejam.spec import CodecSpec
@@ -88,7 +88,7 @@ def _codec(configured: Mapping[str, Any], weights: Mapping[str, Tensor], facts: 
     codec: Codec[Any, Any] = _built(configured, "livejam.codecs")
     codec.load_state_dict(_part(weights, "codec"))
     codec.spec.require_same(CodecSpec(**facts["codec_spec"]), ours="the codec", theirs="the checkpoint")
-    if codec_hash(codec) != facts["codec_hash"]:
+    if codec.latents_hash != facts["latents_hash"]:
         raise UserError("the codec weights in the checkpoint are not those it was trained with; the file is damaged")
     return codec.eval().requires_grad_(False)
 
@@ -127,7 +127,7 @@ def describe(path: str | Path) -> str:
         "plays with": "averaged generator (EMA)" if _part(weights, "ema_generator") else "raw generator",
         "codec": f"{spec.name}, {spec.sample_rate_hz} Hz × {spec.audio_channels}, hop {spec.hop_samples} "
         f"({spec.frame_rate_hz:.2f} frames/s), {spec.latent_channels} channels, delay {spec.delay_samples} samples",
-        "codec hash": facts["codec_hash"],
+        "latents hash": facts["latents_hash"],
         "statistics": _summary(facts.get("latent_mean_C"), facts.get("latent_std_C")),
         "seed": config.get("seed_everything", "unknown"),
         "continued from": config.get("ckpt_path") or "nothing: trained from the start",

@@ -61,4 +61,6 @@ class CodecSpec:
         different = [f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)]
         if different:
             details = ", ".join(f"{n}: {getattr(self, n)!r} != {getattr(other, n)!r}" for n in different)
-            raise ValueError(f"{ours} and {theirs} use different codecs ({details}); rebuild one with the codec of the other")
+            raise ValueError(
+                f"{ours} and {theirs} use different codecs ({details}); rebuild one with the codec of the other"
+            )

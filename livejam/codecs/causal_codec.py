@@ -9,13 +9,14 @@ frequency bins, K oscillators, L low pitches, X features per latent frame.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from livejam.codecs.checks import require_audio, require_latents
-from livejam.codecs.codec import Codec
+from livejam.codecs.codec import Codec, codec_hash
 from livejam.codecs.front_end import LOW_FRAMES, SUBFRAMES, FrontEnd
 from livejam.codecs.pitch_grid import LOW_PITCHES, OSCILLATORS, grid_hz
 from livejam.codecs.synthesis import NOISE_BANDS, SpectralParts, Synthesis
@@ -181,6 +182,12 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         self.spec = CodecSpec(
             name, sample_rate_hz, audio_channels, hop_samples, latent_channels, self.synthesis.tail_samples
         )
+
+    @property
+    def latents_hash(self) -> str:
+        """Of the encoder alone: any decoder that was trained for its latents may play them."""
+        meaning = f"{codec_hash(self.projection)} {self.front_end.floor} {self.bound}"
+        return hashlib.sha256(meaning.encode()).hexdigest()
 
     def encode(self, audio_BAN: Tensor) -> Tensor:
         """Latents BTC of audio BAN; N must be a multiple of the hop.

@@ -26,6 +26,15 @@ class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
 
     spec: CodecSpec
 
+    @property
+    def latents_hash(self) -> str:
+        """Names what latents mean, in banks and checkpoints: equal hashes, equal latents for equal audio.
+
+        By default that of all weights. A codec whose encoder is separate hashes only that, so that a better decoder
+        needs no new bank and no new generator.
+        """
+        return codec_hash(self)
+
     @abstractmethod
     def encode(self, audio_BAN: Tensor) -> Tensor:
         """Latents_BTC of audio_BAN; N must be a multiple of `spec.hop_samples`."""

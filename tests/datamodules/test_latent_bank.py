@@ -26,14 +26,13 @@ from datamodules.latent_bank import BankSettings, LatentBank, song_path
 from datamodules.run_sampler import BatchKey
 from datamodules.slakh_index import SlakhIndex
 from datamodules.submixes import FULL_MIXES, draw_submixes
-from livejam.codecs.codec import codec_hash
 from livejam.errors import UserError
 
 TARGETS = (0, 4, 6, 14)
 
 
 def bank_settings(codec, **changes):
-    values = BankSettings(codec.spec, codec_hash(codec), "train", 0, 6, TARGETS, -60.0)
+    values = BankSettings(codec.spec, codec.latents_hash, "train", 0, 6, TARGETS, -60.0)
     return replace(values, **changes)
 
 
@@ -222,7 +221,7 @@ def test_a_second_build_encodes_nothing_and_new_or_changed_songs_only_themselves
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        (lambda s: replace(s, codec_hash="0" * 64), "codec_hash"),
+        (lambda s: replace(s, latents_hash="0" * 64), "latents_hash"),
         (lambda s: replace(s, codec=replace(s.codec, name="other")), "codec.name"),
         (lambda s: replace(s, codec=replace(s.codec, hop_samples=512)), "codec.hop_samples"),
         (lambda s: replace(s, seed=9), "seed"),
@@ -344,6 +343,6 @@ def test_the_manifest_says_what_the_bank_is(tmp_path):
     builder(tmp_path, codec).build(codec, workers=0)
     manifest = json.loads((tmp_path / "bank" / "manifest.json").read_text())
     assert manifest["settings"]["codec"] == codec.spec.to_dict()
-    assert manifest["settings"]["codec_hash"] == codec_hash(codec)
+    assert manifest["settings"]["latents_hash"] == codec.latents_hash
     assert manifest["counts"]["songs"] == len(manifest["songs"]) == 3
     assert all(len(row["sha256"]) == 64 for row in manifest["songs"])

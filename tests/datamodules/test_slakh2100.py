@@ -260,9 +260,9 @@ def test_statistics_are_none_while_there_is_no_bank(root, tmp_path):
 def test_a_bank_of_another_codec_is_refused(root, tmp_path):
     ready(root, bank_root=str(tmp_path / "bank"))
     other = data_module(root, bank_root=str(tmp_path / "bank"), codec=FrameCodec(seed=1))
-    with pytest.raises(UserError, match="codec_hash"):
+    with pytest.raises(UserError, match="latents_hash"):
         other.prepare_data()
-    with pytest.raises(UserError, match="codec_hash"):
+    with pytest.raises(UserError, match="latents_hash"):
         _ = other.latent_statistics
 
 

@@ -326,7 +326,7 @@ def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"does not fit this model.*config it was trained with"):
         resume(make_module(width=32), CountingData())
-    with pytest.raises(UserError, match="codec_hash"):
+    with pytest.raises(UserError, match="latents_hash"):
         resume(make_module(codec=FrameCodec(gain=1.0)), CountingData())
     renamed = FrameCodec()
     renamed.spec = CodecSpec("other", 600, 1, 6, 6, 0)
@@ -336,6 +336,25 @@ def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
         resume(make_module(), CountingData(std=2.0))
     with pytest.raises(UserError, match="set crop_frames to 18"):
         make_trainer(tmp_path).fit(make_module(), CountingData(frames=FRAMES))
+
+
+class PolishedCodec(FrameCodec):
+    """The latents of `FrameCodec`, with a decoder weight that a later training may change."""
+
+    latents_hash = "equal"
+
+    def __init__(self, polish: float) -> None:
+        super().__init__()
+        self.register_buffer("polish", torch.tensor(polish))
+
+
+def test_a_checkpoint_plays_through_the_codec_of_the_configuration(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, max_steps=2)
+    trainer.fit(make_module(codec=PolishedCodec(1.0)), CountingData(batches=1))
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    module = make_module(codec=PolishedCodec(2.0))
+    make_trainer(tmp_path).fit(module, CountingData(), ckpt_path=tmp_path / "one.ckpt")
+    assert float(module.codec.polish) == 2.0
 
 
 def test_the_lazy_penalty_reaches_the_weights_as_the_equation_says() -> None:

@@ -40,6 +40,17 @@ def test_hash_sees_every_weight(pocket: CausalCodec) -> None:
     assert before != codec_hash(pocket)
 
 
+def test_a_better_decoder_keeps_the_meaning_of_latents() -> None:
+    codec = CausalCodec(width=16, subframe_width=16, blocks=1, subframe_blocks=1)
+    before = codec.latents_hash
+    with torch.no_grad():
+        codec.decoder.heads.bias[3] += 1e-3
+    assert codec.latents_hash == before
+    with torch.no_grad():
+        codec.projection.bias[0] += 1e-3
+    assert codec.latents_hash != before
+
+
 @pytest.mark.parametrize("content", [b"", b"not a codec at all", b"\x10\x00\x00\x00\x00\x00\x00\x00{"])
 def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.safetensors"
