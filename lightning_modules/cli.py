@@ -137,6 +137,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*deprecated.*")
     warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
+    # the frozen codec stays in evaluation mode on purpose
+    warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode.*")
     warnings.filterwarnings("ignore", category=JsonargparseDeprecationWarning)
     # some of Lightning's own defaults are enums, which YAML cannot write
     yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_str(str(member.value)))
