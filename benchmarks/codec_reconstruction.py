@@ -87,7 +87,7 @@ def excerpts(root: Path, codec: CausalCodec, seconds: float) -> list[Excerpt]:
         for kind, path in files:
             audio = read_audio(path, codec.spec.sample_rate_hz, 1, start, samples)
             if 20 * np.log10(np.abs(audio).max() + 1e-9) > SILENT_DB:
-                found.append(Excerpt(song.name, kind, torch.from_numpy(audio[0]), beats))
+                found.append(Excerpt(song.name, kind, torch.from_numpy(audio[0].copy()), beats))
     return found
 
 

@@ -29,23 +29,30 @@ CACHE_GAIN = 0.5
 
 
 class StemCrops(IterableDataset[Tensor]):
-    """Endless random crops, half single stems, half mixes of random stems; other crops in every epoch and worker.
+    """Endless random crops, single stems and mixes of random stems; other crops in every epoch and worker.
 
     Args:
         songs: cached songs, int16, shape SAN each.
         crop_samples: samples per crop.
+        mix_share: share of mixes, 0 to 1.
         lowest_gain_db: lowest random gain.
         highest_gain_db: highest random gain.
         seed: seed of all choices.
     """
 
     def __init__(
-        self, songs: list[np.ndarray], crop_samples: int, lowest_gain_db: float, highest_gain_db: float, seed: int
+        self,
+        songs: list[np.ndarray],
+        crop_samples: int,
+        mix_share: float,
+        lowest_gain_db: float,
+        highest_gain_db: float,
+        seed: int,
     ) -> None:
         self.songs = [song for song in songs if song.shape[-1] >= crop_samples]
         if not self.songs:
             raise UserError(f"no song is as long as a crop of {crop_samples} samples; choose shorter crops")
-        self.crop_samples, self.seed, self.epoch = crop_samples, seed, 0
+        self.crop_samples, self.mix_share, self.seed, self.epoch = crop_samples, mix_share, seed, 0
         self.gains_db = (lowest_gain_db, highest_gain_db)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -59,7 +66,8 @@ class StemCrops(IterableDataset[Tensor]):
         """One crop; a second try if the first is silent, so that a little silence is heard too."""
         for _ in range(2):
             song_SAN = self.songs[rng.integers(len(self.songs))]
-            count = 1 if rng.random() < 0.5 else int(rng.integers(2, len(song_SAN) + 1)) if len(song_SAN) > 1 else 1
+            is_mix = rng.random() < self.mix_share and len(song_SAN) > 1
+            count = int(rng.integers(2, len(song_SAN) + 1)) if is_mix else 1
             stems = np.sort(rng.choice(len(song_SAN), count, replace=False))
             start = rng.integers(song_SAN.shape[-1] - self.crop_samples + 1)
             stems_SAN = song_SAN[:, :, start : start + self.crop_samples][stems]
@@ -94,6 +102,7 @@ class StemAudioDataModule(lightning.LightningDataModule):
         audio_channels: 1 (mixed down) or 2.
         crop_samples: samples per crop, a multiple of the codec's hop.
         batch_size: crops per batch.
+        mix_share: share of mixes of random stems among the crops, 0 to 1; the others are single stems.
         validation_crops: crops of the validation split, the same every time.
         lowest_gain_db: lowest random gain in dB.
         highest_gain_db: highest random gain in dB; a crop is never made to clip.
@@ -109,6 +118,7 @@ class StemAudioDataModule(lightning.LightningDataModule):
         audio_channels: int = 1,
         crop_samples: int = 32768,
         batch_size: int = 6,
+        mix_share: float = 0.5,
         validation_crops: int = 48,
         lowest_gain_db: float = -6.0,
         highest_gain_db: float = 4.0,
@@ -118,7 +128,7 @@ class StemAudioDataModule(lightning.LightningDataModule):
         super().__init__()
         self.root, self.cache = Path(root), Path(cache)
         self.sample_rate_hz, self.audio_channels, self.crop_samples = sample_rate_hz, audio_channels, crop_samples
-        self.batch_size, self.validation_crops = batch_size, validation_crops
+        self.batch_size, self.mix_share, self.validation_crops = batch_size, mix_share, validation_crops
         self.gains_db, self.seed, self.workers = (lowest_gain_db, highest_gain_db), seed, workers
 
     def prepare_data(self) -> None:
@@ -133,8 +143,8 @@ class StemAudioDataModule(lightning.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the cached songs."""
-        crops = partial(StemCrops, crop_samples=self.crop_samples, lowest_gain_db=self.gains_db[0])
-        crops = partial(crops, highest_gain_db=self.gains_db[1])
+        crops = partial(StemCrops, crop_samples=self.crop_samples, mix_share=self.mix_share)
+        crops = partial(crops, lowest_gain_db=self.gains_db[0], highest_gain_db=self.gains_db[1])
         self.train_crops = crops(self._open("train"), seed=self.seed)
         self.held_out_crops = FixedCrops(crops(self._open("validation"), seed=self.seed + 1), self.validation_crops)
 

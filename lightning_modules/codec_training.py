@@ -17,12 +17,13 @@ from torch import Tensor
 from livejam.codecs.causal_codec import CausalCodec, mid_side
 from livejam.codecs.front_end import LOW_FRAMES
 from livejam.codecs.pitch_grid import LOW_PITCHES
-from livejam.codecs.pretrained import save_codec
+from livejam.codecs.pretrained import pretrained_codec, save_codec
 from livejam.objectives.spectral import (
     complex_spectrum,
     level_error,
     log_magnitude_error,
     noise_floor,
+    onset_error,
     phase_derivative_error,
     spectral_convergence,
     spectral_distance,
@@ -48,6 +49,7 @@ class CodecTraining(lightning.LightningModule):
         magnitude_steps: steps that train magnitudes only, which is much faster than training through the audio.
         warmup_steps: steps of linear warm-up, before the cosine to zero at the end of training.
         base_lr_share: learning rate of the linear base relative to the rest.
+        initial_weights: bundled name or file to start from, linear code included; None fits the code first.
         export_path: where the weights are written after every validation.
     """
 
@@ -61,6 +63,7 @@ class CodecTraining(lightning.LightningModule):
         magnitude_steps: int = 1500,
         warmup_steps: int = 100,
         base_lr_share: float = 0.1,
+        initial_weights: str | None = None,
         export_path: str = "runs/codec/pocket.safetensors",
     ) -> None:
         super().__init__()
@@ -70,7 +73,9 @@ class CodecTraining(lightning.LightningModule):
         self.latent_noise, self.magnitude_steps = latent_noise, magnitude_steps
         self.warmup_steps, self.base_lr_share = warmup_steps, base_lr_share
         self.export_path = export_path
-        self.register_buffer("code_is_fitted", torch.zeros((), dtype=torch.bool))
+        if initial_weights is not None:
+            codec.load_state_dict(pretrained_codec(initial_weights).state_dict())
+        self.register_buffer("code_is_fitted", torch.tensor(initial_weights is not None))
         codec.projection.requires_grad_(False)
 
     def on_fit_start(self) -> None:
@@ -158,18 +163,28 @@ class CodecTraining(lightning.LightningModule):
         sound = [
             spectral_distance(made[window], true[window], noise_floor(floor, window)) for window in WINDOWS_SAMPLES
         ]
-        longest, middle, _ = WINDOWS_SAMPLES
+        longest, middle, shortest = WINDOWS_SAMPLES
         donor = complex_spectrum(donor_BN, longest, longest // 4)
         return {
             "sound": torch.stack(sound).mean(0),
             "level": level_error(made[middle], true[middle]),
+            "onset": 2 * onset_error(made[shortest], true[shortest], floor),
             "phase": 0.4 * phase_derivative_error(made[middle], true[middle]),
             "donor": 0.3 * spectral_distance(donor, true[longest], noise_floor(floor, longest)),
         }
 
     def on_validation_end(self) -> None:
         """Write the weights, so that an interrupted run leaves a usable codec."""
-        if self.trainer.is_global_zero and not self.trainer.sanity_checking:
+        if not self.trainer.sanity_checking:
+            self.export()
+
+    def on_train_end(self) -> None:
+        """Write the final weights."""
+        self.export()
+
+    def export(self) -> None:
+        """Write the codec to `export_path`, once for all ranks."""
+        if self.trainer.is_global_zero:
             training = {"steps": self.global_step, "code_frames": self.code_frames, "latent_noise": self.latent_noise}
             save_codec(self.codec, Path(self.export_path), training)
 

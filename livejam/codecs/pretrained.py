@@ -6,7 +6,6 @@ import json
 import struct
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -66,8 +65,3 @@ def pretrained_codec(weights: str = "pocket") -> CausalCodec:
         names = ", ".join(sorted(file.stem for file in BUNDLED.glob("*.safetensors")))
         raise UserError(f"no bundled codec is called '{weights}' (there is: {names}); or give a .safetensors file")
     return load_codec(weights)
-
-
-def parameter_count(codec: torch.nn.Module) -> int:
-    """Numbers that the codec learns."""
-    return sum(parameter.numel() for parameter in codec.parameters())

@@ -23,6 +23,8 @@ CLOCK_STEPS = 1 << 16
 """Steps per cycle of the oscillators' integer clock: exact for ever, on every machine."""
 NOISE_PERIOD_SUBFRAMES = 512
 NOISE_BANDS = 65
+GATE = 0.1
+"""Magnitude over floor up to which a decoded bin is silent: rests become digital silence instead of faint hiss."""
 OVERLAP = 4
 """Windows that cover one sample."""
 
@@ -83,7 +85,7 @@ class Synthesis(nn.Module):
 
     def magnitude(self, parts: SpectralParts) -> Tensor:
         """Decoded magnitudes BMAF."""
-        return self.floor * torch.expm1(parts.log_magnitude_BMAF).clamp_min(0)
+        return self.floor * (torch.expm1(parts.log_magnitude_BMAF) - GATE).clamp_min(0)
 
     def donor(self, parts: SpectralParts, subframe_BM: Tensor) -> Tensor:
         """Complex spectrum BMAF of oscillators and noise at absolute sub-frame indices."""

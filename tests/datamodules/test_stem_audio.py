@@ -50,7 +50,7 @@ def test_crops_follow_the_seed_and_epochs_differ(data: StemAudioDataModule) -> N
     songs = data.train_crops.songs
 
     def first(seed: int, epochs: int) -> torch.Tensor:
-        crops = StemCrops(songs, 4096, -6, 4, seed)
+        crops = StemCrops(songs, 4096, 0.5, -6, 4, seed)
         for _ in range(epochs):
             taken = torch.stack(list(itertools.islice(crops, 6)))
         return taken
@@ -72,4 +72,4 @@ def test_errors_name_the_cure(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no stems"):
         stem_files(tmp_path / "train" / "Track00001")
     with pytest.raises(UserError, match="shorter crops"):
-        StemCrops([np.zeros((1, 1, 10), np.int16)], 20, -6, 4, 0)
+        StemCrops([np.zeros((1, 1, 10), np.int16)], 20, 0.5, -6, 4, 0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from livejam.codecs.front_end import FrontEnd
-from livejam.codecs.synthesis import CLOCK_STEPS, NOISE_PERIOD_SUBFRAMES, SpectralParts, Synthesis, soft_gate
+from livejam.codecs.synthesis import CLOCK_STEPS, GATE, NOISE_PERIOD_SUBFRAMES, SpectralParts, Synthesis, soft_gate
 
 RATE_HZ, WINDOW, FLOOR = 22050, 1024, 1e-3
 
@@ -87,11 +87,11 @@ def test_magnitude_is_kept_and_silence_is_silent(synthesis: Synthesis) -> None:
     some = parts(4, 60, 0.5)
     donor = synthesis.donor(some, torch.arange(4)[None])
     spectrum = synthesis.spectrum(some, donor)
-    wanted = FLOOR * some.log_magnitude_BMAF.expm1()
+    wanted = FLOOR * (some.log_magnitude_BMAF.expm1() - GATE)
     # only where donor and noise nearly cancel may it be less
     assert bool((spectrum.abs() <= 1.0001 * wanted).all())
     assert float((spectrum.abs() > 0.998 * wanted).float().mean()) > 0.99
-    silent = SpectralParts(torch.full_like(some.log_magnitude_BMAF, -0.1), *vars_of(some))
+    silent = SpectralParts(torch.full_like(some.log_magnitude_BMAF, 0.5 * GATE), *vars_of(some))
     assert float(synthesis.spectrum(silent, donor).abs().max()) == 0
 
 
