@@ -23,7 +23,6 @@ from livejam.objectives.spectral import (
     level_error,
     log_magnitude_error,
     noise_floor,
-    onset_error,
     phase_derivative_error,
     spectral_convergence,
     spectral_distance,
@@ -144,7 +143,7 @@ class CodecTraining(lightning.LightningModule):
             # any time of the clock is as good as another
             start_B = torch.randint(1 << 20, (batch,), device=self.device) if self.training else state.frame_B
             subframe_BM = codec.subframes(start_B, latents_BTC.shape[1])
-            donor_BMAF = codec.synthesis.donor(parts, subframe_BM)
+            donor_BMAF = codec.synthesis.donor(parts, subframe_BM, state.magnitude_BAF)
             spectrum_BMAF = codec.synthesis.spectrum(parts, donor_BMAF)
             losses |= self._audio_losses(audio_BAN, spectrum_BMAF, donor_BMAF, state.tail_BAN)
         return {name: value.mean() for name, value in losses.items()}
@@ -163,12 +162,11 @@ class CodecTraining(lightning.LightningModule):
         sound = [
             spectral_distance(made[window], true[window], noise_floor(floor, window)) for window in WINDOWS_SAMPLES
         ]
-        longest, middle, shortest = WINDOWS_SAMPLES
+        longest, middle, _ = WINDOWS_SAMPLES
         donor = complex_spectrum(donor_BN, longest, longest // 4)
         return {
             "sound": torch.stack(sound).mean(0),
             "level": level_error(made[middle], true[middle]),
-            "onset": 2 * onset_error(made[shortest], true[shortest], floor),
             "phase": 0.4 * phase_derivative_error(made[middle], true[middle]),
             "donor": 0.3 * spectral_distance(donor, true[longest], noise_floor(floor, longest)),
         }

@@ -42,11 +42,13 @@ class DecoderState:
     Args:
         pasts: last two frames of every convolution.
         tail_BAN: overlap of the windows that are not complete yet.
+        magnitude_BAF: decoded magnitude of the last sub-frame.
         frame_B: absolute index of the next latent frame per row (int64): the time of oscillators and noise.
     """
 
     pasts: tuple[Tensor, ...]
     tail_BAN: Tensor
+    magnitude_BAF: Tensor
     frame_B: Tensor
 
 
@@ -241,6 +243,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         return DecoderState(
             pasts=self.decoder.trunk.initial_pasts(batch_size),
             tail_BAN=weight.new_zeros(batch_size, self.spec.audio_channels, self.spec.delay_samples),
+            magnitude_BAF=weight.new_zeros(batch_size, self.spec.audio_channels, self.front_end.bins),
             frame_B=torch.zeros(batch_size, dtype=torch.int64, device=weight.device),
         )
 
@@ -253,13 +256,15 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         require_latents(latents_BTC, self.spec)
         parts, pasts = self.decoder(latents_BTC.clamp(-self.bound, self.bound), state.pasts)
         subframe_BM = self.subframes(state.frame_B, latents_BTC.shape[1])
-        spectrum_BMAF = self.synthesis.spectrum(parts, self.synthesis.donor(parts, subframe_BM))
+        spectrum_BMAF = self.synthesis.spectrum(parts, self.synthesis.donor(parts, subframe_BM, state.magnitude_BAF))
         audio_BAN, tail_BAN = self.synthesis.overlap_add(spectrum_BMAF, state.tail_BAN)
         # what comes out before the delay is over would be heard before the first sample of the song
         sample_N = torch.arange(audio_BAN.shape[2], device=audio_BAN.device)
         begun_BN = state.frame_B[:, None] * self.spec.hop_samples + sample_N >= self.spec.delay_samples
         audio_BAN = audio_BAN * begun_BN[:, None]
-        return mid_side(audio_BAN), DecoderState(pasts, tail_BAN, state.frame_B + latents_BTC.shape[1])
+        magnitude_BAF = self.synthesis.magnitude(parts)[:, -1]
+        state = DecoderState(pasts, tail_BAN, magnitude_BAF, state.frame_B + latents_BTC.shape[1])
+        return mid_side(audio_BAN), state
 
     def features(self, heard_BAN: Tensor) -> Tensor:
         """Front-end features BTX of samples preceded by `front_end.past_samples` old ones."""

@@ -2,9 +2,10 @@
 
 The short-time spectrum of a steady sine is the window's transform at its pitch, turned by the phase the clock
 says. The sum of all oscillators and of filtered noise therefore has phases that agree from frame to frame; a
-learnt complex correction is added, the sum's phase is kept and its magnitude replaced by the decoded one.
-Every sub-frame depends on its own parts and on its absolute index only, so a stream needs no other memory than
-the overlap of the last window, and gradients never travel through time.
+learnt complex correction is added, the sum's phase is kept and its magnitude replaced by the decoded one. Where
+the magnitude rises, the donor first gets an envelope that rises within the window, so that attacks do not sound
+before their time. Every sub-frame depends on its own parts, on the magnitude before it and on its absolute index
+only, so a stream needs no other memory than that and the overlap of the last windows.
 
 Shapes: B batch, M sub-frames, A audio channels, F frequency bins, K oscillators, N audio samples, P period of
 the noise in sub-frames, G noise bands.
@@ -25,6 +26,8 @@ NOISE_PERIOD_SUBFRAMES = 512
 NOISE_BANDS = 65
 GATE = 0.1
 """Magnitude over floor up to which a decoded bin is silent: rests become digital silence instead of faint hiss."""
+ATTACK_GAIN, ATTACK_LIMIT, ATTACK_BINS = 6.0, 2.0, 9
+"""Depth of a window's envelope per relative change of magnitude, its limit, and the bins that share one envelope."""
 OVERLAP = 4
 """Windows that cover one sample."""
 
@@ -87,8 +90,14 @@ class Synthesis(nn.Module):
         """Decoded magnitudes BMAF."""
         return self.floor * (torch.expm1(parts.log_magnitude_BMAF) - GATE).clamp_min(0)
 
-    def donor(self, parts: SpectralParts, subframe_BM: Tensor) -> Tensor:
-        """Complex spectrum BMAF of oscillators and noise at absolute sub-frame indices."""
+    def donor(self, parts: SpectralParts, subframe_BM: Tensor, before_BAF: Tensor) -> Tensor:
+        """Complex spectrum BMAF of oscillators and noise.
+
+        Args:
+            parts: what the decoder says.
+            subframe_BM: absolute indices.
+            before_BAF: decoded magnitude of the sub-frame before the first.
+        """
         phase_BMK = (subframe_BM[..., None] * self.clock_K + self.start_K) % CLOCK_STEPS
         phase_BMAK = (phase_BMK * (2 * torch.pi / CLOCK_STEPS))[:, :, None]
         amplitude_BMAK = self.floor * soft_gate(parts.log_oscillator_BMAK)
@@ -99,7 +108,8 @@ class Synthesis(nn.Module):
         tones_BMAF = nn.functional.pad(tones_BMAF, (0, self.bins - cosine_KF.shape[-1]))
         magnitude_BMAF = self.magnitude(parts)
         noise_BMAF = self.noise_PAF[subframe_BM % NOISE_PERIOD_SUBFRAMES]
-        return tones_BMAF + magnitude_BMAF * parts.noise_gain_BMAF * noise_BMAF
+        steady_BMAF = tones_BMAF + magnitude_BMAF * parts.noise_gain_BMAF * noise_BMAF
+        return shape_attacks(steady_BMAF, magnitude_BMAF, before_BAF)
 
     def spectrum(self, parts: SpectralParts, donor_BMAF: Tensor) -> Tensor:
         """Complex spectrum BMAF: the decoded magnitude with the phase of the corrected donor."""
@@ -126,6 +136,23 @@ class Synthesis(nn.Module):
 def soft_gate(log_amplitude: Tensor) -> Tensor:
     """Amplitude over floor that vanishes near 1 but keeps a gradient there, so that silent oscillators can wake."""
     return log_amplitude.exp() * torch.sigmoid(4 * (log_amplitude - 0.3))
+
+
+def shape_attacks(spectrum_BMAF: Tensor, magnitude_BMAF: Tensor, before_BAF: Tensor) -> Tensor:
+    """Multiply every window by 1 + a · sin(2π (t - c) / N), c its centre, a from how its magnitude changes.
+
+    What a window holds and the one before it does not lies in its newest quarter. In the spectrum the product with a
+    sine is a convolution over three bins; neighbouring bins share their envelope.
+    """
+    smooth = [
+        nn.functional.avg_pool1d(values.flatten(1, -2), ATTACK_BINS, 1, ATTACK_BINS // 2).view_as(values)
+        for values in (magnitude_BMAF, before_BAF)
+    ]
+    now_BMAF, before_BMAF = smooth[0], torch.cat([smooth[1][:, None], smooth[0][:, :-1]], dim=1)
+    change_BMAF = (now_BMAF - before_BMAF) / (now_BMAF + before_BMAF + 1e-6)
+    depth_BMAF = (ATTACK_GAIN * change_BMAF).clamp(-ATTACK_LIMIT, ATTACK_LIMIT)
+    padded = nn.functional.pad(spectrum_BMAF, (1, 1))
+    return spectrum_BMAF + depth_BMAF * (padded[..., 2:] - padded[..., :-2]) / 2j
 
 
 def noise_table(window: Tensor, audio_channels: int, generator: torch.Generator) -> Tensor:

@@ -5,8 +5,6 @@ Shapes: B batch, N audio samples, M frames, F frequency bins.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -83,29 +81,6 @@ def level_error(estimate_BMF: Tensor, target_BMF: Tensor) -> Tensor:
     target_B = magnitude(target_BMF).square().flatten(1).sum(1)
     # what is not audible has no level
     return (torch.log(estimate_B + 1e-2) - torch.log(target_B + 1e-2)).abs()
-
-
-def onset_error(estimate_BMF: Tensor, target_BMF: Tensor, floor: float, bands: int = 24) -> Tensor:
-    """Mean absolute error of how log magnitudes of bands change from frame to frame, per sample.
-
-    Beat trackers and ears hear onsets as changes, those of a bass drum as much as those of a cymbal; smearing one
-    over two frames costs little in the spectra themselves.
-
-    Args:
-        estimate_BMF: complex spectrum of the reconstruction.
-        target_BMF: complex spectrum of the true audio.
-        floor: magnitude added before the logarithm.
-        bands: number of bands, equally wide on a logarithmic scale but never narrower than a bin.
-    """
-    edges = torch.logspace(0, math.log10(target_BMF.shape[2]), bands + 1).round().long().unique().tolist()
-    logs = []
-    for spectrum_BMF in (estimate_BMF, target_BMF):
-        magnitude_BMF = magnitude(spectrum_BMF)
-        means = [magnitude_BMF[:, :, low:high].mean(2) for low, high in zip([0, *edges[1:-1]], edges[1:], strict=True)]
-        logs.append(torch.log(torch.stack(means, dim=2) + floor))
-    # 12 ms at the hop of the shortest window: the distance over which onsets rise
-    estimate, target = (log[:, 2:] - log[:, :-2] for log in logs)
-    return (estimate - target).abs().flatten(1).mean(1)
 
 
 def phase_derivative_error(estimate_BMF: Tensor, target_BMF: Tensor) -> Tensor:

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from livejam.codecs.front_end import FrontEnd
-from livejam.codecs.synthesis import CLOCK_STEPS, GATE, NOISE_PERIOD_SUBFRAMES, SpectralParts, Synthesis, soft_gate
+from livejam.codecs.synthesis import (
+    CLOCK_STEPS,
+    GATE,
+    NOISE_PERIOD_SUBFRAMES,
+    SpectralParts,
+    Synthesis,
+    shape_attacks,
+    soft_gate,
+)
 
 RATE_HZ, WINDOW, FLOOR = 22050, 1024, 1e-3
 
@@ -31,10 +39,15 @@ def parts(subframes: int, oscillator: int | None, noise: float) -> SpectralParts
     )
 
 
+def steady(synthesis: Synthesis, some: SpectralParts) -> torch.Tensor:
+    """The magnitude before the first sub-frame, as if nothing had changed."""
+    return synthesis.magnitude(some)[:, 0]
+
+
 @pytest.mark.parametrize("oscillator", [6, 40, 97, 98, 150, 227])
 def test_donor_of_one_oscillator_is_the_spectrum_of_a_sine(synthesis: Synthesis, oscillator: int) -> None:
     index = torch.tensor([[5, 6]])
-    made = synthesis.donor(parts(2, oscillator, 0.0), index)[0, :, 0]
+    made = synthesis.donor(parts(2, oscillator, 0.0), index, steady(synthesis, parts(2, oscillator, 0.0)))[0, :, 0]
     clock, start = int(synthesis.clock_K[oscillator]), int(synthesis.start_K[oscillator])
     frequency_hz = clock / CLOCK_STEPS * RATE_HZ / synthesis.stride_samples
     amplitude = FLOOR * float(soft_gate(torch.tensor(math.log(0.3 / FLOOR))))
@@ -58,7 +71,7 @@ def test_overlap_add_inverts_the_analysis(synthesis: Synthesis) -> None:
 
 
 def test_one_oscillator_sounds_at_its_pitch(synthesis: Synthesis) -> None:
-    donor = synthesis.donor(parts(256, 100, 0.0), torch.arange(256)[None])
+    donor = synthesis.donor(parts(256, 100, 0.0), torch.arange(256)[None], steady(synthesis, parts(256, 100, 0.0)))
     audio = synthesis.overlap_add(donor, torch.zeros(1, 1, 768))[0][0, 0, 2048:-2048]
     spectrum = torch.fft.rfft(audio * torch.hann_window(len(audio))).abs()
     pitch_hz = float(synthesis.clock_K[100]) / CLOCK_STEPS * RATE_HZ / 256
@@ -71,7 +84,10 @@ def test_the_clock_is_exact_after_years(synthesis: Synthesis) -> None:
     """Phases repeat with the clock's period, whatever the index: no rounding builds up."""
     early = torch.arange(8)[None]
     late = early + CLOCK_STEPS * NOISE_PERIOD_SUBFRAMES * 10**6
-    assert torch.equal(synthesis.donor(parts(8, 50, 0.5), early), synthesis.donor(parts(8, 50, 0.5), late))
+    assert torch.equal(
+        synthesis.donor(parts(8, 50, 0.5), early, steady(synthesis, parts(8, 50, 0.5))),
+        synthesis.donor(parts(8, 50, 0.5), late, steady(synthesis, parts(8, 50, 0.5))),
+    )
 
 
 def test_noise_has_unit_mean_square_and_joins_its_ends(synthesis: Synthesis) -> None:
@@ -85,7 +101,7 @@ def test_noise_has_unit_mean_square_and_joins_its_ends(synthesis: Synthesis) -> 
 
 def test_magnitude_is_kept_and_silence_is_silent(synthesis: Synthesis) -> None:
     some = parts(4, 60, 0.5)
-    donor = synthesis.donor(some, torch.arange(4)[None])
+    donor = synthesis.donor(some, torch.arange(4)[None], steady(synthesis, some))
     spectrum = synthesis.spectrum(some, donor)
     wanted = FLOOR * (some.log_magnitude_BMAF.expm1() - GATE)
     # only where donor and noise nearly cancel may it be less
@@ -97,3 +113,15 @@ def test_magnitude_is_kept_and_silence_is_silent(synthesis: Synthesis) -> None:
 
 def vars_of(some: SpectralParts) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return some.log_oscillator_BMAK, some.noise_gain_BMAF, some.correction_BMAF
+
+
+def test_attacks_are_moved_to_the_end_of_the_window() -> None:
+    """The shaped spectrum is that of the window times a rising sine; a steady sound is left alone."""
+    noise = torch.randn(WINDOW, dtype=torch.float64) * torch.hann_window(WINDOW, dtype=torch.float64)
+    spectrum = torch.fft.rfft(noise)[None, None, None]
+    magnitude = torch.ones(1, 1, 1, WINDOW // 2 + 1, dtype=torch.float64)
+    rising = shape_attacks(spectrum, magnitude, torch.zeros_like(magnitude)[:, 0])
+    angle = 2 * math.pi * (torch.arange(WINDOW, dtype=torch.float64) / WINDOW - 0.5)
+    expected = torch.fft.rfft(noise * (1 + 2 * torch.sin(angle)))
+    assert torch.allclose(rising[0, 0, 0, 1:-1], expected[1:-1], atol=1e-4 * float(expected.abs().max()))
+    assert torch.allclose(shape_attacks(spectrum, magnitude, magnitude[:, 0])[..., 5:-5], spectrum[..., 5:-5])
