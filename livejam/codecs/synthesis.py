@@ -144,15 +144,15 @@ def shape_attacks(spectrum_BMAF: Tensor, magnitude_BMAF: Tensor, before_BAF: Ten
     What a window holds and the one before it does not lies in its newest quarter. In the spectrum the product with a
     sine is a convolution over three bins; neighbouring bins share their envelope.
     """
-    smooth = [
-        nn.functional.avg_pool1d(values.flatten(1, -2), ATTACK_BINS, 1, ATTACK_BINS // 2).view_as(values)
-        for values in (magnitude_BMAF, before_BAF)
-    ]
-    now_BMAF, before_BMAF = smooth[0], torch.cat([smooth[1][:, None], smooth[0][:, :-1]], dim=1)
-    change_BMAF = (now_BMAF - before_BMAF) / (now_BMAF + before_BMAF + 1e-6)
-    depth_BMAF = (ATTACK_GAIN * change_BMAF).clamp(-ATTACK_LIMIT, ATTACK_LIMIT)
+    history = torch.cat([before_BAF[:, None], magnitude_BMAF], dim=1)
+    pooled = nn.functional.avg_pool1d(history.flatten(1, 2), ATTACK_BINS, 1, ATTACK_BINS // 2).view_as(history)
+    rise_BMAF, sum_BMAF = pooled[:, 1:] - pooled[:, :-1], pooled[:, 1:] + pooled[:, :-1] + 1e-6
+    depth_BMAF = (ATTACK_GAIN * rise_BMAF / sum_BMAF).clamp(-ATTACK_LIMIT, ATTACK_LIMIT)
     padded = nn.functional.pad(spectrum_BMAF, (1, 1))
-    return spectrum_BMAF + depth_BMAF * (padded[..., 2:] - padded[..., :-2]) / 2j
+    neighbours = padded[..., 2:] - padded[..., :-2]
+    # over 2i, written out because complex division is slow
+    turned = torch.complex(neighbours.imag * 0.5, neighbours.real * -0.5)
+    return spectrum_BMAF + depth_BMAF * turned
 
 
 def noise_table(window: Tensor, audio_channels: int, generator: torch.Generator) -> Tensor:
