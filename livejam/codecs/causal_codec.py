@@ -141,6 +141,9 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         subframe_blocks: residual blocks at the sub-frame rate.
     """
 
+    causal = True
+    licence = "Apache-2.0"
+
     def __init__(
         self,
         name: str = "pocket",

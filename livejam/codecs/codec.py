@@ -22,9 +22,14 @@ class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
 
     The streamed outputs, concatenated, equal the offline ones to float tolerance (delayed by
     `spec.delay_samples` on the decoder's side). States are dataclasses of tensors.
+
+    `causal` says that no frame depends on what comes after it: where it does, a strict stream is refused with one
+    sentence (`WindowedCodec` streams with a look-ahead). `licence` is that of the weights.
     """
 
     spec: CodecSpec
+    causal: bool
+    licence: str
 
     @property
     def latents_hash(self) -> str:
