@@ -77,7 +77,8 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         prompt_time: float = 0.4,
     ) -> None:
         super().__init__()
-        self.model: Any = model.eval().requires_grad_(False)
+        self.model: Any = model
+        self.eval().requires_grad_(False)
         self.denoising_steps, self.prompt_time = denoising_steps, prompt_time
         with untouched_settings():
             self.settings = optional_package("codicodec.hparams")
@@ -172,9 +173,8 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
     def denoise(self, latents_BKQ: Tensor, state: DecoderState) -> Tensor:
         """Spectra of one chunk, by the consistency model's steps from noise."""
         generator = torch.Generator().manual_seed(int(state.frame))
-        denoiser = (
-            self.follower(latents_BKQ, state, generator) if state.spectra_BRFM.shape[3] else self.opener(latents_BKQ)
-        )
+        opens = not state.spectra_BRFM.shape[3]
+        denoiser = self.opener(latents_BKQ) if opens else self.follower(latents_BKQ, state, generator)
         spectra_BRFM = latents_BKQ.new_zeros(*state.spectra_BRFM.shape[:3], self.settings.spec_length)
         for step in range(self.denoising_steps):
             sigma = self.noising.get_sigma_continuous(1 - step / self.denoising_steps)

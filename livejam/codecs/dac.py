@@ -34,7 +34,8 @@ class DAC(OfflineCodec):
 
     def __init__(self, model: Any, name: str) -> None:
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
+        self.eval().requires_grad_(False)
         config = model.config
         self.spec = CodecSpec(name, config.sampling_rate, 1, config.hop_length, config.hidden_size, 0)
         self.reach_frames = convolution_reach(model.encoder, model.decoder, config.hop_length)

@@ -56,7 +56,8 @@ class EnCodec(Codec[EnCodecState, EnCodecState]):
 
     def __init__(self, model: Any, name: str) -> None:
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
+        self.eval().requires_grad_(False)
         config = model.config
         if not config.use_causal_conv or config.normalize or config.norm_type != "weight_norm":
             raise UserError(f"EnCodec '{name}' is not causal; take the one of 24 kHz, {ENCODEC_24KHZ.repository}")

@@ -57,7 +57,8 @@ class Mimi(Codec[MimiState, MimiState]):
 
     def __init__(self, model: Any, name: str) -> None:
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
+        self.eval().requires_grad_(False)
         config = model.config
         if not config.use_causal_conv:
             raise UserError(f"Mimi '{name}' is not causal; take {MIMI.repository}")
@@ -84,14 +85,18 @@ class Mimi(Codec[MimiState, MimiState]):
     @property
     def encoding(self) -> tuple[Any, Any, Any]:
         """SEANet, transformer and downsampling; transformers 5.23 moved them below `encoder`."""
-        half = self.model.encoder if hasattr(self.model.encoder, "encoder_seanet") else self.model
-        return getattr(half, "encoder_seanet", half.encoder), half.encoder_transformer, half.downsample
+        half = self.model.encoder
+        if hasattr(half, "encoder_seanet"):
+            return half.encoder_seanet, half.encoder_transformer, half.downsample
+        return half, self.model.encoder_transformer, self.model.downsample
 
     @property
     def decoding(self) -> tuple[Any, Any, Any]:
         """Upsampling, transformer and SEANet; transformers 5.23 moved them below `decoder`."""
-        half = self.model.decoder if hasattr(self.model.decoder, "decoder_seanet") else self.model
-        return half.upsample, half.decoder_transformer, getattr(half, "decoder_seanet", half.decoder)
+        half = self.model.decoder
+        if hasattr(half, "decoder_seanet"):
+            return half.upsample, half.decoder_transformer, half.decoder_seanet
+        return self.model.upsample, self.model.decoder_transformer, half
 
     def encode(self, audio_BAN: Tensor) -> Tensor:
         """Latents BTC of audio BAN; N must be a multiple of the hop.
@@ -170,6 +175,7 @@ def attend(
     distance_SP = place_S[old:, None] - place_S
     window = transformer.config.sliding_window
     heard_SP = (distance_SP >= 0) & (distance_SP < window)
+    forgotten = max(0, old + new + 1 - window)
     kept = []
     for layer, (keys_BHPD, values_BHPD) in zip(transformer.layers, pasts, strict=True):
         attention = layer.self_attn
@@ -184,7 +190,7 @@ def attend(
         )
         x_BSD = x_BSD + layer.self_attn_layer_scale(attention.o_proj(heard_BHSD.transpose(1, 2).flatten(2)))
         x_BSD = x_BSD + layer.mlp_layer_scale(layer.mlp(layer.post_attention_layernorm(x_BSD)))
-        kept.append((keys_BHPD[:, :, 1 - window :], values_BHPD[:, :, 1 - window :]))
+        kept.append((keys_BHPD[:, :, forgotten:], values_BHPD[:, :, forgotten:]))
     return x_BSD, tuple(kept)
 
 

@@ -42,7 +42,8 @@ class Music2Latent(OfflineCodec):
 
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
-        self.model: Any = model.eval().requires_grad_(False)
+        self.model: Any = model
+        self.eval().requires_grad_(False)
         settings = optional_package("music2latent.hparams")
         self.transforms = optional_package("music2latent.audio")
         self.scale: float = optional_package("music2latent.hparams_inference").sigma_rescale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -84,9 +85,12 @@ def load_folder(model_class: Any, weights: str | Path, published: Published, **o
             f"{' and '.join(Path(file).name for file in published.files)}"
         )
     try:
-        model, found = model_class.from_pretrained(
-            str(weights), local_files_only=True, use_safetensors=True, output_loading_info=True, **options
-        )
+        with warnings.catch_warnings():
+            # diffusers normalises weights by a function that torch deprecates
+            warnings.simplefilter("ignore", FutureWarning)
+            model, found = model_class.from_pretrained(
+                str(weights), local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+            )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise published.refusal(weights, first_line(error)) from error
     if found["missing_keys"] or found["mismatched_keys"]:

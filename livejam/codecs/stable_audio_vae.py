@@ -33,7 +33,8 @@ class StableAudioVAE(OfflineCodec):
 
     def __init__(self, model: Any, name: str) -> None:
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
+        self.eval().requires_grad_(False)
         config = model.config
         self.spec = CodecSpec(
             name, config.sampling_rate, config.audio_channels, model.hop_length, config.decoder_input_channels, 0

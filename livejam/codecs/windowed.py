@@ -63,6 +63,7 @@ class WindowedCodec(Codec[WindowState, WindowState]):
                 "context and a look-ahead of 0 or more frames and blocks of 1 or more"
             )
         self.codec, self.licence = codec, codec.licence
+        self.eval()
         self.context_frames, self.lookahead_frames, self.block_frames = context_frames, lookahead_frames, block_frames
         self.spec = replace(codec.spec, delay_samples=2 * lookahead_frames * codec.spec.hop_samples)
 

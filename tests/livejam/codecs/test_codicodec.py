@@ -1,0 +1,73 @@
+"""CoDiCodec against the package's own functions, without noise, and what importing it leaves behind."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+from codec_models import same, small_codicodec, tiny_codicodec
+
+from livejam.codecs import CoDiCodec
+from livejam.codecs import codicodec as adapter
+from livejam.codecs.codicodec import untouched_settings
+
+small_codicodec()
+inference = pytest.importorskip("codicodec.inference")
+
+
+@pytest.fixture(scope="module")
+def codec() -> CoDiCodec:
+    return tiny_codicodec()
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codicodec.utils.mixed_precision", False)
+
+
+@torch.no_grad()
+def test_latents_are_the_package_s_for_audio_half_a_window_late(codec: CoDiCodec) -> None:
+    audio = 0.2 * torch.randn(2, 2, 2 * codec.spec.hop_samples)
+    late = torch.nn.functional.pad(audio, (codec.spec.delay_samples, 0))
+    package = SimpleNamespace(gen=codec.model)
+    true = inference.encode_audio_inference(late, package, 8, device=torch.device("cpu"), dont_quantize=True)
+    assert same(torch.tanh(codec.encode(audio) * codec.scale), true.flatten(2))
+
+
+@torch.no_grad()
+def test_sound_is_the_package_s(codec: CoDiCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    latents = torch.randn(1, 3, codec.spec.latent_channels)
+    bounded = torch.tanh(latents * codec.scale).unflatten(2, (-1, 4))
+    nothing = lambda x, *_, **__: torch.zeros_like(x)  # noqa: E731
+    monkeypatch.setattr(torch, "randn_like", nothing)
+    monkeypatch.setattr(torch, "randn", lambda shape, **_: torch.zeros(shape))
+    monkeypatch.setattr(adapter, "noise_like", nothing)
+    package = SimpleNamespace(gen=codec.model)
+    true = inference.decode_latent_inference(bounded, package, "autoregressive", 8, device=torch.device("cpu"))
+    # the first samples are those before the song
+    assert same(codec.decode(latents), true[:, :, codec.spec.delay_samples :])
+
+
+def test_importing_it_changes_nothing_else() -> None:
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    with untouched_settings():
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, True, True
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = "elsewhere"
+    after = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    assert before == after
+
+
+@torch.no_grad()
+def test_more_steps_and_a_noisier_prompt_are_heard(codec: CoDiCodec) -> None:
+    latents = torch.randn(1, 2, codec.spec.latent_channels)
+    sounds = [
+        CoDiCodec(codec.model, "tiny", denoising_steps=steps, prompt_time=time).decode(latents)
+        for steps, time in ((2, 0.4), (1, 0.4), (2, 0.8))
+    ]
+    assert not torch.allclose(sounds[0], sounds[1], atol=1e-4)
+    hop = codec.spec.hop_samples - codec.spec.delay_samples
+    assert torch.equal(sounds[0][:, :, :hop], sounds[2][:, :, :hop])
+    assert not torch.allclose(sounds[0][:, :, hop:], sounds[2][:, :, hop:], atol=1e-4)
