@@ -17,6 +17,7 @@ from livejam.codecs.codec import Codec
 from livejam.codecs.published import Published, load_folder, optional_package
 from livejam.codecs.seanet import advance, initial_pasts
 from livejam.codecs.steps import decode_in_steps, encode_in_steps
+from livejam.codecs.weight_norm import fold_weight_norms
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
 
@@ -44,7 +45,7 @@ class EnCodec(Codec[EnCodecState, EnCodecState]):
     output is exactly the model's for a file that begins so.
 
     Args:
-        model: transformers' `EncodecModel`.
+        model: transformers' `EncodecModel`; its weight normalisation is folded.
         name: identifies the weights, for people.
 
     Raises:
@@ -56,6 +57,7 @@ class EnCodec(Codec[EnCodecState, EnCodecState]):
 
     def __init__(self, model: Any, name: str) -> None:
         super().__init__()
+        fold_weight_norms(model)
         self.model = model
         self.eval().requires_grad_(False)
         config = model.config

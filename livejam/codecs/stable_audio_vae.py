@@ -12,6 +12,7 @@ from torch import Tensor
 
 from livejam.codecs.offline import OfflineCodec, convolution_reach
 from livejam.codecs.published import Published, load_folder, optional_package
+from livejam.codecs.weight_norm import fold_weight_norms
 from livejam.spec import CodecSpec
 
 STABLE_AUDIO_OPEN = Published(
@@ -25,7 +26,7 @@ class StableAudioVAE(OfflineCodec):
     """44.1 kHz stereo to 64 channels at 21.53 Hz, not causal. A latent is the posterior's mean.
 
     Args:
-        model: diffusers' `AutoencoderOobleck`.
+        model: diffusers' `AutoencoderOobleck`; its weight normalisation is folded.
         name: identifies the weights, for people.
     """
 
@@ -33,6 +34,7 @@ class StableAudioVAE(OfflineCodec):
 
     def __init__(self, model: Any, name: str) -> None:
         super().__init__()
+        fold_weight_norms(model)
         self.model = model
         self.eval().requires_grad_(False)
         config = model.config

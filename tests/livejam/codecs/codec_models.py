@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def loud(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
-def tiny_stable_audio_vae() -> StableAudioVAE:
+def stable_audio_vae_model() -> Any:
     diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(0)
     with warnings.catch_warnings():
@@ -48,10 +49,10 @@ def tiny_stable_audio_vae() -> StableAudioVAE:
             decoder_input_channels=4,
             audio_channels=2,
         )
-    return StableAudioVAE(model, "tiny")
+    return model
 
 
-def tiny_dac() -> DAC:
+def dac_model() -> Any:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.DacConfig(
@@ -67,10 +68,10 @@ def tiny_dac() -> DAC:
     for parameter in model.parameters():
         if parameter.dim() == 3 and parameter.shape[0] > 1:
             nn.init.normal_(parameter, std=(parameter[0].numel()) ** -0.5)
-    return DAC(model, "tiny")
+    return model
 
 
-def tiny_encodec() -> EnCodec:
+def encodec_model() -> Any:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.EncodecConfig(
@@ -81,10 +82,10 @@ def tiny_encodec() -> EnCodec:
         for name, parameter in model.named_parameters():
             # weight norm's gains: the default ones let little of the sound through
             parameter.mul_(1.7 if name.endswith("original0") else 1)
-    return EnCodec(model, "tiny")
+    return model
 
 
-def tiny_mimi() -> Mimi:
+def mimi_model() -> Any:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.MimiConfig(
@@ -102,7 +103,23 @@ def tiny_mimi() -> Mimi:
         num_quantizers=2,
         layer_scale_initial_scale=1.0,
     )
-    return Mimi(transformers.MimiModel(config), "tiny")
+    return transformers.MimiModel(config)
+
+
+def tiny_stable_audio_vae() -> StableAudioVAE:
+    return StableAudioVAE(stable_audio_vae_model(), "tiny")
+
+
+def tiny_dac() -> DAC:
+    return DAC(dac_model(), "tiny")
+
+
+def tiny_encodec() -> EnCodec:
+    return EnCodec(encodec_model(), "tiny")
+
+
+def tiny_mimi() -> Mimi:
+    return Mimi(mimi_model(), "tiny")
 
 
 def shrink(package: ModuleType, sizes: dict[str, object]) -> ModuleType:

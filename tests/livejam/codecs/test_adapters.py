@@ -51,9 +51,9 @@ def audio_for(codec: Codec, batch: int, frames: int, seed: int = 0) -> torch.Ten
 @torch.no_grad()
 def test_shapes_follow_the_spec(name: str) -> None:
     codec = built(name)
-    audio = audio_for(codec, 2, 3)
+    audio = audio_for(codec, 2, 2)
     latents = codec.encode(audio)
-    assert latents.shape == (2, 3, codec.spec.latent_channels)
+    assert latents.shape == (2, 2, codec.spec.latent_channels)
     assert codec.decode(latents).shape == audio.shape
 
 
@@ -101,12 +101,20 @@ def test_gradients_pass_the_decoder(name: str) -> None:
 
 
 @settings(max_examples=3, deadline=None)
-@given(sizes=st.lists(st.integers(1, 2), min_size=2, max_size=3))
-@pytest.mark.parametrize("name", CAUSAL)
+@given(sizes=st.lists(st.integers(1, 3), min_size=2, max_size=4))
+@pytest.mark.parametrize("name", ["encodec", "mimi"])
 @torch.no_grad()
 def test_stream_equals_offline(name: str, sizes: list[int]) -> None:
+    require_stream_equals_offline(built(name), sizes)
+
+
+@torch.no_grad()
+def test_stream_of_chunks_equals_offline() -> None:
+    require_stream_equals_offline(built("codicodec"), [1, 2])
+
+
+def require_stream_equals_offline(codec: Codec, sizes: list[int]) -> None:
     """Whole round trips: what a stream plays is what files hold, `delay_samples` later."""
-    codec = built(name)
     hop, delay = codec.spec.hop_samples, codec.spec.delay_samples
     audio = audio_for(codec, 1, sum(sizes))
     latents = codec.encode(audio)
@@ -128,7 +136,7 @@ def test_stream_equals_offline(name: str, sizes: list[int]) -> None:
 def test_frames_hear_themselves_but_not_the_future(name: str) -> None:
     codec = built(name)
     hop, cut = codec.spec.hop_samples, 2
-    audio, other = audio_for(codec, 1, 4), audio_for(codec, 1, 4, seed=1)
+    audio, other = audio_for(codec, 1, 3), audio_for(codec, 1, 3, seed=1)
     # the last sample of a frame must matter to that frame, or its latents come later than they need to
     changed = torch.cat([audio[:, :, : cut * hop - 1], other[:, :, cut * hop - 1 :] + 0.3], dim=2)
     before, after = codec.encode(audio), codec.encode(changed)
@@ -178,8 +186,8 @@ def test_strict_streams_are_refused(name: str) -> None:
 def test_degenerate_audio_has_a_defined_result(name: str, kind: str) -> None:
     codec = built(name)
     hop, channels = codec.spec.hop_samples, codec.spec.audio_channels
-    square = torch.where(torch.arange(2 * hop) % 200 < 100, 1.0, -1.0)
-    values = {"silence": torch.zeros(2 * hop), "offset": torch.full((2 * hop,), 0.5), "square": square}[kind]
+    square = torch.where(torch.arange(hop) % 200 < 100, 1.0, -1.0)
+    values = {"silence": torch.zeros(hop), "offset": torch.full((hop,), 0.5), "square": square}[kind]
     audio = values.expand(1, channels, -1)
     latents = codec.encode(audio)
     sound = codec.decode(latents)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from codec_models import same, tiny_encodec
+from codec_models import encodec_model, same, tiny_encodec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +13,16 @@ from livejam.codecs.encodec import SILENT_FRAMES
 from livejam.errors import UserError
 
 transformers = pytest.importorskip("transformers")
+
+
+@torch.no_grad()
+def test_folded_weights_are_the_normalised_ones() -> None:
+    model = encodec_model()
+    audio = 0.3 * torch.randn(1, 1, 10 * 320)
+    before = model.decoder(model.encoder(audio))
+    codec = EnCodec(model, "folded")
+    assert same(codec.model.decoder(codec.model.encoder(audio)), before)
+    assert not any("parametrizations" in name for name, _ in codec.named_parameters())
 
 
 @settings(max_examples=4, deadline=None)

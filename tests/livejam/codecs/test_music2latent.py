@@ -20,6 +20,7 @@ def codec() -> Music2Latent:
     return tiny_music2latent()
 
 
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available.*")
 @torch.no_grad()
 def test_latents_are_the_package_s(codec: Music2Latent) -> None:
     audio = 0.2 * torch.randn(1, 1, 6 * codec.spec.hop_samples)

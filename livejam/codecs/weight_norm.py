@@ -1,0 +1,15 @@
+"""Weights that are computed anew on every call, folded into plain ones."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.utils import parametrize, remove_weight_norm
+
+
+def fold_weight_norms(model: nn.Module) -> None:
+    """Replace weight normalisation by the weights it gives: in a short step it costs more than the layer itself."""
+    for layer in model.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight")
+        elif hasattr(layer, "weight_g"):
+            remove_weight_norm(layer)
