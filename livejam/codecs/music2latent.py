@@ -29,7 +29,7 @@ class Music2Latent(OfflineCodec):
     """44.1 kHz mono to 64 channels at 10.77 Hz, not causal, decoded in one step from fixed noise.
 
     The noise belongs to a place in the song, so that windows which overlap get the same. Normalisation reaches over all
-    that the model is given: the pieces in which files longer than 24 s are coded are not exactly the whole.
+    that the model is given: the pieces in which files longer than 12 s are coded are not exactly the whole.
 
     Args:
         model: music2latent's `UNet`.
@@ -37,7 +37,8 @@ class Music2Latent(OfflineCodec):
     """
 
     licence = "CC BY-NC 4.0"
-    reach_frames = 32
+    reach_frames = 16
+    piece_frames = 128
     noise_PRFM: Tensor
 
     def __init__(self, model: nn.Module, name: str) -> None:

@@ -17,19 +17,17 @@ from livejam.codecs.checks import require_audio, require_latents
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 
-PIECE_FRAMES = 256
-"""Offline calls work in pieces of this many frames, which bounds their memory."""
-
 
 class OfflineCodec(Codec[None, None]):
     """A codec whose latents and audio depend on what comes later.
 
     Subclasses say what one window becomes. Frames are computed in pieces that see `reach_frames` neighbours on either
-    side: where no computation reaches further, the pieces are exactly the whole.
+    side: where no computation reaches further, the pieces are exactly the whole. `piece_frames` bounds the memory.
     """
 
     causal = False
     reach_frames: int
+    piece_frames = 256
 
     @abstractmethod
     def encode_window(self, audio_BAN: Tensor, first_frame: int) -> Tensor:
@@ -69,7 +67,7 @@ class OfflineCodec(Codec[None, None]):
 
     def pieces(self, frames: int) -> list[tuple[int, int, int, int]]:
         """Begin and end of every piece, and first and last frame (exclusive) that it sees."""
-        edges = [*range(0, frames, PIECE_FRAMES), frames]
+        edges = [*range(0, frames, self.piece_frames), frames]
         return [
             (begin, end, max(0, begin - self.reach_frames), min(frames, end + self.reach_frames))
             for begin, end in itertools.pairwise(edges)

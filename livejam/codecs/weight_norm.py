@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import cast
+
+from torch import Tensor, nn
 from torch.nn.utils import parametrize, remove_weight_norm
 
 
@@ -13,3 +15,9 @@ def fold_weight_norms(model: nn.Module) -> None:
             parametrize.remove_parametrizations(layer, "weight")
         elif hasattr(layer, "weight_g"):
             remove_weight_norm(layer)
+        else:
+            continue
+        # torch leaves a buffer where gradients are off
+        weight = cast(Tensor, layer.weight)
+        del layer.weight
+        layer.weight = nn.Parameter(weight.detach())

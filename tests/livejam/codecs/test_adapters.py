@@ -12,8 +12,9 @@ from codec_models import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livejam.codecs import Codec, WindowedCodec
+from livejam.codecs import Codec, WindowedCodec, steps
 from livejam.codecs.checks import require_audio
+from livejam.codecs.encodec import SILENT_FRAMES
 from livejam.codecs.offline import OfflineCodec
 from livejam.errors import UserError
 
@@ -178,6 +179,40 @@ def test_strict_streams_are_refused(name: str) -> None:
     for call in calls:
         with pytest.raises(UserError, match="WindowedCodec"):
             call()
+
+
+@every
+@torch.no_grad()
+def test_long_files_are_coded_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory does not grow with a file: no call of the model sees more than a piece."""
+    codec = BUILDERS[name]()
+    model = codec.codec if isinstance(codec, WindowedCodec) else codec
+    seen: list[int] = []
+    if isinstance(model, OfflineCodec):
+        monkeypatch.setattr(model, "piece_frames", 2)
+        monkeypatch.setattr(model, "reach_frames", 1)
+        monkeypatch.setattr(model, "encode_window", spy(model.encode_window, seen, 2, model.spec.hop_samples))
+        monkeypatch.setattr(model, "decode_window", spy(model.decode_window, seen, 1, 1))
+        most = 6 if codec is not model else 4
+    else:
+        monkeypatch.setattr(steps, "PIECE_SAMPLES", 2 * codec.spec.hop_samples)
+        monkeypatch.setattr(codec, "encode_step", spy(codec.encode_step, seen, 2, codec.spec.hop_samples))
+        if name != "codicodec":
+            monkeypatch.setattr(codec, "decode_step", spy(codec.decode_step, seen, 1, 1))
+        most = SILENT_FRAMES if name == "encodec" else 2
+    codec.decode(codec.encode(audio_for(codec, 1, 5)))
+    assert len(seen) > 2
+    assert max(seen) <= most
+
+
+def spy(call: Callable[..., object], seen: list[int], dim: int, per_frame: int) -> Callable[..., object]:
+    """A call that notes how many frames it is given."""
+
+    def noted(x: torch.Tensor, *arguments: object) -> object:
+        seen.append(x.shape[dim] // per_frame)
+        return call(x, *arguments)
+
+    return noted
 
 
 @every
