@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from livejam.codecs.checks import require_audio, require_latents
@@ -130,8 +129,6 @@ class EnCodec(Codec[EnCodecState, EnCodecState]):
 
     def encode_silence(self, batch_size: int) -> tuple[Tensor, EnCodecState]:
         """Latents of the silence before a song, and the state after it."""
-        device = next(self.parameters()).device
-        silence_BAN = torch.zeros(
-            batch_size, self.spec.audio_channels, SILENT_FRAMES * self.spec.hop_samples, device=device
-        )
+        shape = (batch_size, self.spec.audio_channels, SILENT_FRAMES * self.spec.hop_samples)
+        silence_BAN = next(self.parameters()).new_zeros(shape)
         return self.encode_step(silence_BAN, EnCodecState(initial_pasts(self.model.encoder, batch_size)))

@@ -110,9 +110,9 @@ class WindowedCodec(Codec[WindowState, WindowState]):
 
     def init_encoder_state(self, batch_size: int) -> WindowState:
         """Silence before the first sample."""
-        device = next(self.codec.parameters()).device
         shape = (batch_size, self.spec.audio_channels, self.past_frames * self.spec.hop_samples)
-        return WindowState(torch.zeros(shape, device=device), torch.zeros((), dtype=torch.int64))
+        silence_BAN = next(self.codec.parameters()).new_zeros(shape)
+        return WindowState(silence_BAN, torch.zeros((), dtype=torch.int64))
 
     def encode_step(self, audio_BAN: Tensor, state: WindowState) -> tuple[Tensor, WindowState]:
         """Latents BTC that are `lookahead_frames` older than the next N samples, a multiple of the block.

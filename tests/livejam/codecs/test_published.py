@@ -22,9 +22,10 @@ from codec_models import (
     small_music2latent,
     stable_audio_vae_model,
 )
+from jsonargparse import ArgumentParser
 from safetensors.torch import load_file, save_file
 
-from livejam.codecs import DAC, Codec, CoDiCodec, EnCodec, Mimi, Music2Latent, StableAudioVAE
+from livejam.codecs import DAC, Codec, CoDiCodec, EnCodec, Mimi, Music2Latent, StableAudioVAE, WindowedCodec
 from livejam.codecs.codicodec import CODICODEC
 from livejam.codecs.dac import DAC_16KHZ, DAC_24KHZ, DAC_44KHZ
 from livejam.codecs.encodec import ENCODEC_24KHZ
@@ -84,6 +85,44 @@ def test_what_was_saved_is_what_is_loaded(name: str, tmp_path: Path) -> None:
     assert same(copy.encode(audio), codec.encode(audio))
     assert same(copy.decode(latents), codec.decode(latents))
     assert not any(parameter.requires_grad for parameter in copy.parameters())
+
+
+@torch.no_grad()
+def test_names_of_older_checkpoints_are_understood(tmp_path: Path) -> None:
+    """EnCodec was published before torch renamed the parts of normalised weights."""
+    kind, codec = saved("encodec", tmp_path)
+    path = tensors_of(tmp_path)
+    parts = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    older = {}
+    for key, tensor in load_file(path).items():
+        for new, old in parts.items():
+            key = key.replace(new, old)
+        older[key] = tensor
+    assert any(key.endswith("weight_g") for key in older)
+    save_file(older, path, {"format": "pt"})
+    audio = 0.2 * torch.randn(1, 1, 3 * codec.spec.hop_samples)
+    assert same(kind.from_weights(tmp_path, published=record(codec)).encode(audio), codec.encode(audio))
+
+
+def test_recipes_name_them_by_their_path(tmp_path: Path) -> None:
+    """In YAML a codec is a class, a function or, as here, what a class makes of weights, alone or in windows."""
+    _, codec = saved("stable_audio_vae", tmp_path)
+    published = {"repository": "someone/tiny", "files": ["config.json"], "spec": codec.spec.to_dict()}
+    alone = {
+        "class_path": "livejam.codecs.StableAudioVAE.from_weights",
+        "init_args": {"weights": str(tmp_path), "published": published},
+    }
+    windowed = {
+        "class_path": "livejam.codecs.WindowedCodec",
+        "init_args": {"codec": alone, "context_frames": 3, "lookahead_frames": 2},
+    }
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--codec", type=Codec)
+    made = [parser.instantiate(parser.parse_object({"codec": config})).codec for config in (alone, windowed)]
+    assert isinstance(made[0], StableAudioVAE)
+    assert isinstance(made[1], WindowedCodec)
+    assert made[0].spec == codec.spec
+    assert made[1].spec.delay_samples == 4 * codec.spec.hop_samples
 
 
 @in_files
