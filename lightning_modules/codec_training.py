@@ -1,53 +1,61 @@
 """Training of the causal codec: principal components first, then the decoder.
 
-Shapes: B batch, A audio channels, N audio samples, C latent channels, T latent frames, X features per frame.
+Shapes: B batch, A audio channels, N audio samples, C latent channels, T latent frames, X features per frame, M
+sub-frames, D width of the trunk.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
-from livejam.codecs.causal_codec import CausalCodec, mid_side
-from livejam.codecs.front_end import LOW_FRAMES
-from livejam.codecs.pitch_grid import LOW_PITCHES
+from lightning_modules.averaging import update_average
+from lightning_modules.codec_adversary import CodecAdversary
+from lightning_modules.codec_losses import audio_losses, heard, magnitude_losses, sounds
+from lightning_modules.linear_code import fit_linear_code
+from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec, save_codec
-from livejam.objectives.spectral import (
-    complex_spectrum,
-    level_error,
-    log_magnitude_error,
-    noise_floor,
-    phase_derivative_error,
-    spectral_convergence,
-    spectral_distance,
-)
-
-WINDOWS_SAMPLES = (4096, 1024, 512)
-"""Windows of the losses on audio, the longest for the pitch of a bass, the shortest for transients."""
+from livejam.codecs.synthesis import SpectralParts
+from livejam.errors import UserError
+from livejam.objectives.latent_regularity import divergence_from_normal, smoothness
 
 
 class CodecTraining(lightning.LightningModule):
-    """Fit the linear code once, freeze it, train the decoder: first its magnitudes, then everything through the audio.
+    """Fit the linear code once, train the decoder: first its magnitudes, then everything through the audio.
 
     The encoder stays what the principal components made it, so latents keep their meaning while the decoder
-    improves. Noise on the latents (a different amount per item, often little) makes the decoder robust to a
-    generator's errors.
+    improves, unless `encoder_lr_share` lets it move. Noise on the latents (a different amount per item, often little)
+    makes the decoder robust to a generator's errors. Losses judge stereo as mid and side. Latents are not normalised
+    here: generators take the statistics of the latent bank.
 
     Args:
         codec: the codec to train.
-        optimizer: optimiser of the decoder's parameters.
+        optimizer: optimiser of the codec's parameters.
         code_frames: latent frames from which the principal components are computed.
         low_band_weight: weight of the low-band maps against the spectra in the principal components.
         latent_noise: largest standard deviation of the noise on the latents, 0 or more.
         magnitude_steps: steps that train magnitudes only, which is much faster than training through the audio.
         warmup_steps: steps of linear warm-up, before the cosine to zero at the end of training.
         base_lr_share: learning rate of the linear base relative to the rest.
+        windows_samples: three windows of the losses on audio in samples, the longest for the pitch of a bass, the
+            shortest for transients.
+        mel_weight: weight ≥ 0 of the mel loss; 0 = off.
+        encoder_lr_share: learning rate ≥ 0 of the encoder relative to the rest; 0 = frozen.
+        latent_weight: weight ≥ 0 of the divergence of the latents from a normal distribution, for an encoder that
+            moves; 0 = off.
+        adversary: judges the sound from its `start_iteration` on; None = off.
+        ema_decay: decay in [0, 1) per step of the averaged codec that is validated and exported; None = off.
+        seed: seed of noise and of oscillator times; what a step draws depends on seed, rank and step alone.
         initial_weights: bundled name or file to start from, linear code included; None fits the code first.
         export_path: where the weights are written after every validation.
     """
@@ -62,27 +70,59 @@ class CodecTraining(lightning.LightningModule):
         magnitude_steps: int = 1500,
         warmup_steps: int = 100,
         base_lr_share: float = 0.1,
+        windows_samples: tuple[int, int, int] = (4096, 1024, 512),
+        mel_weight: float = 0.0,
+        encoder_lr_share: float = 0.0,
+        latent_weight: float = 0.0,
+        adversary: CodecAdversary | None = None,
+        ema_decay: float | None = None,
+        seed: int = 0,
         initial_weights: str | None = None,
         export_path: str = "runs/codec/pocket.safetensors",
     ) -> None:
         super().__init__()
+        _require_sense(latent_weight, encoder_lr_share, adversary, magnitude_steps)
+        if initial_weights is not None:
+            codec.load_state_dict(pretrained_codec(initial_weights).state_dict())
         self.codec = codec
+        self.codec.projection.requires_grad_(encoder_lr_share > 0)
+        self.averaged = None if ema_decay is None else copy.deepcopy(codec).requires_grad_(False)
+        self.adversary = adversary
+        # two optimisers are what Lightning's automatic optimisation cannot do
+        self.automatic_optimization = adversary is None
         self.optimizer = optimizer
         self.code_frames, self.low_band_weight = code_frames, low_band_weight
         self.latent_noise, self.magnitude_steps = latent_noise, magnitude_steps
         self.warmup_steps, self.base_lr_share = warmup_steps, base_lr_share
-        self.export_path = export_path
-        if initial_weights is not None:
-            codec.load_state_dict(pretrained_codec(initial_weights).state_dict())
+        self.windows_samples = windows_samples
+        self.mel_weight, self.latent_weight, self.encoder_lr_share = mel_weight, latent_weight, encoder_lr_share
+        self.ema_decay, self.seed, self.export_path = ema_decay, seed, export_path
         self.register_buffer("code_is_fitted", torch.tensor(initial_weights is not None))
-        codec.projection.requires_grad_(False)
+
+    @property
+    def trained_codec(self) -> CausalCodec:
+        """The codec that is validated and exported: the averaged one where there is one."""
+        return self.codec if self.averaged is None else self.averaged
+
+    @property
+    def iteration(self) -> int:
+        """Batches trained on."""
+        return self._iterations_in(self.global_step)
+
+    def _iterations_in(self, steps: int) -> int:
+        """Lightning counts the steps of both optimisers: two per iteration once there is an adversary."""
+        start = steps if self.adversary is None else min(steps, self.adversary.start_iteration)
+        return start + (steps - start) // 2
 
     def on_fit_start(self) -> None:
         """Fit the linear code, unless a checkpoint brought it."""
+        self._random = torch.Generator(self.device)
         if bool(self.code_is_fitted):
             return
         features_TX = torch.cat(list(self._feature_frames()))
         fit_linear_code(self.codec, features_TX, self.low_band_weight)
+        if self.averaged is not None:
+            self.averaged.load_state_dict(self.codec.state_dict())
         self.code_is_fitted.fill_(True)
 
     @torch.no_grad()
@@ -103,73 +143,105 @@ class CodecTraining(lightning.LightningModule):
         past_BAN = self.codec.init_encoder_state(len(audio_BAN)).past_BAN
         return self.codec.features(torch.cat([past_BAN, audio_BAN], dim=2))
 
-    def training_step(self, audio_BAN: Tensor, batch_index: int) -> Tensor:
-        """Noisy latents of the frozen encoder, decoder, sum of the losses."""
-        features_BTX = self._features(audio_BAN)
-        with torch.no_grad():
-            latents_BTC = self.codec.project(features_BTX)
-            amount_B = self.latent_noise * torch.rand(len(audio_BAN), 1, 1, device=self.device)
-            latents_BTC = latents_BTC + amount_B * torch.randn_like(latents_BTC)
-        through_audio = self.global_step >= self.magnitude_steps
-        losses = self.losses(audio_BAN, features_BTX, latents_BTC, through_audio)
-        self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=False)
+    def training_step(self, audio_BAN: Tensor, batch_index: int) -> Tensor | None:
+        """Noisy latents, decoder, sum of the losses; then the adversary, where there is one."""
+        iteration = self.iteration
+        self._random.manual_seed((self.seed * 1_000_003 + iteration) * self.trainer.world_size + self.global_rank)
+        with self._full_precision():
+            features_BTX = self._features(audio_BAN)
+            clean_BTC = self.codec.project(features_BTX)
+            latents_BTC = clean_BTC + self._noise(clean_BTC)
+        # any time of the clock is as good as another
+        start_B = self._draw(torch.randint, 1 << 20, (len(audio_BAN),))
+        parts = self._decode(self.codec, latents_BTC)
+        with self._full_precision():
+            losses = magnitude_losses(self.codec, parts, features_BTX)
+            if self.latent_weight:
+                losses["latents"] = self.latent_weight * divergence_from_normal(clean_BTC).mean()
+            if iteration >= self.magnitude_steps:
+                made_BAN, donor_BAN = sounds(self.codec, parts, start_B)
+                losses |= self._audio_losses(audio_BAN, made_BAN, donor_BAN)
+        if self.adversary is None:
+            return self._sum(losses)
+        if iteration >= self.adversary.start_iteration:
+            losses |= self._adversarial_step(heard(self.codec, audio_BAN), made_BAN, iteration)
+        self._codec_step(self._sum(losses))
+        return None
+
+    def _adversarial_step(self, real_BAN: Tensor, made_BAN: Tensor, iteration: int) -> dict[str, Tensor]:
+        """One step of the discriminator; then what it means for the codec, in which it is a constant."""
+        adversary = self.adversary
+        codec_optimizer, optimizer = self.optimizers()
+        with self.toggled_optimizer(optimizer):
+            losses = adversary.discriminator_losses(real_BAN, made_BAN, iteration - adversary.start_iteration)
+            self.manual_backward(torch.stack(list(losses.values())).sum())
+            norm = adversary.clip(adversary.parameters(), "discriminator")
+            optimizer.step()
+            optimizer.zero_grad()
+        self.lr_schedulers()[1].step()
+        self.log_dict({f"train/discriminator/{name}": value.detach() for name, value in losses.items()})
+        self.log("train/discriminator/gradient_norm", norm)
+        with self.toggled_optimizer(codec_optimizer):
+            return adversary.codec_losses(real_BAN, made_BAN)
+
+    def _codec_step(self, total: Tensor) -> None:
+        """One step of the codec by manual optimisation."""
+        optimizer = self.optimizers()[0]
+        self.manual_backward(total)
+        self.log("train/gradient_norm", self.adversary.clip(self.codec.parameters(), "codec"))
+        optimizer.step()
+        optimizer.zero_grad()
+        self.lr_schedulers()[0].step()
+
+    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_index: int) -> None:
+        """Average the weights."""
+        if self.averaged is not None:
+            update_average(self.averaged, self.codec, self.ema_decay, self.iteration - 1)
+
+    def _sum(self, losses: dict[str, Tensor]) -> Tensor:
+        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=False)
         total = torch.stack(list(losses.values())).sum()
-        self.log("train/loss", total, prog_bar=True)
+        self.log("train/loss", total.detach(), prog_bar=True)
         return total
 
+    def _noise(self, latents_BTC: Tensor) -> Tensor:
+        """Noise of another strength for every item."""
+        amount_B = self.latent_noise * self._draw(torch.rand, (len(latents_BTC), 1, 1))
+        return amount_B * self._draw(torch.randn, latents_BTC.shape)
+
+    def _draw(self, sample: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        return sample(*arguments, generator=self._random, device=self.device)
+
+    def _full_precision(self) -> torch.autocast:
+        """Transforms, logarithms and phases need float32; only the networks run in a trainer's lower precision."""
+        return torch.autocast(self.device.type, enabled=False)
+
     def validation_step(self, audio_BAN: Tensor, batch_index: int) -> None:
-        """The same losses on held-out songs, without noise, at fixed oscillator times."""
-        features_BTX = self._features(audio_BAN)
-        losses = self.losses(audio_BAN, features_BTX, self.codec.project(features_BTX), through_audio=True)
-        self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(audio_BAN))
+        """The same losses on held-out songs, without noise and adversary, at fixed oscillator times."""
+        codec = self.trained_codec
+        with self._full_precision():
+            features_BTX = self._features(audio_BAN)
+            latents_BTC = codec.project(features_BTX)
+            parts = self._decode(codec, latents_BTC)
+            losses = magnitude_losses(self.codec, parts, features_BTX)
+            made_BAN, donor_BAN = sounds(codec, parts, codec.init_decoder_state(len(audio_BAN)).frame_B)
+            losses |= self._audio_losses(audio_BAN, made_BAN, donor_BAN)
+        values = {f"val/{name}": value for name, value in losses.items()}
+        values["val/latent_std"] = latents_BTC.flatten(0, 1).std(0).mean()
+        values["val/latent_smoothness"] = smoothness(latents_BTC).mean()
+        self.log_dict(values, batch_size=len(audio_BAN))
         self.log("val/loss", torch.stack(list(losses.values())).sum(), prog_bar=True, batch_size=len(audio_BAN))
 
-    def losses(
-        self, audio_BAN: Tensor, features_BTX: Tensor, latents_BTC: Tensor, through_audio: bool
-    ) -> dict[str, Tensor]:
-        """Weighted losses by name, each the mean over the batch."""
-        codec, batch = self.codec, len(audio_BAN)
-        state = codec.init_decoder_state(batch)
-        parts, _ = codec.decoder(latents_BTC.clamp(-codec.bound, codec.bound), state.pasts)
-        true_BMAF, low_BMAL = codec.decoder.linear_features(features_BTX)
-        estimate_BMAF, floor = parts.log_magnitude_BMAF, codec.front_end.floor
-        low_error = (parts.log_oscillator_BMAK[..., :LOW_PITCHES] - low_BMAL).abs().mean((1, 2, 3))
-        losses = {
-            "log_magnitude": log_magnitude_error(estimate_BMAF, true_BMAF),
-            "convergence": 0.5 * spectral_convergence(floor * estimate_BMAF.expm1(), floor * true_BMAF.expm1()),
-            "low_band": 0.2 * low_error,
-        }
-        if through_audio:
-            # any time of the clock is as good as another
-            start_B = torch.randint(1 << 20, (batch,), device=self.device) if self.training else state.frame_B
-            subframe_BM = codec.subframes(start_B, latents_BTC.shape[1])
-            donor_BMAF = codec.synthesis.donor(parts, subframe_BM, state.magnitude_BAF)
-            spectrum_BMAF = codec.synthesis.spectrum(parts, donor_BMAF)
-            losses |= self._audio_losses(audio_BAN, spectrum_BMAF, donor_BMAF, state.tail_BAN)
-        return {name: value.mean() for name, value in losses.items()}
+    def _decode(self, codec: CausalCodec, latents_BTC: Tensor) -> SpectralParts:
+        """Parts of every sub-frame; the trunk alone may run in lower precision."""
+        latents_BTC = latents_BTC.clamp(-codec.bound, codec.bound)
+        hidden_BMD, _ = codec.decoder.trunk(latents_BTC, codec.init_decoder_state(len(latents_BTC)).pasts)
+        with self._full_precision():
+            return codec.decoder.parts(latents_BTC, hidden_BMD.float())
 
-    def _audio_losses(
-        self, audio_BAN: Tensor, spectrum_BMAF: Tensor, donor_BMAF: Tensor, tail_BAN: Tensor
-    ) -> dict[str, Tensor]:
-        """Losses of the sound itself; the donor alone must already sound right, or its phases mean nothing."""
-        codec, floor = self.codec, self.codec.front_end.floor / 2
-        delay = codec.spec.delay_samples
-        true_BN = mid_side(audio_BAN)[:, :, :-delay].flatten(0, 1)
-        made_BN = codec.synthesis.overlap_add(spectrum_BMAF, tail_BAN)[0][:, :, delay:].flatten(0, 1)
-        donor_BN = codec.synthesis.overlap_add(donor_BMAF, tail_BAN)[0][:, :, delay:].flatten(0, 1)
-        true = {window: complex_spectrum(true_BN, window, window // 4) for window in WINDOWS_SAMPLES}
-        made = {window: complex_spectrum(made_BN, window, window // 4) for window in WINDOWS_SAMPLES}
-        sound = [
-            spectral_distance(made[window], true[window], noise_floor(floor, window)) for window in WINDOWS_SAMPLES
-        ]
-        longest, middle, _ = WINDOWS_SAMPLES
-        donor = complex_spectrum(donor_BN, longest, longest // 4)
-        return {
-            "sound": torch.stack(sound).mean(0),
-            "level": level_error(made[middle], true[middle]),
-            "phase": 0.4 * phase_derivative_error(made[middle], true[middle]),
-            "donor": 0.3 * spectral_distance(donor, true[longest], noise_floor(floor, longest)),
-        }
+    def _audio_losses(self, audio_BAN: Tensor, made_BAN: Tensor, donor_BAN: Tensor) -> dict[str, Tensor]:
+        true_BAN = heard(self.codec, audio_BAN)
+        return audio_losses(self.codec, true_BAN, made_BAN, donor_BAN, self.windows_samples, self.mel_weight)
 
     def on_validation_end(self) -> None:
         """Write the weights, so that an interrupted run leaves a usable codec."""
@@ -183,43 +255,49 @@ class CodecTraining(lightning.LightningModule):
     def export(self) -> None:
         """Write the codec to `export_path`, once for all ranks."""
         if self.trainer.is_global_zero:
-            training = {"steps": self.global_step, "code_frames": self.code_frames, "latent_noise": self.latent_noise}
-            save_codec(self.codec, Path(self.export_path), training)
+            training = {"steps": self.iteration, "code_frames": self.code_frames, "latent_noise": self.latent_noise}
+            save_codec(self.trained_codec, Path(self.export_path), training)
 
-    def configure_optimizers(self):
-        """Warm-up and cosine by steps; the linear base moves slowly."""
-        base = list(self.codec.decoder.base.parameters())
-        rest = [*self.codec.decoder.trunk.parameters(), *self.codec.decoder.heads.parameters()]
-        optimizer = self.optimizer([{"params": rest}, {"params": base, "is_base": True}])
+    def configure_optimizers(self) -> Any:
+        """Warm-up and cosine by iterations; the linear base and the encoder move slowly."""
+        decoder, encoder = self.codec.decoder, self.codec.projection
+        groups = [{"params": [*decoder.trunk.parameters(), *decoder.heads.parameters()]}]
+        groups.append({"params": list(decoder.base.parameters()), "is_base": True})
+        shares = [1.0, self.base_lr_share]
+        if self.encoder_lr_share:
+            groups.append({"params": list(encoder.parameters())})
+            shares.append(self.encoder_lr_share)
+        optimizer = self.optimizer(groups)
         total = self.trainer.estimated_stepping_batches
+        if self.adversary is None:
+            scheduler = self._schedule(optimizer, shares, total)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        iterations = self._iterations_in(total) if self.trainer.max_steps > 0 else total
+        judge = self.adversary.optimizer(self.adversary.parameters())
+        judged = max(1, iterations - self.adversary.start_iteration)
+        return [optimizer, judge], [self._schedule(optimizer, shares, iterations), self._schedule(judge, [1.0], judged)]
+
+    def _schedule(self, optimizer: Optimizer, shares: list[float], total: int) -> LambdaLR:
+        """Learning rates relative to the optimiser's own, per group of parameters."""
 
         def share(step: int) -> float:
             return min(1.0, (step + 1) / self.warmup_steps) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
 
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [share, lambda step: self.base_lr_share * share(step)])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return LambdaLR(optimizer, [lambda step, own=own: own * share(step) for own in shares])
 
 
-@torch.no_grad()
-def fit_linear_code(codec: CausalCodec, features_TX: Tensor, low_band_weight: float) -> None:
-    """Set encoder and linear decoder base to whitened principal components of features.
+def _require_sense(
+    latent_weight: float, encoder_lr_share: float, adversary: CodecAdversary | None, magnitude_steps: int
+) -> None:
+    """Refuse settings that contradict each other.
 
-    Args:
-        codec: the codec whose `projection` and `decoder.base` are set.
-        features_TX: front-end features, more frames than latent channels.
-        low_band_weight: weight of the low-band maps against the spectra.
+    Raises:
+        UserError: says which, and what to change.
     """
-    per_channel = torch.ones(codec.front_end.features)
-    per_channel[-LOW_FRAMES * LOW_PITCHES :] = low_band_weight
-    weight_X = per_channel.repeat(codec.spec.audio_channels).to(features_TX)
-    mean_X = features_TX.mean(0)
-    channels = codec.spec.latent_channels
-    centred_TX = (features_TX - mean_X) * weight_X
-    _, singular_C, basis_XC = torch.svd_lowrank(centred_TX, q=channels + 16, niter=3)
-    std_C = (singular_C[:channels] / math.sqrt(len(features_TX))).clamp_min(1e-6)
-    basis_XC = basis_XC[:, :channels]
-    encoder_CX = (basis_XC / std_C).T * weight_X
-    codec.projection.weight.copy_(encoder_CX)
-    codec.projection.bias.copy_(-encoder_CX @ mean_X)
-    codec.decoder.base.weight.copy_(basis_XC * std_C / weight_X[:, None])
-    codec.decoder.base.bias.copy_(mean_X)
+    if latent_weight and not encoder_lr_share:
+        raise UserError("latent_weight has no effect on a frozen encoder; set encoder_lr_share above 0, or it to 0")
+    if adversary is not None and adversary.start_iteration < magnitude_steps:
+        raise UserError(
+            f"the adversary starts at iteration {adversary.start_iteration}, but there is no sound to judge before "
+            f"magnitude_steps = {magnitude_steps}; let it start then or later"
+        )

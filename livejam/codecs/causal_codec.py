@@ -96,19 +96,25 @@ class Decoder(nn.Module):
 
     def forward(self, latents_BTC: Tensor, pasts: tuple[Tensor, ...]) -> tuple[SpectralParts, tuple[Tensor, ...]]:
         """Parts of every sub-frame, and the pasts of the next call."""
-        spectra_BMAF, low_BMAL = self.linear_features(self.base(latents_BTC))
         hidden_BMD, pasts = self.trunk(latents_BTC, pasts)
+        return self.parts(latents_BTC, hidden_BMD), pasts
+
+    def parts(self, latents_BTC: Tensor, hidden_BMD: Tensor) -> SpectralParts:
+        """Parts of every sub-frame: the linear base of the latents plus what the trunk adds.
+
+        Logarithms and phases need float32; the trunk does not.
+        """
+        spectra_BMAF, low_BMAL = self.linear_features(self.base(latents_BTC))
         heads = self.heads(hidden_BMD).unflatten(-1, (self.audio_channels, -1))
         magnitude, oscillator, noise, real, imaginary = torch.split(heads, self.sizes, dim=-1)
         magnitude_BMAF = spectra_BMAF + magnitude
         tones_BMAK = torch.cat([low_BMAL, magnitude_BMAF[..., self.nearest_bin]], dim=-1)
-        parts = SpectralParts(
+        return SpectralParts(
             log_magnitude_BMAF=magnitude_BMAF,
             log_oscillator_BMAK=tones_BMAK + oscillator,
             noise_gain_BMAF=nn.functional.softplus(noise - 0.5) @ self.bands_GF,
             correction_BMAF=torch.complex(real, imaginary),
         )
-        return parts, pasts
 
     def linear_features(self, features_BTX: Tensor) -> tuple[Tensor, Tensor]:
         """Log spectra BMAF and low-band maps BMAL (held over four sub-frames each) of encoder-side features."""

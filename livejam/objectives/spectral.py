@@ -1,6 +1,6 @@
 """Distances between sounds by their spectra; pure, per sample.
 
-Shapes: B batch, N audio samples, M frames, F frequency bins.
+Shapes: B batch, N audio samples, M frames, F frequency bins, K mel bands.
 """
 
 from __future__ import annotations
@@ -46,6 +46,23 @@ def spectral_distance(estimate_BMF: Tensor, target_BMF: Tensor, floor: float) ->
     estimate, target = magnitude(estimate_BMF), magnitude(target_BMF)
     log_error = (torch.log(estimate + floor) - torch.log(target + floor)).abs().flatten(1).mean(1)
     return log_error + 0.5 * spectral_convergence(estimate, target)
+
+
+def mel_distance(estimate_BMF: Tensor, target_BMF: Tensor, filterbank_FK: Tensor, floor: float) -> Tensor:
+    """L1 of the logarithms of mel magnitudes of complex spectra, per sample.
+
+    Args:
+        estimate_BMF: complex spectrum of the reconstruction.
+        target_BMF: complex spectrum of the true audio.
+        filterbank_FK: weight of every bin's energy in every mel band.
+        floor: magnitude added before the logarithm.
+    """
+    estimate, target = (
+        # energies add up over the bins of a band; the root has no gradient at zero
+        torch.sqrt((spectrum.real.square() + spectrum.imag.square()) @ filterbank_FK + 1e-14)
+        for spectrum in (estimate_BMF, target_BMF)
+    )
+    return (torch.log(estimate + floor) - torch.log(target + floor)).abs().flatten(1).mean(1)
 
 
 def multi_resolution_stft(

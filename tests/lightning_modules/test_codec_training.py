@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from datamodules.stem_audio import StemAudioDataModule
-from lightning_modules.codec_training import CodecTraining, fit_linear_code
+from lightning_modules.codec_training import CodecTraining
+from lightning_modules.linear_code import fit_linear_code
 from livejam.codecs import CausalCodec, load_codec
 
 

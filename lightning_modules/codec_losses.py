@@ -1,0 +1,115 @@
+"""What a causal codec's decoder is trained for: its magnitudes, and the sound they become.
+
+Shapes: B batch, A audio channels, N audio samples, X features per latent frame, M sub-frames, F frequency bins, K
+oscillators, L low pitches.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from livejam.codecs.causal_codec import CausalCodec, mid_side
+from livejam.codecs.front_end import SUBFRAMES
+from livejam.codecs.pitch_grid import LOW_PITCHES
+from livejam.codecs.synthesis import SpectralParts
+from livejam.objectives.spectral import (
+    complex_spectrum,
+    level_error,
+    log_magnitude_error,
+    mel_distance,
+    noise_floor,
+    phase_derivative_error,
+    spectral_convergence,
+    spectral_distance,
+)
+from metrics.mel import mel_filterbank
+
+SAMPLES_PER_MEL_BAND = 25
+"""Of a window: 163 bands for 4096 samples; many more would leave low bands without a bin."""
+
+
+def magnitude_losses(codec: CausalCodec, parts: SpectralParts, features_BTX: Tensor) -> dict[str, Tensor]:
+    """Weighted losses of the decoded magnitudes by name, each the mean over the batch.
+
+    Args:
+        codec: whose front end made the features.
+        parts: what its decoder says.
+        features_BTX: features of the true audio.
+    """
+    true_BMAF, low_BMAL = codec.decoder.linear_features(features_BTX)
+    estimate_BMAF, floor = parts.log_magnitude_BMAF, codec.front_end.floor
+    low_error = (parts.log_oscillator_BMAK[..., :LOW_PITCHES] - low_BMAL).abs().mean((1, 2, 3))
+    losses = {
+        "log_magnitude": log_magnitude_error(estimate_BMAF, true_BMAF),
+        "convergence": 0.5 * spectral_convergence(floor * estimate_BMAF.expm1(), floor * true_BMAF.expm1()),
+        "low_band": 0.2 * low_error,
+    }
+    return {name: value.mean() for name, value in losses.items()}
+
+
+def sounds(codec: CausalCodec, parts: SpectralParts, start_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Mid and side of the decoded sound and of its phase donor, aligned with what `heard` returns.
+
+    Args:
+        codec: whose decoder made the parts.
+        parts: of whole latent frames.
+        start_B: latent frame at which the clock of the oscillators stands, int64.
+    """
+    state, synthesis, delay = codec.init_decoder_state(len(start_B)), codec.synthesis, codec.spec.delay_samples
+    subframe_BM = codec.subframes(start_B, parts.log_magnitude_BMAF.shape[1] // SUBFRAMES)
+    donor_BMAF = synthesis.donor(parts, subframe_BM, state.magnitude_BAF)
+    spectrum_BMAF = synthesis.spectrum(parts, donor_BMAF)
+    made_BAN, donor_BAN = (synthesis.overlap_add(s, state.tail_BAN)[0] for s in (spectrum_BMAF, donor_BMAF))
+    return made_BAN[:, :, delay:], donor_BAN[:, :, delay:]
+
+
+def heard(codec: CausalCodec, audio_BAN: Tensor) -> Tensor:
+    """Mid and side of the true sound, as far as the decoder can have finished it."""
+    return mid_side(audio_BAN)[:, :, : -codec.spec.delay_samples]
+
+
+def audio_losses(
+    codec: CausalCodec,
+    true_BAN: Tensor,
+    made_BAN: Tensor,
+    donor_BAN: Tensor,
+    windows_samples: tuple[int, int, int],
+    mel_weight: float,
+) -> dict[str, Tensor]:
+    """Weighted losses of the sound by name; the donor alone must already sound right, or its phases mean nothing.
+
+    Args:
+        codec: for its floor and rate.
+        true_BAN: mid and side of the true sound.
+        made_BAN: of the reconstruction.
+        donor_BAN: of its phase donor.
+        windows_samples: long, middle and short window.
+        mel_weight: weight ≥ 0 of the mel loss; 0 = off.
+    """
+    floor, (longest, middle, _) = codec.front_end.floor / 2, windows_samples
+    true = {window: _spectrum(true_BAN, window) for window in windows_samples}
+    made = {window: _spectrum(made_BAN, window) for window in windows_samples}
+    sound = [spectral_distance(made[w], true[w], noise_floor(floor, w)) for w in windows_samples]
+    donor = spectral_distance(_spectrum(donor_BAN, longest), true[longest], noise_floor(floor, longest))
+    losses = {
+        "sound": torch.stack(sound).mean(0),
+        "level": level_error(made[middle], true[middle]),
+        "phase": 0.4 * phase_derivative_error(made[middle], true[middle]),
+        "donor": 0.3 * donor,
+    }
+    if mel_weight:
+        bands = {w: mel_bands(w, codec.spec.sample_rate_hz).to(true_BAN) for w in windows_samples}
+        mel = [mel_distance(made[w], true[w], bands[w], noise_floor(floor, w)) for w in windows_samples]
+        losses["mel"] = mel_weight * torch.stack(mel).mean(0)
+    return {name: value.mean() for name, value in losses.items()}
+
+
+def mel_bands(window_samples: int, sample_rate_hz: int) -> Tensor:
+    """Filterbank over the whole spectrum, as fine as the window allows."""
+    bands = max(8, window_samples // SAMPLES_PER_MEL_BAND)
+    return mel_filterbank(sample_rate_hz, window_samples, bands, 0.0, sample_rate_hz / 2)
+
+
+def _spectrum(audio_BAN: Tensor, window_samples: int) -> Tensor:
+    return complex_spectrum(audio_BAN.flatten(0, 1), window_samples, window_samples // 4)

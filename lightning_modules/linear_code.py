@@ -1,0 +1,40 @@
+"""The linear code of the causal codec: whitened principal components of its front end.
+
+Shapes: T latent frames, C latent channels, X features per frame.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from livejam.codecs.causal_codec import CausalCodec
+from livejam.codecs.front_end import LOW_FRAMES
+from livejam.codecs.pitch_grid import LOW_PITCHES
+
+
+@torch.no_grad()
+def fit_linear_code(codec: CausalCodec, features_TX: Tensor, low_band_weight: float) -> None:
+    """Set encoder and linear decoder base to whitened principal components of features.
+
+    Args:
+        codec: the codec whose `projection` and `decoder.base` are set.
+        features_TX: front-end features, more frames than latent channels.
+        low_band_weight: weight of the low-band maps against the spectra.
+    """
+    per_channel = torch.ones(codec.front_end.features)
+    per_channel[-LOW_FRAMES * LOW_PITCHES :] = low_band_weight
+    weight_X = per_channel.repeat(codec.spec.audio_channels).to(features_TX)
+    mean_X = features_TX.mean(0)
+    channels = codec.spec.latent_channels
+    centred_TX = (features_TX - mean_X) * weight_X
+    _, singular_C, basis_XC = torch.svd_lowrank(centred_TX, q=channels + 16, niter=3)
+    std_C = (singular_C[:channels] / math.sqrt(len(features_TX))).clamp_min(1e-6)
+    basis_XC = basis_XC[:, :channels]
+    encoder_CX = (basis_XC / std_C).T * weight_X
+    codec.projection.weight.copy_(encoder_CX)
+    codec.projection.bias.copy_(-encoder_CX @ mean_X)
+    codec.decoder.base.weight.copy_(basis_XC * std_C / weight_X[:, None])
+    codec.decoder.base.bias.copy_(mean_X)
