@@ -18,8 +18,8 @@ def require_audio(audio_BAN: Tensor, spec: CodecSpec, sample_rate_hz: int | None
         sample_rate_hz: the rate of the audio, where the caller knows it.
 
     Raises:
-        UserError: wrong rate, wrong number of channels, a length that is no multiple of the hop, or values that
-            are not finite.
+        UserError: wrong rate, wrong number of channels, a length that is zero or no multiple of the hop, or values
+            that are not finite.
     """
     if sample_rate_hz is not None and sample_rate_hz != spec.sample_rate_hz:
         raise UserError(
@@ -31,6 +31,8 @@ def require_audio(audio_BAN: Tensor, spec: CodecSpec, sample_rate_hz: int | None
             f"the audio has shape {tuple(audio_BAN.shape)} but codec '{spec.name}' needs (batch, "
             f"{spec.audio_channels} channels, samples); mix down or reshape it"
         )
+    if not audio_BAN.shape[2]:
+        raise UserError(f"the audio is empty; codec '{spec.name}' needs at least {spec.hop_samples} samples")
     if audio_BAN.shape[2] % spec.hop_samples:
         raise UserError(
             f"{audio_BAN.shape[2]} samples are no multiple of the codec's hop of {spec.hop_samples}; "
@@ -44,12 +46,14 @@ def require_latents(latents_BTC: Tensor, spec: CodecSpec) -> None:
     """Refuse latents that do not fit a codec.
 
     Raises:
-        UserError: wrong number of channels, or values that are not finite.
+        UserError: wrong number of channels, no frame, or values that are not finite.
     """
     if latents_BTC.dim() != 3 or latents_BTC.shape[2] != spec.latent_channels:
         raise UserError(
             f"the latents have shape {tuple(latents_BTC.shape)} but codec '{spec.name}' needs (batch, frames, "
             f"{spec.latent_channels}); decode with the codec that encoded them"
         )
+    if not latents_BTC.shape[1]:
+        raise UserError(f"there are no latents to decode; codec '{spec.name}' needs at least one frame")
     if not torch.isfinite(latents_BTC).all():
         raise UserError("the latents contain NaN or infinite numbers; the model that made them has diverged")

@@ -244,6 +244,8 @@ def test_misfits_are_refused_with_a_sentence(name: str) -> None:
         (lambda: codec.encode(torch.zeros(1, 3 - spec.audio_channels, 2 * spec.hop_samples)), "channels"),
         (lambda: codec.encode(audio[:, :, :1]), "multiple"),
         (lambda: codec.encode(audio[0]), "shape"),
+        (lambda: codec.encode(audio[:, :, :0]), "empty"),
+        (lambda: codec.decode(latents[:, :0]), "no latents"),
         (lambda: codec.encode(broken_audio), "NaN"),
         (lambda: codec.encode(audio / 0.0), "NaN"),
         (lambda: codec.decode(broken_latents), "NaN"),
