@@ -20,6 +20,7 @@ from livejam.codecs.checks import require_audio, require_latents
 from livejam.codecs.codec import Codec
 from livejam.codecs.published import Published, load_state, optional_package
 from livejam.codecs.steps import encode_in_steps
+from livejam.errors import UserError
 from livejam.spec import CodecSpec
 
 Denoiser = Callable[[Tensor, float], Tensor]
@@ -63,6 +64,9 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         sample_rate_hz: 44100 or 48000; it was trained for both.
         denoising_steps: passes of the decoder per chunk, 1 or more.
         prompt_time: noise that the chunk before gets as a prompt, 0 (none) to 1.
+
+    Raises:
+        UserError: steps or prompt out of range.
     """
 
     causal = True
@@ -77,6 +81,11 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         prompt_time: float = 0.4,
     ) -> None:
         super().__init__()
+        if denoising_steps < 1 or not 0 <= prompt_time <= 1:
+            raise UserError(
+                f"{denoising_steps} denoising steps and a prompt time of {prompt_time} are impossible; use 1 or more, "
+                "and 0 to 1"
+            )
         self.model: Any = model
         self.eval().requires_grad_(False)
         self.denoising_steps, self.prompt_time = denoising_steps, prompt_time
@@ -178,9 +187,13 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         spectra_BRFM = latents_BKQ.new_zeros(*state.spectra_BRFM.shape[:3], self.settings.spec_length)
         for step in range(self.denoising_steps):
             sigma = self.noising.get_sigma_continuous(1 - step / self.denoising_steps)
-            noisy_BRFM = self.noising.reverse_step(spectra_BRFM, noise_like(spectra_BRFM, generator), sigma)
-            spectra_BRFM = denoiser(noisy_BRFM, sigma)
+            spectra_BRFM = denoiser(self.blur(spectra_BRFM, sigma, generator), sigma)
         return spectra_BRFM
+
+    def blur(self, spectra_BRFM: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+        """Clean spectra, which have the least noise level, at another one."""
+        spread = max(0.0, sigma**2 - self.settings.sigma_min**2) ** 0.5
+        return spectra_BRFM + spread * noise_like(spectra_BRFM, generator)
 
     def opener(self, latents_BKQ: Tensor) -> Denoiser:
         """The decoder for the first chunk, which stands on the left of nothing."""
@@ -195,8 +208,8 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
 
     def follower(self, latents_BKQ: Tensor, state: DecoderState, generator: torch.Generator) -> Denoiser:
         """The decoder for a chunk that stands on the right of the one before, which is its prompt."""
-        past_BRFM, prompt_sigma = state.spectra_BRFM, self.noising.get_sigma_continuous(self.prompt_time)
-        prompt_BRFM = self.noising.reverse_step(past_BRFM, noise_like(past_BRFM, generator), prompt_sigma)
+        prompt_sigma = self.noising.get_sigma_continuous(self.prompt_time)
+        prompt_BRFM = self.blur(state.spectra_BRFM, prompt_sigma, generator)
         pair_BKQ = torch.cat([state.latents_BKQ, latents_BKQ], dim=1)
         features = self.model.pre_decoder_forward(pair_BKQ)
 
