@@ -37,6 +37,7 @@ class StemCrops(IterableDataset[Tensor]):
         mix_share: share of mixes, 0 to 1.
         lowest_gain_db: lowest random gain.
         highest_gain_db: highest random gain.
+        largest_pan: how far stems are panned at random, 0 (not at all) to 1 (hard left or right); stereo only.
         seed: seed of all choices.
     """
 
@@ -47,18 +48,26 @@ class StemCrops(IterableDataset[Tensor]):
         mix_share: float,
         lowest_gain_db: float,
         highest_gain_db: float,
+        largest_pan: float,
         seed: int,
     ) -> None:
         self.songs = [song for song in songs if song.shape[-1] >= crop_samples]
         if not self.songs:
             raise UserError(f"no song is as long as a crop of {crop_samples} samples; choose shorter crops")
         self.crop_samples, self.mix_share, self.seed, self.epoch = crop_samples, mix_share, seed, 0
-        self.gains_db = (lowest_gain_db, highest_gain_db)
+        self.gains_db, self.largest_pan = (lowest_gain_db, highest_gain_db), largest_pan
+        self.skip = 0
+
+    def start_at(self, epoch: int, crops: int) -> None:
+        """Begin the next pass at an epoch's n-th crop: what a resumed run has not heard yet."""
+        self.epoch, self.skip = epoch, crops
 
     def __iter__(self) -> Iterator[Tensor]:
         worker = get_worker_info()
         rng = np.random.default_rng([self.seed, self.epoch, worker.id if worker else 0])
-        self.epoch += 1
+        for _ in range(self.skip):
+            self._crop(rng)
+        self.epoch, self.skip = self.epoch + 1, 0
         while True:
             yield self._crop(rng)
 
@@ -70,12 +79,21 @@ class StemCrops(IterableDataset[Tensor]):
             count = int(rng.integers(2, len(song_SAN) + 1)) if is_mix else 1
             stems = np.sort(rng.choice(len(song_SAN), count, replace=False))
             start = rng.integers(song_SAN.shape[-1] - self.crop_samples + 1)
-            stems_SAN = song_SAN[:, :, start : start + self.crop_samples][stems]
-            audio_AN = stems_SAN.astype(np.float32).sum(0) / (32767 * CACHE_GAIN)
+            stems_SAN = song_SAN[:, :, start : start + self.crop_samples][stems].astype(np.float32)
+            if self.largest_pan:
+                stems_SAN *= panning(self.largest_pan * rng.uniform(-1, 1, count))
+            audio_AN = stems_SAN.sum(0) / (32767 * CACHE_GAIN)
             if np.abs(audio_AN).max() > 1e-3:
                 break
         gain = 10 ** (rng.uniform(*self.gains_db) / 20)
         return torch.from_numpy(audio_AN * min(gain, 1 / max(np.abs(audio_AN).max(), 1e-9)))
+
+
+def panning(position_S: np.ndarray) -> np.ndarray:
+    """Gains of left and right, shape (S, 2, 1), for positions from -1 (left) to 1 (right); the power stays the same."""
+    angle_S = (position_S + 1) * (np.pi / 4)
+    gains = np.stack([np.cos(angle_S), np.sin(angle_S)], axis=1) * np.sqrt(2)
+    return gains[:, :, None].astype(np.float32)
 
 
 class FixedCrops(Dataset[Tensor]):
@@ -106,6 +124,8 @@ class StemAudioDataModule(lightning.LightningDataModule):
         validation_crops: crops of the validation split, the same every time.
         lowest_gain_db: lowest random gain in dB.
         highest_gain_db: highest random gain in dB; a crop is never made to clip.
+        largest_pan: how far every stem is panned at random, 0 (not at all) to 1 (hard left or right), so that a
+            codec for stereo hears sides although Slakh's stems are mono; needs two audio channels.
         seed: seed of all choices.
         workers: processes that decode songs into the cache.
     """
@@ -122,14 +142,18 @@ class StemAudioDataModule(lightning.LightningDataModule):
         validation_crops: int = 48,
         lowest_gain_db: float = -6.0,
         highest_gain_db: float = 4.0,
+        largest_pan: float = 0.0,
         seed: int = 0,
         workers: int = 2,
     ) -> None:
         super().__init__()
+        if not 0 <= largest_pan <= 1 or (largest_pan and audio_channels != 2):
+            raise UserError(f"largest_pan {largest_pan} must lie in 0 … 1, and be 0 unless audio_channels is 2")
         self.root, self.cache = Path(root), Path(cache)
         self.sample_rate_hz, self.audio_channels, self.crop_samples = sample_rate_hz, audio_channels, crop_samples
         self.batch_size, self.mix_share, self.validation_crops = batch_size, mix_share, validation_crops
         self.gains_db, self.seed, self.workers = (lowest_gain_db, highest_gain_db), seed, workers
+        self.largest_pan = largest_pan
 
     def prepare_data(self) -> None:
         """Decode and resample what is not in the cache yet."""
@@ -145,11 +169,20 @@ class StemAudioDataModule(lightning.LightningDataModule):
         """Open the cached songs."""
         crops = partial(StemCrops, crop_samples=self.crop_samples, mix_share=self.mix_share)
         crops = partial(crops, lowest_gain_db=self.gains_db[0], highest_gain_db=self.gains_db[1])
+        crops = partial(crops, largest_pan=self.largest_pan)
         self.train_crops = crops(self._open("train"), seed=self.seed)
         self.held_out_crops = FixedCrops(crops(self._open("validation"), seed=self.seed + 1), self.validation_crops)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Endless: the trainer's limit_train_batches ends an epoch."""
+        """Endless: the trainer's limit_train_batches ends an epoch. A resumed run goes on where it stopped."""
+        if self.trainer is not None:
+            heard, limit = (
+                self.trainer.fit_loop.epoch_loop.batch_progress.current.ready,
+                self.trainer.limit_train_batches,
+            )
+            # a checkpoint of an epoch's last batch is resumed with the next epoch
+            epochs, batches = divmod(heard, limit) if isinstance(limit, int) else (0, heard)
+            self.train_crops.start_at(self.trainer.current_epoch + epochs, batches * self.batch_size)
         return DataLoader(self.train_crops, batch_size=self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Tensor]:

@@ -192,11 +192,16 @@ class CodecTraining(lightning.LightningModule):
         optimizer.step()
         optimizer.zero_grad()
         self.lr_schedulers()[0].step()
+        self._average()
 
-    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_index: int) -> None:
-        """Average the weights."""
+    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
+        """The step of automatic optimisation, then the average: a checkpoint must hold both or neither."""
+        super().optimizer_step(*arguments, **keywords)
+        self._average()
+
+    def _average(self) -> None:
         if self.averaged is not None:
-            update_average(self.averaged, self.codec, self.ema_decay, self.iteration - 1)
+            update_average(self.averaged, self.codec, self.ema_decay, self.iteration)
 
     def _sum(self, losses: dict[str, Tensor]) -> Tensor:
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=False)

@@ -20,7 +20,7 @@ KERNEL = (3, 9)
 DILATIONS = (1, 1, 2, 4)
 """Steps in time between the taps of each layer; each layer also halves the frequency bins."""
 FAINT = 1e-3
-"""Magnitude, 1 = full-scale sine, below which the compression of the spectrogram turns linear."""
+"""Magnitude, 1 = full-scale sine, below which the compression of the spectrogram turns linear; it becomes 1."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class SpectrogramDiscriminator(nn.Module):
 
 
 def compressed_image(audio_BAN: Tensor, window_samples: int) -> Tensor:
-    """Complex spectrogram times (|magnitude|² + faint²)^(-1/4), as an image B(2A)MF."""
-    spectrum = complex_spectrum(audio_BAN.flatten(0, 1), window_samples, window_samples // 4)
-    scale = (spectrum.real.square() + spectrum.imag.square() + FAINT**2) ** -0.25
+    """Complex spectrogram in units of FAINT times (magnitude² + 1)^(-1/4), as an image B(2A)MF."""
+    spectrum = complex_spectrum(audio_BAN.flatten(0, 1), window_samples, window_samples // 4) / FAINT
+    scale = (spectrum.real.square() + spectrum.imag.square() + 1) ** -0.25
     parts = torch.stack([spectrum.real * scale, spectrum.imag * scale], dim=1)
     return parts.unflatten(0, audio_BAN.shape[:2]).flatten(1, 2)
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datamodules.audio import read_audio
-from datamodules.stem_audio import CACHE_GAIN, StemAudioDataModule, StemCrops, stem_files
+from datamodules.stem_audio import CACHE_GAIN, StemAudioDataModule, StemCrops, panning, stem_files
 from livejam.errors import UserError
 
 
@@ -50,7 +52,7 @@ def test_crops_follow_the_seed_and_epochs_differ(data: StemAudioDataModule) -> N
     songs = data.train_crops.songs
 
     def first(seed: int, epochs: int) -> torch.Tensor:
-        crops = StemCrops(songs, 4096, 0.5, -6, 4, seed)
+        crops = StemCrops(songs, 4096, 0.5, -6, 4, 0.0, seed)
         for _ in range(epochs):
             taken = torch.stack(list(itertools.islice(crops, 6)))
         return taken
@@ -58,6 +60,42 @@ def test_crops_follow_the_seed_and_epochs_differ(data: StemAudioDataModule) -> N
     assert torch.equal(first(1, 1), first(1, 1))
     assert not torch.equal(first(1, 1), first(2, 1))
     assert not torch.equal(first(1, 1), first(1, 2))
+
+
+@pytest.mark.parametrize("skip", [0, 1, 5])
+def test_a_resumed_pass_goes_on_with_the_next_crop(data: StemAudioDataModule, skip: int) -> None:
+    crops = StemCrops(data.train_crops.songs, 4096, 0.5, -6, 4, 0.0, 3)
+    _, whole = (list(itertools.islice(crops, 8)) for _ in range(2))
+    crops.start_at(epoch=1, crops=skip)
+    for ours, theirs in zip(crops, whole[skip:], strict=False):
+        assert torch.equal(ours, theirs)
+    assert not torch.equal(next(iter(crops)), whole[0])
+
+
+@settings(max_examples=20, deadline=None)
+@given(positions=st.lists(st.floats(-1, 1), min_size=1, max_size=4))
+def test_panning_keeps_the_power_and_moves_to_its_side(positions: list[float]) -> None:
+    gains = panning(np.array(positions))
+    assert np.allclose((gains**2).sum(1), 2, atol=1e-5)
+    for position, (left, right) in zip(positions, gains[..., 0], strict=True):
+        assert (right > left) == (position > 0) or abs(right - left) < 1e-5
+    assert np.allclose(panning(np.zeros(1)), 1)
+
+
+def test_mono_stems_get_a_side_only_by_panning(rendered_songs: Path, tmp_path: Path) -> None:
+    def side(largest_pan: float) -> float:
+        module = StemAudioDataModule(
+            str(rendered_songs), str(tmp_path), 22050, 2, 8192, largest_pan=largest_pan, validation_crops=8, workers=1
+        )
+        module.prepare_data()
+        module.setup("fit")
+        crops = torch.stack(module.held_out_crops.items)
+        return float((crops[:, 0] - crops[:, 1]).square().sum() / crops.square().sum())
+
+    assert side(0.0) < 1e-6
+    assert side(0.7) > 0.01
+    with pytest.raises(UserError, match="largest_pan"):
+        StemAudioDataModule("x", "y", largest_pan=0.5)
 
 
 def test_held_out_crops_are_fixed(data: StemAudioDataModule) -> None:
@@ -72,4 +110,4 @@ def test_errors_name_the_cure(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no stems"):
         stem_files(tmp_path / "train" / "Track00001")
     with pytest.raises(UserError, match="shorter crops"):
-        StemCrops([np.zeros((1, 1, 10), np.int16)], 20, 0.5, -6, 4, 0)
+        StemCrops([np.zeros((1, 1, 10), np.int16)], 20, 0.5, -6, 4, 0.0, 0)
