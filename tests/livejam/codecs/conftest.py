@@ -1,13 +1,19 @@
-"""The bundled codec and a random one of the paper's size."""
+"""The bundled codec, and one of the paper's size with a code of its own but an untrained decoder."""
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from codec_music import clicks, music
 
+from lightning_modules.linear_code import fit_linear_code
 from livejam.codecs import CausalCodec, pretrained_codec
+
+REPOSITORY = Path(__file__).parents[3]
+FITTED_FRAMES = 40
 
 
 @pytest.fixture(scope="session")
@@ -17,20 +23,12 @@ def pocket() -> CausalCodec:
 
 @pytest.fixture(scope="session")
 def paper_size() -> CausalCodec:
-    """44.1 kHz stereo, 4096-sample hop, 128 channels, with a narrow decoder; quiet as a trained codec is."""
+    """The codec of configs/codec/slakh.yaml: principal components of notes and clicks, random convolutions."""
     torch.manual_seed(3)
-    codec = CausalCodec(
-        name="paper",
-        sample_rate_hz=44100,
-        audio_channels=2,
-        hop_samples=4096,
-        latent_channels=128,
-        width=48,
-        subframe_width=32,
-        blocks=1,
-        subframe_blocks=1,
-    )
-    with torch.no_grad():
-        codec.decoder.base.bias.fill_(math.log(0.01 / 6e-4))
-        codec.decoder.base.weight.mul_(0.5)
-    return codec.eval().requires_grad_(False)
+    config = yaml.safe_load((REPOSITORY / "configs/codec/slakh.yaml").read_text())
+    codec = CausalCodec(**config["model"]["init_args"]["codec"]["init_args"]).eval().requires_grad_(False)
+    hop, past = codec.spec.hop_samples, codec.front_end.past_samples
+    samples = past + FITTED_FRAMES * hop
+    heard = torch.cat([music(4, 2, samples, codec.spec.sample_rate_hz), clicks(4, 2, samples, hop)])
+    fit_linear_code(codec, codec.features(heard).flatten(0, 1), low_band_weight=1.2)
+    return codec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from codec_music import music
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from livejam.codecs import CausalCodec
@@ -27,6 +27,7 @@ def codec(request: pytest.FixtureRequest) -> CausalCodec:
 
 @settings(max_examples=3, deadline=None)
 @given(sizes=st.lists(st.integers(1, 5), min_size=3, max_size=6))
+@example(sizes=[1] * FRAMES)
 @pytest.mark.parametrize("name", ["pocket", "paper_size"])
 def test_stream_equals_offline(request: pytest.FixtureRequest, name: str, sizes: list[int]) -> None:
     codec: CausalCodec = request.getfixturevalue(name)
@@ -63,43 +64,50 @@ def test_rows_do_not_know_of_each_other(codec: CausalCodec) -> None:
     assert torch.allclose(codec.decode(together), sound, atol=1e-5)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(cut=st.integers(1, FRAMES - 1))
-def test_encoder_hears_nothing_of_the_future(pocket: CausalCodec, cut: int) -> None:
-    audio = audio_for(pocket, 1)
+@pytest.mark.parametrize("name", ["pocket", "paper_size"])
+def test_encoder_hears_nothing_of_the_future(request: pytest.FixtureRequest, name: str, cut: int) -> None:
+    codec: CausalCodec = request.getfixturevalue(name)
+    audio = audio_for(codec, 1)
     changed = audio.clone()
-    changed[:, :, cut * 2048 :] = 0.3 * torch.randn(1, 1, (FRAMES - cut) * 2048)
-    before, after = pocket.encode(audio), pocket.encode(changed)
+    changed[:, :, cut * codec.spec.hop_samples :] = 0.3 * torch.randn_like(audio[:, :, cut * codec.spec.hop_samples :])
+    before, after = codec.encode(audio), codec.encode(changed)
     assert torch.equal(before[:, :cut], after[:, :cut])
     assert float((before[:, cut] - after[:, cut]).abs().max()) > 0.1
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(cut=st.integers(1, FRAMES - 1))
-def test_decoder_reaches_back_exactly_its_delay(pocket: CausalCodec, cut: int) -> None:
-    latents = pocket.encode(audio_for(pocket, 1))
+@pytest.mark.parametrize("name", ["pocket", "paper_size"])
+def test_decoder_reaches_back_exactly_its_delay(request: pytest.FixtureRequest, name: str, cut: int) -> None:
+    codec: CausalCodec = request.getfixturevalue(name)
+    hop, delay = codec.spec.hop_samples, codec.spec.delay_samples
+    latents = codec.encode(audio_for(codec, 1))
     changed = latents.clone()
     changed[:, cut:] += 1.0
-    difference = (pocket.decode(latents) - pocket.decode(changed))[0, 0].abs()
+    difference = (codec.decode(latents) - codec.decode(changed))[0].abs().amax(0)
     first = int((difference > 0).nonzero()[0])
-    assert cut * 2048 - pocket.spec.delay_samples <= first <= cut * 2048
+    # the first sample of a window is multiplied by nothing, its next ones by almost nothing
+    assert cut * hop - delay <= first <= cut * hop - delay + 64
 
 
-def test_declared_delay_is_the_measured_one(pocket: CausalCodec) -> None:
-    """Clicks come out of the stream `delay_samples` later; a code of spectra places each within a few stride."""
+def test_declared_delay_is_the_measured_one(codec: CausalCodec) -> None:
+    """Clicks come out of the stream `delay_samples` later; a code of spectra places each within a few strides."""
+    hop, channels = codec.spec.hop_samples, codec.spec.audio_channels
     shifts = []
-    for position in range(10 * 2048, 12 * 2048, 1111):
-        audio = torch.zeros(1, 1, 20 * 2048)
-        audio[0, 0, position : position + 64] = 0.8 * torch.randn(64)
-        state, out = pocket.init_decoder_state(1), []
-        for frames in pocket.encode(audio).split(5, dim=1):
-            sound, state = pocket.decode_step(frames, state)
+    for position in range(10 * hop, 12 * hop, 1111 * hop // 2048):
+        audio = torch.zeros(1, channels, 20 * hop)
+        audio[:, :, position : position + 64] = 0.8 * torch.randn(64)
+        state, out = codec.init_decoder_state(1), []
+        for frames in codec.encode(audio).split(5, dim=1):
+            sound, state = codec.decode_step(frames, state)
             out.append(sound)
-        power = torch.cat(out, dim=2)[0, 0].square()
+        power = torch.cat(out, dim=2)[0].square().sum(0)
         centre = float((power * torch.arange(len(power))).sum() / power.sum())
         shifts.append(centre - (position + 32))
     measured = sum(shifts) / len(shifts)
-    assert abs(measured - pocket.spec.delay_samples) < 256
+    assert abs(measured - codec.spec.delay_samples) < codec.synthesis.stride_samples
 
 
 def test_bounded_latents_and_decode_clamps(pocket: CausalCodec) -> None:
