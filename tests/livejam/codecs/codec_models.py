@@ -82,6 +82,8 @@ def encodec_model() -> Any:
         for name, parameter in model.named_parameters():
             # weight norm's gains: the default ones let little of the sound through
             parameter.mul_(1.7 if name.endswith("original0") else 1)
+            if name.endswith("bias"):
+                parameter.normal_(std=0.1)
     return model
 
 

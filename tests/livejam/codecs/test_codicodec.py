@@ -11,7 +11,7 @@ from codec_models import same, small_codicodec, tiny_codicodec
 
 from livejam.codecs import CoDiCodec
 from livejam.codecs import codicodec as adapter
-from livejam.codecs.codicodec import untouched_settings
+from livejam.codecs.codicodec import noise_like, untouched_settings
 from livejam.errors import UserError
 
 small_codicodec()
@@ -74,6 +74,20 @@ def test_steps_and_prompt_are_heard(codec: CoDiCodec) -> None:
     hop = codec.spec.hop_samples - codec.spec.delay_samples
     assert torch.equal(sounds[0][:, :, :hop], sounds[2][:, :, :hop])
     assert not torch.allclose(sounds[0][:, :, hop:], sounds[2][:, :, hop:], atol=1e-4)
+
+
+@torch.no_grad()
+def test_every_chunk_has_its_own_noise(codec: CoDiCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def noted(spectra: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        seeds.append(generator.initial_seed())
+        return noise_like(spectra, generator)
+
+    monkeypatch.setattr(adapter, "noise_like", noted)
+    codec.decode(torch.zeros(1, 3, codec.spec.latent_channels))
+    # two steps for each, and the prompt of those that have one
+    assert seeds == [0, 0, 1, 1, 1, 2, 2, 2]
 
 
 @pytest.mark.parametrize(("steps", "time"), [(0, 0.4), (2, -0.1), (2, 1.1)])
