@@ -1,7 +1,7 @@
 """From songs to a latent bank: read, encode, write. `lightning fit` and `lightning predict` build with the same code.
 
-Shapes: S stems, M sub-mixes, R rows (stems, then sub-mixes), A audio channels, N samples, T latent frames,
-C latent channels.
+Shapes: S stems, M sub-mixes, R rows (stems that may be targets, then sub-mixes), A audio channels, N samples,
+T latent frames, C latent channels.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class SongAudio:
         refusals: those that could not.
         annotations: beats and chords, None where not known.
         stems_SAN: audio of the stems at the codec's rate and channels; N is a multiple of the hop.
+        target_S: which stems may be targets (bool): the others are heard in sub-mixes only.
         membership_MS: which stems sound in which sub-mix (bool).
     """
 
@@ -76,6 +77,7 @@ class SongAudio:
     refusals: tuple[Refusal, ...]
     annotations: Annotations | None
     stems_SAN: Tensor
+    target_S: Tensor
     membership_MS: Tensor
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> SongAudio:
@@ -98,6 +100,7 @@ def read_song_audio(root: Path, song: Song, settings: BankSettings) -> SongAudio
         stems.append(BankedStem(stem.name, stem.category, stem.description))
         audio.append(fit_length(audio_AN, frames * spec.hop_samples))
     stems_SAN = np.stack(audio) if audio else np.zeros((0, spec.audio_channels, 0), np.float32)
+    target_S = np.array([stem.category in settings.targets for stem in stems], dtype=bool)
     return SongAudio(
         name=song.name,
         digest=song.digest,
@@ -105,20 +108,20 @@ def read_song_audio(root: Path, song: Song, settings: BankSettings) -> SongAudio
         refusals=tuple(refusals),
         annotations=read_annotations(root / song.folder),
         stems_SAN=torch.from_numpy(stems_SAN),
-        membership_MS=_draw_membership(song.name, stems, stems_SAN, settings),
+        target_S=torch.from_numpy(target_S),
+        membership_MS=_draw_membership(song.name, stems_SAN, target_S, settings),
     )
 
 
-def _draw_membership(name: str, stems: list[BankedStem], stems_SAN: np.ndarray, settings: BankSettings) -> Tensor:
+def _draw_membership(name: str, stems_SAN: np.ndarray, target_S: np.ndarray, settings: BankSettings) -> Tensor:
     active_S = [
         int((frame_levels_dbfs(stem_AN, settings.codec.hop_samples) > settings.threshold_dbfs).sum())
         for stem_AN in stems_SAN
     ]
-    may_be_target_S = [stem.category in settings.targets for stem in stems]
     song_number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     membership_MS = draw_submixes(
         np.array(active_S, dtype=np.int64),
-        np.array(may_be_target_S, dtype=bool),
+        target_S,
         settings.submixes_per_song,
         np.random.default_rng([settings.seed, song_number]),
     )
@@ -127,30 +130,32 @@ def _draw_membership(name: str, stems: list[BankedStem], stems_SAN: np.ndarray, 
 
 @torch.inference_mode()
 def encode_song(codec: Codec, song: SongAudio) -> SongLatents:
-    """Encode every stem and every sub-mix of a song.
+    """Encode every stem that may be a target and every sub-mix of a song.
 
     Raises:
         UserError: the codec gave numbers that are not finite, or too large for float16.
     """
     submixes_MAN = torch.einsum("ms,san->man", song.membership_MS.to(song.stems_SAN), song.stems_SAN)
-    rows_RAN = torch.cat([song.stems_SAN, submixes_MAN])
+    target_S = song.target_S.cpu()
+    stems = tuple(stem for stem, is_target in zip(song.stems, target_S.tolist(), strict=True) if is_target)
+    rows_RAN = torch.cat([song.stems_SAN[target_S.to(song.stems_SAN.device)], submixes_MAN])
     latents_RTC = _encode_rows(codec, rows_RAN)
     half_RTC = latents_RTC.half()
     if not half_RTC.isfinite().all():
         raise UserError(f"codec {codec.spec.name} gives latents of {song.name} that are not finite; use another codec")
-    wide_RTC, stems = latents_RTC.double(), len(song.stems)
+    wide_RTC = latents_RTC.double()
     levels_RT = _levels(rows_RAN, codec.spec)
     return SongLatents(
         name=song.name,
         digest=song.digest,
-        stems=song.stems,
+        stems=stems,
         refusals=song.refusals,
         annotations=song.annotations,
-        stems_STC=half_RTC[:stems],
-        submixes_MTC=half_RTC[stems:],
-        membership_MS=song.membership_MS.cpu(),
-        stem_levels_ST=levels_RT[:stems],
-        submix_levels_MT=levels_RT[stems:],
+        stems_STC=half_RTC[: len(stems)],
+        submixes_MTC=half_RTC[len(stems) :],
+        membership_MS=song.membership_MS.cpu()[:, target_S],
+        stem_levels_ST=levels_RT[: len(stems)],
+        submix_levels_MT=levels_RT[len(stems) :],
         sum_C=wide_RTC.sum((0, 1)),
         square_sum_C=wide_RTC.square().sum((0, 1)),
     )

@@ -28,7 +28,7 @@ from livejam.files import atomic_path
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 SMALLEST_STD = 1e-6
 """A latent channel that never moves is divided by 1 instead of by its deviation."""
@@ -104,10 +104,10 @@ class SongLatents:
     Args:
         name: the song's name.
         digest: of the audio files it was made from.
-        stems: the stems, in the order of S.
+        stems: the stems that may be targets, in the order of S; the others are in sub-mixes only.
         refusals: stems that could not be read.
         annotations: beats and chords, None where not known.
-        stems_STC: latents of every stem (float16).
+        stems_STC: latents of these stems (float16).
         submixes_MTC: latents of every sub-mix (float16).
         membership_MS: which stems sound in which sub-mix (bool).
         stem_levels_ST: RMS per frame in dB below full scale (float16), −120 for silence.

@@ -17,6 +17,7 @@ import torch
 CORE = ("torch", "lightning", "torchmetrics", "jsonargparse", "omegaconf", "numpy", "soundfile", "soxr", "symusic")
 EXTRAS = {
     "metrics": ("madmom", "laion_clap", "frechet_audio_distance"),
+    "codecs": ("codicodec", "diffusers", "music2latent", "transformers"),
     "serve": ("python-osc", "websockets"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
 }

@@ -111,6 +111,22 @@ def test_items_hold_their_target_alone_and_never_in_the_mix(tmp_path):
 TARGETS_OF_STEMS = {14: 0, 4: 1, 0: 2, 6: 3}
 
 
+def test_stems_that_are_no_targets_are_heard_but_not_banked(tmp_path):
+    codec = FrameCodec()
+    everything = builder(tmp_path, codec).build(codec, workers=0)
+    drums = builder(tmp_path, codec, "drums", targets=(14,), submixes_per_song=FULL_MIXES).build(codec, workers=0)
+    for song in range(len(drums)):
+        banked = drums[song]
+        assert [stem.category for stem in banked.stems] == [14]
+        assert banked.stems_STC.shape[0] == banked.membership_MS.shape[1] == 1
+        whole = everything[song]
+        position = [stem.category for stem in whole.stems].index(14)
+        assert torch.equal(banked.stems_STC[0], whole.stems_STC[position])
+        number = int(banked.name.removeprefix("Track"))
+        bins = [round(tone_hz(number, s) * HOP / RATE_HZ) for s in range(4)]
+        assert sounding_tones(codec, banked.submixes_MTC[0])[bins].tolist() == [False, True, True, True]
+
+
 def test_latents_are_those_of_the_audio_at_the_item_s_time(tmp_path):
     codec = FrameCodec()
     bank = builder(tmp_path, codec).build(codec, workers=0)
