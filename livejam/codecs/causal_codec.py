@@ -27,6 +27,9 @@ from livejam.spec import CodecSpec
 CHUNK_FRAMES = 64
 """Offline calls run through the stream in pieces of this many frames, which bounds their memory."""
 
+PIECE_FEATURES = 4400
+"""Longest sum of products: a single frame is summed number by number, which loses digits in sums of 17 000."""
+
 
 @dataclass(frozen=True)
 class EncoderState:
@@ -285,7 +288,12 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
 
     def project(self, features_BTX: Tensor) -> Tensor:
         """Bounded latents of features."""
-        return self.bound * torch.tanh(self.projection(features_BTX) / self.bound)
+        features = features_BTX.split(PIECE_FEATURES, dim=-1)
+        weights = self.projection.weight.split(PIECE_FEATURES, dim=1)
+        code_BTC = nn.functional.linear(features[0], weights[0], self.projection.bias)
+        for piece_BTX, weight_CX in zip(features[1:], weights[1:], strict=True):
+            code_BTC = code_BTC + nn.functional.linear(piece_BTX, weight_CX)
+        return self.bound * torch.tanh(code_BTC / self.bound)
 
     def subframes(self, frame_B: Tensor, frames: int) -> Tensor:
         """Absolute indices BM of the sub-frames of the next `frames` latent frames."""
