@@ -1,6 +1,6 @@
 """The adversary of a codec's decoder: discriminators, their losses and their optimiser's settings.
 
-Shapes: B batch, A audio channels, N audio samples, P patches.
+Shapes: B batch, V views of the audio channels, N audio samples, P patches.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ class CodecAdversary(nn.Module):
         self.penalty_weight, self.penalty_every = penalty_weight, penalty_every
         self.gradient_clip = gradient_clip
 
-    def discriminator_losses(self, real_BAN: Tensor, fake_BAN: Tensor, step: int) -> dict[str, Tensor]:
+    def discriminator_losses(self, real_BVN: Tensor, fake_BVN: Tensor, step: int) -> dict[str, Tensor]:
         """What the discriminator minimises, by name. Both sounds are data to it: no gradient reaches the codec.
 
         Args:
-            real_BAN: originals.
-            fake_BAN: their reconstructions.
+            real_BVN: originals.
+            fake_BVN: their reconstructions.
             step: discriminator steps done before.
         """
-        real, fake = self._images(real_BAN), self._images(fake_BAN.detach())
+        real, fake = self._images(real_BVN), self._images(fake_BVN.detach())
         real_logits, fake_logits = self.discriminator(real).logits, self.discriminator(fake).logits
         pairs = zip(real_logits, fake_logits, strict=True)
         losses = {"pairs": torch.stack([discriminator_loss(r, f).mean() for r, f in pairs]).mean()}
@@ -72,11 +72,11 @@ class CodecAdversary(nn.Module):
                 losses[name] = self.penalty_weight / 2 * factor * self._penalty(images)
         return losses
 
-    def codec_losses(self, real_BAN: Tensor, fake_BAN: Tensor) -> dict[str, Tensor]:
+    def codec_losses(self, real_BVN: Tensor, fake_BVN: Tensor) -> dict[str, Tensor]:
         """What the codec minimises, by name; the judgement of the originals is a constant to it."""
         with torch.no_grad():
-            real = self.discriminator(self._images(real_BAN))
-        fake = self.discriminator(self._images(fake_BAN))
+            real = self.discriminator(self._images(real_BVN))
+        fake = self.discriminator(self._images(fake_BVN))
         pairs = zip(fake.logits, real.logits, strict=True)
         losses = {"adversarial": self.weight * torch.stack([generator_loss(f, r).mean() for f, r in pairs]).mean()}
         if self.feature_weight:
@@ -98,9 +98,9 @@ class CodecAdversary(nn.Module):
             )
         return norm
 
-    def _images(self, audio_BAN: Tensor) -> tuple[Tensor, ...]:
-        with torch.autocast(audio_BAN.device.type, enabled=False):
-            return self.discriminator.images(audio_BAN.float())
+    def _images(self, audio_BVN: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(audio_BVN.device.type, enabled=False):
+            return self.discriminator.images(audio_BVN.float())
 
     def _penalty(self, images: tuple[Tensor, ...]) -> Tensor:
         """Squared gradient norm per patch, in float32: squares of small gradients vanish in bf16."""

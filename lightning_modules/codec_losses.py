@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from livejam.codecs.causal_codec import CausalCodec, mid_side
+from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.front_end import SUBFRAMES
 from livejam.codecs.pitch_grid import LOW_PITCHES
+from livejam.codecs.stereo import mid_side
 from livejam.codecs.synthesis import SpectralParts
 from livejam.objectives.spectral import (
     complex_spectrum,
@@ -37,7 +38,7 @@ def magnitude_losses(codec: CausalCodec, parts: SpectralParts, features_BTX: Ten
         parts: what its decoder says.
         features_BTX: features of the true audio.
     """
-    true_BMAF, low_BMAL = codec.decoder.linear_features(features_BTX)
+    true_BMAF, low_BMAL = codec.decoder.linear_features(codec.heard_channels(features_BTX))
     estimate_BMAF, floor = parts.log_magnitude_BMAF, codec.front_end.floor
     low_error = (parts.log_oscillator_BMAK[..., :LOW_PITCHES] - low_BMAL).abs().mean((1, 2, 3))
     losses = {
@@ -49,7 +50,7 @@ def magnitude_losses(codec: CausalCodec, parts: SpectralParts, features_BTX: Ten
 
 
 def sounds(codec: CausalCodec, parts: SpectralParts, start_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Mid and side of the decoded sound and of its phase donor, aligned with what `heard` returns.
+    """The decoded sound and its phase donor, aligned with what `heard` returns.
 
     Args:
         codec: whose decoder made the parts.
@@ -65,8 +66,8 @@ def sounds(codec: CausalCodec, parts: SpectralParts, start_B: Tensor) -> tuple[T
 
 
 def heard(codec: CausalCodec, audio_BAN: Tensor) -> Tensor:
-    """Mid and side of the true sound, as far as the decoder can have finished it."""
-    return mid_side(audio_BAN)[:, :, : -codec.spec.delay_samples]
+    """The true sound, as far as the decoder can have finished it."""
+    return audio_BAN[:, :, : -codec.spec.delay_samples]
 
 
 def audio_losses(
@@ -77,13 +78,15 @@ def audio_losses(
     windows_samples: tuple[int, int, int],
     mel_weight: float,
 ) -> dict[str, Tensor]:
-    """Weighted losses of the sound by name; the donor alone must already sound right, or its phases mean nothing.
+    """Weighted losses of the sound by name, of stereo as mid and side.
+
+    The donor alone must already sound right, or its phases mean nothing.
 
     Args:
         codec: for its floor and rate.
-        true_BAN: mid and side of the true sound.
-        made_BAN: of the reconstruction.
-        donor_BAN: of its phase donor.
+        true_BAN: the true sound.
+        made_BAN: the reconstruction.
+        donor_BAN: its phase donor.
         windows_samples: long, middle and short window.
         mel_weight: weight ≥ 0 of the mel loss; 0 = off.
     """
@@ -112,4 +115,4 @@ def mel_bands(window_samples: int, sample_rate_hz: int) -> Tensor:
 
 
 def _spectrum(audio_BAN: Tensor, window_samples: int) -> Tensor:
-    return complex_spectrum(audio_BAN.flatten(0, 1), window_samples, window_samples // 4)
+    return complex_spectrum(mid_side(audio_BAN).flatten(0, 1), window_samples, window_samples // 4)

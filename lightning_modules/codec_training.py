@@ -1,7 +1,7 @@
 """Training of the causal codec: principal components first, then the decoder.
 
-Shapes: B batch, A audio channels, N audio samples, C latent channels, T latent frames, X features per frame, M
-sub-frames, D width of the trunk.
+Shapes: B batch, A audio channels, V views of them, N audio samples, C latent channels, T latent frames, X features
+per frame, M sub-frames, D width of the trunk.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lightning_modules.codec_losses import audio_losses, heard, magnitude_losses
 from lightning_modules.linear_code import fit_linear_code
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec, save_codec
+from livejam.codecs.stereo import views
 from livejam.codecs.synthesis import SpectralParts
 from livejam.errors import UserError
 from livejam.objectives.latent_regularity import divergence_from_normal, smoothness
@@ -164,16 +165,16 @@ class CodecTraining(lightning.LightningModule):
         if self.adversary is None:
             return self._sum(losses)
         if iteration >= self.adversary.start_iteration:
-            losses |= self._adversarial_step(heard(self.codec, audio_BAN), made_BAN, iteration)
+            losses |= self._adversarial_step(views(heard(self.codec, audio_BAN)), views(made_BAN), iteration)
         self._codec_step(self._sum(losses))
         return None
 
-    def _adversarial_step(self, real_BAN: Tensor, made_BAN: Tensor, iteration: int) -> dict[str, Tensor]:
+    def _adversarial_step(self, real_BVN: Tensor, made_BVN: Tensor, iteration: int) -> dict[str, Tensor]:
         """One step of the discriminator; then what it means for the codec, in which it is a constant."""
         adversary = self.adversary
         codec_optimizer, optimizer = self.optimizers()
         with self.toggled_optimizer(optimizer):
-            losses = adversary.discriminator_losses(real_BAN, made_BAN, iteration - adversary.start_iteration)
+            losses = adversary.discriminator_losses(real_BVN, made_BVN, iteration - adversary.start_iteration)
             self.manual_backward(torch.stack(list(losses.values())).sum())
             norm = adversary.clip(adversary.parameters(), "discriminator")
             optimizer.step()
@@ -182,7 +183,7 @@ class CodecTraining(lightning.LightningModule):
         self.log_dict({f"train/discriminator/{name}": value.detach() for name, value in losses.items()})
         self.log("train/discriminator/gradient_norm", norm)
         with self.toggled_optimizer(codec_optimizer):
-            return adversary.codec_losses(real_BAN, made_BAN)
+            return adversary.codec_losses(real_BVN, made_BVN)
 
     def _codec_step(self, total: Tensor) -> None:
         """One step of the codec by manual optimisation."""

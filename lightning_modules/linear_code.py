@@ -26,7 +26,7 @@ def fit_linear_code(codec: CausalCodec, features_TX: Tensor, low_band_weight: fl
     """
     per_channel = torch.ones(codec.front_end.features)
     per_channel[-LOW_FRAMES * LOW_PITCHES :] = low_band_weight
-    weight_X = per_channel.repeat(codec.spec.audio_channels).to(features_TX)
+    weight_X = per_channel.repeat(features_TX.shape[1] // codec.front_end.features).to(features_TX)
     mean_X = features_TX.mean(0)
     channels = codec.spec.latent_channels
     centred_TX = (features_TX - mean_X) * weight_X
@@ -36,5 +36,5 @@ def fit_linear_code(codec: CausalCodec, features_TX: Tensor, low_band_weight: fl
     encoder_CX = (basis_XC / std_C).T * weight_X
     codec.projection.weight.copy_(encoder_CX)
     codec.projection.bias.copy_(-encoder_CX @ mean_X)
-    codec.decoder.base.weight.copy_(basis_XC * std_C / weight_X[:, None])
-    codec.decoder.base.bias.copy_(mean_X)
+    codec.decoder.base.weight.copy_(codec.heard_channels((basis_XC * std_C / weight_X[:, None]).T).T)
+    codec.decoder.base.bias.copy_(codec.heard_channels(mean_X))

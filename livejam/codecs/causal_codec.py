@@ -1,10 +1,11 @@
 """A strictly causal neural codec without recursion: linear code, convolutional decoder, clocked phases.
 
 The encoder is one matrix on log spectra and low-band maps (principal components, whitened), bounded by tanh. The
-decoder is the transposed matrix plus a causal convolutional residual, and `Synthesis`.
+decoder is the transposed matrix plus a causal convolutional residual, and `Synthesis`. Of stereo the encoder hears
+left, right and their difference; the decoder makes left and right.
 
-Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples, M = 8 T sub-frames, F
-frequency bins, K oscillators, L low pitches, X features per latent frame.
+Shapes: B batch, T latent frames, C latent channels, A audio channels, V views of them, N audio samples, M = 8 T
+sub-frames, F frequency bins, K oscillators, L low pitches, X features per latent frame.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from livejam.codecs.checks import require_audio, require_latents
 from livejam.codecs.codec import Codec, codec_hash
 from livejam.codecs.front_end import LOW_FRAMES, SUBFRAMES, FrontEnd
 from livejam.codecs.pitch_grid import LOW_PITCHES, OSCILLATORS, grid_hz
+from livejam.codecs.stereo import view_count, views
 from livejam.codecs.synthesis import NOISE_BANDS, SpectralParts, Synthesis
 from livejam.codecs.trunk import Trunk
 from livejam.errors import UserError
@@ -120,7 +122,7 @@ class Decoder(nn.Module):
         )
 
     def linear_features(self, features_BTX: Tensor) -> tuple[Tensor, Tensor]:
-        """Log spectra BMAF and low-band maps BMAL (held over four sub-frames each) of encoder-side features."""
+        """Log spectra BMAF and low-band maps BMAL (held over four sub-frames each) of features of the A channels."""
         batch, frames, _ = features_BTX.shape
         per_channel = features_BTX.reshape(batch, frames, self.audio_channels, -1)
         spectra, low = torch.split(per_channel, [SUBFRAMES * self.bins, LOW_FRAMES * LOW_PITCHES], dim=-1)
@@ -134,7 +136,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
 
     No latent leaves [-bound, bound]: the encoder squashes with tanh, `decode` clamps what it is given, so a
     generator's outlier cannot explode through the exponential of the decoder. The decoder was trained with noisy
-    latents for the same reason. Stereo is coded as mid and side.
+    latents for the same reason.
 
     Args:
         name: identifies the weights, for people.
@@ -188,7 +190,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         }
         self.bound = bound
         self.front_end = FrontEnd(sample_rate_hz, hop_samples, floor)
-        self.projection = nn.Linear(audio_channels * self.front_end.features, latent_channels)
+        self.projection = nn.Linear(view_count(audio_channels) * self.front_end.features, latent_channels)
         self.decoder = Decoder(
             latent_channels, audio_channels, self.front_end, width, subframe_width, blocks, subframe_blocks
         )
@@ -230,7 +232,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         for piece_BTC in torch.split(latents_BTC, CHUNK_FRAMES, dim=1):
             audio_BAN, state = self.decode_step(piece_BTC, state)
             audio.append(audio_BAN)
-        audio.append(mid_side(state.tail_BAN))
+        audio.append(state.tail_BAN)
         return torch.cat(audio, dim=2)[:, :, self.spec.delay_samples :]
 
     def init_encoder_state(self, batch_size: int) -> EncoderState:
@@ -276,15 +278,19 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         audio_BAN = audio_BAN * begun_BN[:, None]
         magnitude_BAF = self.synthesis.magnitude(parts)[:, -1]
         state = DecoderState(pasts, tail_BAN, magnitude_BAF, state.frame_B + latents_BTC.shape[1])
-        return mid_side(audio_BAN), state
+        return audio_BAN, state
 
     def features(self, heard_BAN: Tensor) -> Tensor:
-        """Front-end features BTX of samples preceded by `front_end.past_samples` old ones."""
-        batch, channels, _ = heard_BAN.shape
-        spectra, low = self.front_end(mid_side(heard_BAN).flatten(0, 1))
-        frames = low.shape[1] // LOW_FRAMES
-        per_channel = torch.cat([part.reshape(batch, channels, frames, -1) for part in (spectra, low)], dim=-1)
-        return per_channel.transpose(1, 2).flatten(2)
+        """Front-end features BTX of samples preceded by `front_end.past_samples` old ones, view by view."""
+        heard_BVN = views(heard_BAN)
+        spectra, low = self.front_end(heard_BVN.flatten(0, 1))
+        shape = (*heard_BVN.shape[:2], low.shape[1] // LOW_FRAMES, -1)
+        per_view = torch.cat([part.reshape(shape) for part in (spectra, low)], dim=-1)
+        return per_view.transpose(1, 2).flatten(2)
+
+    def heard_channels(self, features_BTX: Tensor) -> Tensor:
+        """The part of features that the decoder's linear base makes again: that of the A channels."""
+        return features_BTX[..., : self.spec.audio_channels * self.front_end.features]
 
     def project(self, features_BTX: Tensor) -> Tensor:
         """Bounded latents of features."""
@@ -298,11 +304,3 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
     def subframes(self, frame_B: Tensor, frames: int) -> Tensor:
         """Absolute indices BM of the sub-frames of the next `frames` latent frames."""
         return frame_B[:, None] * SUBFRAMES + torch.arange(frames * SUBFRAMES, device=frame_B.device)
-
-
-def mid_side(audio_BAN: Tensor) -> Tensor:
-    """Left and right to mid and side and back (its own inverse, energy preserving); mono stays as it is."""
-    if audio_BAN.shape[1] == 1:
-        return audio_BAN
-    left_BN, right_BN = audio_BAN.unbind(1)
-    return torch.stack([left_BN + right_BN, left_BN - right_BN], dim=1) * 0.5**0.5

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.pitch_grid import OSCILLATORS, grid_hz
+from livejam.codecs.stereo import mid_side
 
 CLOCK_STEPS = 1 << 16
 """Steps per cycle of the oscillators' integer clock: exact for ever, on every machine."""
@@ -39,7 +40,7 @@ class SpectralParts:
     Args:
         log_magnitude_BMAF: log of magnitude plus floor over floor; 0 and less is silence.
         log_oscillator_BMAK: the same of every oscillator's amplitude.
-        noise_gain_BMAF: level of the noise relative to the magnitude.
+        noise_gain_BMAF: level of the noise relative to the magnitude; of stereo, in the middle and at the sides.
         correction_BMAF: complex correction relative to the magnitude.
     """
 
@@ -108,7 +109,7 @@ class Synthesis(nn.Module):
         tones_BMAF = nn.functional.pad(tones_BMAF, (0, self.bins - cosine_KF.shape[-1]))
         magnitude_BMAF = self.magnitude(parts)
         noise_BMAF = self.noise_PAF[subframe_BM % NOISE_PERIOD_SUBFRAMES]
-        steady_BMAF = tones_BMAF + magnitude_BMAF * parts.noise_gain_BMAF * noise_BMAF
+        steady_BMAF = tones_BMAF + scaled_noise(magnitude_BMAF, parts.noise_gain_BMAF, noise_BMAF)
         return shape_attacks(steady_BMAF, magnitude_BMAF, before_BAF)
 
     def spectrum(self, parts: SpectralParts, donor_BMAF: Tensor) -> Tensor:
@@ -131,6 +132,13 @@ class Synthesis(nn.Module):
         for part in range(OVERLAP):
             out = out + nn.functional.pad(strides[..., part, :], (0, 0, part, OVERLAP - 1 - part))
         return out[:, :, :count].flatten(2), out[:, :, count:].flatten(2)
+
+
+def scaled_noise(magnitude_BMAF: Tensor, gain_BMAF: Tensor, noise_BMAF: Tensor) -> Tensor:
+    """Noise at the magnitude of its channel; the two noises of stereo are those of its middle and of its sides."""
+    if magnitude_BMAF.shape[2] == 1:
+        return magnitude_BMAF * gain_BMAF * noise_BMAF
+    return magnitude_BMAF * mid_side(gain_BMAF * noise_BMAF, dim=2)
 
 
 def soft_gate(log_amplitude: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
-"""Discriminators of sound: each looks at the complex spectrogram of one window length and scores its patches.
+"""Discriminators of sound: each looks at the spectrogram of one window length and scores its patches.
 
-The channels of the audio are channels of one image, so that a wrong stereo picture is seen as one.
+They see magnitudes and how phases turn, not the phases themselves: those are neither coded nor heard, so judging them
+would ask a decoder for what it cannot know. The channels of the audio are channels of one image, so that a wrong
+stereo picture is seen as one.
 
-Shapes: B batch, A audio channels, N audio samples, M frames, F frequency bins, P patches, W width.
+Shapes: B batch, V channels or views of the audio, N audio samples, M frames, F frequency bins, P patches, W width.
 """
 
 from __future__ import annotations
@@ -63,24 +65,19 @@ class SpectrogramDiscriminator(nn.Module):
     """One patch discriminator per window length. It is not causal: it is used in training only.
 
     Args:
-        audio_channels: 1 or 2; stereo as mid and side.
+        views: channels of the audio that it is given (V); of stereo: left, right and their difference.
         windows_samples: window lengths of the spectrograms in samples; the hop is a quarter of each.
         width: channels of every layer (W).
     """
 
-    def __init__(
-        self, audio_channels: int, windows_samples: tuple[int, ...] = (4096, 2048, 1024), width: int = 32
-    ) -> None:
+    def __init__(self, views: int, windows_samples: tuple[int, ...] = (4096, 2048, 1024), width: int = 32) -> None:
         super().__init__()
         self.windows_samples = tuple(windows_samples)
-        self.discriminators = nn.ModuleList(PatchDiscriminator(2 * audio_channels, width) for _ in windows_samples)
+        self.discriminators = nn.ModuleList(PatchDiscriminator(4 * views, width) for _ in windows_samples)
 
-    def images(self, audio_BAN: Tensor) -> tuple[Tensor, ...]:
-        """Real and imaginary parts B(2A)MF per window, magnitudes compressed to about their square root.
-
-        What lies between the partials of a tone is 40 dB below them: compressed, it is seen.
-        """
-        return tuple(compressed_image(audio_BAN, window) for window in self.windows_samples)
+    def images(self, audio_BVN: Tensor) -> tuple[Tensor, ...]:
+        """One image B(4V)MF per window: what the discriminators look at."""
+        return tuple(phase_steps(audio_BVN, window) for window in self.windows_samples)
 
     def forward(self, images: tuple[Tensor, ...]) -> Judgement:
         """Judgement of sounds by their `images`."""
@@ -89,12 +86,23 @@ class SpectrogramDiscriminator(nn.Module):
         return Judgement(tuple(logits_BP.float() for logits_BP, _ in pairs), tuple(features))
 
 
-def compressed_image(audio_BAN: Tensor, window_samples: int) -> Tensor:
-    """Complex spectrogram in units of FAINT times (magnitude² + 1)^(-1/4), as an image B(2A)MF."""
-    spectrum = complex_spectrum(audio_BAN.flatten(0, 1), window_samples, window_samples // 4) / FAINT
-    scale = (spectrum.real.square() + spectrum.imag.square() + 1) ** -0.25
-    parts = torch.stack([spectrum.real * scale, spectrum.imag * scale], dim=1)
-    return parts.unflatten(0, audio_BAN.shape[:2]).flatten(1, 2)
+def phase_steps(audio_BVN: Tensor, window_samples: int) -> Tensor:
+    """Products of every value of a spectrogram with the conjugates of those before it in time and in frequency.
+
+    Their angles are instantaneous frequency and group delay, less what they are for a tone in the middle of its bin
+    and for a click in the middle of its window. Their magnitudes are compressed to about the square root of that of
+    the sound: what lies between the partials of a tone is 40 dB below them, and is seen.
+    """
+    bins = window_samples // 2 + 1
+    spectrum = complex_spectrum(audio_BVN.flatten(0, 1), window_samples, window_samples // 4) / FAINT
+    now, before, below = spectrum[:, 1:, 1:], spectrum[:, :-1, 1:], spectrum[:, 1:, :-1]
+    # a quarter of a window is a quarter of a turn per bin: exactly 1, i, -1, -i
+    turn_F = torch.tensor([1, -1j, -1, 1j], device=spectrum.device, dtype=spectrum.dtype)[torch.arange(1, bins) % 4]
+    products = torch.stack([now * before.conj() * turn_F, -now * below.conj()], dim=1)
+    parts = torch.view_as_real(products).movedim(-1, 2).flatten(1, 2)
+    power = products.real.square() + products.imag.square()
+    scale = ((power + 1) ** -0.375).repeat_interleave(2, dim=1)
+    return (parts * scale).unflatten(0, audio_BVN.shape[:2]).flatten(1, 2)
 
 
 def _layer(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:

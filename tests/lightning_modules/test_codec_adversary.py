@@ -25,7 +25,7 @@ START, END = 2, 6
 
 
 def small_adversary(start_iteration: int = START, penalty_weight: float = 1.0) -> CodecAdversary:
-    discriminator = SpectrogramDiscriminator(2, (512, 256), 4)
+    discriminator = SpectrogramDiscriminator(3, (512, 256), 4)
     optimizer = partial(torch.optim.AdamW, lr=1e-3)
     return CodecAdversary(discriminator, optimizer, start_iteration, penalty_weight=penalty_weight, penalty_every=2)
 
@@ -153,7 +153,7 @@ def test_lower_precision_stays_close(uninterrupted: tuple[Witness, Path], render
 
 
 def sound(seed: int) -> torch.Tensor:
-    return 0.1 * torch.randn(2, 2, 4096, generator=torch.Generator().manual_seed(seed))
+    return 0.1 * torch.randn(2, 3, 4096, generator=torch.Generator().manual_seed(seed))
 
 
 def test_the_discriminator_moves_only_itself_and_the_codec_only_its_sound() -> None:
@@ -187,7 +187,7 @@ def test_equal_sounds_are_a_draw() -> None:
 
 def test_the_discriminator_learns_to_tell_noise_from_tones() -> None:
     adversary = small_adversary()
-    tones = 0.1 * torch.sin(torch.arange(4096) * torch.rand(2, 2, 1))
+    tones = 0.1 * torch.sin(torch.arange(4096) * torch.rand(2, 3, 1))
     optimizer = adversary.optimizer(adversary.parameters(), lr=3e-3)
     pairs = []
     for step in range(20):

@@ -141,6 +141,16 @@ def test_gradients_reach_the_latents(pocket: CausalCodec) -> None:
     assert float(latents.grad.abs().sum()) > 0
 
 
+def test_a_sound_stays_on_its_side(paper_size: CausalCodec) -> None:
+    """Left and right have the same mid and side magnitudes; a codec that knew only these would mix them up."""
+    mono = audio_for(paper_size, 1)[:, :1]
+    for side in (0, 1):
+        audio = torch.cat([mono, 0.1 * mono] if side == 0 else [0.1 * mono, mono], dim=1)
+        power = paper_size.decode(paper_size.encode(audio))[0].square().mean(1)
+        assert int(power.argmax()) == side
+        assert float(power[side] / power[1 - side]) > 4
+
+
 def test_stereo_keeps_sides_apart(paper_size: CausalCodec) -> None:
     latents = paper_size.encode(audio_for(paper_size, 1, 4))
     left, right = paper_size.decode(latents)[0]

@@ -14,6 +14,7 @@ from livejam.codecs.synthesis import (
     NOISE_PERIOD_SUBFRAMES,
     SpectralParts,
     Synthesis,
+    scaled_noise,
     shape_attacks,
     soft_gate,
 )
@@ -97,6 +98,20 @@ def test_noise_has_unit_mean_square_and_joins_its_ends(synthesis: Synthesis) -> 
     audio = synthesis.overlap_add(synthesis.noise_PAF[index % NOISE_PERIOD_SUBFRAMES], torch.zeros(1, 1, 768))[0]
     inner = audio[0, 0, 1024:-1024].reshape(-1, 256).square().mean(1)
     assert float(inner.max() / inner.min()) < 2.5
+
+
+@pytest.mark.parametrize("sides", [0.0, 0.5])
+def test_noise_of_stereo_has_a_middle_and_sides(sides: float) -> None:
+    """Without noise at the sides both channels get the very same noise, each at its own level."""
+    synthesis, shape = Synthesis(RATE_HZ, 2, WINDOW, FLOOR), (1, 60, 2, WINDOW // 2 + 1)
+    magnitude, gain = torch.ones(shape), torch.ones(shape)
+    magnitude[:, :, 1] = 0.25
+    gain[:, :, 1] = sides
+    noise = scaled_noise(magnitude, gain, synthesis.noise_PAF[None, :60])
+    left, right = noise.unbind(2)
+    correlation = (left * right.conj()).sum().abs() / (left.abs().square().sum() * right.abs().square().sum()).sqrt()
+    assert float(correlation) == pytest.approx((1 - sides**2) / (1 + sides**2), abs=0.05)
+    assert float(right.abs().square().mean() / left.abs().square().mean()) == pytest.approx(1 / 16, rel=0.1)
 
 
 def test_magnitude_is_kept_and_silence_is_silent(synthesis: Synthesis) -> None:
