@@ -7,7 +7,7 @@ decoded. Mixes: beat F1 against the true beats of original and reconstruction. S
 error of log-mel spectra, multi-resolution STFT distance, level. Speed: seconds of audio encoded plus decoded per second
 of processor time, one thread.
 
-Shapes: N audio samples, T frames, K frequency bins, P semitones.
+Shapes: N audio samples.
 """
 
 from __future__ import annotations
@@ -27,12 +27,9 @@ from torch import Tensor
 
 from datamodules.audio import read_audio
 from livejam.codecs import CausalCodec, pretrained_codec
-from livejam.objectives.spectral import complex_spectrum, multi_resolution_stft
 from metrics.loudness import relative_level_db
-from metrics.mel import mel_spectrogram
+from metrics.reconstruction import chroma_correlation, log_mel_error, stft_distance
 
-BASS_MIDI, BASS_WINDOW = (27, 52), 16384
-PITCHED_MIDI, PITCHED_WINDOW = (45, 96), 8192
 SILENT_DB = -45.0
 UNPITCHED = ("Percussive", "Sound Effects", "Sound effects")
 
@@ -45,34 +42,6 @@ class Excerpt:
     kind: str
     audio_N: Tensor
     beats_seconds: tuple[float, ...]
-
-
-def chroma_correlation(estimate_N: Tensor, target_N: Tensor, sample_rate_hz: int, bass: bool) -> float:
-    """Correlation of the energies of all pitch classes over all frames that sound; nan without any."""
-    (lowest, highest), window = (BASS_MIDI, BASS_WINDOW) if bass else (PITCHED_MIDI, PITCHED_WINDOW)
-    target_TP = chroma(target_N, sample_rate_hz, lowest, highest, window)
-    estimate_TP = chroma(estimate_N, sample_rate_hz, lowest, highest, window)
-    sounds_T = target_TP.sum(1) > 1e-2 * target_TP.sum(1).max()
-    if not sounds_T.any() or target_N.abs().max() < 1e-3:
-        return float("nan")
-    pair = torch.stack([target_TP[sounds_T].flatten(), estimate_TP[sounds_T].flatten()])
-    return float(torch.corrcoef(pair)[0, 1])
-
-
-def chroma(audio_N: Tensor, sample_rate_hz: int, lowest_midi: int, highest_midi: int, window: int) -> Tensor:
-    """Magnitude per pitch class, shape T × 12: bins belong to the nearest semitone."""
-    spectrum_TK = complex_spectrum(audio_N[None], window, window // 4)[0].abs()
-    bin_hz = torch.arange(1, spectrum_TK.shape[1]) * (sample_rate_hz / window)
-    midi_K = torch.round(69 + 12 * torch.log2(bin_hz / 440)).long()
-    wanted_K = (midi_K >= lowest_midi) & (midi_K <= highest_midi)
-    classes_TP = spectrum_TK.new_zeros(len(spectrum_TK), 12)
-    return classes_TP.index_add_(1, midi_K[wanted_K] % 12, spectrum_TK[:, 1:][:, wanted_K])
-
-
-def log_mel_error(estimate_N: Tensor, target_N: Tensor, sample_rate_hz: int) -> float:
-    """Mean absolute difference of natural logarithms of 80 mel bands, floor -60 dB."""
-    estimate, target = (mel_spectrogram(audio, sample_rate_hz, bands=80) for audio in (estimate_N, target_N))
-    return float((torch.log(estimate + 1e-3) - torch.log(target + 1e-3)).abs().mean())
 
 
 def excerpts(root: Path, codec: CausalCodec, seconds: float) -> list[Excerpt]:
@@ -130,9 +99,8 @@ def stem_scores(
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for item, audio_N in zip(originals, made, strict=True):
         ours = scores[item.kind]
-        distance = multi_resolution_stft(audio_N[None], item.audio_N[None], (4096, 2048, 1024, 512), 1e-3)
         ours["log_mel_error"].append(log_mel_error(audio_N, item.audio_N, rate))
-        ours["stft_distance"].append(float(distance))
+        ours["stft_distance"].append(stft_distance(audio_N, item.audio_N))
         ours["level_db"].append(relative_level_db(audio_N.numpy(), item.audio_N.numpy(), rate))
         if item.kind in ("bass", "pitched"):
             correlation = chroma_correlation(audio_N, item.audio_N, rate, item.kind == "bass")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from livejam import __version__
+from livejam.commands.codec import add_codec, fold_codec_options
+from livejam.commands.weights import add_weights
 from livejam.errors import UserError
 
 SLAKH = """\
@@ -58,6 +60,8 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data(commands)
     _add_play(commands)
+    add_codec(commands)
+    add_weights(commands)
     checkpoint = commands.add_parser(
         "describe",
         help="say what a checkpoint is and where it comes from",
@@ -131,6 +135,8 @@ examples:
   livejam data index data/pocket
   livejam describe runs/quickstart/checkpoints/last.ckpt
   livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --instrument Bass --out bass.wav
+  livejam codec roundtrip --codec pocket song.wav decoded.wav
+  livejam weights list
 
 Training and evaluation are the `lightning` command. A mistake is one line and exit status 2."""
 
@@ -193,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = build_parser().parse_args(arguments)
+        options = build_parser().parse_args(fold_codec_options(arguments))
         return int(options.run(options))
     except UserError as error:
         if os.environ.get("LIVEJAM_DEBUG") or "--debug" in arguments:
