@@ -69,6 +69,9 @@ class R3GAN(AccompanimentModule):
         target_advantage: a*, the advantage E[D(real)] - E[D(fake)] that AdaGP steers to.
         mismatch_weight: weight ≥ 0 of a term that ranks real pairs above real accompaniments with the mix of
             another item; not in the paper, whose setting is 0.
+        regression_weight: weight ≥ 0 of the mean absolute difference between generated and real latents in the
+            generator's loss (pix2pix, Isola et al. 2017, equation 3): the real accompaniment of the very mix is
+            known, and says in every frame what the discriminator says once; not in the paper, whose setting is 0.
         reuse_fakes: the generator step judges the fakes of the discriminator step instead of drawing fresh
             noise, which saves one pass through the generator; not in the paper.
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
@@ -95,6 +98,7 @@ class R3GAN(AccompanimentModule):
         penalty_step: float = 1e-3,
         target_advantage: float = 1.0,
         mismatch_weight: float = 0.0,
+        regression_weight: float = 0.0,
         reuse_fakes: bool = False,
         ema_decay: float | None = None,
         gradient_clip: float | None = None,
@@ -122,6 +126,7 @@ class R3GAN(AccompanimentModule):
         self.penalty_step = penalty_step
         self.target_advantage = target_advantage
         self.mismatch_weight = mismatch_weight
+        self.regression_weight = regression_weight
         self.reuse_fakes = reuse_fakes
         self.ema_decay = ema_decay
         self.gradient_clip = gradient_clip
@@ -170,12 +175,15 @@ class R3GAN(AccompanimentModule):
         # G step on fresh noise and the same mixes. The discriminator's weights are constants here.
         with self.toggled_optimizer(generator_optimizer):
             fake_BTC = fake_BTC if self.reuse_fakes else self._generate(crop)
+            regression = (fake_BTC - crop.real_BTC).abs().mean()
             loss_g = self._generator_loss(crop, fake_BTC)
-            self._update(generator_optimizer, self.generator, loss_g, "generator")
+            total = loss_g + self.regression_weight * regression
+            self._update(generator_optimizer, self.generator, total, "generator")
 
         self._end_iteration(iteration)
         scores = {"score/real": real_B.mean(), "score/fake": fake_B.mean(), "advantage": advantage}
-        losses = {"loss/discriminator": loss_d, "loss/generator": loss_g, "mismatch": mismatch}
+        losses = {"loss/discriminator": loss_d, "loss/generator": loss_g}
+        losses |= {"mismatch": mismatch, "regression": regression}
         self._log(scores | losses, self._spread(crop.real_BTC, fake_BTC))
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:

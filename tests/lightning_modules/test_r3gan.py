@@ -168,6 +168,7 @@ EXPECTED = {
     "train/loss/generator",
     "train/loss/discriminator",
     "train/mismatch",
+    "train/regression",
     "train/spread",
     "train/collapse_alarm",
     "train/ema",
@@ -194,6 +195,35 @@ def test_both_networks_learn_and_everything_is_logged(tmp_path: Path, settings: 
         assert len(changed) >= len(learnable) - 1
     assert torch.equal(after["codec.gain"], before["codec.gain"])
     assert module.penalty_weight != 5.0
+
+
+def test_regression_pulls_the_generator_and_leaves_the_discriminator_alone(tmp_path: Path) -> None:
+    """After one step of plain gradient descent at lr 1 the weights differ by the weighted gradient of the L1 alone."""
+    sgd = lambda p: torch.optim.SGD(p, lr=1.0)  # noqa: E731
+    settings = {"generator_optimizer": sgd, "discriminator_optimizer": sgd, "warmup_iterations": 0, "ema_decay": None}
+
+    def step(weight: float) -> R3GAN:
+        module = make_module(regression_weight=weight, generator_class_dropout=0.0, **settings)
+        make_trainer(tmp_path).fit(module, CountingData(batches=1))
+        return module
+
+    plain, pulled, fresh = step(0.0), step(0.25), make_module(**settings)
+    assert same(plain.discriminator.state_dict(), pulled.discriminator.state_dict())
+    batch = make_batch(FRAMES + 2, 4, seed=1)
+    statistics = CountingData().latent_statistics
+    mix_BTC, real_BTC = statistics.normalise(batch.mix), statistics.normalise(batch.target)
+    random = torch.Generator().manual_seed(0)
+    for draw in (4, 4):
+        torch.rand(draw, generator=random)
+    noise = lambda: torch.randn(4, FRAMES, 4, generator=random)  # noqa: E731
+    noise()
+    fake_BTC = fresh.generator(noise(), mix_BTC[:, :FRAMES], batch.instrument_B)
+    (fake_BTC - real_BTC[:, 2:]).abs().mean().backward()
+    for (name, with_pull), without, moved in zip(
+        pulled.generator.named_parameters(), plain.generator.parameters(), fresh.generator.parameters(), strict=True
+    ):
+        gradient = torch.zeros_like(moved) if moved.grad is None else moved.grad
+        torch.testing.assert_close(without - with_pull, 0.25 * gradient, atol=1e-6, rtol=1e-4, msg=name)
 
 
 def test_mixed_precision_keeps_the_penalty_in_float32(tmp_path: Path) -> None:
