@@ -41,7 +41,7 @@ class CodecAdversary(nn.Module):
         optimizer: OptimizerCallable,
         start_iteration: int = 50_000,
         weight: float = 0.1,
-        feature_weight: float = 1.0,
+        feature_weight: float = 0.3,
         penalty_weight: float = 1.0,
         penalty_every: int = 8,
         gradient_clip: float = 1.0,

@@ -14,8 +14,7 @@ def divergence_from_normal(latents_BTC: Tensor) -> Tensor:
 
 
 def smoothness(latents_BTC: Tensor) -> Tensor:
-    """Correlation of latents with those of the next frame, pooled over channels, per sample; 1 = nothing moves."""
-    centred_BTC = latents_BTC - latents_BTC.mean(1, keepdim=True)
-    now_BTC, next_BTC = centred_BTC[:, :-1], centred_BTC[:, 1:]
+    """Correlation of latents of zero mean with those of the next frame, over all channels, per sample."""
+    now_BTC, next_BTC = latents_BTC[:, :-1], latents_BTC[:, 1:]
     energy_B = (now_BTC.square().flatten(1).sum(1) * next_BTC.square().flatten(1).sum(1)).sqrt()
     return (now_BTC * next_BTC).flatten(1).sum(1) / (energy_B + 1e-9)

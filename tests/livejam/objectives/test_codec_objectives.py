@@ -69,4 +69,6 @@ def test_smoothness_is_the_correlation_of_neighbours(correlation: float) -> None
     for _ in range(3000):
         steps.append(correlation * steps[-1] + (1 - correlation**2) ** 0.5 * torch.randn(2, 16))
     assert torch.allclose(smoothness(torch.stack(steps, dim=1)), torch.full((2,), correlation), atol=0.03)
-    assert torch.isfinite(smoothness(torch.ones(1, 4, 2))).all()
+    held = smoothness(torch.randn(2, 1, 5).expand(2, 4, 5))
+    assert torch.allclose(held, torch.ones(2))
+    assert float(smoothness(torch.zeros(1, 4, 2))) == 0
