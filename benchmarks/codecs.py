@@ -3,8 +3,8 @@
 The bundled codec, and the one of configs/codec/slakh.yaml (44.1 kHz stereo, 4096-sample frames, 128 channels) with
 random weights. Every measurement has a process of its own. Factors are seconds of audio per second of work, from the
 median over repetitions; `memory_mb` is what the peak of the process grew by. The last line is one JSON object:
-`pocket_stream_decode_rtf` (frame by frame, one core) and `paper_frame_ms` (one frame of 92.9 ms encoded and decoded, two
-cores; `paper_frame_ms_fastest` is the least disturbed frame).
+`pocket_stream_decode_rtf` (frame by frame, one core) and `paper_frame_ms` (one frame of 92.9 ms encoded and decoded,
+two cores; `paper_frame_ms_fastest` is the least disturbed frame).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class CodecScores:
         beat_f1_kept: F1 of beats tracked in the reconstruction against those tracked in the original.
         chroma: correlation of chroma, MIDI 45 to 96.
         bass_chroma: the same, MIDI 27 to 52.
-        smoothness: correlation of latents with those of the next frame.
+        smoothness: correlation of latents, less their means, with those of the next frame.
         encode_rtf: seconds of audio per second of work, offline.
         decode_rtf: the same.
         stream_rtf: the same of encoding plus decoding frame by frame; nan for codecs that hear the future.
@@ -130,7 +130,8 @@ def decoded(codec: Codec[Any, Any], audio_AN: Tensor) -> Decoded:
     sound_N = _resampled(sound_BAN[0].mean(0, keepdim=True), spec.sample_rate_hz, RATE_HZ)[0]
     missing = max(0, audio_AN.shape[1] - len(sound_N))
     sound_N = torch.nn.functional.pad(sound_N, (0, missing))[: audio_AN.shape[1]]
-    smooth = float(smoothness(latents_BTC)) if latents_BTC.shape[1] > 1 else math.nan
+    moves_BTC = latents_BTC - latents_BTC.mean(1, keepdim=True)
+    smooth = float(smoothness(moves_BTC)) if latents_BTC.shape[1] > 1 else math.nan
     return Decoded(sound_N, smooth, encoded - begun, done - encoded)
 
 

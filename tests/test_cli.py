@@ -196,7 +196,15 @@ class TestLightning:
 
 class TestLivejam:
     @pytest.mark.parametrize(
-        "command", [[], ["data"], ["data", "render"], ["data", "index"], ["play"], ["describe"], ["doctor"]]
+        "command",
+        [[], ["data"], ["data", "render"], ["data", "index"], ["play"], ["describe"], ["doctor"]]
+        + [
+            ["codec", "roundtrip"],
+            ["codec", "compare"],
+            ["weights", "list"],
+            ["weights", "fetch"],
+            ["weights", "verify"],
+        ],
     )
     def test_help_has_an_example(self, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as stop:
