@@ -197,13 +197,13 @@ class TestLightning:
 class TestLivejam:
     @pytest.mark.parametrize(
         "command",
-        [[], ["data"], ["data", "render"], ["data", "index"], ["play"], ["describe"], ["doctor"]]
-        + [
-            ["codec", "roundtrip"],
-            ["codec", "compare"],
-            ["weights", "list"],
-            ["weights", "fetch"],
-            ["weights", "verify"],
+        [
+            [],
+            ["data"],
+            *(["data", action] for action in ("render", "index")),
+            *(["codec", action] for action in ("roundtrip", "compare")),
+            *(["weights", action] for action in ("list", "fetch", "verify")),
+            *(["play"], ["describe"], ["doctor"]),
         ],
     )
     def test_help_has_an_example(self, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
