@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule
+from lightning_modules.averaging import update_average
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -281,11 +282,7 @@ class R3GAN(AccompanimentModule):
             scheduler.step()
         self.iteration += 1
         if self.ema_generator is not None and self.ema_decay is not None:
-            # The average's memory grows with the run, so that it forgets the untrained start.
-            decay = min(self.ema_decay, (1 + iteration) / (10 + iteration))
-            with torch.no_grad():
-                averaged, trained = list(self.ema_generator.parameters()), list(self.generator.parameters())
-                torch._foreach_lerp_(averaged, trained, 1 - decay)
+            update_average(self.ema_generator, self.generator, self.ema_decay, iteration)
 
     def _spread(self, real_BTC: Tensor, fake_BTC: Tensor) -> Tensor:
         """How much generated sequences differ from each other, relative to the real ones; 0 = collapsed."""
