@@ -1,0 +1,269 @@
+"""LMDM's network: a diffusion transformer that continues a clean context, weight-compatible with Stable Audio Open.
+
+Shapes: B batch, T latent frames of the window (context, then block), C latent channels, D width, H heads,
+E channels per head, P prompt tokens. Behind the T frames stands one token that carries noise level and global
+embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from livejam.errors import UserError
+from livejam.networks.attention import attend_flex
+from livejam.networks.diffusion_block import Attend, DiffusionBlock
+from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_masks import AttentionMask, Bidirectional, BlockCausal, dense_mask, flex_mask
+from livejam.networks.rotary import Rotary, RotaryTable
+
+PromptKeys = tuple[tuple[Tensor, Tensor], ...]
+"""Per block, the keys and values (B, H, P, E) of the prompt."""
+
+
+class FourierFeatures(nn.Module):
+    """Cosines and sines of a number at random frequencies.
+
+    Args:
+        features: how many; even.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.frequency_F = nn.Parameter(torch.randn(features // 2))
+
+    def forward(self, x_B: Tensor) -> Tensor:
+        angle_BF = 2 * math.pi * x_B[:, None] * self.frequency_F
+        return torch.cat((angle_BF.cos(), angle_BF.sin()), dim=-1)
+
+
+def two_layers(channels_in: int, channels_out: int, bias: bool) -> nn.Sequential:
+    """The embedding of a condition."""
+    return nn.Sequential(
+        nn.Linear(channels_in, channels_out, bias=bias),
+        nn.SiLU(),
+        nn.Linear(channels_out, channels_out, bias=bias),
+    )
+
+
+class ResidualPointwise(nn.Module):
+    """x + W x with W = 0 at first: Stable Audio's 1×1 convolution before and after the transformer.
+
+    Args:
+        channels: channels in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, channels, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        return x_BTC + self.linear(x_BTC)
+
+
+class DiffusionTransformer(nn.Module):
+    """Noisy latents, noise level and conditions in, velocity out.
+
+    The noisy path is switched off on context frames, where clean latents enter through an added projection of
+    their own (LMDM, section 3); that projection starts at zero, so a fine-tune begins as its base model. The token
+    stands at the end of the sequence, at rotary position 0, so that a mask can keep the context from seeing it:
+    context then does not depend on the noise level and can be cached. Attention does not care for order, so with
+    `Bidirectional` this is the same function as Stable Audio's, whose token stands in front.
+
+    Args:
+        latent_channels: channels of a codec latent (C).
+        width: channels of the hidden state (D).
+        depth: transformer blocks.
+        heads: attention heads; divides `width` into an even number of channels each.
+        context_frames: frames of the window that are given; 0 = a base model, for windows of any length.
+        block_frames: frames of the window that are generated.
+        prompt_width: channels of a prompt token; 0 = no cross-attention.
+        global_width: channels of the global embedding; 0 = none.
+        jam_channels: channels of a latent of what the musician plays; 0 = none.
+        mask: who may attend to whom.
+        prompt_hidden: channels of the projected prompt (Stable Audio Open 1.0: those of the prompt); None = `width`.
+        query_key_norm: whether queries and keys are normalised per head (Small: yes, 1.0: no).
+        rotary_base: base of the rotary frequencies; a checkpoint brings its own frequencies.
+
+    Raises:
+        UserError: the numbers do not fit together.
+    """
+
+    def __init__(
+        self,
+        latent_channels: int,
+        width: int = 1024,
+        depth: int = 16,
+        heads: int = 8,
+        context_frames: int = 192,
+        block_frames: int = 48,
+        prompt_width: int = 0,
+        global_width: int = 0,
+        jam_channels: int = 0,
+        mask: AttentionMask | None = None,
+        prompt_hidden: int | None = None,
+        query_key_norm: bool = True,
+        rotary_base: float = 10_000.0,
+    ) -> None:
+        super().__init__()
+        self.latent_channels, self.width, self.heads = latent_channels, width, heads
+        self.context_frames, self.block_frames = context_frames, block_frames
+        self.prompt_width, self.global_width, self.jam_channels = prompt_width, global_width, jam_channels
+        self.mask = Bidirectional() if mask is None else mask
+        prompt_hidden = (prompt_hidden or width) if prompt_width else 0
+        check_sizes(width, heads, prompt_hidden, context_frames, block_frames, self.mask)
+        self.noise_features = FourierFeatures(256)
+        self.noise_embedding = two_layers(256, width, bias=True)
+        self.global_embedding = two_layers(global_width, width, bias=False) if global_width else None
+        self.prompt_embedding = two_layers(prompt_width, prompt_hidden, bias=False) if prompt_width else None
+        self.before = ResidualPointwise(latent_channels)
+        self.project_noisy = nn.Linear(latent_channels, width, bias=False)
+        given_channels = 1 + latent_channels + (1 + jam_channels if jam_channels else 0)
+        self.project_given = nn.Linear(given_channels, width, bias=False)
+        nn.init.zeros_(self.project_given.weight)
+        self.rotary = Rotary(width // heads, rotary_base)
+        self.blocks = nn.ModuleList(DiffusionBlock(width, heads, prompt_hidden, query_key_norm) for _ in range(depth))
+        self.project_out = nn.Linear(width, latent_channels, bias=False)
+        self.after = ResidualPointwise(latent_channels)
+
+    @property
+    def layers(self) -> list[DiffusionBlock]:
+        """The blocks, with their type."""
+        return cast("list[DiffusionBlock]", list(self.blocks))
+
+    @property
+    def window_frames(self) -> int:
+        """Frames of context and block."""
+        return self.context_frames + self.block_frames
+
+    def forward(self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
+        """The velocity of all frames of the window; only that of the block means anything.
+
+        Args:
+            noisy_BTC: latents with noise; what stands on context frames does not matter.
+            time_B: noise level per row, from 0 (clean) to 1 (noise).
+            conditions: of the whole window.
+        """
+        return self.velocity(self.features(noisy_BTC, time_B, conditions, len(self.blocks)))
+
+    def features(self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions, layer: int) -> Tensor:
+        """Hidden states of all frames after `layer` blocks (0: before the first), without the token."""
+        if not 0 <= layer <= len(self.blocks):
+            raise UserError(f"layer {layer} does not exist; this network has 0 to {len(self.blocks)}")
+        self.check_window(noisy_BTC, conditions)
+        frames = noisy_BTC.shape[1]
+        hidden = torch.cat((self.embed(noisy_BTC, conditions), self.token(time_B, conditions)), dim=1)
+        table = self.table(0, frames)
+        attend = masked_attention(self.mask, frames + 1, noisy_BTC.device)
+        prompts = self.prompt_keys(conditions, layer)
+        for index, block in enumerate(self.layers[:layer]):
+            hidden = block(hidden, table, attend, prompts[index] if prompts else None)
+        return hidden[:, :-1]
+
+    def embed(self, noisy_BTC: Tensor, conditions: DiffusionConditions) -> Tensor:
+        """Frames before the first block: the noisy path on frames to generate, given latents through their own map.
+
+        Routing before the bias-free projection is routing after it: zero stays zero.
+        """
+        x_BTC = self.before(noisy_BTC)
+        mask_BT = conditions.context_mask_BT
+        if mask_BT is not None:
+            x_BTC = x_BTC * (1 - mask_BT[..., None]).to(x_BTC)
+        given = self.given(conditions)
+        hidden = self.project_noisy(x_BTC)
+        return hidden if given is None else hidden + self.project_given(given)
+
+    def given(self, conditions: DiffusionConditions) -> Tensor | None:
+        """The added input: context mask, context, jam mask, jam, in the order of the published projection."""
+        shape = next((x.shape[:2] for x in (conditions.context_BTC, conditions.jam_BTC) if x is not None), None)
+        if shape is None:
+            return None
+        weight = self.project_given.weight
+        parts = [conditions.context_mask_BT, conditions.context_BTC]
+        parts += [conditions.jam_mask_BT, conditions.jam_BTC] if self.jam_channels else []
+        channels = [1, self.latent_channels, 1, self.jam_channels]
+        columns = [
+            weight.new_zeros(*shape, size) if part is None else part.reshape(*shape, size).to(weight)
+            for part, size in zip(parts, channels, strict=False)
+        ]
+        return torch.cat(columns, dim=-1)
+
+    def token(self, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
+        """The one token of noise level and global embedding (B, 1, D)."""
+        weight = self.project_noisy.weight
+        embedding_BD = self.noise_embedding(self.noise_features(time_B.to(weight)))
+        if conditions.global_BD is not None and self.global_embedding is not None:
+            embedding_BD = embedding_BD + self.global_embedding(conditions.global_BD.to(weight))
+        return embedding_BD[:, None]
+
+    def table(self, first: int, frames: int) -> RotaryTable:
+        """Rotary angles of some frames from frame `first` of the window on, and of the token."""
+        position = torch.arange(first + 1, first + frames + 2, device=self.project_noisy.weight.device)
+        position[-1] = self.mask.token_position
+        return self.rotary.table(position)
+
+    def prompt_keys(self, conditions: DiffusionConditions, depth: int | None = None) -> PromptKeys | None:
+        """Keys and values of the prompt for every block (or the first `depth`); None without a prompt."""
+        prompt_BPD = conditions.prompt_BPD
+        if prompt_BPD is None or self.prompt_embedding is None:
+            return None
+        if conditions.prompt_mask_BP is not None:
+            prompt_BPD = prompt_BPD * conditions.prompt_mask_BP[..., None].to(prompt_BPD)
+        embedded = self.prompt_embedding(prompt_BPD.to(self.project_noisy.weight))
+        return tuple(block.prompt_keys(embedded) for block in self.layers[:depth])
+
+    def velocity(self, hidden_BTD: Tensor) -> Tensor:
+        """From the hidden states behind the last block to the velocity."""
+        return self.after(self.project_out(hidden_BTD))
+
+    def check_window(self, noisy_BTC: Tensor, conditions: DiffusionConditions) -> None:
+        """Refuse what does not fit this network, before it is computed."""
+        batch, frames, channels = noisy_BTC.shape
+        if channels != self.latent_channels:
+            raise UserError(f"latents have {channels} channels, this network {self.latent_channels}: another codec")
+        self.mask.check(frames)
+        for name in ("context", "jam"):
+            latents, mask = getattr(conditions, f"{name}_BTC"), getattr(conditions, f"{name}_mask_BT")
+            if (latents is None) != (mask is None):
+                raise UserError(f"conditions need {name}_BTC and {name}_mask_BT together")
+            if latents is not None and latents.shape[:2] != (batch, frames):
+                raise UserError(f"{name}_BTC has shape {tuple(latents.shape)}; the window is ({batch}, {frames}, …)")
+        for name, channels in (("jam_BTC", self.jam_channels), ("prompt_BPD", self.prompt_width)):
+            given = getattr(conditions, name)
+            if given is not None and given.shape[-1] != channels:
+                raise UserError(f"{name} has {given.shape[-1]} channels, this network takes {channels}")
+
+
+def masked_attention(mask: AttentionMask, positions: int, device: torch.device) -> Attend:
+    """Attention over frames and token: FlexAttention on CUDA where a mask is sparse, SDPA everywhere else."""
+    if device.type == "cuda" and not isinstance(mask, Bidirectional):
+        sparse = flex_mask(mask, positions, device)
+        return lambda q, k, v: attend_flex(q.to(v), k.to(v), v, sparse, None)
+    allowed = dense_mask(mask, positions, device)
+    return lambda q, k, v: F.scaled_dot_product_attention(q.to(v), k.to(v), v, attn_mask=allowed)
+
+
+def check_sizes(
+    width: int, heads: int, prompt_hidden: int, context_frames: int, block_frames: int, mask: AttentionMask
+) -> None:
+    """Refuse sizes that do not fit together.
+
+    Raises:
+        UserError: one of them; the sentence names it.
+    """
+    if width % (2 * heads):
+        raise UserError(f"width {width} must be divisible by twice the number of heads ({heads})")
+    if prompt_hidden % (width // heads) or (prompt_hidden and heads % (prompt_hidden * heads // width)):
+        raise UserError(f"prompt_hidden {prompt_hidden} must hold a divisor of {heads} heads of {width // heads}")
+    if context_frames < 0 or block_frames < 1:
+        raise UserError(f"context_frames is {context_frames} and block_frames {block_frames}: at least 0 and 1")
+    wanted = getattr(mask, "context_frames", context_frames)
+    if wanted != context_frames:
+        raise UserError(f"the mask's context is {wanted} frames, the network's context_frames {context_frames}")
+    if isinstance(mask, BlockCausal) and mask.block_frames != block_frames:
+        raise UserError(f"the mask's block is {mask.block_frames} frames, the network's block_frames {block_frames}")
