@@ -84,6 +84,7 @@ class BeatF1Monitor(Monitor):
         mix_beats = self.beats([segment.mix_N for segment in segments], rate)
         stem_beats = self.beats([segment.stem_N for segment in segments], rate, keep=keep)
         for segment, mix, stem in zip(segments, mix_beats, stem_beats, strict=True):
-            metrics["beat_f1"].update(mix, stem, segment.clip.category)
+            clip = segment.clip
+            metrics["beat_f1"].update(mix, stem, clip.category, clip.song)
             if segment.annotations is not None:
-                metrics["beat_f1_truth"].update(segment.annotations.beats_seconds, stem, segment.clip.category)
+                metrics["beat_f1_truth"].update(segment.annotations.beats_seconds, stem, clip.category, clip.song)

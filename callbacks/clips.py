@@ -34,6 +34,7 @@ class Clip:
         song: name of the song.
         start_seconds: where in the song the clip starts.
         annotations: musical truth of the clip, if known.
+        broken: whether what the model played was no sound, and `generated_N` is silence in its place.
     """
 
     mix_N: Audio
@@ -44,6 +45,7 @@ class Clip:
     song: str
     start_seconds: float
     annotations: Annotations | None
+    broken: bool = False
 
     @property
     def instrument(self) -> str:
@@ -63,12 +65,21 @@ class Clip:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a clip, with a stem that is judged: the model's or an anchor's."""
+    """A stretch of a clip, with a stem that is judged: the model's or an anchor's.
+
+    Args:
+        clip: the item.
+        stem_N: what is judged, of this stretch.
+        start: first sample of the stretch.
+        stop: end of the stretch.
+        broken: whether the stem is silence in place of something that was no sound.
+    """
 
     clip: Clip
     stem_N: Audio
     start: int
     stop: int
+    broken: bool = False
 
     @property
     def mix_N(self) -> Audio:  # noqa: N802
@@ -89,15 +100,20 @@ class Segment:
         return self.clip.annotations.excerpt(self.start / rate, (self.stop - self.start) / rate)
 
 
-def _mono(audio_BAN: Tensor, songs: tuple[str, ...]) -> list[Audio]:
-    """Channels averaged, on the CPU; samples that are not finite become silence, which no metric rewards."""
+LOUDEST = 1e3
+"""Samples beyond this, 60 dB above full scale, are no sound but a model that has diverged."""
+
+
+def _mono(audio_BAN: Tensor, songs: tuple[str, ...]) -> tuple[list[Audio], list[bool]]:
+    """Channels averaged, on the CPU, and whether each is broken: such a recording becomes silence as a whole."""
     audio_BN = audio_BAN.detach().float().mean(1).cpu()
-    finite_B = audio_BN.isfinite().all(1)
-    if not finite_B.all():
-        bad = sorted({song for song, finite in zip(songs, finite_B.tolist(), strict=True) if not finite})
-        warnings.warn(f"audio that is not finite counts as silence: {', '.join(bad)}", stacklevel=2)
-        audio_BN = torch.nan_to_num(audio_BN, nan=0.0, posinf=0.0, neginf=0.0)
-    return list(audio_BN.numpy())
+    # A comparison with nan is false.
+    sound_B = (audio_BN.abs() <= LOUDEST).all(1)
+    if not sound_B.all():
+        bad = sorted({song for song, sound in zip(songs, sound_B.tolist(), strict=True) if not sound})
+        warnings.warn(f"audio that is not finite counts as silence: {', '.join(bad)}", stacklevel=3)
+        audio_BN = torch.where(sound_B[:, None], audio_BN, torch.zeros(()))
+    return list(audio_BN.numpy()), [not sound for sound in sound_B.tolist()]
 
 
 def clips_of(output: object) -> list[Clip]:
@@ -111,7 +127,7 @@ def clips_of(output: object) -> list[Clip]:
             f"monitors need validation_step and test_step to return an AccompanimentOutput, got {type(output).__name__}"
         )
     audio = (output.mix_BAN, output.target_BAN, output.generated_BAN)
-    mixes, targets, generated = (_mono(audio_BAN, output.song) for audio_BAN in audio)
+    (mixes, _), (targets, _), (generated, broken) = (_mono(audio_BAN, output.song) for audio_BAN in audio)
     return [
         Clip(
             mixes[i],
@@ -122,6 +138,7 @@ def clips_of(output: object) -> list[Clip]:
             output.song[i],
             output.start_seconds[i],
             output.annotations[i],
+            broken[i],
         )
         for i in range(len(output.song))
     ]
@@ -146,5 +163,6 @@ def segments_of(clips: list[Clip], stems: list[Audio | None], index: int, second
         length = round(seconds * clip.sample_rate_hz)
         start, stop = index * length, min((index + 1) * length, len(clip.mix_N))
         if stem_N is not None and stop > start and (index == 0 or 2 * (stop - start) >= length):
-            segments.append(Segment(clip, stem_N[start:stop], start, stop))
+            broken = clip.broken and stem_N is clip.generated_N
+            segments.append(Segment(clip, stem_N[start:stop], start, stop, broken))
     return segments

@@ -11,6 +11,7 @@ from torchmetrics import Metric
 
 from callbacks.clips import Audio, Clip, Segment
 from callbacks.monitor import Monitor
+from metrics.bootstrap import Floats, Interval, basic_interval
 from metrics.embeddings import Embedding, LogMel
 from metrics.frechet import FrechetAudioDistance, FrechetScore
 
@@ -37,6 +38,8 @@ class FADMonitor(Monitor):
         segment_seconds: length of a segment in seconds.
         cache_folder: where anchors are kept; None = `cache` in the trainer's root.
     """
+
+    replicates = 100
 
     def __init__(
         self,
@@ -73,8 +76,9 @@ class FADMonitor(Monitor):
     def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
         """Embed the stems and, as reference, the whole true stems of the same items."""
         for segment in segments:
-            metrics[self.name].update(self._embed(segment.stem_N, segment.clip.sample_rate_hz), real=False)
-            metrics[self.name].update(self._reference(segment.clip), real=True)
+            clip = segment.clip
+            metrics[self.name].update(self._embed(segment.stem_N, clip.sample_rate_hz), real=False, song=clip.song)
+            metrics[self.name].update(self._reference(clip), real=True, song=clip.song)
 
     def read(self, name: str, value: Any) -> dict[str, tuple[float, int]]:
         """Distance and number of embeddings."""
@@ -87,6 +91,20 @@ class FADMonitor(Monitor):
                 stacklevel=2,
             )
         return {name: (float(value.distance), count)}
+
+    def keep_songs(self, metric: Metric) -> None:
+        """Keep the embeddings."""
+        assert isinstance(metric, FrechetAudioDistance)
+        metric.keep_songs()
+
+    def resampled(self, name: str, metric: Metric, songs_U: Floats, counts_RU: Floats) -> dict[str, Floats]:
+        """The distance in every replicate, in which stems and reference are those of the songs drawn."""
+        assert isinstance(metric, FrechetAudioDistance)
+        return {name: metric.resampled(songs_U, counts_RU)}
+
+    def interval(self, value: float, replicates_R: Floats) -> Interval:
+        """Resampling makes distances larger, so the interval is mirrored at the value."""
+        return basic_interval(value, replicates_R)
 
     def _embed(self, audio_N: Audio, sample_rate_hz: int) -> Tensor:
         return self.embedding(torch.from_numpy(audio_N.copy()), sample_rate_hz)

@@ -1,44 +1,80 @@
-"""Cheap musical numbers: harmony, level, phase and silence, in milliseconds per item."""
+"""Cheap musical numbers: harmony, time, level and faults, in milliseconds per item."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
 from torchmetrics import Metric
 
 from callbacks.clips import Audio, Segment
 from callbacks.monitor import GROUPS, Monitor
-from livejam.batch import Annotations
+from metrics.chroma import chroma_agreement
+from metrics.clicks import click_db
 from metrics.harmony import chord_tone_share
 from metrics.loudness import relative_level_db, silence_rate
+from metrics.onsets import onset_ratio
 from metrics.phase_lock import phase_lock
 from metrics.scores import MeanScore
 
 UNPITCHED = ("Percussive", "Sound Effects", "Synth Effects", "Unknown")
 """Categories whose stems need not have a pitch, so that chords say nothing about them."""
 
-TruthScore = Callable[[Audio, int, Annotations], float]
+Score = Callable[[Segment, Audio], float]
+"""Of a stem that may stand in the segment's place; nan where undefined."""
 
 
-def _chord_tone_share(audio_N: Audio, sample_rate_hz: int, truth: Annotations) -> float:
-    return chord_tone_share(audio_N, sample_rate_hz, truth.chords)
+def _chord_tone_share(segment: Segment, stem_N: Audio) -> float:
+    if segment.annotations is None or segment.clip.instrument in UNPITCHED:
+        return math.nan
+    return chord_tone_share(stem_N, segment.clip.sample_rate_hz, segment.annotations.chords)
 
 
-def _phase_lock(audio_N: Audio, sample_rate_hz: int, truth: Annotations) -> float:
-    return phase_lock(audio_N, sample_rate_hz, truth.beats_seconds)
+def _phase_lock(segment: Segment, stem_N: Audio) -> float:
+    if segment.annotations is None:
+        return math.nan
+    return phase_lock(stem_N, segment.clip.sample_rate_hz, segment.annotations.beats_seconds)
+
+
+def _chroma_agreement(segment: Segment, stem_N: Audio) -> float:
+    if segment.clip.instrument in UNPITCHED:
+        return math.nan
+    return chroma_agreement(stem_N, segment.mix_N, segment.clip.sample_rate_hz)
+
+
+def _key_agreement(segment: Segment, stem_N: Audio) -> float:
+    if segment.clip.instrument in UNPITCHED:
+        return math.nan
+    return chroma_agreement(stem_N, segment.mix_N, segment.clip.sample_rate_hz, window_seconds=None)
+
+
+ADHERENCE: dict[str, Score] = {
+    "chord_tone_share": _chord_tone_share,
+    "chroma_agreement": _chroma_agreement,
+    "key_agreement": _key_agreement,
+    "phase_lock": _phase_lock,
+}
+"""Scores of how well a stem fits, of which the true stem has one where there is anything to fit."""
+
+TEXTURE = ("onset_ratio", "loudness_db", "loudness_error_db", "silence_rate", "click_db", "broken_rate")
 
 
 class HarmonyMonitor(Monitor):
     """What betrays a collapse at once, and whether notes fit the chords and the grid.
 
-    `chord_tone_share`: share of energy on the pitch classes of the true chord, over pitched stems. `phase_lock`: how
-    steadily onsets sit on the true beat grid. `loudness_db`: level of the stem relative to the true stem;
-    `loudness_error_db`: the mean of its absolute value, in which too loud and too soft do not cancel.
-    `silence_rate`: share of silent blocks.
+    Over pitched stems: `chord_tone_share`, share of energy on the pitch classes of the true chord;
+    `chroma_agreement`, similarity of the stem's pitch classes with the mix's, second by second; `key_agreement`, the
+    same over the whole segment. `phase_lock`: how steadily onsets sit on the true beat grid.
 
-    A score that exists for the true stem but not for the judged one, because nothing sounds there, counts as 0: what
-    is silent fits no chord. If the true stem has none either, the item is excluded.
+    `onset_ratio`: onsets per onset of the true stem. `loudness_db`: level of the stem relative to the true stem;
+    `loudness_error_db`: the mean of its absolute value, in which too loud and too soft do not cancel.
+    `silence_rate`: share of silent blocks. `click_db`: how sharply the waveform bends at the joins of the codec's
+    frames, 0 if as anywhere. `broken_rate`: share of items that were not finite and count as silence.
+
+    How well a stem fits is 0 where the true stem has a score but the judged one has none, because nothing sounds
+    there: what is silent fits no chord. If the true stem has none either, the item is excluded.
 
     Args:
         every_n_validations: measure in every n-th validation only (≥ 1).
@@ -48,7 +84,7 @@ class HarmonyMonitor(Monitor):
         cache_folder: where anchors are kept; None = `cache` in the trainer's root.
     """
 
-    identity = "chord_tone_share phase_lock loudness silence 1"
+    identity = "adherence texture 2"
 
     def __init__(
         self,
@@ -59,12 +95,19 @@ class HarmonyMonitor(Monitor):
         cache_folder: str | None = None,
     ) -> None:
         super().__init__(every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
+        self.hop_samples = 0
         self._truths: dict[tuple[str, str, int], float] = {}
 
     @property
     def charts(self) -> list[str]:
         """All of them."""
-        return ["chord_tone_share", "phase_lock", "loudness_db", "loudness_error_db", "silence_rate"]
+        return [*ADHERENCE, *TEXTURE]
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """The codec says where frames are joined."""
+        super().setup(trainer, pl_module, stage)
+        codec: Any = pl_module.codec
+        self.hop_samples = codec.spec.hop_samples
 
     def new_metrics(self) -> dict[str, Metric]:
         """One mean per number, grouped by category."""
@@ -73,25 +116,28 @@ class HarmonyMonitor(Monitor):
     def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
         """Score every segment; musical scores only where the truth is known."""
         for segment in segments:
-            group, rate = segment.clip.category, segment.clip.sample_rate_hz
-            level_db = relative_level_db(segment.stem_N, segment.target_N, rate)
-            metrics["loudness_db"].update(level_db, group)
-            metrics["loudness_error_db"].update(abs(level_db), group)
-            metrics["silence_rate"].update(silence_rate(segment.stem_N, rate), group)
-            if segment.annotations is None:
-                continue
-            metrics["phase_lock"].update(self._against_truth(_phase_lock, segment), group)
-            if segment.annotations.chords and segment.clip.instrument not in UNPITCHED:
-                metrics["chord_tone_share"].update(self._against_truth(_chord_tone_share, segment), group)
+            scores = {name: self._against_truth(name, segment) for name in ADHERENCE} | self._texture(segment)
+            for name, value in scores.items():
+                metrics[name].update(value, segment.clip.category, segment.clip.song)
 
-    def _against_truth(self, score: TruthScore, segment: Segment) -> float:
+    def _texture(self, segment: Segment) -> dict[str, float]:
+        stem_N, target_N, rate = segment.stem_N, segment.target_N, segment.clip.sample_rate_hz
+        level_db = relative_level_db(stem_N, target_N, rate)
+        return {
+            "onset_ratio": onset_ratio(stem_N, target_N, rate),
+            "loudness_db": level_db,
+            "loudness_error_db": abs(level_db),
+            "silence_rate": silence_rate(stem_N, rate),
+            "click_db": click_db(stem_N, self.hop_samples, -segment.start % self.hop_samples),
+            "broken_rate": float(segment.broken),
+        }
+
+    def _against_truth(self, name: str, segment: Segment) -> float:
         """The stem's score: nan where the true stem has none, 0 where only the true stem has one."""
-        clip, annotations = segment.clip, segment.annotations
-        assert annotations is not None
-        key = (score.__name__, clip.identity, segment.start)
+        key = (name, segment.clip.identity, segment.start)
         if key not in self._truths:
-            self._truths[key] = score(segment.target_N, clip.sample_rate_hz, annotations)
+            self._truths[key] = ADHERENCE[name](segment, segment.target_N)
         if math.isnan(self._truths[key]):
             return math.nan
-        value = score(segment.stem_N, clip.sample_rate_hz, annotations)
+        value = ADHERENCE[name](segment, segment.stem_N)
         return 0.0 if math.isnan(value) else value

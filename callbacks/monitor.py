@@ -9,30 +9,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
-from callbacks.anchors import ANCHORS, anchor_stems, identity_of, load_states, save_states
+from callbacks.anchors import anchor_stems, identity_of, load_states, save_states
 from callbacks.clips import Audio, Clip, Segment, clips_of, segments_of
+from callbacks.metrics_file import MetricsFile
 from livejam.batch import CATEGORIES
 from livejam.codecs.codec import codec_hash
-from metrics.scores import Summary
+from metrics.bootstrap import UNKNOWN, Floats, Interval, SongRows, multiplicities, percentile_interval
+from metrics.results import ANCHORS
+from metrics.scores import MeanScore, Summary
 
 GROUPS = len(CATEGORIES) + 1
 """One group per instrument category, and one for "no instrument asked for"."""
 
 MODEL = "model"
 
+FEWEST_SONGS = 5
+"""With fewer there is nothing to draw from, and no interval."""
+
+Pair = tuple[dict[str, Metric], dict[str, Metric]]
+"""Metrics of the first and of the second segment."""
+
 
 @dataclass(frozen=True)
 class Result:
-    """One number of the table: first segment, second minus first, and how many items the first stands for."""
+    """One number of the table.
+
+    Args:
+        value: of the first segment.
+        drift: second segment minus first.
+        count: how many items the value stands for.
+        interval: where the value would lie, had other songs been drawn; only in test.
+        drift_interval: the same of the drift.
+    """
 
     value: float
     drift: float
     count: int
+    interval: Interval = UNKNOWN
+    drift_interval: Interval = UNKNOWN
 
 
 class Monitor(Callback, ABC):
@@ -41,7 +61,10 @@ class Monitor(Callback, ABC):
     Of every item the first segment is reported; the drift is the second segment's number minus the first's. In
     validation it logs `val/<metric>`, `val/<metric>/drift`, `val/<metric>/count`, `val/<metric>/<category>` and
     `anchor/<row>/<metric>`; in test `test/…`, and leaves all rows in `results`. Numbers that are undefined are not
-    logged. Anchors are computed once per items, settings and codec and kept on disk.
+    logged. Anchors are computed once per items, settings and codec and kept on disk. What a validation logs also
+    goes to `metrics.csv` in the trainer's root, whatever logger is used.
+
+    In test every number gets a 95 % interval: songs are drawn with replacement, `replicates` times.
 
     Args:
         every_n_validations: measure in every n-th validation only (≥ 1).
@@ -50,6 +73,8 @@ class Monitor(Callback, ABC):
         segment_seconds: length of a segment in seconds.
         cache_folder: where anchors and beats are kept; None = `cache` in the trainer's root.
     """
+
+    replicates = 1000
 
     def __init__(
         self,
@@ -64,6 +89,7 @@ class Monitor(Callback, ABC):
         self.cache_folder = Path(cache_folder) if cache_folder is not None else None
         self.results: dict[str, dict[str, Result]] = {}
         self._clips: list[Clip] = []
+        self._logged: dict[str, float] = {}
         self._validations = 0
         self._due = False
 
@@ -92,10 +118,22 @@ class Monitor(Callback, ABC):
     def read(self, name: str, value: Any) -> dict[str, tuple[float, int]]:
         """Number and count per logged name, from what the metric `name` computed."""
         assert isinstance(value, Summary)
-        categories = [(name, value)] + [
-            (f"{name}/{(*CATEGORIES, 'Any')[i].replace(' ', '_')}", value.group(i)) for i in range(GROUPS)
-        ]
-        return {tag: (summary.mean, summary.items) for tag, summary in categories}
+        summaries = [value] + [value.group(i) for i in range(GROUPS)]
+        return {tag: (s.mean, s.items) for tag, s in zip(_tags(name), summaries, strict=True)}
+
+    def keep_songs(self, metric: Metric) -> None:
+        """Let a metric keep what is needed to resample songs."""
+        if isinstance(metric, MeanScore):
+            metric.keep_songs()
+
+    def resampled(self, name: str, metric: Metric, songs_U: Floats, counts_RU: Floats) -> dict[str, Floats]:
+        """The number per logged name in every replicate, in which songs count as often as they were drawn."""
+        assert isinstance(metric, MeanScore)
+        return dict(zip(_tags(name), metric.resampled(songs_U, counts_RU).T, strict=True))
+
+    def interval(self, value: float, replicates_R: Floats) -> Interval:
+        """The interval of a number, or of a drift, from its replicates."""
+        return percentile_interval(value, replicates_R)
 
     @property
     def state_key(self) -> str:
@@ -121,6 +159,12 @@ class Monitor(Callback, ABC):
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_custom_scalars({"model and anchors": lines})
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lines of a run that stopped after its last checkpoint are done again."""
+        monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
+        if monitors[0] is self and trainer.is_global_zero:
+            _metrics_file(trainer).forget_after(_step(trainer, pl_module))
+
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._clips = []
         in_fit = trainer.state.fn == TrainerFn.FITTING
@@ -142,11 +186,14 @@ class Monitor(Callback, ABC):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._due:
             return
-        results = self._evaluate(trainer, pl_module)
+        results = self._evaluate(trainer, pl_module, resample=False)
         self._log(pl_module, "val", results[MODEL])
         for row in ANCHORS:
             for name in self.charts:
                 self._log_number(pl_module, f"anchor/{row}/{name}", results[row][name].value)
+        if trainer.is_global_zero:
+            _metrics_file(trainer).append(_step(trainer, pl_module), trainer.current_epoch, self._logged)
+        self._logged = {}
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._clips = []
@@ -163,8 +210,9 @@ class Monitor(Callback, ABC):
         self._collect(outputs, self.max_test_items)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.results = self._evaluate(trainer, pl_module)
+        self.results = self._evaluate(trainer, pl_module, resample=True)
         self._log(pl_module, "test", self.results[MODEL])
+        self._logged = {}
 
     def _collect(self, outputs: Any, limit: int | None) -> None:
         accepted = [clip for clip in clips_of(outputs) if self.accepts(clip)]
@@ -181,11 +229,12 @@ class Monitor(Callback, ABC):
         """Log a number that is the same on all ranks already."""
         if not math.isnan(value):
             pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
+            self._logged[name] = value
 
-    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, dict[str, Result]]:
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule, resample: bool) -> dict[str, dict[str, Result]]:
         """Results per row; every rank, also one without items, issues the same collectives in the same order."""
         played: list[Audio | None] = [clip.generated_N for clip in self._clips]
-        rows = {MODEL: self._measured(played, keep=False), **self._anchors(pl_module)}
+        rows = {MODEL: self._measured(played, False, resample), **self._anchors(pl_module, resample)}
         if trainer.world_size > 1:
             # The processes' sums meet on the device that they communicate with.
             for metric in (metric for pair in rows.values() for metrics in pair for metric in metrics.values()):
@@ -193,28 +242,37 @@ class Monitor(Callback, ABC):
         self._clips = []
         return {row: self._results(*pair) for row, pair in rows.items()}
 
-    def _measured(self, stems: list[Audio | None], keep: bool) -> tuple[dict[str, Metric], dict[str, Metric]]:
-        """Metrics of the first and of the second segment, with this process's items only."""
+    def _empty(self, resample: bool) -> Pair:
+        """Fresh metrics of the first and of the second segment."""
         pair = (self.new_metrics(), self.new_metrics())
+        for metric in (metric for metrics in pair for metric in metrics.values() if resample):
+            self.keep_songs(metric)
+        return pair
+
+    def _measured(self, stems: list[Audio | None], keep: bool, resample: bool) -> Pair:
+        """Metrics of the first and of the second segment, with this process's items only."""
+        pair = self._empty(resample)
         for index, metrics in enumerate(pair):
             self.measure(segments_of(self._clips, stems, index, self.segment_seconds), metrics, keep)
         return pair
 
-    def _anchors(self, pl_module: LightningModule) -> dict[str, tuple[dict[str, Metric], dict[str, Metric]]]:
+    def _anchors(self, pl_module: LightningModule, resample: bool) -> dict[str, Pair]:
         """Metrics of every anchor row, from disk where these items were measured before."""
         codec: Any = pl_module.codec
         key = identity_of(
             type(self).__name__,
             self.identity,
             str(self.segment_seconds),
+            "songs" if resample else "sums",
             codec_hash(codec),
             *(c.identity for c in self._clips),
         )
         assert self.cache_folder is not None
         path = self.cache_folder / "anchors" / f"{key}.safetensors"
-        rows = {row: (self.new_metrics(), self.new_metrics()) for row in ANCHORS}
+        rows = {row: self._empty(resample) for row in ANCHORS}
         if not load_states(path, _flat(rows)):
-            rows = {row: self._measured(anchor_stems(row, self._clips, codec), keep=True) for row in ANCHORS}
+            stems = {row: anchor_stems(row, self._clips, codec) for row in ANCHORS}
+            rows = {row: self._measured(stems[row], True, resample) for row in ANCHORS}
             save_states(path, _flat(rows))
         return rows
 
@@ -225,11 +283,43 @@ class Monitor(Callback, ABC):
             warnings.filterwarnings("ignore", message=".*method of metric .* was called before.*")
             for name in first:
                 now, later = (self.read(name, metrics[name].compute()) for metrics in (first, second))
-                results |= {tag: Result(value, later[tag][0] - value, count) for tag, (value, count) in now.items()}
+                replicates = self._replicates(name, first[name], second[name])
+                for tag, (value, count) in now.items():
+                    drift = later[tag][0] - value
+                    value_R, drift_R = replicates.get(tag, (np.empty(0), np.empty(0)))
+                    intervals = self.interval(value, value_R), self.interval(drift, drift_R)
+                    results[tag] = Result(value, drift, count, *intervals)
         return results
 
+    def _replicates(self, name: str, first: Metric, second: Metric) -> dict[str, tuple[Floats, Floats]]:
+        """Value and drift in every replicate, per logged name; nothing without songs to draw."""
+        if not (isinstance(first, SongRows) and isinstance(second, SongRows)):
+            return {}
+        with first.sync_context(), second.sync_context():
+            songs_U = np.unique(np.concatenate([first.rows_by_song()[0], second.rows_by_song()[0]]))
+            if len(songs_U) < FEWEST_SONGS:
+                return {}
+            # Both segments of a song are drawn together.
+            counts_RU = multiplicities(len(songs_U), self.replicates)
+            now, later = (self.resampled(name, metric, songs_U, counts_RU) for metric in (first, second))
+        return {tag: (now[tag], later[tag] - now[tag]) for tag in now}
 
-def _flat(rows: dict[str, tuple[dict[str, Metric], dict[str, Metric]]]) -> dict[str, Metric]:
+
+def _tags(name: str) -> list[str]:
+    """The name under which a mean is logged, and the names per category."""
+    return [name, *(f"{name}/{category.replace(' ', '_')}" for category in (*CATEGORIES, "Any"))]
+
+
+def _step(trainer: Trainer, pl_module: LightningModule) -> int:
+    """The recipe's own iteration where it has one; `global_step` counts every optimiser."""
+    return int(getattr(pl_module, "iteration", trainer.global_step))
+
+
+def _metrics_file(trainer: Trainer) -> MetricsFile:
+    return MetricsFile(Path(trainer.default_root_dir) / "metrics.csv")
+
+
+def _flat(rows: dict[str, Pair]) -> dict[str, Metric]:
     """Every metric by a name of its own."""
     return {
         f"{row}/{index}/{name}": metric

@@ -1,53 +1,50 @@
-"""The table that `lightning test` ends with, on screen and as JSON."""
+"""The table that `lightning test` ends with, on screen and as JSON, Markdown and CSV."""
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from callbacks.anchors import ANCHORS
 from callbacks.monitor import MODEL, Monitor, Result
 from livejam.errors import UserError
-from livejam.files import atomic_path
+from metrics.bootstrap import Interval
+from metrics.results import ANCHORS, Rows, as_text, columns_of, read_rows, sorted_rows, write_table
 
-COLUMNS = {
+RENAMED = {
     "beat_f1_drums": "beat_f1_truth/Percussive",
     "beat_f1_mix": "beat_f1/Percussive",
-    "chord_tone_share": "chord_tone_share",
-    "phase_lock": "phase_lock",
     "fad": "fad/log_mel",
-    "loudness_db": "loudness_db",
-    "loudness_error_db": "loudness_error_db",
 }
-"""Column of the table → name under which a monitor reports it."""
+"""Column of the table → name under which a monitor reports it, where they differ otherwise than by a stroke."""
 
-ORDER = ("trained", "untrained", *ANCHORS)
-
-Rows = dict[str, dict[str, dict[str, Any]]]
+UNSEEN = ("beat_f1_mix", "loudness_error_db", "onset_ratio", "silence_rate", "key_agreement", "click_db", "broken_rate")
+"""Columns that are in the files but, being less telling, not on screen."""
 
 
 class ResultsTable(Callback):
     """Collects what the monitors measured in test into rows, writes them, and prints the table.
 
-    The file is an object of rows; per row and column `{"value": …, "drift": …, "count": …}`: the first segment, the
-    second minus the first, and the number of items (of embeddings for Fréchet distances); null where undefined. Rows
-    of other runs that are in the file already stay there, so that several tests fill one table.
+    The JSON file is an object of rows; per row and column `{"value": …, "drift": …, "count": …, "interval": […],
+    "drift_interval": […]}`: the first segment, the second minus the first, the number of items (of embeddings for
+    Fréchet distances), and 95 % intervals over songs; null where undefined. Rows of other runs that are in the file
+    already stay there, so that several tests fill one table. `.md` and `.csv` files beside it hold the same.
 
     Args:
         row: name of this model's row.
         path: the JSON file; None = `results.json` in the trainer's root.
-        columns: column → name under which a monitor reports it; None = `COLUMNS`.
+        columns: column → name under which a monitor reports it; None = everything that monitors draw charts of, and
+            the beats of drums.
     """
 
     def __init__(self, row: str = "trained", path: str | None = None, columns: dict[str, str] | None = None) -> None:
         if row in ANCHORS:
             raise UserError(f"the row {row!r} belongs to an anchor; name the model's row otherwise")
-        self.row, self.columns = row, columns or COLUMNS
+        self.row, self.columns = row, columns
         self.path = Path(path) if path is not None else None
         self._table: str | None = None
 
@@ -55,16 +52,17 @@ class ResultsTable(Callback):
         """Merge this run's rows into the file."""
         if not trainer.is_global_zero:
             return
+        monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
         measured: dict[str, dict[str, Result]] = {}
-        for monitor in (callback for callback in trainer.callbacks if isinstance(callback, Monitor)):
+        for monitor in monitors:
             for row, results in monitor.results.items():
                 measured.setdefault(self.row if row == MODEL else row, {}).update(results)
+        columns = self.columns or _columns(monitors)
         path = self.path or Path(trainer.default_root_dir) / "results.json"
-        rows = {**read_rows(path), **{row: self._cells(results) for row, results in measured.items()}}
-        rows = {row: rows[row] for row in sorted(rows, key=_place)}
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(rows, indent=2, allow_nan=False) + "\n")
-        self._table = f"\n{format_table(rows)}\n\nwritten to {path}\n"
+        cells = {row: _cells(results, columns) for row, results in measured.items()}
+        rows = sorted_rows({**read_rows(path), **cells})
+        write_table(rows, path)
+        self._table = f"\n{_on_screen(rows)}\n\nall numbers: {path}, {path.stem}.md, {path.stem}.csv\n"
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print last, below everything that the trainer itself has to say."""
@@ -73,29 +71,25 @@ class ResultsTable(Callback):
             sys.stdout.flush()
             self._table = None
 
-    def _cells(self, results: dict[str, Result]) -> dict[str, dict[str, Any]]:
-        cells = {column: results[name] for column, name in self.columns.items() if name in results}
-        return {
-            column: {"value": _number(r.value), "drift": _number(r.drift), "count": r.count}
-            for column, r in cells.items()
+
+def _columns(monitors: list[Monitor]) -> dict[str, str]:
+    """Column → name, of all charts of all monitors."""
+    names = [name for monitor in monitors for name in monitor.charts if name not in RENAMED.values()]
+    return RENAMED | {name.replace("/", "_"): name for name in names}
+
+
+def _cells(results: dict[str, Result], columns: dict[str, str]) -> dict[str, dict[str, Any]]:
+    found = {column: results[name] for column, name in columns.items() if name in results}
+    return {
+        column: {
+            "value": _number(r.value),
+            "drift": _number(r.drift),
+            "count": r.count,
+            "interval": _ends(r.interval),
+            "drift_interval": _ends(r.drift_interval),
         }
-
-
-def read_rows(path: Path) -> Rows:
-    """Rows that earlier tests wrote; none if there is no file.
-
-    Raises:
-        UserError: the file is not such a table.
-    """
-    try:
-        rows = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        rows = None
-    if not isinstance(rows, dict) or not all(isinstance(cells, dict) for cells in rows.values()):
-        raise UserError(f"{path} is not a table of results; move it away and test again")
-    return rows
+        for column, r in found.items()
+    }
 
 
 def _number(value: float) -> float | None:
@@ -103,36 +97,10 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _place(row: str) -> tuple[int, str]:
-    """Models first, then the anchors; rows of other names stand between."""
-    return (ORDER.index(row), row) if row in ORDER else (1, row)
+def _ends(interval: Interval) -> list[float] | None:
+    return list(interval) if all(map(math.isfinite, interval)) else None
 
 
-def format_table(rows: Rows) -> str:
-    """Aligned text: per cell the first segment and, in brackets, the drift; counts of the first row below."""
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    head = ["first segment (drift)", *(column.replace("_", " ") for column in columns)]
-    body = [[row.replace("_", " "), *(_cell(cells.get(column)) for column in columns)] for row, cells in rows.items()]
-    counts = ["items", *(_count(rows, column) for column in columns)]
-    lines = [head, *body, counts]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    text = [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    ]
-    rule = "─" * len(text[0])
-    return "\n".join([text[0], rule, *text[1:-1], rule, text[-1]])
-
-
-def _cell(cell: dict[str, Any] | None) -> str:
-    if cell is None or cell["value"] is None:
-        return "–"
-    digits = 2 if abs(cell["value"]) < 10 else 1
-    drift = "" if cell["drift"] is None else f" ({cell['drift']:+.{digits}f})"
-    return f"{cell['value']:.{digits}f}{drift}"
-
-
-def _count(rows: Rows, column: str) -> str:
-    """How many items a column stands for: one number, or the range over the rows."""
-    counts = sorted({cells[column]["count"] for cells in rows.values() if column in cells})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+def _on_screen(rows: Rows) -> str:
+    columns = [column for column in columns_of(rows) if column not in UNSEEN]
+    return as_text(rows, columns, shutil.get_terminal_size((120, 24)).columns)

@@ -142,12 +142,15 @@ class BeatF1(MeanScore):
         super().__init__(groups)
         self.window_seconds = window_seconds
 
-    def update(self, reference_seconds: ArrayLike, estimated_seconds: ArrayLike, group: int = 0) -> None:  # type: ignore[override]
+    def update(  # type: ignore[override]
+        self, reference_seconds: ArrayLike, estimated_seconds: ArrayLike, group: int = 0, song: str | None = None
+    ) -> None:
         """Add one item.
 
         Args:
             reference_seconds: beats of the mix, or true beats, in seconds.
             estimated_seconds: beats of the stem, in seconds.
             group: index of the item's group.
+            song: name of the item's song, for intervals; None leaves the item out of them.
         """
-        super().update(beat_f_measure(reference_seconds, estimated_seconds, self.window_seconds), group)
+        super().update(beat_f_measure(reference_seconds, estimated_seconds, self.window_seconds), group, song)

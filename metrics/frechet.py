@@ -1,6 +1,6 @@
 """The Fréchet distance between two clouds of embeddings.
 
-Shapes: W embeddings (windows), D embedding width.
+Shapes: W embeddings (windows), D embedding width, R replicates, U songs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import math
 import warnings
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from metrics.bootstrap import Floats, SongRows
 
 
 def _symmetric_root(covariance_DD: Tensor, scale: float) -> Tensor:
@@ -56,7 +58,7 @@ class FrechetScore(NamedTuple):
     fake_count: Tensor
 
 
-class FrechetAudioDistance(Metric):
+class FrechetAudioDistance(SongRows):
     """Fréchet audio distance (Kilgour et al. 2019) with memory that does not grow.
 
     Counts, sums and sums of outer products of both clouds are kept in float64, so processes add up exactly.
@@ -78,12 +80,13 @@ class FrechetAudioDistance(Metric):
             outer_DD = torch.zeros(dimension, dimension, dtype=torch.float64)
             self.add_state(f"{cloud}_outer_DD", outer_DD, dist_reduce_fx="sum")
 
-    def update(self, embeddings_WD: Tensor, real: bool) -> None:
+    def update(self, embeddings_WD: Tensor, real: bool, song: str | None = None) -> None:
         """Add embeddings to one of the clouds.
 
         Args:
             embeddings_WD: embeddings, possibly none.
             real: whether they belong to the reference.
+            song: name of the song they come from, for intervals; None leaves them out.
 
         Raises:
             ValueError: wrong width, or numbers that are not finite.
@@ -97,6 +100,7 @@ class FrechetAudioDistance(Metric):
         setattr(self, f"{cloud}_count", getattr(self, f"{cloud}_count") + len(x_WD))
         setattr(self, f"{cloud}_sum_D", getattr(self, f"{cloud}_sum_D") + x_WD.sum(0))
         setattr(self, f"{cloud}_outer_DD", getattr(self, f"{cloud}_outer_DD") + x_WD.T @ x_WD)
+        self.add_rows(song, torch.nn.functional.pad(x_WD, (1, 0), value=float(real)))
 
     def _gaussian(self, cloud: str) -> tuple[Tensor, Tensor]:
         """Mean and unbiased covariance of one cloud."""
@@ -115,3 +119,34 @@ class FrechetAudioDistance(Metric):
         else:
             distance = frechet_distance(*self._gaussian("real"), *self._gaussian("fake"))
         return FrechetScore(torch.tensor(distance, dtype=torch.float64), self.real_count, self.fake_count)
+
+    def keep_songs(self) -> None:
+        """Keep all embeddings from now on, so that songs can be resampled: memory grows with their number."""
+        self.keep_rows(width=1 + self.dimension)
+
+    def resampled(self, songs_U: Floats, counts_RU: Floats) -> Floats:
+        """The distance per replicate, distances_R; a song counts equally often in both clouds.
+
+        Args:
+            songs_U: keys of the songs, ascending.
+            counts_RU: how often every replicate draws every song.
+        """
+        keys, rows = self.rows_by_song()
+        is_real = rows[:, 0] == 1
+        at = np.searchsorted(songs_U, keys)
+        clouds = [(torch.from_numpy(rows[part, 1:]), at[part]) for part in (is_real, ~is_real)]
+        return np.array([_weighted_distance([(x_WD, counts_U[at]) for x_WD, at in clouds]) for counts_U in counts_RU])
+
+
+def _weighted_distance(clouds: list[tuple[Tensor, Floats]]) -> float:
+    """The distance of two clouds whose embeddings count as often as the weights say."""
+    gaussians: list[Tensor] = []
+    for x_WD, weights in clouds:
+        weights_W = torch.from_numpy(np.asarray(weights, dtype=np.float64))
+        count = weights_W.sum()
+        if count < 2:
+            return math.nan
+        mean_D = weights_W @ x_WD / count
+        centred_WD = x_WD - mean_D
+        gaussians += [mean_D, centred_WD.T @ (weights_W[:, None] * centred_WD) / (count - 1)]
+    return frechet_distance(*gaussians)

@@ -19,18 +19,20 @@ from playing_recipe import SAMPLE_RATE_HZ, SEGMENT_SECONDS, Energetic, Player, l
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from callbacks.anchors import ANCHORS
+from callbacks.anchors import LATENT_NOISE, anchor_stems, codec_stem
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
 from callbacks.clips import clips_of
 from callbacks.fad_monitor import FADMonitor
-from callbacks.harmony_monitor import HarmonyMonitor
+from callbacks.harmony_monitor import ADHERENCE, TEXTURE, HarmonyMonitor
+from callbacks.metrics_file import MetricsFile
 from callbacks.monitor import MODEL, Monitor
-from callbacks.results_table import ResultsTable, format_table
+from callbacks.results_table import ResultsTable
 from livejam.errors import UserError
 from metrics.embeddings import LogMel
+from metrics.results import ANCHORS
 
-HARMONY = ("chord_tone_share", "phase_lock", "loudness_db", "loudness_error_db", "silence_rate")
+HARMONY = (*ADHERENCE, *TEXTURE)
 METRICS = ("beat_f1", "beat_f1_truth", "fad/log_mel", *HARMONY)
 
 
@@ -79,7 +81,7 @@ def test_validation_logs_curves_with_anchors_audio_and_pictures(tmp_path: Path) 
     logged = set(fit.callback_metrics)
     for metric in METRICS:
         assert {f"val/{metric}", f"val/{metric}/drift", f"val/{metric}/count"} <= logged
-        assert {f"anchor/{row}/{metric}" for row in ANCHORS} <= logged
+        assert {f"anchor/{row}/{metric}" for row in ANCHORS} - {"anchor/silence/click_db"} <= logged
     assert {"val/beat_f1_truth/Percussive", "val/beat_f1_truth/Bass", "val/chord_tone_share/Bass"} <= logged
     assert not any("Piano" in name or name == "val/chord_tone_share/Percussive" for name in logged)
     assert not any(math.isnan(float(value)) for value in fit.callback_metrics.values())
@@ -98,7 +100,18 @@ def test_validation_logs_curves_with_anchors_audio_and_pictures(tmp_path: Path) 
     assert set(charts) == set(METRICS)
     for metric, (curve, anchors) in charts.items():
         assert [tag for tag in tags["scalars"] if re.search(curve, tag)] == [f"val/{metric}"]
-        assert len([tag for tag in tags["scalars"] if re.search(anchors, tag)]) == len(ANCHORS)
+        # Silence has no clicks, not even none.
+        shown = len(ANCHORS) - (metric == "click_db")
+        assert len([tag for tag in tags["scalars"] if re.search(anchors, tag)]) == shown
+
+    # Whatever the logger: one line per number of every validation.
+    with (tmp_path / "metrics.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert {line["tag"] for line in lines} == {tag for tag in tags["scalars"] if tag.startswith(("val/", "anchor/"))}
+    assert [line["epoch"] for line in lines if line["tag"] == "val/beat_f1"] == ["0", "1"]
+    for line in lines:
+        curve = {event.step: event.value for event in events.Scalars(line["tag"])}
+        assert float(line["value"]) in [pytest.approx(value, rel=1e-4, abs=1e-5) for value in curve.values()]
 
 
 def test_numbers_mean_what_they_say(tmp_path: Path) -> None:
@@ -132,8 +145,8 @@ def test_numbers_mean_what_they_say(tmp_path: Path) -> None:
 def test_anchors_and_beats_are_computed_once(tmp_path: Path) -> None:
     tracker, player = Energetic(), Player()
     first = measured(tmp_path, player, monitors(tracker))
-    # Two segments of 3 mixes that differ, 6 targets, 6 reconstructions, 6 accompaniments and silence.
-    assert tracker.calls <= 2 * (6 + 6 + 6 + 6 + 1)
+    # Two segments of 3 mixes that differ, 6 targets, 6 reconstructions, spoilt or not, 6 accompaniments and silence.
+    assert tracker.calls <= 2 * (6 + 6 + 6 + 6 + 6 + 1)
     calls, encoded = tracker.calls, player.codec.encoded
     again = measured(tmp_path, player, monitors(tracker))
     assert repr(first) == repr(again)
@@ -154,6 +167,11 @@ def test_audio_that_is_not_finite_counts_as_silence(tmp_path: Path) -> None:
         broken = measured(tmp_path, Player(gain=math.nan))
     for name in ("beat_f1", "chord_tone_share", "silence_rate"):
         assert repr(broken[MODEL][name]) == repr(broken["silence"][name])
+    assert broken[MODEL]["broken_rate"].value == 1
+    assert all(broken[row]["broken_rate"].value == 0 for row in ANCHORS)
+    with pytest.warns(UserWarning, match="counts as silence"):
+        loud = measured(tmp_path, Player(gain=1e30))
+    assert repr(loud[MODEL]) == repr(broken[MODEL])
 
 
 def test_short_items_have_no_drift_and_no_items_have_no_value(tmp_path: Path) -> None:
@@ -192,13 +210,13 @@ def test_results_table_merges_runs_and_files_are_written(tmp_path: Path, capsys:
     assert list(rows) == ["trained", "untrained", *ANCHORS]
     for cells in rows.values():
         assert {"beat_f1_drums", "beat_f1_mix", "chord_tone_share", "fad", "loudness_db"} <= set(cells)
-        assert all(set(cell) == {"value", "drift", "count"} for cell in cells.values())
+        assert all(set(cell) == {"value", "drift", "count", "interval", "drift_interval"} for cell in cells.values())
     assert rows["trained"]["beat_f1_drums"]["value"] > rows["untrained"]["beat_f1_drums"]["value"]
     assert rows["trained"]["fad"]["value"] == pytest.approx(rows["ground_truth"]["fad"]["value"])
     assert rows["trained"]["beat_f1_drums"]["count"] == 3
     table = capsys.readouterr().out
     lines = [line for line in table.splitlines() if line.startswith(("trained", "random pairing", "─"))]
-    assert len({len(line) for line in lines}) == 1
+    assert len({len(line) for line in lines}) <= 2, "one width per block"
 
     written = sorted(path.name for path in (tmp_path / "trained").iterdir())
     parts = ("both", "codec", "generated", "mix", "target")
@@ -215,18 +233,56 @@ def test_results_table_merges_runs_and_files_are_written(tmp_path: Path, capsys:
     np.testing.assert_allclose(both_N, (mix_N + generated_N) / max(1, np.abs(mix_N + generated_N).max()), atol=2e-4)
 
 
-def test_table_shows_what_is_undefined() -> None:
-    rows = {
-        "trained": {
-            "fad": {"value": 12.345, "drift": None, "count": 9},
-            "f1": {"value": None, "drift": None, "count": 0},
-        },
-        "silence": {"fad": {"value": 1.0, "drift": -0.5, "count": 9}},
-    }
-    lines = format_table(rows).splitlines()
-    assert lines[2].split() == ["trained", "12.3", "–"]
-    assert lines[3].split() == ["silence", "1.00", "(-0.50)", "–"]
-    assert lines[5].split() == ["items", "9", "0"]
+def test_every_number_of_a_test_has_an_interval(tmp_path: Path) -> None:
+    callbacks = [BeatF1Monitor(Energetic(), segment_seconds=SEGMENT_SECONDS), monitors()[-1]]
+    trainer(tmp_path, list(callbacks)).test(Player(gain=0.5), loader(items=24), verbose=False)
+    for monitor in callbacks:
+        for row, results in monitor.results.items():
+            for name in monitor.charts:
+                result = results[name]
+                if result.count:
+                    assert result.interval.low <= result.value <= result.interval.high, (row, name)
+                    assert result.drift_interval.low <= result.drift_interval.high
+    results = callbacks[1].results
+    assert results[MODEL]["chord_tone_share"].count == 12
+    assert results[MODEL]["loudness_db"].interval == pytest.approx((-6.02, -6.02), abs=0.1)
+    assert results["ground_truth"]["chord_tone_share"].interval.low > 0.9
+    assert results["random_pairing"]["chord_tone_share"].interval.high < 0.5
+    # Too few songs to draw from: no interval, rather than a narrow one.
+    few = HarmonyMonitor(segment_seconds=SEGMENT_SECONDS)
+    trainer(tmp_path, [few]).test(Player(), loader(items=6), verbose=False)
+    assert math.isnan(few.results[MODEL]["loudness_db"].interval.low)
+
+
+def test_latent_noise_rises_and_is_the_same_every_time() -> None:
+    batch = next(iter(loader(items=2, batch_size=2)))
+    clip = clips_of(Player().validation_step(batch, 0))[0]
+    codec, again = Player().codec, Player().codec
+    noise_N = codec_stem(clip, codec, LATENT_NOISE) - codec_stem(clip, codec)
+    half = len(noise_N) // 2
+    assert np.std(noise_N[half:]) > 2 * np.std(noise_N[:half]) > 0
+    assert np.array_equal(codec_stem(clip, codec, LATENT_NOISE), codec_stem(clip, again, LATENT_NOISE))
+    assert np.array_equal(codec_stem(clip, codec), anchor_stems("codec", [clip], codec)[0])
+
+
+def test_a_run_that_goes_on_writes_its_curves_once(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.csv")
+    file.forget_after(0)
+    for step, epoch in ((10, 0), (20, 1), (30, 2)):
+        file.append(step, epoch, {"val/a": step / 3, "val/b": -1.0})
+    with file.path.open("a") as text:
+        text.write("40,3,val/a")  # the machine went down here
+    file.forget_after(20)
+    file.append(30, 2, {"val/a": 7.0})
+    lines = file.path.read_text().splitlines()
+    assert lines == [
+        "step,epoch,tag,value",
+        "10,0,val/a,3.33333",
+        "10,0,val/b,-1",
+        "20,1,val/a,6.66667",
+        "20,1,val/b,-1",
+        "30,2,val/a,7",
+    ]
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""The curves of a run as one small file that any tool reads."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from livejam.files import atomic_path
+
+COLUMNS = ("step", "epoch", "tag", "value")
+
+
+class MetricsFile:
+    """A CSV with one line per number: step, epoch, tag, value.
+
+    Args:
+        path: the file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, step: int, epoch: int, numbers: Mapping[str, float]) -> None:
+        """Add lines at the end; the header comes first in a new file.
+
+        Args:
+            step: training iterations so far.
+            epoch: index of the epoch.
+            numbers: value per tag.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if not file.tell():
+                writer.writerow(COLUMNS)
+            writer.writerows((step, epoch, tag, f"{value:.6g}") for tag, value in numbers.items())
+
+    def forget_after(self, step: int) -> None:
+        """Drop lines of later steps, and any that are damaged: a run goes on, or begins, here.
+
+        Args:
+            step: iterations that a run has done when it starts.
+        """
+        if not self.path.is_file():
+            return
+        with self.path.open(newline="") as file:
+            lines = [line for line in csv.reader(file) if _is_before(line, step)]
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *lines])
+
+
+def _is_before(line: list[str], step: int) -> bool:
+    return len(line) == len(COLUMNS) and line[0].isdecimal() and int(line[0]) <= step

@@ -1,0 +1,54 @@
+"""Clicks where frames of a codec, or blocks of a model, are joined.
+
+Shapes: N audio samples, K joins, P places around a join.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+QUIETEST = 1e-5
+"""Bends below this, 100 dB below the audio's level, are none."""
+
+SILENT_DBFS = -60.0
+FEWEST_JOINS = 8
+
+NEIGHBOURHOOD = 16
+"""A join is compared with this part of a frame to either side."""
+
+
+def click_db(audio_N: Floats, hop_samples: int, first_join: int = 0) -> float:
+    """How much more sharply the waveform bends at the joins of frames than around them, in dB.
+
+    A jump of the waveform is a large second difference. Its level in dB at every join is compared with the levels
+    around that join, and averaged over the joins. Decibels and not energies are averaged: a single drum hit on a join
+    is no click, a small jump at every join is.
+
+    Args:
+        audio_N: mono audio.
+        hop_samples: distance of joins in samples (≥ 64).
+        first_join: index of the first sample after a join, if the audio does not start with a frame.
+
+    Returns:
+        About 0 (within ±2 for ten seconds of music) if joins cannot be told from other places; nan for silence and
+        for fewer than eight joins.
+    """
+    audio = np.asarray(audio_N, dtype=np.float64)
+    joins_K = np.arange(first_join + hop_samples, len(audio) - hop_samples, hop_samples)
+    level = math.sqrt(np.mean(audio**2)) if len(audio) else 0.0
+    if len(joins_K) < FEWEST_JOINS or level < 10 ** (SILENT_DBFS / 20):
+        return math.nan
+    bends_N = np.abs(np.diff(audio, n=2))
+    # bends_N[i] looks at samples i, i + 1 and i + 2: a jump before sample j is in i = j - 2 and in i = j - 1.
+    sharpest_N = 20 * np.log10(np.maximum(bends_N[:-1], bends_N[1:]) + QUIETEST * level)
+    reach = hop_samples // NEIGHBOURHOOD
+    levels_KP = sharpest_N[joins_K[:, None] - 2 + np.arange(-reach, reach + 1)]
+    # The join's next neighbours look at it too.
+    around_K = np.delete(levels_KP, [reach - 1, reach, reach + 1], axis=1).mean(1)
+    return float(np.mean(levels_KP[:, reach] - around_K))

@@ -1,0 +1,203 @@
+"""The table that a test ends with: rows of numbers that know their drift, interval and count; read, joined, written.
+
+On disk it is one JSON object, row → column → `{"value", "drift", "count", "interval", "drift_interval"}`; null where
+undefined.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from livejam.errors import UserError
+from livejam.files import atomic_path
+
+ANCHORS = ("ground_truth", "codec", "random_pairing", "silence", "latent_noise")
+"""The true stem; the true stem through the codec; the true stem of another song; nothing; the true stem through the
+codec with noise added to its latents."""
+
+ORDER = ("trained", "untrained", *ANCHORS)
+
+LABELS = {
+    "fad_vggish": "FAD vgg ↓",
+    "fad_laion_clap": "FAD clap ↓",
+    "fad_clap": "FAD clap ↓",
+    "fad": "FAD log-mel ↓",
+    "fad_cocola": "FAD cocola ↓",
+    "beat_f1": "BA ↑",
+    "cocola_full": "COC full ↑",
+    "cocola_harmonic": "COC harm ↑",
+    "cocola_percussive": "COC perc ↑",
+    "beat_f1_mix": "BA drums ↑",
+    "beat_f1_truth": "beat F1 ↑",
+    "beat_f1_drums": "beat F1 drums ↑",
+    "chord_tone_share": "chord tones ↑",
+    "chroma_agreement": "chroma ↑",
+    "key_agreement": "key ↑",
+    "phase_lock": "phase lock ↑",
+    "onset_ratio": "onset ratio → 1",
+    "loudness_db": "loudness dB → 0",
+    "loudness_error_db": "loudness error dB ↓",
+    "silence_rate": "silence",
+    "click_db": "clicks dB → 0",
+    "broken_rate": "broken ↓",
+}
+"""Column → heading; those of LiveBand's Table 1 come first, in its words. Other columns are headed by their names."""
+
+NEEDED = {"value", "drift", "count"}
+
+Cell = dict[str, Any]
+Rows = dict[str, dict[str, Cell]]
+
+
+def read_rows(path: Path) -> Rows:
+    """Rows that tests wrote; none if there is no file.
+
+    Raises:
+        UserError: the file is not such a table.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        rows = None
+    if not isinstance(rows, dict) or not all(_is_row(cells) for cells in rows.values()):
+        raise UserError(f"{path} is not a table of results; move it away and test again")
+    return rows
+
+
+def _is_row(cells: Any) -> bool:
+    return isinstance(cells, dict) and all(
+        isinstance(c, dict) and {"value", "drift", "count"} <= set(c) for c in cells.values()
+    )
+
+
+def sorted_rows(rows: Rows) -> Rows:
+    """Models first, then the anchors; rows of other names stand between."""
+    return {row: rows[row] for row in sorted(rows, key=lambda row: (ORDER.index(row) if row in ORDER else 1, row))}
+
+
+def columns_of(rows: Rows) -> list[str]:
+    """All columns of a table: the papers' first, in their order."""
+    columns = dict.fromkeys(column for cells in rows.values() for column in cells)
+    return sorted(columns, key=_place_of_column)
+
+
+def _place_of_column(column: str) -> tuple[bool, int]:
+    known = list(LABELS)
+    return not column.startswith("fad"), known.index(column) if column in known else len(known)
+
+
+def write_table(rows: Rows, path: Path) -> None:
+    """Write the table as JSON, and beside it as Markdown and as CSV.
+
+    Args:
+        rows: the table.
+        path: the JSON file; the others have its name and their own endings.
+    """
+    texts = {
+        ".json": json.dumps(rows, indent=2, allow_nan=False) + "\n",
+        ".md": as_markdown(rows),
+        ".csv": as_csv(rows),
+    }
+    for ending, text in texts.items():
+        with atomic_path(path.with_suffix(ending)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def separate(one: Cell | None, other: Cell | None) -> bool:
+    """Whether the 95 % intervals of two cells do not overlap; False where one has none."""
+    if not (one and other and one.get("interval") and other.get("interval")):
+        return False
+    (low, high), (other_low, other_high) = one["interval"], other["interval"]
+    return bool(high < other_low or other_high < low)
+
+
+def marked(rows: Rows, row: str, column: str, against: str | None) -> bool:
+    """Whether a cell is to be marked as different from that of the row `against`."""
+    return against is not None and row != against and separate(rows[row].get(column), rows[against].get(column))
+
+
+def as_text(rows: Rows, columns: Sequence[str] | None = None, width: int = 120, against: str | None = None) -> str:
+    """Aligned text: per cell the first segment, in round brackets the drift, in square ones the interval.
+
+    Args:
+        rows: the table.
+        columns: those that are shown; None = all.
+        width: columns that do not fit into so many characters go into a further block below.
+        against: cells whose interval does not overlap with that of this row get an asterisk; None = no cell does.
+    """
+    columns = columns_of(rows) if columns is None else columns
+    names = ["first segment (drift) [95 %]", *(row.replace("_", " ") for row in rows), "items"]
+    room = width - max(map(len, names))
+    blocks: list[list[list[str]]] = [[]]
+    for column in columns:
+        cells = [_cell(cells.get(column), marked(rows, row, column, against)) for row, cells in rows.items()]
+        drawn = _aligned([heading(column), *cells, _count(rows, column)])
+        if blocks[-1] and sum(len(other[0]) + 2 for other in [*blocks[-1], drawn]) > room:
+            blocks.append([])
+        blocks[-1].append(drawn)
+    return "\n\n".join(_block(names, block) for block in blocks)
+
+
+def _aligned(column: list[str]) -> list[str]:
+    widest = max(map(len, column))
+    return [text.rjust(widest) for text in column]
+
+
+def _block(names: list[str], columns: list[list[str]]) -> str:
+    widest = max(map(len, names))
+    lines = ["  ".join([name.ljust(widest), *cells]) for name, *cells in zip(names, *columns, strict=True)]
+    rule = "─" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def as_markdown(rows: Rows, against: str | None = None) -> str:
+    """A table in GitHub's Markdown, with a line that says how to read it."""
+    columns = columns_of(rows)
+    lines = [["first segment (drift) [95 %]", *map(heading, columns)], ["---", *("---:" for _ in columns)]]
+    for row, cells in rows.items():
+        values = [_cell(cells.get(column), marked(rows, row, column, against)) for column in columns]
+        lines.append([row.replace("_", " "), *(value.replace("*", r"\*") for value in values)])
+    lines.append(["items", *(_count(rows, column) for column in columns)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def as_csv(rows: Rows, against: str | None = None) -> str:
+    """One line per number: row, column, value, low, high, drift, drift_low, drift_high, count, differs."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "column", "value", "low", "high", "drift", "drift_low", "drift_high", "count", "differs"])
+    for row, cells in rows.items():
+        for column, cell in cells.items():
+            interval, drift_interval = (cell.get(name) or [None, None] for name in ("interval", "drift_interval"))
+            differs = "" if against is None else int(marked(rows, row, column, against))
+            numbers = (cell["value"], *interval, cell["drift"], *drift_interval, cell["count"], differs)
+            writer.writerow([row, column, *numbers])
+    return text.getvalue()
+
+
+def heading(column: str) -> str:
+    """What stands above a column."""
+    return LABELS.get(column, column.replace("fad_", "FAD ").replace("_", " "))
+
+
+def _cell(cell: Cell | None, mark: bool) -> str:
+    if cell is None or cell["value"] is None:
+        return "–"
+    digits = 2 if abs(cell["value"]) < 10 else 1
+    drift = "" if cell["drift"] is None else f" ({cell['drift']:+.{digits}f})"
+    ends = cell.get("interval")
+    interval = f" [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else ""
+    return f"{cell['value']:.{digits}f}{'*' if mark else ''}{drift}{interval}"
+
+
+def _count(rows: Rows, column: str) -> str:
+    """How many items a column stands for: one number, or the range over the rows."""
+    counts = sorted({cells[column]["count"] for cells in rows.values() if column in cells})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
