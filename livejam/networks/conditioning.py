@@ -1,0 +1,184 @@
+"""Encoders of what a diffusion transformer is asked for: words, and numbers.
+
+Shapes: B batch, P prompt tokens, D channels of an embedding.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from livejam.errors import UserError
+from livejam.networks.tag_words import TAG_WORDS
+from livejam.weights import find_weights
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Encoded prompts.
+
+    Args:
+        embedding_BPD: one embedding per token.
+        mask_BP: whether there is a token (bool); a row without any is a dropped prompt.
+    """
+
+    embedding_BPD: Tensor
+    mask_BP: Tensor
+
+    def without(self, dropped_B: Tensor) -> Prompt:
+        """The prompts of some rows dropped, as for classifier-free guidance."""
+        return replace(self, mask_BP=self.mask_BP & ~dropped_B[:, None])
+
+    def faded(self, other: Prompt, share: float) -> Prompt:
+        """A mix of two prompts of the same encoder, `share` in [0, 1] of the other; padding counts as zero."""
+        first, second = (p.embedding_BPD * p.mask_BP[..., None] for p in (self, other))
+        return Prompt(torch.lerp(first, second, share), self.mask_BP | other.mask_BP)
+
+
+class PromptEncoder(Protocol):
+    """Words to embeddings."""
+
+    width: int
+
+    def __call__(self, prompts: Sequence[str]) -> Prompt:
+        """As many tokens for every call.
+
+        Raises:
+            UserError: a prompt is empty, or too long.
+        """
+
+
+class TagEncoder(nn.Module):
+    """One learned embedding per word, in any order; needs no download.
+
+    Words that it does not know are passed over, as long as it knows one of the prompt.
+
+    Args:
+        width: channels of an embedding (D).
+        words: what it knows, each once; None is `TAG_WORDS`.
+        longest: words of a prompt at most, ≥ 1 (P).
+    """
+
+    def __init__(self, width: int, words: list[str] | None = None, longest: int = 12) -> None:
+        super().__init__()
+        self.width, self.longest = width, longest
+        self.number = {word: i for i, word in enumerate(TAG_WORDS if words is None else words)}
+        self.embedding = nn.Embedding(len(self.number), width)
+
+    def forward(self, prompts: Sequence[str]) -> Prompt:
+        """Embeddings of the known words of every prompt.
+
+        Raises:
+            UserError: a prompt is empty, has too many words, or none that it knows.
+        """
+        rows = [self._numbers(prompt) for prompt in prompts]
+        device = self.embedding.weight.device
+        index_BP = torch.tensor([row + [0] * (self.longest - len(row)) for row in rows], device=device)
+        count_B1 = torch.tensor([[len(row)] for row in rows], device=device)
+        return Prompt(self.embedding(index_BP), torch.arange(self.longest, device=device) < count_B1)
+
+    def _numbers(self, prompt: str) -> list[int]:
+        require_words(prompt)
+        words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
+        if len(words) > self.longest:
+            raise UserError(
+                f"the prompt '{prompt[:40]}…' has {len(words)} different words, {self.longest} are the most; shorten it"
+            )
+        numbers = [self.number[word] for word in words if word in self.number]
+        if not numbers:
+            some = ", ".join(list(self.number)[:12])
+            raise UserError(f"the prompt '{prompt[:40]}' has no word that the tag encoder knows; try some of {some}, …")
+        return numbers
+
+
+class T5Encoder:
+    """The frozen text encoder of Stable Audio Open: T5-base, from local weights.
+
+    It is no module on purpose: its weights are never trained and belong into no checkpoint.
+
+    Args:
+        weights: a set that `livejam weights list` shows.
+        longest: tokens at most, ≥ 1; prompts are padded to it (P).
+
+    Raises:
+        UserError: the weights, or the package that reads them, are not there.
+    """
+
+    def __init__(self, weights: str = "t5_base", longest: int = 64) -> None:
+        folder = find_weights(weights).require()
+        try:
+            from transformers import AutoTokenizer, T5EncoderModel
+        except ImportError as error:
+            raise UserError("T5Encoder needs transformers; install it with `pip install 'livejam[text]'`") from error
+        self.longest = longest
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._model: Any = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+        self.width: int = self._model.config.d_model
+
+    @torch.no_grad()
+    def __call__(self, prompts: Sequence[str]) -> Prompt:
+        """The last hidden states of every prompt.
+
+        Raises:
+            UserError: a prompt is empty or has too many tokens.
+        """
+        for prompt in prompts:
+            require_words(prompt)
+        tokens = self._tokenizer(list(prompts), padding=False, truncation=False)["input_ids"]
+        for prompt, row in zip(prompts, tokens, strict=True):
+            if len(row) > self.longest:
+                raise UserError(
+                    f"the prompt '{prompt[:40]}…' has {len(row)} tokens, {self.longest} are the most; shorten it"
+                )
+        index_BP = torch.tensor([row + [0] * (self.longest - len(row)) for row in tokens])
+        mask_BP = torch.arange(self.longest) < torch.tensor([[len(row)] for row in tokens])
+        hidden_BPD = self._model(input_ids=index_BP, attention_mask=mask_BP).last_hidden_state
+        return Prompt(hidden_BPD, mask_BP)
+
+
+class NumberConditioner(nn.Module):
+    """A number as an embedding, as Stable Audio Open encodes durations.
+
+    The number itself and learned frequencies of it, through one linear layer. Stable Audio's
+    `conditioner.conditioners.<name>.embedder.embedding.0.weights` is `frequency_F`, `….1` is `project`.
+
+    Args:
+        width: channels of the embedding (D).
+        low: smallest number.
+        high: greatest number, above `low`; numbers outside are taken as the nearest inside.
+        frequencies: learned frequencies, ≥ 1.
+
+    Raises:
+        UserError: the range is empty.
+    """
+
+    def __init__(self, width: int, low: float = 0.0, high: float = 256.0, frequencies: int = 128) -> None:
+        super().__init__()
+        if low >= high:
+            raise UserError(f"low ({low}) must be less than high ({high})")
+        self.width, self.low, self.high = width, low, high
+        self.frequency_F = nn.Parameter(torch.randn(frequencies))
+        self.project = nn.Linear(2 * frequencies + 1, width)
+
+    def forward(self, number_B: Tensor) -> Tensor:
+        """One embedding per number (BD)."""
+        share_B1 = ((number_B.clamp(self.low, self.high) - self.low) / (self.high - self.low))[:, None]
+        share_B1 = share_B1.to(self.frequency_F)
+        angle_BF = 2 * math.pi * share_B1 * self.frequency_F
+        return self.project(torch.cat((share_B1, angle_BF.sin(), angle_BF.cos()), dim=-1))
+
+
+def require_words(prompt: str) -> None:
+    """Refuse a prompt that says nothing.
+
+    Raises:
+        UserError: it is empty.
+    """
+    if not prompt.strip():
+        raise UserError("the prompt is empty; say what to play, for example 'warm electric piano', or leave it out")

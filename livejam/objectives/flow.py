@@ -1,0 +1,118 @@
+"""Flow matching: the straight path from data to noise, its velocity, and where on it to train.
+
+Shapes: B batch, T latent frames, C latent channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from livejam.errors import UserError
+from livejam.sampling.schedules import length_shift
+
+
+def interpolate(clean_BTC: Tensor, noise_BTC: Tensor, time_B: Tensor) -> Tensor:
+    """x_t = (1 - t) x_0 + t ε (LMDM section 2: t = 1 is noise)."""
+    time_B11 = time_B[:, None, None].to(clean_BTC)
+    return (1 - time_B11) * clean_BTC + time_B11 * noise_BTC
+
+
+def flow_matching_loss(velocity_BTC: Tensor, clean_BTC: Tensor, noise_BTC: Tensor, target_BT: Tensor) -> Tensor:
+    """‖v_θ(x_t, t) - (ε - x_0)‖² per sample, mean over the channels of the target frames alone.
+
+    Args:
+        velocity_BTC: what the network says.
+        clean_BTC: x_0.
+        noise_BTC: ε.
+        target_BT: the frames to generate (bool); context frames give no loss. At least one per sample.
+    """
+    # where, not a product: what lies outside of the target may be anything, also not finite
+    error_BTC = torch.where(target_BT[..., None], velocity_BTC - (noise_BTC - clean_BTC), 0.0)
+    return error_BTC.square().mean(dim=-1).sum(dim=1) / target_BT.sum(dim=1)
+
+
+class TimeDistribution(Protocol):
+    """Where on the path to train."""
+
+    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Times t_B in [0, 1], on the generator's device."""
+
+
+@dataclass(frozen=True)
+class UniformTimes:
+    """Independent and uniform over [0, 1)."""
+
+    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(batch, generator=generator, device=generator.device)
+
+
+@dataclass(frozen=True)
+class SobolTimes:
+    """Uniform over [0, 1), and evenly spread within every batch: a randomly shifted Sobol sequence."""
+
+    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+        points_B = torch.quasirandom.SobolEngine(1).draw(batch)[:, 0].to(generator.device)
+        # Every power of two of Sobol points is a grid; a common shift modulo 1 makes each point uniform.
+        return (points_B + torch.rand(1, generator=generator, device=generator.device)) % 1.0
+
+
+@dataclass(frozen=True)
+class LogitNormalTimes:
+    """t = sigmoid(N(mean, deviation²)): more often in the middle of the path (Esser et al. 2024, equation 19).
+
+    Args:
+        mean: of logit(t); positive prefers noise.
+        deviation: of logit(t), above 0.
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.deviation <= 0:
+            raise UserError(f"deviation is {self.deviation}, but must be above 0; the usual one is 1")
+
+    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+        draw_B = torch.randn(batch, generator=generator, device=generator.device)
+        return torch.sigmoid(self.mean + self.deviation * draw_B)
+
+
+@dataclass(frozen=True)
+class LogSNRTimes:
+    """t = sigmoid(-u), u uniform: the distribution that matches `LogSNRSchedule` (ARC's "logsnr_uniform").
+
+    Args:
+        low: least logSNR.
+        high: greatest logSNR, above `low`.
+    """
+
+    low: float = -6.0
+    high: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise UserError(f"low ({self.low}) must be less than high ({self.high})")
+
+    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+        share_B = torch.rand(batch, generator=generator, device=generator.device)
+        return torch.sigmoid(-(self.low + (self.high - self.low) * share_B))
+
+
+@dataclass(frozen=True)
+class ShiftedTimes:
+    """Another distribution, moved towards noise as long sequences need it (`livejam.sampling.length_shift`).
+
+    Args:
+        frames: latent frames of a training window.
+        times: the distribution that is moved.
+    """
+
+    frames: int
+    times: TimeDistribution = field(default_factory=SobolTimes)
+
+    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+        return length_shift(self.times(batch, generator), self.frames)

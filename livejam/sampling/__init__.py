@@ -1,0 +1,40 @@
+"""Sampling: schedules, noise and samplers of flow-matching models."""
+
+from livejam.sampling.noise import Noise, generator_noise, row_noise
+from livejam.sampling.sampler import Euler, EulerPlusPlus, Heun, PingPong, PingPongPlusPlus, Sampler
+from livejam.sampling.schedules import LogSNRSchedule, Schedule, ShiftedSchedule, UniformSchedule, length_shift
+from livejam.sampling.solvers import (
+    Velocity,
+    clean_estimate,
+    euler,
+    euler_plus_plus,
+    guided,
+    heun,
+    ping_pong,
+    ping_pong_plus_plus,
+)
+
+__all__ = [
+    "Euler",
+    "EulerPlusPlus",
+    "Heun",
+    "LogSNRSchedule",
+    "Noise",
+    "PingPong",
+    "PingPongPlusPlus",
+    "Sampler",
+    "Schedule",
+    "ShiftedSchedule",
+    "UniformSchedule",
+    "Velocity",
+    "clean_estimate",
+    "euler",
+    "euler_plus_plus",
+    "generator_noise",
+    "guided",
+    "heun",
+    "length_shift",
+    "ping_pong",
+    "ping_pong_plus_plus",
+    "row_noise",
+]

@@ -1,0 +1,85 @@
+"""Schedules: the noise levels t that a sampler visits, from 1 (noise) to 0 (clean)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from livejam.errors import UserError
+
+
+class Schedule(Protocol):
+    """How many steps become noise levels."""
+
+    def __call__(self, steps: int) -> Tensor:
+        """Times t_0 = 1 > t_1 > … > t_K = 0 of K steps (float64)."""
+
+
+@dataclass(frozen=True)
+class UniformSchedule:
+    """Equal steps in t."""
+
+    def __call__(self, steps: int) -> Tensor:
+        return torch.linspace(1, 0, _checked(steps) + 1, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class LogSNRSchedule:
+    """Equal steps in the logarithm of the signal-to-noise ratio: t = sigmoid(-logSNR), with t_0 := 1 and t_K := 0.
+
+    Args:
+        low: logSNR where it starts.
+        high: logSNR where it ends, above `low`.
+
+    Raises:
+        UserError: `low` is not below `high`.
+    """
+
+    low: float = -6.0
+    high: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise UserError(f"the schedule's low ({self.low}) must be less than its high ({self.high})")
+
+    def __call__(self, steps: int) -> Tensor:
+        times = torch.sigmoid(-torch.linspace(self.low, self.high, _checked(steps) + 1, dtype=torch.float64))
+        times[0], times[-1] = 1.0, 0.0
+        return times
+
+
+@dataclass(frozen=True)
+class ShiftedSchedule:
+    """Another schedule, moved towards noise as long sequences need it (`length_shift`).
+
+    Args:
+        frames: latent frames that are generated at once.
+        schedule: the schedule that is moved.
+    """
+
+    frames: int
+    schedule: Schedule = field(default_factory=UniformSchedule)
+
+    def __call__(self, steps: int) -> Tensor:
+        return length_shift(self.schedule(steps), self.frames)
+
+
+def length_shift(times: Tensor, frames: int) -> Tensor:
+    """t' = s t / (1 - t + s t): the longer the sequence, the more noise it takes to hide it.
+
+    s = e^(0.5 + 0.65 (L - 256) / 3840), L the frames, at least 256 and at most 4096 (LMDM's fine-tuning, after Stable
+    Diffusion 3, section 5.3.2).
+    """
+    length = min(max(frames, 256), 4096)
+    shift = math.exp(0.5 + 0.65 * (length - 256) / 3840)
+    return shift * times / (1 - times + shift * times)
+
+
+def _checked(steps: int) -> int:
+    if steps < 1:
+        raise UserError(f"sampling takes at least 1 step, not {steps}; set steps to 1 or more")
+    return steps
