@@ -1,0 +1,121 @@
+"""Consistency distillation of a flow model (Song et al. 2023; Karchkhadze and Dubnov section 3.3).
+
+The teacher's velocity defines curves from noise (t = 1) to music (t = 0). The student learns f(x, t), the end of the
+curve through x at t: one evaluation instead of a solver. f(x, t) = x - t v(x, t) is `livejam.sampling.clean_estimate`
+of the student's velocity; f(x, 0) = x holds by construction.
+
+The papers give noise levels as σ, for x + σ ε. A flow's x_t = (1 - t) x + t ε is 1 - t times that for σ = t / (1 - t),
+so a schedule in σ is one in t = σ / (1 + σ).
+
+Shapes: B batch, T latent frames, C latent channels, K scales.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from livejam.errors import UserError
+from livejam.sampling import Velocity
+
+
+def heun_step(velocity: Velocity, noisy_BTC: Tensor, time_B: Tensor, next_time_B: Tensor) -> Tensor:
+    """One step of second order along dx/dt = v(x, t), every row between times of its own (Karras et al. 2022,
+    algorithm 1)."""
+    length_B11 = (next_time_B - time_B)[:, None, None]
+    here_BTC = velocity(noisy_BTC, time_B)
+    there_BTC = velocity(noisy_BTC + length_B11 * here_BTC, next_time_B)
+    return noisy_BTC + length_B11 / 2 * (here_BTC + there_BTC)
+
+
+def solve(velocity: Velocity, noisy_BTC: Tensor, times: Sequence[Tensor]) -> Tensor:
+    """Heun steps through all `times`, each one time_B, from the first to the last."""
+    for time_B, next_time_B in itertools.pairwise(times):
+        noisy_BTC = heun_step(velocity, noisy_BTC, time_B, next_time_B)
+    return noisy_BTC
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The noise levels between which the teacher's curves are solved: σ^(1/ρ) falls linearly (Karras et al. 2022,
+    equation 5).
+
+    Args:
+        number: of noise levels, 2 or more.
+        lowest_sigma: σ > 0 of the last one.
+        highest_sigma: σ of the first one, above `lowest_sigma`.
+        rho: above 0; the larger, the denser are the low levels.
+    """
+
+    number: int = 18
+    lowest_sigma: float = 1e-4
+    highest_sigma: float = 80.0
+    rho: float = 9.0
+
+    def __post_init__(self) -> None:
+        if self.number < 2:
+            raise UserError(f"number of scales is {self.number}, but a curve needs 2 or more; the paper's is 18")
+        if not 0 < self.lowest_sigma < self.highest_sigma or self.rho <= 0:
+            raise UserError(
+                f"σ from {self.highest_sigma} to {self.lowest_sigma} with rho {self.rho} is no schedule; set "
+                "0 < lowest_sigma < highest_sigma and rho > 0"
+            )
+
+    def times(self) -> Tensor:
+        """The times of all levels, falling, times_K."""
+        return self._time(self._sigma(torch.linspace(0, 1, self.number, dtype=torch.float64)))
+
+    def draw_steps(self, random: torch.Generator) -> int:
+        """Over how many scales to solve: n in 1 … number - 1 with a probability proportional to n."""
+        weights = torch.arange(1, self.number, dtype=torch.float64, device=random.device)
+        return 1 + int(torch.multinomial(weights, 1, generator=random))
+
+    def draw_starts(self, steps: int, batch: int, random: torch.Generator) -> Tensor:
+        """Index into `times` where every row starts, uniform over those with `steps` scales below them."""
+        return torch.randint(self.number - steps, (batch,), device=random.device, generator=random)
+
+    def denoising_times(self, batch: int, random: torch.Generator) -> Tensor:
+        """time_B for `denoising_loss`: ln σ ~ N(-1.2, 1.2²) or, equally often, a uniform place in the first 0.7 of the
+        schedule, where noise is strong (Kim et al. 2024)."""
+        double = torch.float64
+        normal_B = torch.randn(batch, device=random.device, generator=random, dtype=double)
+        place_B = torch.rand(batch, device=random.device, generator=random, dtype=double)
+        uniform_B = torch.rand(batch, device=random.device, generator=random, dtype=double)
+        sigma_B = torch.where(uniform_B < 0.5, torch.exp(1.2 * normal_B - 1.2), self._sigma(0.7 * place_B))
+        return self._time(sigma_B.clamp(self.lowest_sigma, self.highest_sigma))
+
+    def _sigma(self, progress: Tensor) -> Tensor:
+        high, low = self.highest_sigma ** (1 / self.rho), self.lowest_sigma ** (1 / self.rho)
+        return (high + progress * (low - high)) ** self.rho
+
+    @staticmethod
+    def _time(sigma: Tensor) -> Tensor:
+        return (sigma / (1 + sigma)).float()
+
+
+def consistency_loss(student_BTC: Tensor, target_BTC: Tensor) -> Tensor:
+    """Mean of (f(x_t, t) - f⁻(x_s, s))² per sample, x_s on the teacher's curve through x_t.
+
+    Args:
+        student_BTC: f(x_t, t).
+        target_BTC: f⁻(x_s, s) of the averaged student; a constant.
+    """
+    return (student_BTC - target_BTC.detach()).square().flatten(1).mean(1)
+
+
+def denoising_loss(estimate_BTC: Tensor, clean_BTC: Tensor, time_B: Tensor) -> Tensor:
+    """Mean of (f(x_t, t) - x)² per sample, weighted by (σ² + 1) / σ² (Karras et al. 2022, table 1, σ_data = 1).
+
+    With f = x_t - t v it is (t² + (1 - t)²) (v - (ε - x))²: the flow matching error with a bounded weight.
+
+    Args:
+        estimate_BTC: f(x_t, t).
+        clean_BTC: x.
+        time_B: above 0.
+    """
+    weight_B = (time_B.square() + (1 - time_B).square()) / time_B.square()
+    return weight_B * (estimate_BTC - clean_BTC).square().flatten(1).mean(1)
