@@ -94,6 +94,7 @@ def _add_data(commands: Any) -> None:
     render.add_argument("--songs", type=int, required=True, metavar="N", help="how many songs, at least 1")
     render.add_argument("--seed", type=int, default=0, metavar="S", help="of the collection, at least 0 (default: 0)")
     render.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
+    render.add_argument("--soundfont", type=Path, metavar="SF2", help="General MIDI SoundFont (default: TimGM6mb.sf2)")
     render.set_defaults(run=_render)
     index = actions.add_parser(
         "index",
@@ -144,7 +145,7 @@ Training and evaluation are the `lightning` command. A mistake is one line and e
 def _render(options: argparse.Namespace) -> int:
     from datamodules.pocket_slakh.render import render_songs
 
-    render_songs(options.out, options.songs, options.seed, options.workers)
+    render_songs(options.out, options.songs, options.seed, options.workers, soundfont=options.soundfont)
     return 0
 
 

@@ -24,7 +24,7 @@ from datamodules.pocket_slakh.annotation import song_annotations
 from datamodules.pocket_slakh.composer import Song, Stem, compose
 from datamodules.pocket_slakh.loudness import active_rms_db, soft_limited
 from datamodules.pocket_slakh.midi import score
-from datamodules.pocket_slakh.soundfont import corrected_soundfont
+from datamodules.pocket_slakh.soundfont import bundled_soundfont, corrected_soundfont
 from livejam.errors import UserError
 
 SAMPLE_RATE_HZ = 44_100
@@ -42,11 +42,12 @@ def render_songs(
     workers: int | None = None,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
+    soundfont: Path | None = None,
 ) -> None:
     """Write the songs that are not there yet.
 
     Every song appears whole or not at all; a render that was interrupted goes on where it stopped. The content
-    of song i depends on the seed and on i alone, its split also on the fractions.
+    of song i depends on the seed, the SoundFont and i alone, its split also on the fractions.
 
     Args:
         out: root of the collection; split folders are made in it.
@@ -55,18 +56,21 @@ def render_songs(
         workers: threads; None takes one per CPU.
         validation_fraction: share of songs for validation, 0 to 1; at least one song if there are 3.
         test_fraction: share of songs for the test, 0 to 1; at least one song if there are 3.
+        soundfont: a General MIDI SoundFont; None takes the one that pretty_midi brings.
 
     Raises:
-        UserError: the numbers make no sense, or `out` holds songs of another seed.
+        UserError: the numbers make no sense, the SoundFont is none, or `out` holds songs of another seed or SoundFont.
     """
     splits = split_names(songs, validation_fraction, test_fraction)
-    _require_seed(out, seed)
+    source = soundfont or bundled_soundfont()
+    _require_origin(out, seed, source.name)
     missing = [index for index in range(songs) if not _folder(out, splits[index], index).is_dir()]
     if not missing:
         return
-    soundfont = corrected_soundfont()
+    corrected = corrected_soundfont(source)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        jobs = [pool.submit(render_song, _folder(out, splits[i], i), seed, i, soundfont) for i in missing]
+        folders = {index: _folder(out, splits[index], index) for index in missing}
+        jobs = [pool.submit(render_song, folders[i], seed, i, corrected, source.name) for i in missing]
         try:
             for job in tqdm(as_completed(jobs), total=len(jobs), desc="rendering songs", unit="song"):
                 job.result()
@@ -94,8 +98,16 @@ def split_names(songs: int, validation_fraction: float, test_fraction: float) ->
     return tuple(names)
 
 
-def render_song(folder: Path, seed: int, index: int, soundfont: Path) -> None:
-    """Compose and render one song into `folder`, which must not exist yet."""
+def render_song(folder: Path, seed: int, index: int, soundfont: Path, soundfont_name: str) -> None:
+    """Compose and render one song into `folder`, which must not exist yet.
+
+    Args:
+        folder: of the song.
+        seed: of the collection.
+        index: of the song in it.
+        soundfont: corrected.
+        soundfont_name: by which people know it.
+    """
     song = compose(seed, index)
     stems = [_render_stem(song, stem, soundfont) for stem in song.stems]
     gain = _safe_gain(stems)
@@ -110,14 +122,19 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path) -> None:
         score(song, song.stems).dump_midi(str(temporary / "all_src.mid"))
         truth = song_annotations(song, len(pcm[0]) / SAMPLE_RATE_HZ)
         (temporary / "annotations.json").write_text(json.dumps(truth, indent=1))
-        metadata = _metadata(song, seed, index, gain, [active_rms_db(audio, SAMPLE_RATE_HZ) for audio in stems])
+        loudness_db = [active_rms_db(audio, SAMPLE_RATE_HZ) for audio in stems]
+        metadata = _metadata(song, seed, index, soundfont_name, gain, loudness_db)
         (temporary / "metadata.yaml").write_text(yaml.safe_dump(metadata))
 
 
-def _require_seed(out: Path, seed: int) -> None:
+def _require_origin(out: Path, seed: int, soundfont_name: str) -> None:
     first = next(Path(out).glob("*/Track*/metadata.yaml"), None)
-    if first is not None and f"{_origin(seed)}/" not in first.read_text():
+    if first is None:
+        return
+    if f"{_origin(seed)}/" not in (text := first.read_text()):
         raise UserError(f"{out} holds songs that were not rendered from seed {seed}; give another folder or that seed")
+    if f"plugin_name: {soundfont_name}\n" not in text:
+        raise UserError(f"{out} holds songs that were not rendered with {soundfont_name}; give another folder")
 
 
 def _origin(seed: int) -> str:
@@ -170,7 +187,9 @@ def _write_flac(path: Path, samples: np.ndarray) -> None:
     soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16", compression_level=0.0)
 
 
-def _metadata(song: Song, seed: int, index: int, gain: float, loudness_db: list[float]) -> dict[str, Any]:
+def _metadata(
+    song: Song, seed: int, index: int, soundfont_name: str, gain: float, loudness_db: list[float]
+) -> dict[str, Any]:
     """Slakh2100's metadata.yaml; `integrated_loudness` is the RMS in dBFS of a stem while it sounds."""
     name = uuid.UUID(bytes=np.random.default_rng([seed, index, 1]).bytes(16), version=4).hex
     gain_db = float(20 * np.log10(gain))
@@ -191,7 +210,7 @@ def _metadata(song: Song, seed: int, index: int, gain: float, loudness_db: list[
                 "is_drum": stem.instrument.is_drum,
                 "midi_program_name": stem.instrument.program_name,
                 "midi_saved": True,
-                "plugin_name": "TimGM6mb.sf2",
+                "plugin_name": soundfont_name,
                 "program_num": stem.instrument.program_num,
             }
             for number, (stem, loudness) in enumerate(zip(song.stems, loudness_db, strict=True))

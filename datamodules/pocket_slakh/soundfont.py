@@ -38,16 +38,21 @@ def corrected_soundfont(source: Path | None = None) -> Path:
         source: the SoundFont to correct; None takes TimGM6mb.sf2 from the installed pretty_midi.
 
     Raises:
-        UserError: there is no SoundFont at `source`.
+        UserError: there is no SoundFont at `source`, or it is damaged or of a kind that cannot be played.
     """
-    source = source or _bundled_soundfont()
+    source = source or bundled_soundfont()
     if not source.is_file():
-        raise UserError(f"no SoundFont at {source}; reinstall pretty_midi, which ships TimGM6mb.sf2")
+        raise UserError(f"there is no SoundFont {source}; give the path of a General MIDI .sf2 file")
     data = source.read_bytes()
     cached = _cache_folder() / f"{source.stem}-rooted-{hashlib.sha256(data).hexdigest()[:12]}.sf2"
     if not cached.is_file():
+        try:
+            corrected = with_root_keys_in_headers(data)
+        except (UserError, KeyError, IndexError, ValueError, struct.error) as error:
+            reason = error if isinstance(error, UserError) else "it is damaged; obtain it again"
+            raise UserError(f"{source} cannot be used: {reason}") from error
         with atomic_path(cached) as temporary:
-            temporary.write_bytes(with_root_keys_in_headers(data))
+            temporary.write_bytes(corrected)
     return cached
 
 
@@ -63,16 +68,34 @@ def with_root_keys_in_headers(soundfont: bytes) -> bytes:
     if soundfont[:4] != b"RIFF" or soundfont[8:12] != b"sfbk":
         raise UserError("this file is no SoundFont (RIFF sfbk); give the path of an .sf2 file")
     lists = list(_chunks(soundfont, 12))
+    if len(soundfont) < 8 + struct.unpack_from("<I", soundfont, 4)[0]:
+        raise UserError("it is cut off; obtain it again")
+    _require_playable(lists)
     body = b"".join(_correct_list(name, payload) for name, payload in lists)
     return _chunk(b"RIFF", b"sfbk" + body)
 
 
-def _bundled_soundfont() -> Path:
+def bundled_soundfont() -> Path:
+    """TimGM6mb.sf2 of the installed pretty_midi.
+
+    Raises:
+        UserError: pretty_midi is not installed.
+    """
     # find_spec does not run the package, whose import is slow
     spec = find_spec("pretty_midi")
     if spec is None or spec.origin is None:
         raise UserError("pretty_midi is not installed; `pip install pretty_midi` brings the SoundFont")
     return Path(spec.origin).parent / "TimGM6mb.sf2"
+
+
+def _require_playable(lists: list[tuple[bytes, bytes]]) -> None:
+    """Refuse a font that lacks a part, or packs its samples as the synthesizer cannot read them."""
+    parts = {payload[:4]: payload for _, payload in lists}
+    if not {b"INFO", b"sdta", b"pdta"} <= set(parts):
+        raise UserError("a part of it is missing; obtain it again")
+    version = dict(_chunks(parts[b"INFO"], 4)).get(b"ifil", b"")[:2]
+    if version != b"\x02\0":
+        raise UserError("it is no SoundFont 2 (an .sf3 holds compressed samples); give an .sf2 file")
 
 
 def _cache_folder() -> Path:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datamodules.pocket_slakh import palette
+from datamodules.pocket_slakh.render import render_songs
 from datamodules.pocket_slakh.soundfont import (
     SAMPLE_HEADER_BYTES,
-    _bundled_soundfont,
     _chunks,
+    bundled_soundfont,
     corrected_soundfont,
     with_root_keys_in_headers,
 )
+from livejam import cli
 from livejam.errors import UserError
 
 SAMPLE_RATE_HZ = 44_100
@@ -73,12 +76,12 @@ def test_every_program_is_in_tune(program: int) -> None:
 
 def test_the_shipped_soundfont_is_out_of_tune() -> None:
     """The test above can fail: without the correction most programs do."""
-    wrong = [max(map(abs, _errors(_bundled_soundfont(), program))) > 0.5 for program in palette.PITCHED]
+    wrong = [max(map(abs, _errors(bundled_soundfont(), program))) > 0.5 for program in palette.PITCHED]
     assert np.mean(wrong) > 0.5
 
 
 def test_correction_keeps_the_samples_and_ends_with_the_terminal_header() -> None:
-    before = _bundled_soundfont().read_bytes()
+    before = bundled_soundfont().read_bytes()
     after = with_root_keys_in_headers(before)
     assert struct.unpack_from("<I", after, 4)[0] == len(after) - 8
     lists_before, lists_after = (dict((p[:4], p) for _, p in _chunks(data, 12)) for data in (before, after))
@@ -103,3 +106,31 @@ def test_bad_soundfonts_are_refused_in_one_sentence(tmp_path: Path) -> None:
         corrected_soundfont(tmp_path / "missing.sf2")
     with pytest.raises(UserError, match="is no SoundFont"):
         with_root_keys_in_headers(b"RIFF\0\0\0\0WAVE")
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (lambda font: font[: len(font) // 2], "cut off"),
+        (lambda font: font.replace(b"ifil\4\0\0\0\2", b"ifil\4\0\0\0\3", 1), "no SoundFont 2"),
+        (lambda font: font.replace(b"shdr", b"abcd", 1), "damaged"),
+        (lambda font: b"", "is no SoundFont"),
+    ],
+)
+def test_a_damaged_soundfont_is_named(tmp_path: Path, broken: Callable[[bytes], bytes], says: str) -> None:
+    path = tmp_path / "broken.sf2"
+    path.write_bytes(broken(bundled_soundfont().read_bytes()))
+    with pytest.raises(UserError, match=rf"broken.sf2 cannot be used: .*{says}"):
+        corrected_soundfont(path)
+
+
+def test_songs_say_which_soundfont_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    other = tmp_path / "other.sf2"
+    other.write_bytes(bundled_soundfont().read_bytes())
+    out = tmp_path / "songs"
+    assert cli.main(["data", "render", "--out", str(out), "--songs", "1", "--soundfont", str(other)]) == 0
+    metadata = next(out.glob("**/metadata.yaml")).read_text()
+    assert "plugin_name: other.sf2" in metadata
+    with pytest.raises(UserError, match=r"not rendered with TimGM6mb\.sf2"):
+        render_songs(out, 2, 0)
