@@ -23,9 +23,14 @@ from livejam.objectives.spectral import (
     phase_derivative_error,
     spectral_convergence,
     spectral_distance,
+    valley_excess,
 )
 from metrics.mel import mel_filterbank
 
+VALLEY_DB = 45.0
+"""Depth below the loudest bin of a frame at which a valley begins, in the loss and in the measure alike."""
+VALLEY_FLOORS = 4.0
+"""How many times lower the floor of the loss on valleys is than that of the other losses on sound."""
 SAMPLES_PER_MEL_BAND = 25
 """Of a window: 163 bands for 4096 samples; many more would leave low bands without a bin."""
 
@@ -75,8 +80,9 @@ def audio_losses(
     true_BAN: Tensor,
     made_BAN: Tensor,
     donor_BAN: Tensor,
-    windows_samples: tuple[int, int, int],
+    windows_samples: tuple[int, ...],
     mel_weight: float,
+    valley_weight: float,
 ) -> dict[str, Tensor]:
     """Weighted losses of the sound by name, of stereo as mid and side.
 
@@ -87,10 +93,11 @@ def audio_losses(
         true_BAN: the true sound.
         made_BAN: the reconstruction.
         donor_BAN: its phase donor.
-        windows_samples: long, middle and short window.
+        windows_samples: windows from the longest to the shortest.
         mel_weight: weight ≥ 0 of the mel loss; 0 = off.
+        valley_weight: weight ≥ 0 of what fills valleys in the two longest windows; 0 = off.
     """
-    floor, (longest, middle, _) = codec.front_end.floor / 2, windows_samples
+    floor, longest, middle = codec.front_end.floor / 2, windows_samples[0], windows_samples[len(windows_samples) // 2]
     true = {window: _spectrum(true_BAN, window) for window in windows_samples}
     made = {window: _spectrum(made_BAN, window) for window in windows_samples}
     sound = [spectral_distance(made[w], true[w], noise_floor(floor, w)) for w in windows_samples]
@@ -105,6 +112,13 @@ def audio_losses(
         bands = {w: mel_bands(w, codec.spec.sample_rate_hz).to(true_BAN) for w in windows_samples}
         mel = [mel_distance(made[w], true[w], bands[w], noise_floor(floor, w)) for w in windows_samples]
         losses["mel"] = mel_weight * torch.stack(mel).mean(0)
+    if valley_weight:
+        # what is silent can be silent: the floor is far below that of the other losses
+        valleys = [
+            valley_excess(made[w], true[w], VALLEY_DB, noise_floor(floor / VALLEY_FLOORS, w))
+            for w in windows_samples[:2]
+        ]
+        losses["valleys"] = valley_weight * torch.stack(valleys).mean(0)
     return {name: value.mean() for name, value in losses.items()}
 
 

@@ -48,9 +48,10 @@ class CodecTraining(lightning.LightningModule):
         magnitude_steps: steps that train magnitudes only, which is much faster than training through the audio.
         warmup_steps: steps of linear warm-up, before the cosine to zero at the end of training.
         base_lr_share: learning rate of the linear base relative to the rest.
-        windows_samples: three windows of the losses on audio in samples, the longest for the pitch of a bass, the
-            shortest for transients.
+        windows_samples: windows of the losses on audio in samples, from the longest, for the pitch of a bass and the
+            valleys between partials, to the shortest, for transients.
         mel_weight: weight ≥ 0 of the mel loss; 0 = off.
+        valley_weight: weight ≥ 0 of the loss on what fills the valleys between partials; 0 = off.
         encoder_lr_share: learning rate ≥ 0 of the encoder relative to the rest; 0 = frozen.
         latent_weight: weight ≥ 0 of the divergence of the latents from a normal distribution, for an encoder that
             moves; 0 = off.
@@ -71,8 +72,9 @@ class CodecTraining(lightning.LightningModule):
         magnitude_steps: int = 1500,
         warmup_steps: int = 100,
         base_lr_share: float = 0.1,
-        windows_samples: tuple[int, int, int] = (4096, 1024, 512),
+        windows_samples: tuple[int, ...] = (4096, 1024, 512),
         mel_weight: float = 0.0,
+        valley_weight: float = 0.0,
         encoder_lr_share: float = 0.0,
         latent_weight: float = 0.0,
         adversary: CodecAdversary | None = None,
@@ -95,7 +97,7 @@ class CodecTraining(lightning.LightningModule):
         self.code_frames, self.low_band_weight = code_frames, low_band_weight
         self.latent_noise, self.magnitude_steps = latent_noise, magnitude_steps
         self.warmup_steps, self.base_lr_share = warmup_steps, base_lr_share
-        self.windows_samples = windows_samples
+        self.windows_samples, self.valley_weight = tuple(windows_samples), valley_weight
         self.mel_weight, self.latent_weight, self.encoder_lr_share = mel_weight, latent_weight, encoder_lr_share
         self.ema_decay, self.seed, self.export_path = ema_decay, seed, export_path
         self.register_buffer("code_is_fitted", torch.tensor(initial_weights is not None))
@@ -247,7 +249,8 @@ class CodecTraining(lightning.LightningModule):
 
     def _audio_losses(self, audio_BAN: Tensor, made_BAN: Tensor, donor_BAN: Tensor) -> dict[str, Tensor]:
         true_BAN = heard(self.codec, audio_BAN)
-        return audio_losses(self.codec, true_BAN, made_BAN, donor_BAN, self.windows_samples, self.mel_weight)
+        weights = self.mel_weight, self.valley_weight
+        return audio_losses(self.codec, true_BAN, made_BAN, donor_BAN, self.windows_samples, *weights)
 
     def on_validation_end(self) -> None:
         """Write the weights, so that an interrupted run leaves a usable codec."""

@@ -65,6 +65,23 @@ def mel_distance(estimate_BMF: Tensor, target_BMF: Tensor, filterbank_FK: Tensor
     return (torch.log(estimate + floor) - torch.log(target + floor)).abs().flatten(1).mean(1)
 
 
+def valley_excess(estimate_BMF: Tensor, target_BMF: Tensor, depth_db: float, floor: float) -> Tensor:
+    """Mean excess of log magnitudes where the true one lies far below the loudest of its frame, per sample.
+
+    What fills the valleys between the partials of a tone is heard as buzz; a lack there is not heard, so it is free.
+
+    Args:
+        estimate_BMF: complex spectrum of the reconstruction.
+        target_BMF: complex spectrum of the true audio.
+        depth_db: how far below the loudest bin of a frame a valley begins, above 0.
+        floor: magnitude added before the logarithm.
+    """
+    estimate, target = magnitude(estimate_BMF), magnitude(target_BMF)
+    valleys = target < 10 ** (-depth_db / 20) * target.amax(-1, keepdim=True)
+    excess = (torch.log(estimate + floor) - torch.log(target + floor)).clamp_min(0)
+    return (excess * valleys).flatten(1).sum(1) / valleys.flatten(1).sum(1).clamp_min(1)
+
+
 def multi_resolution_stft(
     estimate_BN: Tensor, target_BN: Tensor, windows_samples: tuple[int, ...], floor: float
 ) -> Tensor:
