@@ -33,7 +33,7 @@ class ConvNeXtBlock(nn.Module):
         self.mix_time = weight_norm(nn.Conv1d(channels, channels, KERNEL, padding=KERNEL // 2, groups=channels))
         self.expand = weight_norm(nn.Conv1d(channels, EXPANSION * channels, 1))
         reduce = nn.Conv1d(EXPANSION * channels, channels, 1)
-        nn.init.zeros_(reduce.bias)
+        nn.init.zeros_(cast(Tensor, reduce.bias))
         self.reduce = weight_norm(reduce)
         # the length of the weight vectors is a parameter of its own: zero length, but a direction to grow in
         nn.init.zeros_(cast(Tensor, self.reduce.parametrizations.weight.original0))
