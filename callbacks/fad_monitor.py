@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from callbacks.clips import Audio, Clip, Segment
 from callbacks.monitor import Monitor
-from metrics.bootstrap import Floats, Interval, basic_interval
+from metrics.bootstrap import Floats, Interval, normal_interval
 from metrics.embeddings import Embedding, LogMel
 from metrics.frechet import FrechetAudioDistance, FrechetScore
 
@@ -39,7 +39,7 @@ class FADMonitor(Monitor):
         cache_folder: where anchors are kept; None = `cache` in the trainer's root.
     """
 
-    replicates = 100
+    replicates = 50
 
     def __init__(
         self,
@@ -103,8 +103,8 @@ class FADMonitor(Monitor):
         return {name: metric.resampled(songs_U, counts_RU)}
 
     def interval(self, value: float, replicates_R: Floats) -> Interval:
-        """Resampling makes distances larger, so the interval is mirrored at the value."""
-        return basic_interval(value, replicates_R)
+        """Around the value, because resampling makes distances larger."""
+        return normal_interval(value, replicates_R)
 
     def _embed(self, audio_N: Audio, sample_rate_hz: int) -> Tensor:
         return self.embedding(torch.from_numpy(audio_N.copy()), sample_rate_hz)

@@ -55,25 +55,35 @@ def percentile_interval(value: float, replicates_R: Floats) -> Interval:
     Returns:
         Both ends, nan if the number or more than half of its replicates are undefined.
     """
-    defined = replicates_R[np.isfinite(replicates_R)]
-    if math.isnan(value) or 2 * len(defined) < max(1, len(replicates_R)):
+    defined = _defined(value, replicates_R)
+    if not len(defined):
         return UNKNOWN
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
 
-def basic_interval(value: float, replicates_R: Floats) -> Interval:
-    """Quantiles of the replicates, mirrored at the number (Davison & Hinkley 1997, 5.2), for distances.
+def normal_interval(value: float, replicates_R: Floats) -> Interval:
+    """The number ± 1.96 standard deviations of its replicates, for distances.
 
-    A replicate has fewer distinct songs than the sample and hence a larger Fréchet distance, as the sample has a
-    larger one than the population. Mirroring takes the bias out again instead of adding it twice.
+    A replicate has fewer distinct songs than the sample and hence a larger Fréchet distance, so quantiles would lie
+    beside the number. Their spread is what other songs would change; the bias that comes from few items it does not
+    show. A few dozen replicates are enough for it.
 
     Args:
         value: the number itself.
         replicates_R: the number of every replicate; undefined ones (nan) are left out.
     """
-    low, high = percentile_interval(value, replicates_R)
-    return Interval(2 * value - high, 2 * value - low)
+    defined = _defined(value, replicates_R)
+    if len(defined) < 2:
+        return UNKNOWN
+    half_width = 1.96 * float(np.std(defined, ddof=1))
+    return Interval(value - half_width, value + half_width)
+
+
+def _defined(value: float, replicates_R: Floats) -> Floats:
+    """The replicates that have a number; none if the sample has none, or most of them have none."""
+    defined = replicates_R[np.isfinite(replicates_R)]
+    return defined if math.isfinite(value) and 2 * len(defined) >= len(replicates_R) else defined[:0]
 
 
 class SongRows(Metric):

@@ -234,8 +234,8 @@ def test_results_table_merges_runs_and_files_are_written(tmp_path: Path, capsys:
 
 
 def test_every_number_of_a_test_has_an_interval(tmp_path: Path) -> None:
-    callbacks = [BeatF1Monitor(Energetic(), segment_seconds=SEGMENT_SECONDS), monitors()[-1]]
-    trainer(tmp_path, list(callbacks)).test(Player(gain=0.5), loader(items=24), verbose=False)
+    callbacks = monitors()
+    trainer(tmp_path, list(callbacks)).test(Player(gain=0.5), loader(items=12), verbose=False)
     for monitor in callbacks:
         for row, results in monitor.results.items():
             for name in monitor.charts:
@@ -243,8 +243,8 @@ def test_every_number_of_a_test_has_an_interval(tmp_path: Path) -> None:
                 if result.count:
                     assert result.interval.low <= result.value <= result.interval.high, (row, name)
                     assert result.drift_interval.low <= result.drift_interval.high
-    results = callbacks[1].results
-    assert results[MODEL]["chord_tone_share"].count == 12
+    results = callbacks[-1].results
+    assert results[MODEL]["chord_tone_share"].count == 6
     assert results[MODEL]["loudness_db"].interval == pytest.approx((-6.02, -6.02), abs=0.1)
     assert results["ground_truth"]["chord_tone_share"].interval.low > 0.9
     assert results["random_pairing"]["chord_tone_share"].interval.high < 0.5

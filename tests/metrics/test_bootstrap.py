@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics.bootstrap import basic_interval, multiplicities, percentile_interval
+from metrics.bootstrap import multiplicities, normal_interval, percentile_interval
 from metrics.scores import MeanScore
 
 
@@ -83,16 +83,19 @@ def test_undefined_numbers_have_no_interval() -> None:
     assert percentile_interval(1.0, np.array([1.0, 1.0, math.nan])) == (1, 1)
 
 
-def test_basic_interval_takes_the_bias_out() -> None:
+def test_normal_interval_is_as_wide_as_the_distance_varies() -> None:
     """The squared mean is a distance whose replicates are biased upwards as it is itself."""
     rng = np.random.default_rng(3)
-    sample = rng.normal(0.5, 1.0, size=(30, 8))
-    draws = multiplicities(30, 2000) @ sample / 30
-    value, replicates_R = float((sample.mean(0) ** 2).sum()), (draws**2).sum(1)
-    assert replicates_R.mean() > value > 8 * 0.25
-    low, high = basic_interval(value, replicates_R)
-    assert low < 8 * 0.25 < high
-    assert (low + high) / 2 < value
+    samples = rng.normal(0.5, 1.0, size=(300, 30, 8))
+    values = (samples.mean(1) ** 2).sum(1)
+    widths = []
+    for sample, value in zip(samples[:40], values, strict=False):
+        replicates_R = ((multiplicities(30, 50) @ sample / 30) ** 2).sum(1)
+        low, high = normal_interval(value, replicates_R)
+        assert low < value < high
+        widths.append(high - low)
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * values.std(), rel=0.25)
+    assert all(map(math.isnan, normal_interval(1.0, np.array([1.0]))))
 
 
 def test_every_replicate_draws_as_many_songs_and_always_the_same() -> None:
