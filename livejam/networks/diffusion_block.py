@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,20 +16,8 @@ from livejam.networks.rotary import RotaryTable, rotate
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q_BHTE, k_BHTE, v_BHTE) → out_BHTE: where keys are cached, and which are seen, is the caller's affair."""
 
-
-class HeadNorm(nn.Module):
-    """Layer normalisation over the channels of every head, in the input's own type.
-
-    Args:
-        head_channels: channels per head (E).
-    """
-
-    def __init__(self, head_channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(head_channels, eps=1e-6)
-
-    def forward(self, x_BTHE: Tensor) -> Tensor:
-        return self.norm(x_BTHE).to(x_BTHE.dtype)
+HEAD_EPS = 1e-6
+"""Of the normalisation of queries and keys."""
 
 
 class SelfAttention(nn.Module):
@@ -45,15 +34,32 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.project_in = nn.Linear(width, 3 * width, bias=False)
         self.project_out = nn.Linear(width, width, bias=False)
-        self.query_norm = HeadNorm(width // heads) if query_key_norm else nn.Identity()
-        self.key_norm = HeadNorm(width // heads) if query_key_norm else nn.Identity()
+        self.query_norm = nn.LayerNorm(width // heads, eps=HEAD_EPS) if query_key_norm else None
+        self.key_norm = nn.LayerNorm(width // heads, eps=HEAD_EPS) if query_key_norm else None
         nn.init.zeros_(self.project_out.weight)
 
     def forward(self, x_BTD: Tensor, table: RotaryTable, attend: Attend) -> Tensor:
-        q, k, v = self.project_in(x_BTD).unflatten(-1, (3, self.heads, -1)).unbind(dim=2)
-        q = rotate(self.query_norm(q).transpose(1, 2), table)
-        k = rotate(self.key_norm(k).transpose(1, 2), table)
-        return self.project_out(attend(q, k, v.transpose(1, 2)).transpose(1, 2).flatten(2))
+        return self.merge(attend(*self.project(x_BTD, table)))
+
+    def project(self, x_BTD: Tensor, table: RotaryTable) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, H, T, E), rotated to their positions."""
+        qkv = self.project_in(x_BTD).unflatten(-1, (3, self.heads, -1))
+        query_key = rotate(self._normalise(qkv[:, :, :2]), table).to(qkv.dtype)
+        q, k, v = (part.transpose(1, 2) for part in (query_key[:, :, 0], query_key[:, :, 1], qkv[:, :, 2]))
+        return q, k, v
+
+    def merge(self, out_BHTE: Tensor) -> Tensor:
+        """From attended values to the branch's output."""
+        return self.project_out(out_BHTE.transpose(1, 2).flatten(2))
+
+    def _normalise(self, query_key: Tensor) -> Tensor:
+        """Queries and keys (B, T, 2, H, E) with their own weights, in one go."""
+        if self.query_norm is None or self.key_norm is None:
+            return query_key
+        query, key = self.query_norm, self.key_norm
+        weight = torch.stack((query.weight, key.weight))[:, None]
+        bias = torch.stack((query.bias, key.bias))[:, None]
+        return torch.addcmul(bias, F.layer_norm(query_key, query.normalized_shape, eps=query.eps), weight)
 
 
 class CrossAttention(nn.Module):
@@ -73,20 +79,21 @@ class CrossAttention(nn.Module):
         self.project_query = nn.Linear(width, width, bias=False)
         self.project_prompt = nn.Linear(prompt_width, 2 * prompt_width, bias=False)
         self.project_out = nn.Linear(width, width, bias=False)
-        self.query_norm = HeadNorm(self.head_channels) if query_key_norm else nn.Identity()
-        self.key_norm = HeadNorm(self.head_channels) if query_key_norm else nn.Identity()
+        self.query_norm = nn.LayerNorm(self.head_channels, eps=HEAD_EPS) if query_key_norm else nn.Identity()
+        self.key_norm = nn.LayerNorm(self.head_channels, eps=HEAD_EPS) if query_key_norm else nn.Identity()
         nn.init.zeros_(self.project_out.weight)
 
     def keys_values(self, prompt_BPD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the prompt, one per head of the queries."""
         k, v = self.project_prompt(prompt_BPD).unflatten(-1, (2, -1, self.head_channels)).unbind(dim=2)
         shared = self.heads // k.shape[2]
-        k, v = (part.repeat_interleave(shared, dim=2).transpose(1, 2) for part in (self.key_norm(k), v))
+        k, v = (part.repeat_interleave(shared, dim=2).transpose(1, 2) for part in (self.key_norm(k).to(v), v))
         return k, v
 
     def forward(self, x_BTD: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
-        q_BTHE = self.query_norm(self.project_query(x_BTD).unflatten(-1, (self.heads, -1)))
-        out_BHTE = F.scaled_dot_product_attention(q_BTHE.transpose(1, 2), *keys_values)
+        key_BHPE, value_BHPE = keys_values
+        q_BTHE = self.query_norm(self.project_query(x_BTD).unflatten(-1, (self.heads, -1))).to(value_BHPE)
+        out_BHTE = F.scaled_dot_product_attention(q_BTHE.transpose(1, 2), key_BHPE, value_BHPE)
         return self.project_out(out_BHTE.transpose(1, 2).flatten(2))
 
 
@@ -136,7 +143,15 @@ class DiffusionBlock(nn.Module):
     def forward(
         self, x_BTD: Tensor, table: RotaryTable, attend: Attend, prompt: tuple[Tensor, Tensor] | None
     ) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), table, attend)
+        return self.rest(x_BTD, self.attention(self.attention_norm(x_BTD), table, attend), prompt)
+
+    def project(self, x_BTD: Tensor, table: RotaryTable) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the self-attention."""
+        return self.attention.project(self.attention_norm(x_BTD), table)
+
+    def rest(self, x_BTD: Tensor, attended_BTD: Tensor, prompt: tuple[Tensor, Tensor] | None) -> Tensor:
+        """What follows self-attention."""
+        x_BTD = x_BTD + attended_BTD
         if prompt is not None and self.prompt_attention is not None and self.prompt_norm is not None:
             x_BTD = x_BTD + self.prompt_attention(self.prompt_norm(x_BTD), prompt)
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))

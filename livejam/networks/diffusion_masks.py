@@ -115,6 +115,15 @@ class BlockCausal:
         return self.context_blocks * self.block_frames
 
     @property
+    def cached_blocks(self) -> int:
+        """Context blocks that are worth remembering: without the oldest, which neither this block nor the next sees."""
+        return self.context_blocks - min(1, self.context_blocks + 1 - self.window)
+
+    def seen(self, block: int) -> int:
+        """The oldest block that a block sees."""
+        return max(0, block - self.window + 1)
+
+    @property
     def token_position(self) -> int:
         """Zero for the paper's window; with a longer context, as far from the last block as there."""
         return max(0, self.context_blocks - self.window) * self.block_frames

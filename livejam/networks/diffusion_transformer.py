@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from livejam.errors import UserError
 from livejam.networks.attention import attend_flex
 from livejam.networks.diffusion_block import Attend, DiffusionBlock
+from livejam.networks.diffusion_cache import DiffusionCache, PromptKeys
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import AttentionMask, Bidirectional, BlockCausal, dense_mask, flex_mask
+from livejam.networks.diffusion_streaming import bootstrap, denoise, fused, prefill
 from livejam.networks.rotary import Rotary, RotaryTable
-
-PromptKeys = tuple[tuple[Tensor, Tensor], ...]
-"""Per block, the keys and values (B, H, P, E) of the prompt."""
 
 
 class FourierFeatures(nn.Module):
@@ -165,6 +164,72 @@ class DiffusionTransformer(nn.Module):
             hidden = block(hidden, table, attend, prompts[index] if prompts else None)
         return hidden[:, :-1]
 
+    def prefill(self, conditions: DiffusionConditions, prompt: PromptKeys | None = None) -> DiffusionCache:
+        """Encode the context once per block (Encoder-Decoder).
+
+        Args:
+            conditions: of the whole window.
+            prompt: what `prompt_keys` gave for the same prompt before; None computes it.
+        """
+        return prefill(self, conditions, self.prompt_keys(conditions) if prompt is None else prompt)
+
+    def bootstrap(
+        self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions, prompt: PromptKeys | None = None
+    ) -> tuple[Tensor, DiffusionCache]:
+        """Encode the whole context and take the block's first denoising step (Block-Causal).
+
+        At the start, and whenever a prompt changes so much that the context must be encoded under it anew. Equal to
+        `forward` on the window.
+
+        Args:
+            noisy_BTC: the block with noise.
+            time_B: noise level per row.
+            conditions: of the whole window.
+            prompt: what `prompt_keys` gave for the same prompt before; None computes it.
+
+        Returns:
+            the block's velocity, and the cache for its further steps and for the next block.
+        """
+        return bootstrap(
+            self, noisy_BTC, time_B, conditions, self.prompt_keys(conditions) if prompt is None else prompt
+        )
+
+    def fused(
+        self,
+        noisy_BTC: Tensor,
+        time_B: Tensor,
+        conditions: DiffusionConditions,
+        cache: DiffusionCache,
+        cutoff_frames: int | None = None,
+    ) -> tuple[Tensor, DiffusionCache]:
+        """Slide the window by one block: encode the block just finished, and take the first step of the next, at once.
+
+        Args:
+            noisy_BTC: the next block with noise.
+            time_B: noise level per row.
+            conditions: of the window that ends with the next block; the finished block is the end of its context.
+            cache: of the block just finished; its prompt is kept (`DiffusionCache.with_prompt` cross-fades).
+            cutoff_frames: frames of the window whose jam is heard; where that is less than the context, blocks into
+                which newly heard jam has slid are encoded anew. None = all of the context, or no jam.
+
+        Returns:
+            the block's velocity, and the cache for its further steps and for the next block.
+        """
+        return fused(self, noisy_BTC, time_B, conditions, cache, cutoff_frames)
+
+    def denoise(
+        self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions, cache: DiffusionCache
+    ) -> Tensor:
+        """The block's velocity, given the cached context.
+
+        Args:
+            noisy_BTC: the block with noise.
+            time_B: noise level per row.
+            conditions: of the whole window.
+            cache: of this window, from `prefill`, `bootstrap` or `fused`.
+        """
+        return denoise(self, noisy_BTC, time_B, conditions, cache)
+
     def embed(self, noisy_BTC: Tensor, conditions: DiffusionConditions) -> Tensor:
         """Frames before the first block: the noisy path on frames to generate, given latents through their own map.
 
@@ -177,6 +242,20 @@ class DiffusionTransformer(nn.Module):
         given = self.given(conditions)
         hidden = self.project_noisy(x_BTC)
         return hidden if given is None else hidden + self.project_given(given)
+
+    def embed_context(self, conditions: DiffusionConditions) -> Tensor:
+        """Context frames before the first block, where the noisy path is switched off."""
+        given = self.given(conditions)
+        assert given is not None, "the cached passes refuse conditions without context"
+        return self.project_given(given)
+
+    def embed_block(self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
+        """The block's frames and the token before the first block."""
+        hidden = self.project_noisy(self.before(noisy_BTC))
+        if conditions.jam_BTC is not None:
+            given = self.given(conditions.frames(self.context_frames, self.window_frames))
+            hidden = hidden if given is None else hidden + self.project_given(given)
+        return torch.cat((hidden, self.token(time_B, conditions)), dim=1)
 
     def given(self, conditions: DiffusionConditions) -> Tensor | None:
         """The added input: context mask, context, jam mask, jam, in the order of the published projection."""
@@ -201,10 +280,11 @@ class DiffusionTransformer(nn.Module):
             embedding_BD = embedding_BD + self.global_embedding(conditions.global_BD.to(weight))
         return embedding_BD[:, None]
 
-    def table(self, first: int, frames: int) -> RotaryTable:
-        """Rotary angles of some frames from frame `first` of the window on, and of the token."""
-        position = torch.arange(first + 1, first + frames + 2, device=self.project_noisy.weight.device)
-        position[-1] = self.mask.token_position
+    def table(self, first: int, stop: int, token: bool = True) -> RotaryTable:
+        """Rotary angles of the window's frames from `first` to `stop`, and of the token behind them."""
+        position = torch.arange(first + 1, stop + 1 + token, device=self.project_noisy.weight.device)
+        if token:
+            position[-1] = self.mask.token_position
         return self.rotary.table(position)
 
     def prompt_keys(self, conditions: DiffusionConditions, depth: int | None = None) -> PromptKeys | None:
@@ -227,6 +307,10 @@ class DiffusionTransformer(nn.Module):
         if channels != self.latent_channels:
             raise UserError(f"latents have {channels} channels, this network {self.latent_channels}: another codec")
         self.mask.check(frames)
+        self.check_conditions(batch, frames, conditions)
+
+    def check_conditions(self, batch: int, frames: int, conditions: DiffusionConditions) -> None:
+        """Refuse conditions of another shape."""
         for name in ("context", "jam"):
             latents, mask = getattr(conditions, f"{name}_BTC"), getattr(conditions, f"{name}_mask_BT")
             if (latents is None) != (mask is None):

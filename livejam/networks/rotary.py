@@ -1,6 +1,6 @@
 """Rotary positions on the first channels of every head, at any position, and moved from one to another.
 
-Shapes: B batch, H heads, T frames, E channels per head, R rotated channels (R ≤ E).
+Shapes: B batch, T frames, S queries and keys, H heads, E channels per head, R rotated channels (R ≤ E).
 """
 
 from __future__ import annotations
@@ -37,11 +37,16 @@ class Rotary(nn.Module):
         return torch.cat((cosine, cosine), dim=-1), torch.cat((-sine, sine), dim=-1)
 
 
-def rotate(x_BHTE: Tensor, table: RotaryTable) -> Tensor:
-    """Turn every head by its position's angle; rotations add up, so a second one moves to another position."""
-    cosine_TR, sine_TR = table
-    rotated = cosine_TR.shape[-1]
-    turning = x_BHTE[..., :rotated].to(cosine_TR.dtype)
+def rotate(x_BTSHE: Tensor, table: RotaryTable) -> Tensor:
+    """Turn every head by its position's angle; rotations add up, so a second one moves to another position.
+
+    Args:
+        x_BTSHE: heads H of any number S of sequences, positions in the second dimension.
+        table: angles of T positions, or of one, for all of them.
+    """
+    cosine, sine = (part[:, None, None] for part in table)
+    rotated = cosine.shape[-1]
+    turning = x_BTSHE[..., :rotated].to(cosine.dtype)
     swapped = turning.roll(rotated // 2, dims=-1)
-    turned = torch.addcmul(turning * cosine_TR, swapped, sine_TR).to(x_BHTE.dtype)
-    return turned if rotated == x_BHTE.shape[-1] else torch.cat((turned, x_BHTE[..., rotated:]), dim=-1)
+    turned = torch.addcmul(turning * cosine, swapped, sine)
+    return turned if rotated == x_BTSHE.shape[-1] else torch.cat((turned, x_BTSHE[..., rotated:].to(turned)), dim=-1)
