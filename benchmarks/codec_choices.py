@@ -1,12 +1,13 @@
 """Design choices of the codec side by side: how they reconstruct, and how well a generator trains on each.
 
-    python -m benchmarks.codec_choices --steps 5600 --overlay configs/overlays/codec_latents_64.yaml \\
-        --overlay configs/overlays/codec_adversary.yaml
+    python -m benchmarks.codec_choices --steps 1800 --magnitude-steps 700 \\
+        --overlay configs/overlays/codec_latents_64.yaml --overlay configs/overlays/codec_latents_32.yaml
 
 The base configuration alone is the first row, each overlay on top of it another. Every choice is trained for the same
 number of iterations, then measured by `benchmarks.codec_reconstruction` on songs that no codec has heard, then a
 LiveBand of fixed size is trained on its latents and tested by the monitors of its configuration. All results stay in
-`--out`; a row that is there already is not made again. The last line is one JSON object: one entry per choice.
+`--out`, also as one JSON file, choices.json; what is there already is not made again. The last line is that JSON: one
+entry per choice.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +30,10 @@ from livejam.codecs import load_codec
 from livejam.errors import UserError
 from livejam.files import atomic_path
 
-GENERATOR_COLUMNS = ("trained", "codec", "ground_truth")
+GENERATOR = (Path("configs/quickstart.yaml"), Path("configs/overlays/codec_generator.yaml"))
+GENERATOR_ROWS = ("trained", "codec", "ground_truth")
 """Rows of a generator's results that are kept: the model, and what the codec alone leaves of the true stem."""
+GENERATOR_COLUMNS = ("beat_f1_drums", "chord_tone_share", "fad", "loudness_db")
 
 
 @dataclass(frozen=True)
@@ -36,123 +42,157 @@ class Budget:
 
     Args:
         codec_iterations: training iterations of the codec; None = those of its configuration.
-        codec_minutes: longest training of the codec in minutes; None = unlimited.
-        generator_config: LiveBand configuration that is trained on the codec's latents.
-        generator_root: Slakh-format songs of the generator; None = those of its configuration.
-        generator_epochs: epochs of the generator; 0 = none is trained.
+        magnitude_iterations: those that train magnitudes only; None = those of its configuration.
+        adversary_start: iteration at which an adversary enters, where a choice has one; None = its configuration's.
+        generator: configurations of the LiveBand that is trained on the codec's latents; none = none is trained.
     """
 
     codec_iterations: int | None
-    codec_minutes: float | None
-    generator_config: Path
-    generator_root: Path | None
-    generator_epochs: int
+    magnitude_iterations: int | None
+    adversary_start: int | None
+    generator: tuple[Path, ...]
 
 
-def optimiser_steps(config: dict[str, Any], iterations: int) -> int:
-    """Lightning's `max_steps` for a number of iterations: an adversary's optimiser is counted too."""
-    adversary = config["model"]["init_args"].get("adversary")
-    if not adversary:
-        return iterations
-    return iterations + max(0, iterations - adversary["init_args"]["start_iteration"])
-
-
-def merged(base: Path, overlay: Path | None) -> dict[str, Any]:
-    """A configuration with its overlay, as far as nested keys go."""
+def merged(configs: Sequence[Path]) -> dict[str, Any]:
+    """A configuration with its overlays, as far as nested keys go."""
 
     def over(under: Any, top: Any) -> Any:
         if not (isinstance(under, dict) and isinstance(top, dict)):
             return top
         return {**under, **{key: over(under.get(key), value) for key, value in top.items()}}
 
-    config: dict[str, Any] = yaml.safe_load(base.read_text())
-    return config if overlay is None else over(config, yaml.safe_load(overlay.read_text()))
+    result: dict[str, Any] = reduce(over, (yaml.safe_load(path.read_text()) for path in configs))
+    return result
 
 
-def run(*words: str | Path) -> str:
+def optimiser_steps(iterations: int, adversary_start: int | None) -> int:
+    """Lightning's `max_steps` for a number of iterations: an adversary's optimiser is counted too."""
+    return iterations if adversary_start is None else iterations + max(0, iterations - adversary_start)
+
+
+def codec_options(configs: Sequence[Path], budget: Budget, folder: Path, weights: Path) -> list[str]:
+    """What the budget changes in a codec's configuration."""
+    config = merged(configs)
+    adversary = config["model"]["init_args"].get("adversary")
+    options = {"trainer.default_root_dir": folder, "model.init_args.export_path": weights}
+    options["trainer.enable_progress_bar"] = "false"
+    start = None
+    if adversary:
+        start = adversary["init_args"]["start_iteration"] if budget.adversary_start is None else budget.adversary_start
+        options["model.init_args.adversary.init_args.start_iteration"] = start
+    if budget.magnitude_iterations is not None:
+        options["model.init_args.magnitude_steps"] = budget.magnitude_iterations
+    if budget.codec_iterations is not None:
+        options["trainer.max_steps"] = optimiser_steps(budget.codec_iterations, start)
+        # an epoch must not be longer than the run, or nothing is validated
+        options["trainer.val_check_interval"] = min(config["trainer"]["val_check_interval"], budget.codec_iterations)
+    return words(options)
+
+
+def words(options: dict[str, Any]) -> list[str]:
+    """Options of a command line."""
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def run(*command: str | Path) -> str:
     """Run a Python module of this repository and return what it wrote.
 
     Raises:
         UserError: it failed; the sentence ends with its last line.
     """
-    done = subprocess.run([sys.executable, "-m", *map(str, words)], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run([sys.executable, "-m", *map(str, command)], capture_output=True, text=True, env=os.environ)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise UserError(f"{' '.join(map(str, words[:4]))} failed: {last}")
+        raise UserError(f"{' '.join(map(str, command[:4]))} failed: {last}")
     return done.stdout
 
 
-def train_codec(base: Path, overlay: Path | None, budget: Budget, folder: Path) -> Path:
-    """Train one choice; returns its weights."""
-    weights, config = folder / "codec.safetensors", merged(base, overlay)
-    options: list[str | Path] = ["--trainer.default_root_dir", folder, "--model.init_args.export_path", weights]
-    options += ["--trainer.enable_progress_bar", "false"]
-    if budget.codec_iterations is not None:
-        steps = optimiser_steps(config, budget.codec_iterations)
-        # an epoch must not be longer than the run, or nothing is validated
-        interval = min(config["trainer"]["val_check_interval"], budget.codec_iterations)
-        options += ["--trainer.max_steps", str(steps), "--trainer.val_check_interval", str(interval)]
-    if budget.codec_minutes is not None:
-        seconds = round(60 * budget.codec_minutes)
-        options += ["--trainer.max_time", f"{seconds // 86400:02}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:"]
-        options[-1] = f"{options[-1]}{seconds % 60:02}"
-    configs: list[str | Path] = ["--config", base] + ([] if overlay is None else ["--config", overlay])
-    run("lightning_modules.cli", "fit", *configs, *options)
+def train_codec(configs: Sequence[Path], budget: Budget, folder: Path) -> Path:
+    """Weights of one choice, trained unless they are there."""
+    weights, unfinished = folder / "codec.safetensors", folder / "unfinished.safetensors"
+    if not weights.is_file():
+        files = [word for path in configs for word in ("--config", path)]
+        run("lightning_modules.cli", "fit", *files, *codec_options(configs, budget, folder, unfinished))
+        unfinished.rename(weights)
     return weights
 
 
-def train_generator(weights: Path, budget: Budget, folder: Path) -> dict[str, Any]:
-    """Train and test the fixed LiveBand on a codec's latents; returns the rows of its table."""
-    channels = str(load_codec(weights).spec.latent_channels)
-    names = {"codec.init_args.weights": weights}
-    names |= {f"{network}.init_args.latent_channels": channels for network in ("generator", "discriminator")}
-    options = [word for name, value in names.items() for word in (f"--model.init_args.{name}", value)]
-    options += ["--trainer.default_root_dir", folder, "--data.init_args.cache_root", folder / "cache"]
-    if budget.generator_root is not None:
-        options += ["--data.init_args.root", budget.generator_root, "--data.init_args.render_if_missing", "null"]
-    config = ("--config", budget.generator_config)
-    epochs = ("--trainer.max_epochs", str(budget.generator_epochs))
-    run("lightning_modules.cli", "fit", *config, *options, *epochs)
-    run("lightning_modules.cli", "test", *config, *options, "--ckpt_path", folder / "checkpoints/last.ckpt")
-    rows = json.loads((folder / "results.json").read_text())
-    return {name: rows[name] for name in GENERATOR_COLUMNS if name in rows}
+def generator_options(weights: Path, generator: Sequence[Path], folder: Path) -> list[str]:
+    """What a codec changes in the generator's configuration: sizes, and frames, so that it hears as many seconds."""
+    spec, config = load_codec(weights).spec, merged(generator)
+    model, data = config["model"]["init_args"], config["data"]["init_args"]
+    frames = round(spec.frame_rate_hz / (22050 / 2048))
+    window = model["generator"]["init_args"]["window_frames"]
+    return words(
+        {
+            "model.init_args.codec.init_args.weights": weights,
+            "model.init_args.generator.init_args.latent_channels": spec.latent_channels,
+            "model.init_args.discriminator.init_args.latent_channels": spec.latent_channels,
+            "model.init_args.generator.init_args.window_frames": frames * window,
+            "model.init_args.anticipation_frames": frames * model["anticipation_frames"],
+            "data.init_args.crop_frames": frames * data["crop_frames"],
+            "data.init_args.cache_root": folder / "cache",
+            "trainer.default_root_dir": folder,
+        }
+    )
 
 
-def measure(base: Path, overlay: Path | None, budget: Budget, held_out: Path, folder: Path) -> dict[str, Any]:
-    """One row: reconstruction by kind of stem, and the generator's table."""
-    result_path = folder / "row.json"
-    if result_path.is_file():
-        row: dict[str, Any] = json.loads(result_path.read_text())
-        return row
+def train_generator(weights: Path, generator: Sequence[Path], folder: Path) -> dict[str, dict[str, float]]:
+    """Train and test the fixed LiveBand on a codec's latents; returns the numbers of its table."""
+    results, checkpoint = folder / "results.json", folder / "checkpoints/last.ckpt"
+    files: list[str | Path] = [word for path in generator for word in ("--config", path)]
+    options = generator_options(weights, generator, folder)
+    if not checkpoint.is_file():
+        run("lightning_modules.cli", "fit", *files, *options)
+    if not results.is_file():
+        run("lightning_modules.cli", "test", *files, *options, "--ckpt_path", checkpoint)
+    # the bank serves no other codec
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    rows = json.loads(results.read_text())
+    return {
+        name: {column: rows[name][column]["value"] for column in GENERATOR_COLUMNS if column in rows[name]}
+        for name in GENERATOR_ROWS
+        if name in rows
+    }
+
+
+def measure(configs: Sequence[Path], budget: Budget, held_out: Path, folder: Path) -> dict[str, Any]:
+    """One row: size, reconstruction by kind of stem, and the generator's table."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = train_codec(base, overlay, budget, folder)
-    output = run("benchmarks.codec_reconstruction", "--weights", weights, "--root", held_out)
-    row = {"megabytes": weights.stat().st_size / 1e6, "reconstruction": json.loads(output.splitlines()[-1])}
-    if budget.generator_epochs:
-        row["generator"] = train_generator(weights, budget, folder / "generator")
-    with atomic_path(result_path) as temporary:
-        temporary.write_text(json.dumps(row, indent=2) + "\n")
+    weights, kept = train_codec(configs, budget, folder), folder / "reconstruction.json"
+    if not kept.is_file():
+        output = run("benchmarks.codec_reconstruction", "--weights", weights, "--root", held_out)
+        with atomic_path(kept) as temporary:
+            temporary.write_text(output.splitlines()[-1] + "\n")
+    (reconstruction,) = json.loads(kept.read_text()).values()
+    row = {"megabytes": weights.stat().st_size / 1e6, "reconstruction": reconstruction}
+    if budget.generator:
+        row["generator"] = train_generator(weights, budget.generator, folder / "generator")
     return row
 
 
 def main() -> None:
     """Train, measure, print."""
     parser = argparse.ArgumentParser(description="Design choices of the codec; the last line is JSON.")
-    parser.add_argument("--base", type=Path, default=Path("configs/codec/pocket.yaml"), help="codec configuration")
+    parser.add_argument("--base", type=Path, action="append", help="codec configuration, and overlays of all choices")
     parser.add_argument("--overlay", type=Path, action="append", default=[], help="a choice; may be repeated")
     parser.add_argument("--steps", type=int, help="training iterations of every codec (default: the configuration's)")
-    parser.add_argument("--minutes", type=float, help="longest training of every codec")
+    parser.add_argument("--magnitude-steps", type=int, help="of these, on magnitudes only (default: likewise)")
+    parser.add_argument("--adversary-start", type=int, help="iteration at which adversaries enter (default: likewise)")
     parser.add_argument("--held-out", type=Path, default=Path("data/codec_held_out"), help="songs to reconstruct")
-    parser.add_argument("--generator", type=Path, default=Path("configs/quickstart.yaml"), help="LiveBand to train")
-    parser.add_argument("--generator-root", type=Path, help="its songs (default: the configuration's)")
-    parser.add_argument("--generator-epochs", type=int, default=4, help="its epochs; 0 trains none")
+    parser.add_argument("--generator", type=Path, action="append", help="configuration of the LiveBand, and overlays")
+    parser.add_argument("--no-generator", action="store_true", help="train none")
     parser.add_argument("--out", type=Path, default=Path("runs/codec_choices"), help="folder of all results")
     given = parser.parse_args()
-    budget = Budget(given.steps, given.minutes, given.generator, given.generator_root, given.generator_epochs)
+    generator = () if given.no_generator else tuple(given.generator or GENERATOR)
+    budget = Budget(given.steps, given.magnitude_steps, given.adversary_start, generator)
+    base = given.base or [Path("configs/codec/pocket.yaml")]
     rows = {}
-    for overlay in [None, *given.overlay]:
-        name = given.base.stem if overlay is None else overlay.stem
-        rows[name] = measure(given.base, overlay, budget, given.held_out, given.out / name)
+    for overlays in [[], *([overlay] for overlay in given.overlay)]:
+        name = (overlays or base)[-1].stem
+        rows[name] = measure([*base, *overlays], budget, given.held_out, given.out / name)
+    with atomic_path(given.out / "choices.json") as temporary:
+        temporary.write_text(json.dumps(rows, indent=1) + "\n")
     print(json.dumps(rows))
 
 

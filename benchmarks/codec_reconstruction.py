@@ -1,13 +1,14 @@
-"""What a codec loses: held-out songs against their reconstructions. The last line is one JSON object.
+"""What codecs lose: held-out songs against their reconstructions. The last line is one JSON object.
 
-    python -m benchmarks.codec_reconstruction --songs 10 --seed 777
+    python -m benchmarks.codec_reconstruction --weights pocket --songs 10 --seed 777
 
 Excerpts of songs that were never trained on (rendered from another seed if they are not there) are encoded and
-decoded. Mixes: beat F1 against the true beats of original and reconstruction. Stems: correlation of their chroma,
-error of log-mel spectra, multi-resolution STFT distance, level. Speed: seconds of audio encoded plus decoded per second
-of processor time, one thread.
+decoded. Mixes: beat F1 against the true beats of original and reconstruction. Stems by kind: log-mel error,
+multi-resolution STFT distance, SI-SDR, Fréchet distance of log-mel windows, chroma, energy in spectral valleys, onsets,
+level, smoothness of the latents. Robustness: how the level changes when latents are disturbed. Speed: seconds of audio
+encoded plus decoded per second of processor time, one thread. Several codecs are measured on the same excerpts.
 
-Shapes: N audio samples.
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
 
 from __future__ import annotations
@@ -27,37 +28,59 @@ from torch import Tensor
 
 from datamodules.audio import read_audio
 from livejam.codecs import CausalCodec, pretrained_codec
+from livejam.objectives.latent_regularity import smoothness
+from metrics.embeddings import LogMel
+from metrics.frechet import FrechetAudioDistance
 from metrics.loudness import relative_level_db
-from metrics.reconstruction import chroma_correlation, log_mel_error, stft_distance
+from metrics.reconstruction import (
+    chroma_correlation,
+    log_mel_error,
+    onset_f_measure,
+    si_sdr_db,
+    stft_distance,
+    valley_excess_db,
+)
 
+START_SECONDS = 8.0
 SILENT_DB = -45.0
 UNPITCHED = ("Percussive", "Sound Effects", "Sound effects")
+NOISE = (0.3, 0.6, 1.0)
+OUTLIERS, OUTLIER = 0.01, 6.0
+"""Share of latents that are replaced by an extreme value of random sign, and that value."""
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Original audio of one stem or mix, mono, and what it is ("mix", "drums", "bass", "pitched", "unpitched")."""
+    """Original audio of one stem or mix, and what it is ("mix", "drums", "bass", "pitched", "unpitched")."""
 
     song: str
     kind: str
-    audio_N: Tensor
+    audio_AN: Tensor
     beats_seconds: tuple[float, ...]
 
 
-def excerpts(root: Path, codec: CausalCodec, seconds: float) -> list[Excerpt]:
+@dataclass(frozen=True)
+class Reconstruction:
+    """An excerpt after the codec, its latents, and the processor seconds it took."""
+
+    audio_AN: Tensor
+    latents_TC: Tensor
+    seconds: float
+
+
+def excerpts(root: Path, sample_rate_hz: int, audio_channels: int, seconds: float) -> list[Excerpt]:
     """Mix and sounding stems of every song below a Slakh-format root, from 8 seconds on."""
-    start, found = 8.0, []
-    samples = codec.spec.frames_in(seconds) * codec.spec.hop_samples
+    found, samples = [], round(seconds * sample_rate_hz)
     for song in sorted(path.parent for path in root.glob("**/metadata.yaml")):
         stems = yaml.safe_load((song / "metadata.yaml").read_text())["stems"]
         truth = json.loads((song / "annotations.json").read_text())["beats"]
-        beats = tuple(t - start for t in truth if start <= t < start + seconds)
+        beats = tuple(t - START_SECONDS for t in truth if START_SECONDS <= t < START_SECONDS + seconds)
         files = [("mix", song / "mix.flac")]
         files += [(_kind(stem), song / "stems" / f"{name}.flac") for name, stem in sorted(stems.items())]
         for kind, path in files:
-            audio = read_audio(path, codec.spec.sample_rate_hz, 1, start, samples)
+            audio = read_audio(path, sample_rate_hz, audio_channels, START_SECONDS, samples)
             if 20 * np.log10(np.abs(audio).max() + 1e-9) > SILENT_DB:
-                found.append(Excerpt(song.name, kind, torch.from_numpy(audio[0].copy()), beats))
+                found.append(Excerpt(song.name, kind, torch.from_numpy(audio.copy()), beats))
     return found
 
 
@@ -70,13 +93,16 @@ def _kind(stem: dict[str, str | bool | int]) -> str:
 
 
 @torch.no_grad()
-def reconstruct(codec: CausalCodec, originals: Sequence[Excerpt]) -> tuple[list[Tensor], float]:
-    """Reconstructions, and seconds of audio per processor second of encoding plus decoding, one at a time."""
-    start = time.process_time()
-    audio = [codec.decode(codec.encode(item.audio_N[None, None]))[0, 0] for item in originals]
-    elapsed = time.process_time() - start
-    total = sum(len(item.audio_N) for item in originals) / codec.spec.sample_rate_hz
-    return audio, total / elapsed
+def reconstruct(codec: CausalCodec, originals: Sequence[Excerpt]) -> list[Reconstruction]:
+    """Encoded and decoded, one at a time."""
+    made = []
+    for item in originals:
+        start, samples = time.process_time(), item.audio_AN.shape[1]
+        padded_AN = torch.nn.functional.pad(item.audio_AN, (0, -samples % codec.spec.hop_samples))
+        latents_BTC = codec.encode(padded_AN[None])
+        audio_AN = codec.decode(latents_BTC)[0, :, :samples]
+        made.append(Reconstruction(audio_AN, latents_BTC[0], time.process_time() - start))
+    return made
 
 
 @torch.no_grad()
@@ -92,64 +118,140 @@ def stream_speed(codec: CausalCodec, frames: int = 200) -> float:
 
 
 def stem_scores(
-    codec: CausalCodec, originals: Sequence[Excerpt], made: Sequence[Tensor]
+    codec: CausalCodec, originals: Sequence[Excerpt], made: Sequence[Reconstruction]
 ) -> dict[str, dict[str, float]]:
-    """Mean scores per kind of excerpt."""
-    rate = codec.spec.sample_rate_hz
+    """Scores per kind of excerpt: means over the excerpts, and one Fréchet distance of all their windows."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for item, audio_N in zip(originals, made, strict=True):
-        ours = scores[item.kind]
-        ours["log_mel_error"].append(log_mel_error(audio_N, item.audio_N, rate))
-        ours["stft_distance"].append(stft_distance(audio_N, item.audio_N))
-        ours["level_db"].append(relative_level_db(audio_N.numpy(), item.audio_N.numpy(), rate))
-        if item.kind in ("bass", "pitched"):
-            correlation = chroma_correlation(audio_N, item.audio_N, rate, item.kind == "bass")
-            ours["chroma_correlation"].append(correlation)
-    means = {kind: {name: float(np.nanmean(v)) for name, v in each.items()} for kind, each in scores.items()}
-    counts = {kind: {"count": float(len(each["level_db"]))} for kind, each in scores.items()}
-    return {kind: {**means[kind], **counts[kind]} for kind in sorted(means)}
+    embed, rate = LogMel(), codec.spec.sample_rate_hz
+    distances = defaultdict(lambda: FrechetAudioDistance(embed.dimension))
+    for item, ours in zip(originals, made, strict=True):
+        moves_BTC = (ours.latents_TC - ours.latents_TC.mean(0))[None]
+        scores[item.kind]["latent_smoothness"].append(float(smoothness(moves_BTC)))
+        for true_N, made_N in zip(item.audio_AN, ours.audio_AN, strict=True):
+            for name, value in channel_scores(item.kind, made_N, true_N, rate).items():
+                scores[item.kind][name].append(value)
+            distances[item.kind].update(embed(true_N, rate), real=True)
+            distances[item.kind].update(embed(made_N, rate), real=False)
+    means = {kind: {name: float(np.nanmean(v)) for name, v in each.items()} for kind, each in sorted(scores.items())}
+    for kind, row in means.items():
+        row["fad_log_mel"] = float(distances[kind].compute().distance)
+        row["count"] = float(len(scores[kind]["latent_smoothness"]))
+    return means
 
 
-def beat_scores(codec: CausalCodec, originals: Sequence[Excerpt], made: Sequence[Tensor]) -> dict[str, float]:
-    """Beat F1 of mixes and of their reconstructions against the true beats."""
-    from metrics.beats import MadmomRNN, beat_f_measure
+def channel_scores(kind: str, made_N: Tensor, true_N: Tensor, sample_rate_hz: int) -> dict[str, float]:
+    """What one channel of a reconstruction is worth; nan where undefined."""
+    pair = made_N, true_N, sample_rate_hz
+    scores = {
+        "log_mel_error": log_mel_error(*pair),
+        "stft_distance": stft_distance(made_N, true_N),
+        "si_sdr_db": si_sdr_db(made_N, true_N),
+        "valley_excess_db": valley_excess_db(*pair),
+        "level_db": relative_level_db(made_N.numpy(), true_N.numpy(), sample_rate_hz),
+    }
+    if kind in ("bass", "pitched"):
+        scores["chroma_correlation"] = chroma_correlation(*pair, bass=kind == "bass")
+    if kind == "drums":
+        scores["onset_f1"] = onset_f_measure(*pair)
+    return scores
 
-    rate = codec.spec.sample_rate_hz
-    mixes = [(item, audio_N) for item, audio_N in zip(originals, made, strict=True) if item.kind == "mix"]
-    tracker = MadmomRNN()
+
+@torch.no_grad()
+def robustness(
+    codec: CausalCodec, originals: Sequence[Excerpt], made: Sequence[Reconstruction]
+) -> dict[str, dict[str, float]]:
+    """Mean change of level in dB per kind when noise or outliers are added to the latents, as a generator would."""
+    generator, rate = torch.Generator().manual_seed(0), codec.spec.sample_rate_hz
+    changes: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for item, ours in zip(originals, made, strict=True):
+        noise_TC = torch.randn(ours.latents_TC.shape, generator=generator)
+        disturbed = {f"noise {amount}": ours.latents_TC + amount * noise_TC for amount in NOISE}
+        is_outlier_TC = torch.rand(noise_TC.shape, generator=generator) < OUTLIERS
+        disturbed["outliers"] = torch.where(is_outlier_TC, OUTLIER * noise_TC.sign(), ours.latents_TC)
+        for name, latents_TC in disturbed.items():
+            audio_N = codec.decode(latents_TC[None])[0, :, : item.audio_AN.shape[1]].mean(0)
+            level_db = relative_level_db(audio_N.numpy(), item.audio_AN.mean(0).numpy(), rate)
+            changes[item.kind][name].append(level_db)
+    return {kind: {name: float(np.nanmean(v)) for name, v in each.items()} for kind, each in sorted(changes.items())}
+
+
+def tracked_beats(audio: Sequence[Tensor], sample_rate_hz: int) -> list[np.ndarray]:
+    """Beats that a tracker hears in sounds AN."""
+    from metrics.beats import MadmomRNN
+
+    return list(MadmomRNN()([audio_AN.mean(0).numpy() for audio_AN in audio], sample_rate_hz))
+
+
+def beat_scores(
+    originals: Sequence[Excerpt], before: Sequence[np.ndarray], made: Sequence[Reconstruction], sample_rate_hz: int
+) -> dict[str, float]:
+    """Beat F1 of mixes and of their reconstructions against the true beats.
+
+    Args:
+        originals: all excerpts.
+        before: beats tracked in the mixes among them.
+        made: reconstructions of all.
+        sample_rate_hz: of these.
+    """
+    from metrics.beats import beat_f_measure
+
+    mixes = [(item, ours) for item, ours in zip(originals, made, strict=True) if item.kind == "mix"]
     truth = [np.array(item.beats_seconds) for item, _ in mixes]
-    before = tracker([item.audio_N.numpy() for item, _ in mixes], rate)
-    after = tracker([audio_N.numpy() for _, audio_N in mixes], rate)
+    after = tracked_beats([ours.audio_AN for _, ours in mixes], sample_rate_hz)
     original = float(np.mean([beat_f_measure(t, b) for t, b in zip(truth, before, strict=True)]))
     reconstructed = float(np.mean([beat_f_measure(t, b) for t, b in zip(truth, after, strict=True)]))
     return {"original": original, "reconstructed": reconstructed, "ratio": reconstructed / original}
 
 
+def measure(
+    codec: CausalCodec, originals: Sequence[Excerpt], before: Sequence[np.ndarray] | None, disturbed: bool
+) -> dict[str, object]:
+    """All figures of one codec.
+
+    Args:
+        codec: the codec.
+        originals: excerpts at its rate.
+        before: beats tracked in the mixes among them; None leaves beats out.
+        disturbed: whether to measure robustness too, which takes four times as long as all else.
+    """
+    made = reconstruct(codec, originals)
+    total_seconds = sum(item.audio_AN.shape[1] for item in originals) / codec.spec.sample_rate_hz
+    return {
+        "codec": asdict(codec.spec),
+        "beat_f1": None if before is None else beat_scores(originals, before, made, codec.spec.sample_rate_hz),
+        "stems": stem_scores(codec, originals, made),
+        "robustness_db": robustness(codec, originals, made) if disturbed else None,
+        "times_real_time_offline": total_seconds / sum(item.seconds for item in made),
+        "times_real_time_frame_by_frame": stream_speed(codec),
+    }
+
+
 def main() -> None:
     """Render if needed, reconstruct, score, print."""
-    parser = argparse.ArgumentParser(description="Held-out reconstruction of a codec; the last line is JSON.")
-    parser.add_argument("--weights", default="pocket", help="bundled name or .safetensors file")
+    parser = argparse.ArgumentParser(description="Held-out reconstruction of codecs; the last line is JSON.")
+    parser.add_argument("--weights", action="append", help="bundled name or .safetensors file; may be repeated")
     parser.add_argument("--root", type=Path, default=Path("data/codec_held_out"), help="Slakh-format songs")
     parser.add_argument("--songs", type=int, default=10, help="songs to render if root is missing")
     parser.add_argument("--seed", type=int, default=777, help="seed of these songs; training used 20")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the excerpt of each song")
-    arguments = parser.parse_args()
+    parser.add_argument("--no-beats", action="store_true", help="skip beat tracking")
+    parser.add_argument("--robustness", action="store_true", help="disturb the latents too")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    if not arguments.root.exists():
+    if not given.root.exists():
         from datamodules.pocket_slakh.render import render_songs
 
-        render_songs(arguments.root, arguments.songs, arguments.seed)
-    codec = pretrained_codec(arguments.weights)
-    originals = excerpts(arguments.root, codec, arguments.seconds)
-    made, speed = reconstruct(codec, originals)
-    result = {
-        "codec": asdict(codec.spec),
-        "beat_f1": beat_scores(codec, originals, made),
-        "stems": stem_scores(codec, originals, made),
-        "times_real_time_offline": speed,
-        "times_real_time_frame_by_frame": stream_speed(codec),
-    }
-    print(json.dumps(result))
+        render_songs(given.root, given.songs, given.seed)
+    codecs = {weights: pretrained_codec(weights) for weights in given.weights or ["pocket"]}
+    results, beats, originals = {}, {}, {}
+    for weights, codec in codecs.items():
+        spec = codec.spec
+        if (form := (spec.sample_rate_hz, spec.audio_channels)) not in originals:
+            originals[form] = excerpts(given.root, *form, given.seconds)
+            mixes = [item.audio_AN for item in originals[form] if item.kind == "mix"]
+            beats[form] = None if given.no_beats else tracked_beats(mixes, spec.sample_rate_hz)
+        results[weights] = measure(codec, originals[form], beats[form], given.robustness)
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":
