@@ -1,6 +1,8 @@
 """Networks of every system; none of them knows a codec or a trainer."""
 
 from livejam.networks.causal_transformer import CausalTransformer, TransformerCache
+from livejam.networks.conditioned_transformer import ConditionedTransformer
+from livejam.networks.conditioning import NumberConditioner, T5Encoder, TagEncoder
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import Bidirectional, BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
@@ -10,9 +12,13 @@ __all__ = [
     "Bidirectional",
     "BlockCausal",
     "CausalTransformer",
+    "ConditionedTransformer",
     "DiffusionConditions",
     "DiffusionTransformer",
     "EncoderDecoder",
+    "NumberConditioner",
     "SequenceDiscriminator",
+    "T5Encoder",
+    "TagEncoder",
     "TransformerCache",
 ]

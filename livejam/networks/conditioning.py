@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,18 +36,28 @@ class Prompt:
         """The prompts of some rows dropped, as for classifier-free guidance."""
         return replace(self, mask_BP=self.mask_BP & ~dropped_B[:, None])
 
+    def to(self, device: torch.device) -> Prompt:
+        return Prompt(self.embedding_BPD.to(device), self.mask_BP.to(device))
+
+    def followed_by(self, token_BD: Tensor) -> Prompt:
+        """One more token in every row that was not dropped."""
+        mask_B1 = self.mask_BP.any(dim=1, keepdim=True)
+        embedding_BPD = torch.cat((self.embedding_BPD, token_BD[:, None].to(self.embedding_BPD)), dim=1)
+        return Prompt(embedding_BPD, torch.cat((self.mask_BP, mask_B1), dim=1))
+
     def faded(self, other: Prompt, share: float) -> Prompt:
         """A mix of two prompts of the same encoder, `share` in [0, 1] of the other; padding counts as zero."""
         first, second = (p.embedding_BPD * p.mask_BP[..., None] for p in (self, other))
         return Prompt(torch.lerp(first, second, share), self.mask_BP | other.mask_BP)
 
 
-class PromptEncoder(Protocol):
-    """Words to embeddings."""
+class PromptEncoder(ABC):
+    """Words to embeddings of `width` channels."""
 
     width: int
 
-    def __call__(self, prompts: Sequence[str]) -> Prompt:
+    @abstractmethod
+    def encode(self, prompts: Sequence[str]) -> Prompt:
         """As many tokens for every call.
 
         Raises:
@@ -54,7 +65,7 @@ class PromptEncoder(Protocol):
         """
 
 
-class TagEncoder(nn.Module):
+class TagEncoder(nn.Module, PromptEncoder):
     """One learned embedding per word, in any order; needs no download.
 
     Words that it does not know are passed over, as long as it knows one of the prompt.
@@ -71,7 +82,7 @@ class TagEncoder(nn.Module):
         self.number = {word: i for i, word in enumerate(TAG_WORDS if words is None else words)}
         self.embedding = nn.Embedding(len(self.number), width)
 
-    def forward(self, prompts: Sequence[str]) -> Prompt:
+    def encode(self, prompts: Sequence[str]) -> Prompt:
         """Embeddings of the known words of every prompt.
 
         Raises:
@@ -97,7 +108,7 @@ class TagEncoder(nn.Module):
         return numbers
 
 
-class T5Encoder:
+class T5Encoder(PromptEncoder):
     """The frozen text encoder of Stable Audio Open: T5-base, from local weights.
 
     It is no module on purpose: its weights are never trained and belong into no checkpoint.
@@ -115,14 +126,20 @@ class T5Encoder:
         try:
             from transformers import AutoTokenizer, T5EncoderModel
         except ImportError as error:
-            raise UserError("T5Encoder needs transformers; install it with `pip install 'livejam[text]'`") from error
+            raise UserError(
+                "T5Encoder needs transformers; install livejam with its extra: pip install 'livejam[codecs]'"
+            ) from error
         self.longest = longest
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model: Any = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
         self.width: int = self._model.config.d_model
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> T5Encoder:
+        """Frozen weights are shared by all copies."""
+        return self
+
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str]) -> Prompt:
+    def encode(self, prompts: Sequence[str]) -> Prompt:
         """The last hidden states of every prompt.
 
         Raises:

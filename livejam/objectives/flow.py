@@ -5,8 +5,8 @@ Shapes: B batch, T latent frames, C latent channels.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -35,33 +35,34 @@ def flow_matching_loss(velocity_BTC: Tensor, clean_BTC: Tensor, noise_BTC: Tenso
     return error_BTC.square().mean(dim=-1).sum(dim=1) / target_BT.sum(dim=1)
 
 
-class TimeDistribution(Protocol):
+class TimeDistribution(ABC):
     """Where on the path to train."""
 
-    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+    @abstractmethod
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
         """Times t_B in [0, 1], on the generator's device."""
 
 
 @dataclass(frozen=True)
-class UniformTimes:
+class UniformTimes(TimeDistribution):
     """Independent and uniform over [0, 1)."""
 
-    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
         return torch.rand(batch, generator=generator, device=generator.device)
 
 
 @dataclass(frozen=True)
-class SobolTimes:
+class SobolTimes(TimeDistribution):
     """Uniform over [0, 1), and evenly spread within every batch: a randomly shifted Sobol sequence."""
 
-    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
         points_B = torch.quasirandom.SobolEngine(1).draw(batch)[:, 0].to(generator.device)
         # Every power of two of Sobol points is a grid; a common shift modulo 1 makes each point uniform.
         return (points_B + torch.rand(1, generator=generator, device=generator.device)) % 1.0
 
 
 @dataclass(frozen=True)
-class LogitNormalTimes:
+class LogitNormalTimes(TimeDistribution):
     """t = sigmoid(N(mean, deviation²)): more often in the middle of the path (Esser et al. 2024, equation 19).
 
     Args:
@@ -76,13 +77,13 @@ class LogitNormalTimes:
         if self.deviation <= 0:
             raise UserError(f"deviation is {self.deviation}, but must be above 0; the usual one is 1")
 
-    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
         draw_B = torch.randn(batch, generator=generator, device=generator.device)
         return torch.sigmoid(self.mean + self.deviation * draw_B)
 
 
 @dataclass(frozen=True)
-class LogSNRTimes:
+class LogSNRTimes(TimeDistribution):
     """t = sigmoid(-u), u uniform: the distribution that matches `LogSNRSchedule` (ARC's "logsnr_uniform").
 
     Args:
@@ -97,13 +98,13 @@ class LogSNRTimes:
         if self.low >= self.high:
             raise UserError(f"low ({self.low}) must be less than high ({self.high})")
 
-    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
         share_B = torch.rand(batch, generator=generator, device=generator.device)
         return torch.sigmoid(-(self.low + (self.high - self.low) * share_B))
 
 
 @dataclass(frozen=True)
-class ShiftedTimes:
+class ShiftedTimes(TimeDistribution):
     """Another distribution, moved towards noise as long sequences need it (`livejam.sampling.length_shift`).
 
     Args:
@@ -114,5 +115,5 @@ class ShiftedTimes:
     frames: int
     times: TimeDistribution = field(default_factory=SobolTimes)
 
-    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
-        return length_shift(self.times(batch, generator), self.frames)
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        return length_shift(self.times.draw(batch, generator), self.frames)

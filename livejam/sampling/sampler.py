@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from torch import Tensor
 
@@ -21,19 +21,21 @@ from livejam.sampling.solvers import (
 )
 
 
-class Sampler(Protocol):
+class Sampler(ABC):
     """From noise to latents, by the velocities of a model."""
 
     @property
+    @abstractmethod
     def doubles(self) -> bool:
         """Whether the velocity is asked with 2B rows: the conditional ones, then the unconditional ones."""
 
-    def __call__(self, velocity: Velocity, noise: Noise) -> Tensor:
+    @abstractmethod
+    def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
         """Latents x_0 (BTC)."""
 
 
 @dataclass(frozen=True)
-class _Plain:
+class _Plain(Sampler, ABC):
     """What samplers with ordinary guidance share.
 
     Args:
@@ -50,7 +52,7 @@ class _Plain:
     schedule: Schedule = field(default_factory=LogSNRSchedule)
 
     def __post_init__(self) -> None:
-        self.schedule(self.steps)
+        self.schedule.times(self.steps)
         if self.guidance < 0:
             raise UserError(f"guidance is {self.guidance}, but must be 0 or more; 1 switches it off")
 
@@ -67,28 +69,28 @@ class _Plain:
 class Euler(_Plain):
     """`euler`; LMDM before ARC-Forcing: 50 steps, guidance 7."""
 
-    def __call__(self, velocity: Velocity, noise: Noise) -> Tensor:
-        return euler(self._guided(velocity), self.schedule(self.steps), noise)
+    def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
+        return euler(self._guided(velocity), self.schedule.times(self.steps), noise)
 
 
 @dataclass(frozen=True)
 class Heun(_Plain):
     """`heun`: two calls of the model per step."""
 
-    def __call__(self, velocity: Velocity, noise: Noise) -> Tensor:
-        return heun(self._guided(velocity), self.schedule(self.steps), noise)
+    def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
+        return heun(self._guided(velocity), self.schedule.times(self.steps), noise)
 
 
 @dataclass(frozen=True)
 class PingPong(_Plain):
     """`ping_pong`; LMDM after ARC-Forcing: 1 to 8 steps without guidance."""
 
-    def __call__(self, velocity: Velocity, noise: Noise) -> Tensor:
-        return ping_pong(self._guided(velocity), self.schedule(self.steps), noise)
+    def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
+        return ping_pong(self._guided(velocity), self.schedule.times(self.steps), noise)
 
 
 @dataclass(frozen=True)
-class _PlusPlus:
+class _PlusPlus(Sampler, ABC):
     """What the CFG++ samplers share.
 
     Args:
@@ -105,7 +107,7 @@ class _PlusPlus:
     schedule: Schedule = field(default_factory=LogSNRSchedule)
 
     def __post_init__(self) -> None:
-        self.schedule(self.steps)
+        self.schedule.times(self.steps)
         if not 0 <= self.guidance <= 1:
             raise UserError(f"guidance is {self.guidance}, but CFG++ interpolates: set it between 0 and 1")
 
@@ -119,13 +121,13 @@ class _PlusPlus:
 class EulerPlusPlus(_PlusPlus):
     """`euler_plus_plus`."""
 
-    def __call__(self, velocity: Velocity, noise: Noise) -> Tensor:
-        return euler_plus_plus(velocity, self.guidance, self.schedule(self.steps), noise)
+    def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
+        return euler_plus_plus(velocity, self.guidance, self.schedule.times(self.steps), noise)
 
 
 @dataclass(frozen=True)
 class PingPongPlusPlus(_PlusPlus):
     """`ping_pong_plus_plus`."""
 
-    def __call__(self, velocity: Velocity, noise: Noise) -> Tensor:
-        return ping_pong_plus_plus(velocity, self.guidance, self.schedule(self.steps), noise)
+    def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
+        return ping_pong_plus_plus(velocity, self.guidance, self.schedule.times(self.steps), noise)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,23 +12,24 @@ from torch import Tensor
 from livejam.errors import UserError
 
 
-class Schedule(Protocol):
+class Schedule(ABC):
     """How many steps become noise levels."""
 
-    def __call__(self, steps: int) -> Tensor:
+    @abstractmethod
+    def times(self, steps: int) -> Tensor:
         """Times t_0 = 1 > t_1 > … > t_K = 0 of K steps (float64)."""
 
 
 @dataclass(frozen=True)
-class UniformSchedule:
+class UniformSchedule(Schedule):
     """Equal steps in t."""
 
-    def __call__(self, steps: int) -> Tensor:
+    def times(self, steps: int) -> Tensor:
         return torch.linspace(1, 0, _checked(steps) + 1, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
-class LogSNRSchedule:
+class LogSNRSchedule(Schedule):
     """Equal steps in the logarithm of the signal-to-noise ratio: t = sigmoid(-logSNR), with t_0 := 1 and t_K := 0.
 
     Args:
@@ -46,14 +47,14 @@ class LogSNRSchedule:
         if self.low >= self.high:
             raise UserError(f"the schedule's low ({self.low}) must be less than its high ({self.high})")
 
-    def __call__(self, steps: int) -> Tensor:
-        times = torch.sigmoid(-torch.linspace(self.low, self.high, _checked(steps) + 1, dtype=torch.float64))
-        times[0], times[-1] = 1.0, 0.0
-        return times
+    def times(self, steps: int) -> Tensor:
+        levels = torch.sigmoid(-torch.linspace(self.low, self.high, _checked(steps) + 1, dtype=torch.float64))
+        levels[0], levels[-1] = 1.0, 0.0
+        return levels
 
 
 @dataclass(frozen=True)
-class ShiftedSchedule:
+class ShiftedSchedule(Schedule):
     """Another schedule, moved towards noise as long sequences need it (`length_shift`).
 
     Args:
@@ -64,8 +65,8 @@ class ShiftedSchedule:
     frames: int
     schedule: Schedule = field(default_factory=UniformSchedule)
 
-    def __call__(self, steps: int) -> Tensor:
-        return length_shift(self.schedule(steps), self.frames)
+    def times(self, steps: int) -> Tensor:
+        return length_shift(self.schedule.times(steps), self.frames)
 
 
 def length_shift(times: Tensor, frames: int) -> Tensor:

@@ -21,7 +21,7 @@ from livejam.sampling import length_shift
 
 
 def draws(times: TimeDistribution, batch: int, seed: int = 0) -> Tensor:
-    return times(batch, torch.Generator().manual_seed(seed))
+    return times.draw(batch, torch.Generator().manual_seed(seed))
 
 
 def test_loss_is_of_target_frames_alone() -> None:

@@ -15,13 +15,13 @@ from livejam.sampling import LogSNRSchedule, Schedule, ShiftedSchedule, UniformS
 
 def test_the_papers_six_steps() -> None:
     expected = [1, 0.9907, 0.9656, 0.8808, 0.6608, 0.3392, 0]
-    assert LogSNRSchedule()(6).tolist() == pytest.approx(expected, abs=5e-5)
+    assert LogSNRSchedule().times(6).tolist() == pytest.approx(expected, abs=5e-5)
 
 
 @pytest.mark.parametrize("schedule", [UniformSchedule(), LogSNRSchedule(), ShiftedSchedule(240)])
 @given(steps=st.integers(1, 60))
 def test_from_noise_to_clean(schedule: Schedule, steps: int) -> None:
-    times = schedule(steps)
+    times = schedule.times(steps)
     assert len(times) == steps + 1
     assert (times[0], times[-1]) == (1, 0)
     assert (times.diff() < 0).all()
@@ -37,6 +37,6 @@ def test_shift_is_the_published_formula(time: float, frames: int) -> None:
 
 def test_what_makes_no_schedule_is_refused() -> None:
     with pytest.raises(UserError, match="at least 1 step"):
-        UniformSchedule()(0)
+        UniformSchedule().times(0)
     with pytest.raises(UserError, match="less than its high"):
         LogSNRSchedule(2, -6)

@@ -55,16 +55,16 @@ def growth(x: Tensor, t: Tensor) -> Tensor:
 @pytest.mark.parametrize(("solver", "order"), [(euler, 1), (heun, 2)])
 def test_order_of_convergence(solver: Callable[[Velocity, Tensor, Noise], Tensor], order: int) -> None:
     exact = noise()(0) / math.e
-    errors = [(solver(growth, UniformSchedule()(steps), noise()) - exact).abs().max() for steps in (32, 64)]
+    errors = [(solver(growth, UniformSchedule().times(steps), noise()) - exact).abs().max() for steps in (32, 64)]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
 
 @given(goal=st.floats(-3, 3), steps=st.integers(1, 6))
 def test_every_sampler_finds_data_that_are_one_point(goal: float, steps: int) -> None:
     for make in (Euler, Heun, PingPong):
-        assert torch.allclose(make(steps)(towards(goal), noise()), torch.full(SHAPE, goal, dtype=torch.float64))
+        assert torch.allclose(make(steps).sample(towards(goal), noise()), torch.full(SHAPE, goal, dtype=torch.float64))
     for make_guided in (EulerPlusPlus, PingPongPlusPlus):
-        found = make_guided(steps, schedule=UniformSchedule())(towards(goal), noise())
+        found = make_guided(steps, schedule=UniformSchedule()).sample(towards(goal), noise())
         assert torch.allclose(found, torch.full(SHAPE, goal, dtype=torch.float64))
 
 
@@ -98,10 +98,10 @@ def test_guidance_extrapolates_from_one_call(weight: float) -> None:
 
 @pytest.mark.parametrize("make", [Euler, Heun, PingPong])
 def test_guidance_of_one_is_the_conditional_model(make: type[Euler]) -> None:
-    plain = make(4)(field, noise())
+    plain = make(4).sample(field, noise())
     solver = {Euler: euler, Heun: heun, PingPong: ping_pong}[make]
-    assert torch.allclose(solver(guided(both, 1.0), make(4).schedule(4), noise()), plain)
-    assert not torch.allclose(make(4, guidance=2.0)(both, noise()), plain)
+    assert torch.allclose(solver(guided(both, 1.0), make(4).schedule.times(4), noise()), plain)
+    assert not torch.allclose(make(4, guidance=2.0).sample(both, noise()), plain)
 
 
 def test_plus_plus_is_the_published_step() -> None:
@@ -129,16 +129,16 @@ def _half(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("sampler", ALL, ids=IDS)
 def test_randomness_is_the_noise_alone(sampler: Sampler) -> None:
     velocity = both if sampler.doubles else field
-    assert torch.equal(sampler(velocity, noise(3)), sampler(velocity, noise(3)))
-    assert not torch.allclose(sampler(velocity, noise(3)), sampler(velocity, noise(4)))
+    assert torch.equal(sampler.sample(velocity, noise(3)), sampler.sample(velocity, noise(3)))
+    assert not torch.allclose(sampler.sample(velocity, noise(3)), sampler.sample(velocity, noise(4)))
 
 
 @pytest.mark.parametrize("sampler", ALL, ids=IDS)
 def test_rows_do_not_depend_on_their_company(sampler: Sampler) -> None:
     velocity = both if sampler.doubles else field
     seed_B, position_BT = torch.tensor([7, 8, 9]), torch.arange(5).expand(3, -1) + torch.tensor([[0], [40], [3]])
-    together = sampler(velocity, row_noise(seed_B, position_BT, 4, torch.float64))
-    alone = sampler(velocity, row_noise(seed_B[1:2], position_BT[1:2], 4, torch.float64))
+    together = sampler.sample(velocity, row_noise(seed_B, position_BT, 4, torch.float64))
+    alone = sampler.sample(velocity, row_noise(seed_B[1:2], position_BT[1:2], 4, torch.float64))
     assert torch.equal(together[1], alone[0])
 
 
@@ -153,13 +153,13 @@ def test_draws_of_a_row_are_different_noise() -> None:
 def test_gradients_flow_on_request(sampler: Sampler) -> None:
     scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
     velocity: Velocity = lambda x, t: scale * (both if sampler.doubles else field)(x, t)  # noqa: E731
-    (gradient,) = torch.autograd.grad(sampler(velocity, noise()).sum(), scale)
+    (gradient,) = torch.autograd.grad(sampler.sample(velocity, noise()).sum(), scale)
     step = 1e-6
     with torch.no_grad():
         ends = []
         for value in (1 + step, 1 - step):
             scale.fill_(value)
-            ends.append(sampler(velocity, noise()).sum())
+            ends.append(sampler.sample(velocity, noise()).sum())
         assert not ends[0].requires_grad
     assert gradient == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-5)
 

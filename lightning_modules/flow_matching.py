@@ -1,0 +1,220 @@
+"""LMDM's recipe before ARC-Forcing: flow matching on windows of latents.
+
+Shapes: B batch, T latent frames of the window (context, then block), C latent channels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_modules.accompaniment import AccompanimentModule
+from lightning_modules.averaging import update_average
+from lightning_modules.base_weights import load_base
+from lightning_modules.checkpoints import require_same_statistics
+from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
+from livejam.codecs.codec import Codec
+from livejam.errors import UserError
+from livejam.lmdm import LMDMAccompanist, cutoff_frames, require_window
+from livejam.networks.conditioned_transformer import ConditionedTransformer
+from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
+from livejam.past import Past
+from livejam.sampling import Sampler
+
+
+@dataclass(frozen=True)
+class TrainingWindow:
+    """What one iteration trains on; latents are normalised."""
+
+    clean_BTC: Tensor
+    target_BT: Tensor
+    conditions: DiffusionConditions
+
+
+class FlowMatching(AccompanimentModule):
+    """Flow matching of the target's latents, given the mix up to a cutoff and what was played before.
+
+    What is injected makes the variant. A base model has no context (`context_frames` 0) and hears the whole window;
+    Encoder-Decoder, Block-Causal and outpainting differ by the network's mask; the look-ahead regime is another
+    `past`. Its window of T frames with hop r T and look-ahead w is a block of r T frames, T - r T frames of context,
+    and a cutoff of -w blocks.
+
+    Args:
+        generator: network and encoders.
+        codec: encodes and decodes audio in validation; frozen.
+        past: how the model is told what it has played, in training and in playing.
+        sampler: how it plays; LMDM's is Euler with 50 steps and guidance 7 before ARC-Forcing.
+        cutoff_blocks: how far, in blocks beyond the context, the mix is known; every item draws one of them.
+        play_cutoff_blocks: the same in playing; None = the first of `cutoff_blocks`.
+        times: where on the path from data to noise to train.
+        jam_dropout: share of items, 0 to 1, that hear no mix.
+        jam_partial_dropout: share of items whose mix begins within the window, after one to all context blocks,
+            as it does when a stream has just begun.
+        prompt_dropout: share of items that are not told what to play.
+        description_dropout: share of items that are told the instrument's category alone, without the
+            description of the very sound.
+        base_checkpoint: a checkpoint of this recipe whose generator training starts from; None starts from scratch.
+        optimizer: of the generator, LMDM's by default.
+        warmup_iterations: iterations in which the learning rate rises linearly from 0; LMDM has none.
+        ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
+            uses the raw generator, as LMDM does.
+        gradient_clip: largest gradient norm; None = unlimited.
+        seed: of noise, times and dropouts; what an iteration draws depends on seed, rank and iteration alone.
+        compile_generator: compile the network with torch.compile.
+    """
+
+    def __init__(
+        self,
+        generator: ConditionedTransformer,
+        codec: Codec,
+        past: Past,
+        sampler: Sampler,
+        cutoff_blocks: list[int],
+        play_cutoff_blocks: int | None = None,
+        times: TimeDistribution | None = None,
+        jam_dropout: float = 0.05,
+        jam_partial_dropout: float = 0.15,
+        prompt_dropout: float = 0.1,
+        description_dropout: float = 0.5,
+        base_checkpoint: str | None = None,
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=5e-5, betas=(0.9, 0.999), weight_decay=0.0),
+        warmup_iterations: int = 0,
+        ema_decay: float | None = None,
+        gradient_clip: float | None = None,
+        seed: int = 0,
+        compile_generator: bool = False,
+    ) -> None:
+        super().__init__(codec)
+        if not cutoff_blocks:
+            raise UserError("cutoff_blocks is empty; name one cutoff at least, for example [0]")
+        self.play_cutoff_blocks = cutoff_blocks[0] if play_cutoff_blocks is None else play_cutoff_blocks
+        for cutoff in (*cutoff_blocks, self.play_cutoff_blocks):
+            require_window(generator.transformer, cutoff)
+        self.generator, self.past, self.sampler = generator, past, sampler
+        self.cutoff_blocks = cutoff_blocks
+        self.times = SobolTimes() if times is None else times
+        self.jam_dropout, self.jam_partial_dropout = jam_dropout, jam_partial_dropout
+        self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
+        self.base = None if base_checkpoint is None else load_base(Path(base_checkpoint), generator, codec)
+        self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
+        self.optimizer = optimizer
+        self.warmup_iterations = warmup_iterations
+        self.ema_decay = ema_decay
+        self.gradient_clip = gradient_clip
+        self.seed = seed
+        self.compile_generator = compile_generator
+        self.accompanist()
+
+    def accompanist(self) -> LMDMAccompanist:
+        """The model as it plays, with the averaged generator where there is one."""
+        generator = self.generator if self.ema_generator is None else self.ema_generator
+        return LMDMAccompanist(
+            generator, self.codec.spec, self.statistics, self.past, self.sampler, self.play_cutoff_blocks
+        )
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.base is not None:
+            require_same_statistics(self.base, self.statistics)
+
+    def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
+        self._random.manual_seed(
+            (self.seed * 1_000_003 + int(self.iteration)) * self.trainer.world_size + self.global_rank
+        )
+        window = self._window(batch)
+        time_B = self.times.draw(len(batch), self._random)
+        noise_BTC = torch.randn(window.clean_BTC.shape, generator=self._random, device=self.device)
+        noisy_BTC = interpolate(window.clean_BTC, noise_BTC, time_B)
+        velocity_BTC = self.generator.transformer(noisy_BTC, time_B, window.conditions)
+        loss_B = flow_matching_loss(velocity_BTC.float(), window.clean_BTC, noise_BTC, window.target_BT)
+        self._log(loss_B, time_B)
+        return loss_B.mean()
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, object]]]:
+        optimizer = self.optimizer(self.generator.parameters())
+        warm_up = lambda done: min(1.0, (done + 1) / max(1, self.warmup_iterations))  # noqa: E731
+        return [optimizer], [{"scheduler": LambdaLR(optimizer, warm_up), "interval": "step"}]
+
+    def on_fit_start(self) -> None:
+        self._random = torch.Generator(self.device)
+        if self.compile_generator:
+            self.generator.transformer.compile()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """A gradient that is not finite stops training before it touches the weights."""
+        gradients = [p.grad for p in self.generator.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            raise UserError(
+                f"training diverged at iteration {int(self.iteration)}: the gradient norm is {norm.item():.4g}; lower "
+                "the learning rate or set gradient_clip, and resume from the last checkpoint, whose weights are finite"
+            )
+        if self.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.generator.parameters(), self.gradient_clip, norm)
+        self.log("train/gradient_norm", norm)
+
+    def on_train_batch_end(self, outputs: object, batch: AccompanimentBatch, batch_idx: int) -> None:
+        if self.ema_generator is not None and self.ema_decay is not None:
+            update_average(self.ema_generator, self.generator, self.ema_decay, int(self.iteration))
+        self.iteration += 1
+
+    def _window(self, batch: AccompanimentBatch) -> TrainingWindow:
+        network = self.generator.transformer
+        frames = network.window_frames
+        mix_BTC, clean_BTC = (self.statistics.normalise(x[:, :frames]) for x in self.latents(batch))
+        if clean_BTC.shape[1] < frames:
+            raise UserError(
+                f"a training crop of {clean_BTC.shape[1]} frames is too short for a window of {frames}; set "
+                f"data.init_args.crop_frames to {frames}"
+            )
+        given = self.past.draw(clean_BTC, network, self._random)
+        prompt = self.generator.prompt(self._words(batch))
+        if prompt is not None:
+            prompt = prompt.without(self._chance(len(batch), self.prompt_dropout))
+        conditions = self.generator.conditions(
+            prompt, self.codec.spec.seconds_in(frames), context=given.context, jam=self._jam(mix_BTC)
+        )
+        return TrainingWindow(clean_BTC, given.target_BT, conditions)
+
+    def _jam(self, mix_BTC: Tensor) -> tuple[Tensor, Tensor]:
+        """What is heard of the mix: from where hearing began up to the cutoff."""
+        network, batch = self.generator.transformer, len(mix_BTC)
+        index_T = torch.arange(mix_BTC.shape[1], device=self.device)
+        cutoffs = torch.tensor([cutoff_frames(network, c) for c in self.cutoff_blocks], device=self.device)
+        stop_B = cutoffs[self._integers(batch, len(cutoffs))]
+        blocks = network.context_frames // network.block_frames
+        late_B = self._chance(batch, self.jam_partial_dropout) & (blocks > 0)
+        start_B = torch.where(late_B, (1 + self._integers(batch, max(1, blocks))) * network.block_frames, 0)
+        start_B = torch.where(self._chance(batch, self.jam_dropout), mix_BTC.shape[1], start_B)
+        heard_BT = (index_T >= start_B[:, None]) & (index_T < stop_B[:, None])
+        return mix_BTC * heard_BT[..., None], heard_BT.to(mix_BTC)
+
+    def _words(self, batch: AccompanimentBatch) -> Sequence[str]:
+        """The category, and for some the description."""
+        plain_B = self._chance(len(batch), self.description_dropout).tolist()
+        names = [CATEGORIES[i] if i != NULL_CATEGORY else "" for i in batch.instrument_B.tolist()]
+        pairs = zip(names, batch.prompt, plain_B, strict=True)
+        return [name if plain and name else f"{name} {description}" for name, description, plain in pairs]
+
+    def _chance(self, batch: int, share: float) -> Tensor:
+        return torch.rand(batch, generator=self._random, device=self.device) < share
+
+    def _integers(self, batch: int, below: int) -> Tensor:
+        return torch.randint(below, (batch,), generator=self._random, device=self.device)
+
+    def _log(self, loss_B: Tensor, time_B: Tensor) -> None:
+        """The loss, and apart where little and where much noise was to be removed."""
+        loss_B = loss_B.detach()
+        self.log("train/loss", loss_B.mean(), prog_bar=True)
+        for name, part_B in (("low_noise", time_B < 0.5), ("high_noise", time_B >= 0.5)):
+            if part_B.any():
+                self.log(f"train/loss/{name}", loss_B[part_B].mean())

@@ -1,0 +1,114 @@
+"""A diffusion transformer together with the encoders of what is asked of it: what is trained and kept as one.
+
+Shapes: B batch, T latent frames, C latent channels, P prompt tokens, D channels of an embedding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from livejam.errors import UserError
+from livejam.networks.conditioning import NumberConditioner, Prompt, PromptEncoder
+from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_transformer import DiffusionTransformer
+
+
+class ConditionedTransformer(nn.Module):
+    """A transformer that is asked in words, and told how long the piece is.
+
+    As in Stable Audio Open, the duration is both the global embedding and one more token of the prompt.
+
+    Args:
+        transformer: the network.
+        prompt_encoder: words to tokens; None = there is no prompt.
+        duration: seconds to an embedding; None = there is no duration. Needs a prompt encoder.
+
+    Raises:
+        UserError: their widths do not fit together.
+    """
+
+    def __init__(
+        self,
+        transformer: DiffusionTransformer,
+        prompt_encoder: PromptEncoder | None = None,
+        duration: NumberConditioner | None = None,
+    ) -> None:
+        super().__init__()
+        widths = {"prompt_width": prompt_encoder, "global_width": duration}
+        for name, encoder in widths.items():
+            wanted, given = getattr(transformer, name), 0 if encoder is None else encoder.width
+            if wanted != given:
+                raise UserError(
+                    f"the transformer's {name} is {wanted}, but its encoder has width {given}; make them equal"
+                )
+        if duration is not None and prompt_encoder is not None and duration.width != prompt_encoder.width:
+            raise UserError(
+                f"the duration has width {duration.width} and the prompt {prompt_encoder.width}: they are tokens of "
+                "one sequence, so make them equal"
+            )
+        self.transformer = transformer
+        self.prompt_encoder = prompt_encoder
+        self.duration = duration
+
+    def prompt(self, words: Sequence[str]) -> Prompt | None:
+        """Encoded prompts, on the network's device; None if it has no prompts.
+
+        Raises:
+            UserError: a prompt is empty, too long, or not understood.
+        """
+        if self.prompt_encoder is None:
+            return None
+        return self.prompt_encoder.encode(words).to(self.transformer.project_noisy.weight.device)
+
+    def conditions(
+        self,
+        prompt: Prompt | None,
+        seconds: float,
+        *,
+        context: tuple[Tensor, Tensor] | None = None,
+        jam: tuple[Tensor, Tensor] | None = None,
+    ) -> DiffusionConditions:
+        """Everything that is known, as the network takes it.
+
+        Args:
+            prompt: as `prompt` encoded it.
+            seconds: how long the piece is.
+            context: clean latents (BTC) and mask (BT).
+            jam: latents of the mix (BTC) and mask (BT).
+        """
+        global_BD = None
+        if self.duration is not None and prompt is not None:
+            device = prompt.mask_BP.device
+            global_BD = self.duration(torch.full((len(prompt.mask_BP),), seconds, device=device))
+            # A dropped prompt takes the token of the duration with it, as in Stable Audio's classifier-free guidance.
+            prompt = prompt.followed_by(global_BD)
+        return DiffusionConditions(
+            context_BTC=None if context is None else context[0],
+            context_mask_BT=None if context is None else context[1],
+            jam_BTC=None if jam is None else jam[0],
+            jam_mask_BT=None if jam is None else jam[1],
+            prompt_BPD=None if prompt is None else prompt.embedding_BPD,
+            prompt_mask_BP=None if prompt is None else prompt.mask_BP,
+            global_BD=global_BD,
+        )
+
+
+def without_wishes(conditions: DiffusionConditions) -> DiffusionConditions:
+    """The unconditional side of guidance: neither prompt nor jam; the model still knows what it played."""
+    names = ("jam_BTC", "jam_mask_BT", "prompt_mask_BP")
+    present = {name: x for name in names if (x := getattr(conditions, name)) is not None}
+    return dataclasses.replace(conditions, **{name: torch.zeros_like(x) for name, x in present.items()})
+
+
+def doubled(conditions: DiffusionConditions) -> DiffusionConditions:
+    """Rows of the conditions, then as many of their unconditional side, for guidance in one call."""
+    other = without_wishes(conditions)
+    both = {}
+    for field in dataclasses.fields(conditions):
+        first = getattr(conditions, field.name)
+        both[field.name] = None if first is None else torch.cat((first, getattr(other, field.name)))
+    return DiffusionConditions(**both)
