@@ -24,10 +24,12 @@ class Controls:
         instrument_B: class index per row, 0–17 into `livejam.batch.CATEGORIES`, 18 = null (int64).
         seed_B: seed of each row's noise (int64). Equal seeds and equal mixes play equal notes, whatever the
             other rows of the batch are.
+        prompt: a description in words per row, for models that take words; None = the instrument's name.
     """
 
     instrument_B: Tensor
     seed_B: Tensor
+    prompt: tuple[str, ...] | None = None
 
 
 class Accompanist(Protocol, Generic[State]):
