@@ -19,6 +19,7 @@ from livejam.accompanist import Accompanist
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.liveband import LiveBandAccompanist
+from livejam.lmdm import LMDMAccompanist
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
 
@@ -74,7 +75,7 @@ def load_player(path: str | Path) -> Player:
         generator.load_state_dict(_part(weights, "ema_generator") or _part(weights, "generator"))
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
         generator = generator.eval().requires_grad_(False)
-        accompanist = LiveBandAccompanist(generator, codec.spec, statistics, settings["anticipation_frames"])
+        accompanist = _accompanist(settings, generator, codec.spec, statistics)
         return Player(accompanist, codec, weights["silence_C"])
     except UserError:
         raise
@@ -93,13 +94,31 @@ def _codec(configured: Mapping[str, Any], weights: Mapping[str, Tensor], facts: 
     return codec.eval().requires_grad_(False)
 
 
+def _accompanist(
+    settings: Mapping[str, Any], generator: Any, spec: CodecSpec, statistics: LatentStatistics
+) -> Accompanist[Any]:
+    """What the recipe's settings make of a generator: who has a past and a sampler plays in blocks."""
+    if "past" in settings:
+        past, sampler = _built(settings["past"], "livejam.past"), _built(settings["sampler"], "livejam.sampling")
+        cutoffs, played = settings["cutoff_blocks"], settings["play_cutoff_blocks"]
+        return LMDMAccompanist(generator, spec, statistics, past, sampler, cutoffs[0] if played is None else played)
+    return LiveBandAccompanist(generator, spec, statistics, settings["anticipation_frames"])
+
+
 def _built(configured: Mapping[str, Any], package: str) -> Any:
-    """An object of one of livejam's own classes; a class path is code, and the checkpoint may be a stranger's."""
+    """An object of one of livejam's own classes, and of what it is made of.
+
+    A class path is code, and the checkpoint may be a stranger's.
+    """
     class_path = configured["class_path"]
     module, _, name = class_path.rpartition(".")
     if module != package and not module.startswith(f"{package}."):
         raise UserError(f"the checkpoint names {class_path}, which is none of {package}; it cannot be played here")
-    return getattr(importlib.import_module(module), name)(**(configured.get("init_args") or {}))
+    arguments = {
+        key: _built(value, package) if isinstance(value, Mapping) and "class_path" in value else value
+        for key, value in (configured.get("init_args") or {}).items()
+    }
+    return getattr(importlib.import_module(module), name)(**arguments)
 
 
 def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
