@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from livejam.errors import UserError
+from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import Bidirectional
-from livejam.networks.diffusion_transformer import DiffusionTransformer
 
 KERNEL = 7
 EXPANSION = 4
@@ -92,28 +92,29 @@ class RolloutDiscriminator(nn.Module):
     """Hears context, rollout, prompt and jam at once, and scores the rollout's frames only.
 
     The context is real in real and in generated sequences, so its score would say nothing; what the rollout makes of
-    it does. Backbone and head are both trained.
+    it does. Base and head are both trained.
 
     Args:
-        backbone: a bidirectional transformer trained on sequences of context and rollout, best by flow matching.
+        base: a bidirectional transformer with its encoders, best trained by flow matching on sequences as long as
+            context and rollout.
         layer: index of the block behind which its hidden states are taken; 12 of 0 … 15 in the paper, 8 with a jam.
-        head: of the backbone's width; None = the paper's.
+        head: of the transformer's width; None = the paper's.
 
     Raises:
-        UserError: the layer or the head does not fit the backbone.
+        UserError: the layer or the mask does not fit.
     """
 
-    def __init__(self, backbone: DiffusionTransformer, layer: int = 12, head: ScoreHead | None = None) -> None:
+    def __init__(self, base: ConditionedTransformer, layer: int = 12, head: ScoreHead | None = None) -> None:
         super().__init__()
-        depth = len(backbone.layers)
+        backbone, depth = base.transformer, len(base.transformer.layers)
         if not 0 <= layer < depth:
-            raise UserError(f"layer is {layer}, but the discriminator's backbone has the layers 0 to {depth - 1}")
+            raise UserError(f"layer is {layer}, but the discriminator's base has the layers 0 to {depth - 1}")
         if not isinstance(backbone.mask, Bidirectional):
             raise UserError(
-                f"the discriminator's backbone has the mask {type(backbone.mask).__name__}, but must hear sequences as "
-                "a whole; give it mask: null"
+                f"the discriminator's base has the mask {type(backbone.mask).__name__}, but must hear sequences as a "
+                "whole; give it mask: null"
             )
-        self.backbone = backbone
+        self.base = base
         self.layer = layer
         self.head = ScoreHead(backbone.width) if head is None else head
         # what lies behind the layer gives no score: nothing to train, nothing for ranks to exchange
@@ -140,5 +141,5 @@ class RolloutDiscriminator(nn.Module):
                 f"{rollout_frames} rollout frames cannot be scored in a sequence of {frames}; let the frames of a "
                 f"block be a multiple of {self.head.stride}"
             )
-        hidden_BTD = self.backbone.features(noisy_BTC, time_B, conditions, self.layer + 1)
+        hidden_BTD = self.base.transformer.features(noisy_BTC, time_B, conditions, self.layer + 1)
         return self.head(hidden_BTD[:, -rollout_frames:])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
+from livejam.objectives.flow import TimeDistribution
 from livejam.objectives.relativistic import discriminator_loss, generator_loss
 
 
@@ -48,10 +49,8 @@ def approximate_gradient_penalty(score_BM: Tensor, perturbed_BM: Tensor) -> Tens
 
 
 @dataclass(frozen=True)
-class TruncatedLogitNormalTimes:
+class TruncatedLogitNormalTimes(TimeDistribution):
     """t = 1 - (s - cut) / (1 - cut), s logit-normal given that s > cut: more often near noise than near music.
-
-    A `TimeDistribution`, as those of `livejam.objectives.flow`.
 
     Args:
         cut: in (0, 1), where the logit-normal distribution is cut off; there lies t = 1.
@@ -63,7 +62,7 @@ class TruncatedLogitNormalTimes:
         if not 0 < self.cut < 1:
             raise UserError(f"cut is {self.cut}, but must lie between 0 and 1; the paper's is 0.075")
 
-    def __call__(self, batch: int, generator: torch.Generator) -> Tensor:
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
         # float64: the inverse of the normal distribution is steep at its ends
         share_B = torch.rand(batch, generator=generator, device=generator.device, dtype=torch.float64)
         below = torch.special.ndtr(torch.logit(share_B.new_tensor(self.cut)))

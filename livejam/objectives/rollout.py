@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from livejam.accompanist import Accompanist
 from livejam.errors import UserError
-from livejam.sampling import LogSNRSchedule, Noise, Schedule, Velocity, clean_estimate, ping_pong
+from livejam.sampling import LogSNRSchedule, Noise, Sampler, Schedule, Velocity, clean_estimate, ping_pong
 
 State = TypeVar("State")
 
@@ -47,10 +47,10 @@ def draw_rollout_steps(blocks: int, fewest: int, schedule_steps: int, random: to
     return tuple(torch.randint(fewest, schedule_steps, (blocks,), generator=random, device=random.device).tolist())
 
 
-class RolloutSampler:
+class RolloutSampler(Sampler):
     """Ping-pong sampling that stops after some of its steps, with gradient through its last evaluation alone.
 
-    It is a `livejam.sampling.Sampler`, so an accompanist generates with it just as it does live. The estimate at the
+    An accompanist generates with it just as it does live. The estimate at the
     last step is the block, as if the schedule went to 0 from there. `made_BTC` is that block with its gradient;
     whatever the accompanist does with the block is none of the loss's business.
 
@@ -61,16 +61,20 @@ class RolloutSampler:
             for memory.
     """
 
-    doubles = False
-
     def __init__(self, schedule_steps: int = 6, schedule: Schedule | None = None, checkpointing: bool = False) -> None:
-        self.times_K1 = (LogSNRSchedule() if schedule is None else schedule)(schedule_steps)
+        self.times_K1 = (LogSNRSchedule() if schedule is None else schedule).times(schedule_steps)
         self.checkpointing = checkpointing
         self.steps = schedule_steps
         self.differentiable = False
         self.made_BTC: Tensor | None = None
 
-    def __call__(self, velocity: Velocity, noise: Noise) -> Tensor:
+    @property
+    def doubles(self) -> bool:
+        """ARC-Forcing needs no guidance."""
+        return False
+
+    def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
+        """The block, as a constant."""
         times_K1 = torch.cat((self.times_K1[: self.steps], self.times_K1.new_zeros(1)))
         return ping_pong(self._stopping(velocity), times_K1, noise)
 
@@ -128,6 +132,18 @@ def rollout(
         blocks.append(sampler.made_BTC)
         sampler.made_BTC = None
     return torch.cat(blocks, dim=1)
+
+
+def boundary_jump(latents_BTC: Tensor, block_frames: int) -> Tensor:
+    """How far latents jump where blocks are joined, relative to how they move within blocks, per sample; 1 = no seam.
+
+    Args:
+        latents_BTC: T a multiple of `block_frames`, two blocks or more.
+        block_frames: frames of a block, two or more.
+    """
+    moves_BT = latents_BTC.diff(dim=1).square().mean(dim=2).sqrt()
+    joins = torch.arange(1, latents_BTC.shape[1], device=latents_BTC.device) % block_frames == 0
+    return moves_BT[:, joins].mean(1) / (moves_BT[:, ~joins].mean(1) + 1e-9)
 
 
 def detached(state: Any) -> Any:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
+from livejam.networks.conditioned_transformer import ConditionedTransformer
+from livejam.networks.conditioning import TagEncoder
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
@@ -23,14 +25,14 @@ def awake(network: nn.Module) -> nn.Module:
     return network
 
 
-def make_backbone(**settings: object) -> DiffusionTransformer:
+def make_base(**settings: object) -> ConditionedTransformer:
     sizes = {"width": WIDTH, "depth": 3, "heads": 2, "context_frames": 0, "prompt_width": 6, "jam_channels": CHANNELS}
-    return DiffusionTransformer(CHANNELS, **(sizes | settings))  # type: ignore[arg-type]
+    return ConditionedTransformer(DiffusionTransformer(CHANNELS, **(sizes | settings)), TagEncoder(6))  # type: ignore[arg-type]
 
 
 def make_discriminator(layer: int = 1) -> RolloutDiscriminator:
     torch.manual_seed(3)
-    network = awake(RolloutDiscriminator(make_backbone(), layer, ScoreHead(WIDTH, channels=8))).eval()
+    network = awake(RolloutDiscriminator(make_base(), layer, ScoreHead(WIDTH, channels=8))).eval()
     assert isinstance(network, RolloutDiscriminator)
     return network
 
@@ -92,7 +94,7 @@ def test_only_the_rollouts_frames_are_scored() -> None:
     """The head gets the hidden states of the rollout alone: whatever stands elsewhere is not scored."""
     network, conditions = make_discriminator(), make_conditions()
     noisy_BTC = torch.randn(2, CONTEXT + ROLLOUT, CHANNELS)
-    hidden_BTD = network.backbone.features(noisy_BTC, torch.tensor([0.3, 0.8]), conditions, 2)
+    hidden_BTD = network.base.transformer.features(noisy_BTC, torch.tensor([0.3, 0.8]), conditions, 2)
     expected = network.head(hidden_BTD[:, CONTEXT:])
     assert torch.equal(scores(network, noisy_BTC, conditions), expected)
     assert expected.shape == (2, ROLLOUT // 4)
@@ -111,7 +113,7 @@ def test_context_reaches_the_score_through_attention_alone() -> None:
     other_BTC[:, :CONTEXT] = torch.randn(2, CONTEXT, CHANNELS)
     assert not torch.allclose(scores(network, noisy_BTC, conditions), scores(network, other_BTC, conditions))
     with torch.no_grad():
-        for layer in network.backbone.layers:
+        for layer in network.base.transformer.layers:
             layer.attention.project_out.weight.zero_()
     assert torch.equal(scores(network, noisy_BTC, conditions), scores(network, other_BTC, conditions))
 
@@ -130,15 +132,16 @@ def test_what_gives_no_score_is_not_trained() -> None:
     network = make_discriminator(layer=1)
     scores(network, torch.randn(2, CONTEXT + ROLLOUT, CHANNELS), make_conditions()).sum().backward()
     for name, weight in network.named_parameters():
-        assert (weight.grad is not None) == weight.requires_grad, name
-    assert not any(w.requires_grad for w in network.backbone.layers[2].parameters())
+        used = weight.requires_grad and "prompt_encoder" not in name  # the prompts here were not encoded by it
+        assert (weight.grad is not None) == used, name
+    assert not any(w.requires_grad for w in network.base.transformer.layers[2].parameters())
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UserError, match="layer is 3, but the discriminator's backbone has the layers 0 to 2"):
-        RolloutDiscriminator(make_backbone(), layer=3)
+    with pytest.raises(UserError, match="layer is 3, but the discriminator's base has the layers 0 to 2"):
+        RolloutDiscriminator(make_base(), layer=3)
     with pytest.raises(UserError, match="give it mask: null"):
-        RolloutDiscriminator(make_backbone(context_frames=CONTEXT, mask=EncoderDecoder(CONTEXT)), layer=1)
+        RolloutDiscriminator(make_base(context_frames=CONTEXT, mask=EncoderDecoder(CONTEXT)), layer=1)
     with pytest.raises(UserError, match="one number per stage"):
         ScoreHead(WIDTH, strides=(1, 2))
     network, conditions = make_discriminator(), make_conditions()

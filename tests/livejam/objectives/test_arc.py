@@ -58,7 +58,7 @@ def test_the_penalty_grows_to_the_squared_gradient() -> None:
 @given(cut=st.floats(0.01, 0.9))
 def test_truncated_times_have_the_distribution_they_are_named_after(cut: float) -> None:
     """P(t ≤ x) against its closed form: 1 - t is a logit-normal number above the cut, stretched to [0, 1]."""
-    times_B = TruncatedLogitNormalTimes(cut)(4000, torch.Generator().manual_seed(1))
+    times_B = TruncatedLogitNormalTimes(cut).draw(4000, torch.Generator().manual_seed(1))
     assert times_B.dtype == torch.float32
     assert ((times_B >= 0) & (times_B <= 1)).all()
     place = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9], dtype=torch.float64)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.objectives.rollout import RolloutSampler, detached, draw_rollout_steps, rollout
+from livejam.objectives.rollout import RolloutSampler, boundary_jump, detached, draw_rollout_steps, rollout
 from livejam.sampling import LogSNRSchedule, PingPong
 
 SHAPE = (2, 1, 1)
@@ -46,7 +46,7 @@ class ToyAccompanist:
     def step(self, mix_BTC: Tensor, state: ToyState) -> tuple[Tensor, ToyState]:
         net = self.network
         velocity = lambda x, t: net.a * x + net.b * state.cached_BTC + net.g * mix_BTC  # noqa: E731
-        block_BTC = self.sampler(velocity, lambda number: self.noise[state.played, number])
+        block_BTC = self.sampler.sample(velocity, lambda number: self.noise[state.played, number])
         return block_BTC, ToyState(net.e * block_BTC, state.played + 1)
 
 
@@ -74,7 +74,7 @@ def test_gradient_of_two_blocks_by_hand(checkpointing: bool) -> None:
 
     net, noise, m = toy.network, toy.noise, mix(2)
     a, b, g, e = (p.item() for p in (net.a, net.b, net.g, net.e))
-    t = LogSNRSchedule()(3)[1].item()
+    t = LogSNRSchedule().times(3)[1].item()
     h0 = torch.full(SHAPE, 0.5 * e, dtype=torch.float64)
     clean = noise[0, 0] - (a * noise[0, 0] + b * h0 + g * m[:, :1])
     x = (1 - t) * clean + t * noise[0, 1]
@@ -152,3 +152,11 @@ def test_detached_finds_tensors_wherever_they_are() -> None:
     flat = detached(state)
     assert not any(x.requires_grad for x in (flat["a"][0], flat["a"][1][0], flat["b"].cached_BTC))
     assert (flat["b"].played, flat["c"], flat["a"][0].tolist()) == (6, None, [2.0, 2.0])
+
+
+def test_a_seam_shows_and_its_absence_too() -> None:
+    walk_BTC = torch.randn(3, 600, 8).cumsum(dim=1)
+    assert boundary_jump(walk_BTC, 6).tolist() == pytest.approx([1, 1, 1], abs=0.1)
+    torn_BTC = walk_BTC + 5 * torch.randn(3, 100, 8).repeat_interleave(6, dim=1)
+    assert (boundary_jump(torn_BTC, 6) > 4).all()
+    assert boundary_jump(torch.tensor([[[0.0], [1.0], [4.0], [5.0]]]), 2).tolist() == pytest.approx([3.0])
