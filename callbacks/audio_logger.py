@@ -14,7 +14,7 @@ import soundfile
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks.anchors import codec_stem
+from callbacks.anchors import LATENT_NOISE, codec_stem
 from callbacks.clips import Audio, Clip, clips_of, known_categories
 from livejam.codecs.codec import Codec
 from livejam.files import atomic_path
@@ -25,9 +25,10 @@ from metrics.beats import BeatTracker
 class AudioLogger(Callback):
     """Logs the mix, the accompaniment and both together as audio, and a picture per example, on rank zero.
 
-    In test it also writes 16-bit WAV files `<song>_<instrument>_{mix,target,generated,both,codec}.wav`, where `codec`
-    is the target through the codec: the best that any model could sound with it. Loggers other than TensorBoard get
-    no audio, which is said once.
+    In test it also writes 16-bit WAV files `<song>_<instrument>_{mix,target,generated,both,codec,noise}.wav`, where
+    `codec` is the target through the codec: the best that any model could sound with it; `noise` is the same with
+    noise in its latents, the low anchor of `livejam listening-test`. Loggers other than TensorBoard get no audio, which
+    is said once.
 
     Args:
         max_items: examples logged per validation.
@@ -155,6 +156,7 @@ def _limited(audio_N: Audio) -> Audio:
 
 def write_wavs(folder: Path, name: str, clip: Clip, codec: Codec) -> None:
     """Write everything that there is to hear of a clip, 16 bit."""
-    for part, audio_N in {**parts_of(clip), "codec": codec_stem(clip, codec)}.items():
+    through_codec = {"codec": codec_stem(clip, codec), "noise": codec_stem(clip, codec, LATENT_NOISE)}
+    for part, audio_N in (parts_of(clip) | through_codec).items():
         with atomic_path(folder / f"{name}_{part}.wav") as path:
             soundfile.write(path, _limited(audio_N), clip.sample_rate_hz, subtype="PCM_16")

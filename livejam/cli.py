@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 from livejam import __version__
 from livejam.commands.codec import add_codec, fold_codec_options
+from livejam.commands.compare import add_compare
+from livejam.commands.listening_test import add_listening_test
 from livejam.commands.weights import add_weights
 from livejam.errors import UserError
 
@@ -62,6 +64,8 @@ def build_parser() -> Parser:
     _add_play(commands)
     add_codec(commands)
     add_weights(commands)
+    add_compare(commands)
+    add_listening_test(commands)
     checkpoint = commands.add_parser(
         "describe",
         help="say what a checkpoint is and where it comes from",

@@ -219,7 +219,7 @@ def test_results_table_merges_runs_and_files_are_written(tmp_path: Path, capsys:
     assert len({len(line) for line in lines}) <= 2, "one width per block"
 
     written = sorted(path.name for path in (tmp_path / "trained").iterdir())
-    parts = ("both", "codec", "generated", "mix", "target")
+    parts = ("both", "codec", "generated", "mix", "noise", "target")
     assert written == sorted(f"Track00000_{i}_{part}.wav" for i in ("Bass", "Percussive") for part in parts)
     info = soundfile.info(tmp_path / "trained" / written[0])
     assert (info.samplerate, info.subtype, info.frames) == (

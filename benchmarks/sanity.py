@@ -1,0 +1,101 @@
+"""Whether the metrics can be trusted, on real audio: `python -m benchmarks.sanity [--config configs/quickstart.yaml]`.
+
+No model is needed: the anchors are measured on the test split of a configuration's data, through its codec, by its
+monitors. Every metric of adherence has to prefer the true stem to that of another song, with 95 % intervals that do
+not overlap, and the Fréchet distance of true stems has to grow through the codec and again with noise in its latents.
+The last line is one JSON object: `columns`, one entry per metric with both rows, and `holds`, whether all of it is
+true. Exit status 1 if it is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch import Trainer
+
+from benchmarks.configuration import Experiment, experiment
+from callbacks.monitor import Monitor
+from callbacks.results_table import ResultsTable
+from livejam.batch import AccompanimentBatch, AccompanimentOutput
+from livejam.codecs.codec import Codec
+from metrics.results import Rows, as_text, read_rows, separate
+
+ADHERENCE = ("beat_f1", "cocola", "chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
+"""How the names of columns begin in which the true stem must win."""
+
+
+class Echo(LightningModule):
+    """Plays the true stem: nothing but the anchors is of interest."""
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def test_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
+        return AccompanimentOutput(
+            mix_BAN=batch.mix,
+            target_BAN=batch.target,
+            generated_BAN=batch.target,
+            sample_rate_hz=self.codec.spec.sample_rate_hz,
+            instrument_B=batch.instrument_B,
+            song=batch.song,
+            start_seconds=batch.start_seconds,
+            annotations=batch.annotations,
+        )
+
+
+def anchors(made: Experiment, root: Path) -> Rows:
+    """The table of a model that plays the true stem."""
+    codec: Any = made.model.codec
+    trainer = Trainer(
+        default_root_dir=root,
+        callbacks=[callback for callback in made.callbacks if isinstance(callback, Monitor | ResultsTable)],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.test(Echo(codec), made.data, verbose=False)
+    return read_rows(root / "results.json")
+
+
+def verdicts(rows: Rows) -> dict[str, dict[str, Any]]:
+    """Per column what was compared, and whether it is as it should be."""
+    judged = {}
+    for column, truth in rows["ground_truth"].items():
+        other = rows["random_pairing"][column]
+        if column.startswith(ADHERENCE) and truth["value"] is not None and other["value"] is not None:
+            holds = truth["value"] > other["value"] and separate(truth, other)
+            judged[column] = {"ground_truth": truth, "random_pairing": other, "holds": holds}
+        if column.startswith("fad"):
+            distances = [rows[row][column]["value"] for row in ("ground_truth", "codec", "latent_noise")]
+            judged[column] = {"distances": distances, "holds": distances[0] < distances[1] < distances[2]}
+    return judged
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, action="append", help="YAML, may be repeated (default: the quickstart)")
+    parser.add_argument("--data_root", type=Path, help="data set instead of the configuration's")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch, at least 1")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    made = experiment(given.config or [Path("configs/quickstart.yaml")], given.data_root)
+    with tempfile.TemporaryDirectory() as root:
+        rows = anchors(made, Path(root))
+    judged = verdicts(rows)
+    print(as_text(rows))
+    holds = all(verdict["holds"] for verdict in judged.values())
+    print(json.dumps({"columns": judged, "holds": holds}))
+    sys.exit(0 if holds else 1)
+
+
+if __name__ == "__main__":
+    main()
