@@ -203,7 +203,8 @@ class FlowMatching(AccompanimentModule):
         plain_B = self._chance(len(batch), self.description_dropout).tolist()
         names = [CATEGORIES[i] if i != NULL_CATEGORY else "" for i in batch.instrument_B.tolist()]
         pairs = zip(names, batch.prompt, plain_B, strict=True)
-        return [name if plain and name else f"{name} {description}" for name, description, plain in pairs]
+        words = (name if plain and name else f"{name} {description}".strip() for name, description, plain in pairs)
+        return [word or "unknown" for word in words]
 
     def _chance(self, batch: int, share: float) -> Tensor:
         return torch.rand(batch, generator=self._random, device=self.device) < share

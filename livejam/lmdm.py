@@ -5,7 +5,7 @@ Shapes: B batch, T latent frames, C latent channels, P prompt tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,34 +13,18 @@ from torch import Tensor
 from livejam.accompanist import Controls
 from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.errors import UserError
-from livejam.networks.conditioned_transformer import ConditionedTransformer
+from livejam.lmdm_state import LMDMState, filled, heard, jam, played
+from livejam.networks.block_velocity import SlidingWindow
+from livejam.networks.conditioned_transformer import ConditionedTransformer, doubled
 from livejam.networks.conditioning import Prompt
+from livejam.networks.diffusion_cache import DiffusionCache
+from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_masks import BlockCausal
 from livejam.networks.diffusion_transformer import DiffusionTransformer
-from livejam.past import Past
+from livejam.past import Past, Turn, with_context
 from livejam.sampling import Sampler, row_noise
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
-
-
-@dataclass(frozen=True)
-class LMDMState:
-    """Everything a stream remembers; latents are normalised.
-
-    Args:
-        heard_BTC: the last mix frames, as many as the model sees; 0 where nothing was heard yet.
-        heard_B: mix frames heard since the stream began.
-        played_BTC: the last frames that were played, as many as the context has; 0 where nothing was played.
-        played_B: frames played since the stream began.
-        seed_B: seed of each row's noise.
-        prompt: what is asked for; may be replaced between steps. None if the model takes no prompts.
-    """
-
-    heard_BTC: Tensor
-    heard_B: Tensor
-    played_BTC: Tensor
-    played_B: Tensor
-    seed_B: Tensor
-    prompt: Prompt | None
 
 
 class LMDMAccompanist:
@@ -57,6 +41,7 @@ class LMDMAccompanist:
         past: how it is told what it has played; the one it was trained with.
         sampler: from noise to latents.
         cutoff_blocks: blocks of the mix that are known beyond the context.
+        cached: whether keys and values are kept where the network's mask allows it.
 
     Raises:
         UserError: generator, codec and cutoff do not fit together.
@@ -70,6 +55,7 @@ class LMDMAccompanist:
         past: Past,
         sampler: Sampler,
         cutoff_blocks: int = 0,
+        cached: bool = True,
     ) -> None:
         network = generator.transformer
         require_window(network, cutoff_blocks)
@@ -82,7 +68,7 @@ class LMDMAccompanist:
         self.generator = generator
         self._spec, self._statistics = spec, statistics
         self._past, self._sampler = past, sampler
-        self._cutoff_blocks = cutoff_blocks
+        self._cutoff_blocks, self._cached = cutoff_blocks, cached
 
     @property
     def spec(self) -> CodecSpec:
@@ -108,14 +94,16 @@ class LMDMAccompanist:
         network = self.generator.transformer
         empty = network.project_noisy.weight.new_zeros
         frames = torch.zeros(batch_size, dtype=torch.int64, device=network.project_noisy.weight.device)
-        return LMDMState(
-            heard_BTC=empty(batch_size, cutoff_frames(network, self._cutoff_blocks), network.jam_channels),
+        state = LMDMState(
+            heard_BTC=empty(batch_size, self._cutoff_frames, network.jam_channels),
             heard_B=frames,
             played_BTC=empty(batch_size, network.context_frames, network.latent_channels),
             played_B=frames,
             seed_B=controls.seed_B.to(frames.device),
             prompt=prompt_of(self.generator, controls),
+            cache=None,
         )
+        return replace(state, cache=self._silent_cache(state))
 
     def primed(self, mix_BTC: Tensor, accompaniment_BTC: Tensor, state: LMDMState) -> LMDMState:
         """The state as if it had played the given accompaniment to the given mix (codec latents of any length).
@@ -126,23 +114,86 @@ class LMDMAccompanist:
             state: before that.
         """
         mix_BTC, played_BTC = (self._statistics.normalise(x) for x in (mix_BTC, accompaniment_BTC))
-        return _played(_heard(state, mix_BTC), played_BTC)
+        return replace(played(heard(state, mix_BTC), played_BTC), cache=None)
+
+    def asked(self, prompt: Prompt, state: LMDMState, reencode: bool = True) -> LMDMState:
+        """The state with another prompt from the next block on.
+
+        Args:
+            prompt: from `generator.prompt`; `Prompt.faded` mixes two, for a cross-fade over several blocks.
+            state: before that.
+            reencode: encode the context under the new prompt, too, as is due when another prompt prevails. What a
+                sliding window has encoded otherwise keeps the prompt under which it was played.
+        """
+        state = replace(state, prompt=prompt)
+        if reencode or state.cache is None:
+            return replace(state, cache=None)
+        return replace(state, cache=state.cache.with_prompt(self.generator.transformer.prompt_keys(self._asks(state))))
+
+    def restarted(self, rows: Tensor, controls: Controls, state: LMDMState) -> LMDMState:
+        """The state in which some musicians of the batch start anew; the others do not notice.
+
+        Args:
+            rows: their indices (int64).
+            controls: of these rows alone.
+            state: before that.
+        """
+        fresh = self.init_state(len(rows), controls)
+
+        def changed(old: Tensor, new: Tensor) -> Tensor:
+            return old.index_copy(0, rows, new.to(old))
+
+        prompt = state.prompt
+        if prompt is not None and fresh.prompt is not None:
+            masks = changed(prompt.mask_BP, fresh.prompt.mask_BP)
+            prompt = Prompt(changed(prompt.embedding_BPD, fresh.prompt.embedding_BPD), masks)
+        names = ("heard_BTC", "heard_B", "played_BTC", "played_B", "seed_B")
+        parts = {name: changed(getattr(state, name), getattr(fresh, name)) for name in names}
+        cache = None
+        if state.cache is not None and fresh.cache is not None:
+            both = torch.cat((rows, rows + len(state.seed_B))) if self._sampler.doubles else rows
+            cache = state.cache.put(both, fresh.cache)
+        return replace(state, **parts, prompt=prompt, cache=cache)
 
     def step(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
         """Hear the next block, emit a block (codec latents, not normalised)."""
         if mix_BTC.shape[1] != self.block_frames:
             raise UserError(f"a step hears {self.block_frames} frames, not {mix_BTC.shape[1]}; give it whole blocks")
         network = self.generator.transformer
-        state = _heard(state, self._statistics.normalise(mix_BTC))
-        conditions = self.generator.conditions(
-            state.prompt, self.spec.seconds_in(network.window_frames), jam=_jam(state, network.window_frames)
-        )
-        index_T = torch.arange(network.window_frames, device=mix_BTC.device)
-        position_BT = state.heard_B[:, None] + index_T
+        state = heard(state, self._statistics.normalise(mix_BTC))
+        index_T = torch.arange(network.window_frames, device=state.heard_B.device)
+        position_BT = state.heard_B[:, None] + index_T - network.context_frames
         noise = row_noise(state.seed_B, position_BT, network.latent_channels, state.played_BTC.dtype)
-        known_BT = _filled(state.played_B, network.context_frames)
-        block_BTC = self._past.continued(network, conditions, state.played_BTC, known_BT, self._sampler, noise)
-        return self._statistics.denormalise(block_BTC), _played(state, block_BTC)
+        block_BTC, cache = self._past.continued(network, self._turn(state), self._sampler, noise)
+        return self._statistics.denormalise(block_BTC), replace(played(state, block_BTC), cache=cache)
+
+    @property
+    def _cutoff_frames(self) -> int:
+        """Frames of the window in which the mix is known."""
+        return cutoff_frames(self.generator.transformer, self._cutoff_blocks)
+
+    def _turn(self, state: LMDMState) -> Turn:
+        known_BT = filled(state.played_B, state.played_BTC.shape[1])
+        return Turn(self._asks(state), state.played_BTC, known_BT, self._cutoff_frames, self._cached, state.cache)
+
+    def _asks(self, state: LMDMState) -> DiffusionConditions:
+        """Jam, prompt and duration of the window."""
+        frames = self.generator.transformer.window_frames
+        return self.generator.conditions(state.prompt, self.spec.seconds_in(frames), jam=jam(state, frames))
+
+    def _silent_cache(self, state: LMDMState) -> DiffusionCache | None:
+        """What a sliding window remembers of a past in which nobody played, so that the first block slides, too."""
+        network = self.generator.transformer
+        if not self._cached or not isinstance(network.mask, BlockCausal):
+            return None
+        conditions = with_context(self._asks(state), state.played_BTC, network.block_frames)
+        window = SlidingWindow(
+            network, doubled(conditions) if self._sampler.doubles else conditions, self._cutoff_frames
+        )
+        rows = len(state.seed_B) * (1 + self._sampler.doubles)
+        noise_BTC = state.played_BTC.new_zeros(rows, network.block_frames, network.latent_channels)
+        window(noise_BTC, noise_BTC.new_ones(rows))
+        return window.cache
 
 
 def require_window(network: DiffusionTransformer, cutoff_blocks: int) -> None:
@@ -177,34 +228,3 @@ def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt |
     unasked_B = controls.instrument_B == NULL_CATEGORY
     prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])
     return None if prompt is None else prompt.without(unasked_B.to(prompt.mask_BP.device))
-
-
-def _heard(state: LMDMState, mix_BTC: Tensor) -> LMDMState:
-    heard_BTC = _appended(state.heard_BTC, mix_BTC)
-    return replace(state, heard_BTC=heard_BTC, heard_B=state.heard_B + mix_BTC.shape[1])
-
-
-def _played(state: LMDMState, block_BTC: Tensor) -> LMDMState:
-    played_BTC = _appended(state.played_BTC, block_BTC)
-    return replace(state, played_BTC=played_BTC, played_B=state.played_B + block_BTC.shape[1])
-
-
-def _appended(memory_BTC: Tensor, new_BTC: Tensor) -> Tensor:
-    """The last frames of both, as many as the memory has."""
-    joined_BTC = torch.cat((memory_BTC, new_BTC.to(memory_BTC)), dim=1)
-    return joined_BTC[:, new_BTC.shape[1] :]
-
-
-def _filled(count_B: Tensor, frames: int) -> Tensor:
-    """Which of the last `frames` frames exist, when `count_B` were ever given (bool)."""
-    return torch.arange(frames, device=count_B.device) >= frames - count_B[:, None]
-
-
-def _jam(state: LMDMState, window_frames: int) -> tuple[Tensor, Tensor]:
-    """Mix latents and mask of the window."""
-    batch, frames, channels = state.heard_BTC.shape
-    mask_BT = _filled(state.heard_B, frames).to(state.heard_BTC)
-    missing = window_frames - frames
-    later_BTC = state.heard_BTC.new_zeros(batch, missing, channels)
-    jam_BTC = torch.cat((state.heard_BTC, later_BTC), dim=1)
-    return jam_BTC, torch.cat((mask_BT, later_BTC[..., 0]), dim=1)

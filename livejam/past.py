@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
+from livejam.networks.block_velocity import BlockVelocity, EncodedOnce, Recomputed, SlidingWindow
 from livejam.networks.conditioned_transformer import doubled
+from livejam.networks.diffusion_cache import DiffusionCache
 from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import Noise, Sampler, Velocity
 
@@ -31,6 +34,27 @@ class Given:
     target_BT: Tensor
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What is known when the next block is to be played.
+
+    Args:
+        conditions: jam, prompt and global embedding of the window.
+        played_BTC: what was played on the context frames, 0 where nothing was.
+        known_BT: which context frames were played (bool).
+        cutoff_frames: frames of the window in which the mix is known.
+        cached: whether keys and values may be kept; otherwise every denoising step computes the whole window.
+        cache: what the block before left behind; None = encode the context anew.
+    """
+
+    conditions: DiffusionConditions
+    played_BTC: Tensor
+    known_BT: Tensor
+    cutoff_frames: int
+    cached: bool
+    cache: DiffusionCache | None
+
+
 class Past(ABC):
     """How the past enters."""
 
@@ -40,21 +64,13 @@ class Past(ABC):
 
     @abstractmethod
     def continued(
-        self,
-        network: DiffusionTransformer,
-        conditions: DiffusionConditions,
-        played_BTC: Tensor,
-        known_BT: Tensor,
-        sampler: Sampler,
-        noise: Noise,
-    ) -> Tensor:
-        """The next block (BTC).
+        self, network: DiffusionTransformer, turn: Turn, sampler: Sampler, noise: Noise
+    ) -> tuple[Tensor, DiffusionCache | None]:
+        """The next block (BTC), and what the block after it may reuse.
 
         Args:
             network: the model.
-            conditions: jam, prompt and global embedding of the window.
-            played_BTC: what was played on the context frames, 0 where nothing was.
-            known_BT: which context frames were played (bool).
+            turn: what is known.
             sampler: from noise to latents.
             noise: of the whole window.
         """
@@ -99,26 +115,21 @@ class RoutedPast(Past):
         return Given((clean_BTC * kept_BT[..., None], (~target_BT).to(clean_BTC)), target_BT)
 
     def continued(
-        self,
-        network: DiffusionTransformer,
-        conditions: DiffusionConditions,
-        played_BTC: Tensor,
-        known_BT: Tensor,
-        sampler: Sampler,
-        noise: Noise,
-    ) -> Tensor:
-        """The next block, every step of the sampler through the whole window (LMDM, algorithm 1)."""
-        conditions = with_context(conditions, played_BTC * known_BT[..., None], network.block_frames)
+        self, network: DiffusionTransformer, turn: Turn, sampler: Sampler, noise: Noise
+    ) -> tuple[Tensor, DiffusionCache | None]:
+        """The next block, on cached context where the mask allows it."""
+        conditions = with_context(turn.conditions, turn.played_BTC * turn.known_BT[..., None], network.block_frames)
         if sampler.doubles:
             conditions = doubled(conditions)
-        context = network.context_frames
-
-        def velocity(block_BTC: Tensor, time_B: Tensor) -> Tensor:
-            # The noisy path is switched off on context frames: zeros are as good as anything.
-            empty_BTC = block_BTC.new_zeros(len(block_BTC), context, block_BTC.shape[2])
-            return network(torch.cat((empty_BTC, block_BTC), dim=1), time_B, conditions)[:, context:]
-
-        return sampler.sample(velocity, lambda number: noise(number)[:, context:])
+        velocity: BlockVelocity
+        if turn.cached and isinstance(network.mask, EncoderDecoder):
+            velocity = EncodedOnce(network, conditions, turn.cache)
+        elif turn.cached and isinstance(network.mask, BlockCausal):
+            velocity = SlidingWindow(network, conditions, turn.cutoff_frames, turn.cache)
+        else:
+            velocity = Recomputed(network, conditions)
+        block_BTC = sampler.sample(velocity, lambda number: noise(number)[:, network.context_frames :])
+        return block_BTC, velocity.cache
 
 
 @dataclass(frozen=True)
@@ -134,19 +145,14 @@ class ImposedPast(Past):
         return Given(None, torch.ones(clean_BTC.shape[:2], dtype=torch.bool, device=clean_BTC.device))
 
     def continued(
-        self,
-        network: DiffusionTransformer,
-        conditions: DiffusionConditions,
-        played_BTC: Tensor,
-        known_BT: Tensor,
-        sampler: Sampler,
-        noise: Noise,
-    ) -> Tensor:
-        """The next block, by inpainting."""
+        self, network: DiffusionTransformer, turn: Turn, sampler: Sampler, noise: Noise
+    ) -> tuple[Tensor, DiffusionCache | None]:
+        """The next block, by inpainting; nothing can be cached, because the past is as noisy as the block."""
+        conditions, played_BTC, known_BT = turn.conditions, turn.played_BTC, turn.known_BT
         if sampler.doubles:
             conditions, played_BTC, known_BT = doubled(conditions), played_BTC.repeat(2, 1, 1), known_BT.repeat(2, 1)
         impose = imposed(lambda x, t: network(x, t, conditions), played_BTC, known_BT)
-        return sampler.sample(impose, noise)[:, network.context_frames :]
+        return sampler.sample(impose, noise)[:, network.context_frames :], None
 
 
 def imposed(velocity: Velocity, clean_BTC: Tensor, known_BT: Tensor) -> Velocity:

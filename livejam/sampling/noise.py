@@ -33,7 +33,7 @@ def row_noise(seed_B: Tensor, position_BT: Tensor, channels: int, dtype: torch.d
 
     Args:
         seed_B: seed per row (int64).
-        position_BT: frame number since the row's stream began (int64), ≥ 0 and less than 2^40.
+        position_BT: frame number since the row's stream began (int64), less than 2^39 in size.
         channels: C.
         dtype: of the noise.
     """

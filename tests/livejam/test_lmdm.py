@@ -1,0 +1,255 @@
+"""LMDM as it plays: what it hears when, on cached context as on recomputed context.
+
+Shapes: B batch, T latent frames, C latent channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from livejam.accompanist import Controls, accompany
+from livejam.errors import UserError
+from livejam.lmdm import LMDMAccompanist
+from livejam.networks import Bidirectional, BlockCausal, DiffusionTransformer, EncoderDecoder, TagEncoder
+from livejam.networks.conditioned_transformer import ConditionedTransformer
+from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_masks import AttentionMask
+from livejam.past import ImposedPast, Past, RoutedPast, imposed
+from livejam.sampling import Euler, PingPong, PingPongPlusPlus, Sampler, UniformSchedule
+from livejam.spec import CodecSpec
+from livejam.statistics import LatentStatistics
+
+C, BLOCK, BLOCKS = 5, 3, 3
+CONTEXT = BLOCK * BLOCKS
+SPEC = CodecSpec("test", 22050, 1, 2048, C, 0)
+STATISTICS = LatentStatistics(torch.full((C,), 0.3), torch.linspace(0.5, 2.0, C))
+CONTROLS = Controls(torch.tensor([4, 14]), torch.tensor([1, 2]))
+SILENCE_C = torch.full((C,), -7.0, dtype=torch.float64)
+
+
+def make_generator(mask: AttentionMask, context: int = CONTEXT, block: int = BLOCK) -> ConditionedTransformer:
+    """Every weight random: an untrained network does not listen."""
+    network = DiffusionTransformer(
+        C,
+        width=16,
+        depth=3,
+        heads=2,
+        context_frames=context,
+        block_frames=block,
+        prompt_width=8,
+        jam_channels=C,
+        mask=mask,
+    )
+    generator = ConditionedTransformer(network, TagEncoder(8)).double().requires_grad_(False)
+    random = torch.Generator().manual_seed(0)
+    for parameter in generator.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=random, dtype=torch.float64) * 0.3)
+    return generator
+
+
+MASKS: dict[str, AttentionMask] = {
+    "outpainting": Bidirectional(),
+    "encdec": EncoderDecoder(CONTEXT),
+    "blockcausal": BlockCausal(BLOCK, BLOCKS),
+}
+
+
+def make_accompanist(
+    mask: AttentionMask, cutoff: int = 0, sampler: Sampler | None = None, cached: bool = True, past: Past | None = None
+) -> LMDMAccompanist:
+    sampler = sampler or Euler(2)
+    return LMDMAccompanist(make_generator(mask), SPEC, STATISTICS, past or RoutedPast(), sampler, cutoff, cached)
+
+
+def make_mix(blocks: int = 6) -> Tensor:
+    random = torch.Generator().manual_seed(1)
+    return torch.randn(2, blocks * BLOCK, C, generator=random, dtype=torch.float64)
+
+
+def played(accompanist: LMDMAccompanist, mix_BTC: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    state = state or accompanist.init_state(2, CONTROLS)
+    blocks = []
+    for block_BTC in mix_BTC.split(BLOCK, dim=1):
+        out_BTC, state = accompanist.step(block_BTC, state)
+        blocks.append(out_BTC)
+    return torch.cat(blocks, dim=1), state
+
+
+CASES: list[tuple[int, Sampler]] = [(0, Euler(1)), (1, PingPong(2)), (0, Euler(8)), (0, PingPongPlusPlus(2))]
+"""Cutoffs and samplers: 1, 2 and 8 steps, with and without guidance."""
+
+
+@pytest.mark.parametrize(("cutoff", "sampler"), [*CASES, (-1, PingPong(2, guidance=2.0))], ids=str)
+def test_encoder_decoder_cached_is_recomputed(cutoff: int, sampler: Sampler) -> None:
+    cached = make_accompanist(MASKS["encdec"], cutoff, sampler)
+    recomputed = make_accompanist(MASKS["encdec"], cutoff, sampler, cached=False)
+    first, second = played(cached, make_mix())[0], played(recomputed, make_mix())[0]
+    assert torch.allclose(first, second, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(("cutoff", "sampler"), CASES, ids=str)
+def test_block_causal_cached_is_recomputed_from_the_whole_history(cutoff: int, sampler: Sampler) -> None:
+    """What a sliding window has encoded once is what a network sees that never forgets, under the same mask.
+
+    Below cutoff 0 blocks are encoded anew where the mix is heard later, under the mask of the window alone.
+    """
+    cached, mix_BTC = make_accompanist(MASKS["blockcausal"], cutoff, sampler), make_mix()
+    state = cached.init_state(2, CONTROLS)
+    history_BTC = mix_BTC[:, :0]
+    for step, heard_BTC in enumerate(mix_BTC.split(BLOCK, dim=1)):
+        blocks = BLOCKS + 1 + step
+        whole = LMDMAccompanist(
+            make_generator(BlockCausal(BLOCK, blocks, window_blocks=BLOCKS), blocks * BLOCK),
+            SPEC, STATISTICS, RoutedPast(), sampler, cutoff, cached=False,
+        )  # fmt: skip
+        long = whole.primed(mix_BTC[:, : step * BLOCK], history_BTC, whole.init_state(2, CONTROLS))
+        expected_BTC, _ = whole.step(heard_BTC, long)
+        out_BTC, state = cached.step(heard_BTC, state)
+        assert torch.allclose(out_BTC, expected_BTC, atol=1e-9, rtol=0), step
+        history_BTC = torch.cat((history_BTC, out_BTC), dim=1)
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("cutoff", [-1, 0, 1])
+def test_never_hears_what_has_not_sounded(name: str, cutoff: int) -> None:
+    mix_BTC = make_mix(5)
+    changed_BTC = mix_BTC.clone()
+    changed_BTC[:, 2 * BLOCK :] += 1
+    accompanist = make_accompanist(MASKS[name], cutoff)
+    first, second = (accompany(accompanist, mix, CONTROLS, SILENCE_C) for mix in (mix_BTC, changed_BTC))
+    delay = (1 - cutoff) * BLOCK
+    assert accompanist.anticipation_frames == delay - 1
+    assert torch.equal(first[:, :delay], SILENCE_C.expand(2, delay, C))
+    # the third block that is heard differs, so the third that is emitted does
+    same = 2 * BLOCK + delay
+    assert torch.equal(first[:, :same], second[:, :same])
+    assert (first[:, same : same + BLOCK] != second[:, same : same + BLOCK]).any(dim=-1).all() or same >= first.shape[1]
+
+
+class Echo(DiffusionTransformer):
+    """Plays frame by frame what stands in the jam `lag` frames earlier in the window."""
+
+    lag = 0
+
+    def forward(self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
+        assert conditions.jam_BTC is not None
+        return (noisy_BTC - conditions.jam_BTC.roll(self.lag, dims=1)) / time_B[:, None, None]
+
+
+@pytest.mark.parametrize("past", [RoutedPast(), ImposedPast()], ids=["routed", "imposed"])
+@pytest.mark.parametrize("cutoff", [-1, 0, 1])
+def test_jam_and_accompaniment_stand_on_the_same_time(cutoff: int, past: Past) -> None:
+    """Where the model copies the newest block that it knows, the accompaniment is the mix, so much later."""
+    network = Echo(C, width=16, depth=1, heads=2, context_frames=CONTEXT, block_frames=BLOCK, jam_channels=C)
+    network.lag = (1 - cutoff) * BLOCK
+    accompanist = LMDMAccompanist(ConditionedTransformer(network).double(), SPEC, STATISTICS, past, Euler(3), cutoff)
+    mix_BTC = make_mix()
+    played_BTC = accompany(accompanist, mix_BTC, CONTROLS, SILENCE_C)
+    late = network.lag
+    assert torch.allclose(played_BTC[:, late:], mix_BTC[:, : mix_BTC.shape[1] - late])
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_row_plays_the_same_in_any_company_and_may_start_anew(name: str) -> None:
+    accompanist, mix_BTC = make_accompanist(MASKS[name], sampler=PingPong(2, guidance=2.0)), make_mix()
+    together, _ = played(accompanist, mix_BTC)
+    half = 3 * BLOCK
+    _, state = played(accompanist, mix_BTC[:, :half])
+    second = Controls(torch.tensor([4]), torch.tensor([1]))
+    state = accompanist.restarted(torch.tensor([1]), second, state)
+    rest, _ = played(accompanist, torch.stack((mix_BTC[0, half:], mix_BTC[0, :half])), state)
+    assert torch.allclose(rest[0], together[0, half:], atol=1e-9), "the other row did not notice"
+    assert torch.allclose(rest[1], together[0, :half], atol=1e-9), "and this one plays as if nothing had been"
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_states_are_never_changed(name: str) -> None:
+    accompanist, mix_BTC = make_accompanist(MASKS[name]), make_mix(4)
+    _, snapshot = played(accompanist, mix_BTC[:, : 2 * BLOCK])
+    first, _ = played(accompanist, mix_BTC[:, 2 * BLOCK :], snapshot)
+    again, _ = played(accompanist, mix_BTC[:, 2 * BLOCK :], snapshot)
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("name", ["outpainting", "encdec"])
+def test_primed_with_its_own_past_it_goes_on(name: str) -> None:
+    accompanist, mix_BTC, half = make_accompanist(MASKS[name]), make_mix(), 4 * BLOCK
+    whole, _ = played(accompanist, mix_BTC)
+    primed = accompanist.primed(mix_BTC[:, :half], whole[:, :half], accompanist.init_state(2, CONTROLS))
+    rest, _ = played(accompanist, mix_BTC[:, half:], primed)
+    assert torch.allclose(rest, whole[:, half:], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_prompts_change_and_fade(name: str) -> None:
+    accompanist, mix_BTC = make_accompanist(MASKS[name]), make_mix(4)
+    _, state = played(accompanist, mix_BTC[:, : 2 * BLOCK])
+    rest_BTC = mix_BTC[:, 2 * BLOCK :]
+    old, new = state.prompt, accompanist.generator.prompt(["warm organ", "loud trumpet"])
+    assert old is not None
+    assert new is not None
+    outputs = [
+        played(accompanist, rest_BTC, accompanist.asked(old.faded(new, share), state, reencode=False))[0]
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert torch.allclose(outputs[0], played(accompanist, rest_BTC, state)[0], atol=1e-9)
+    assert not torch.allclose(outputs[0], outputs[1], atol=1e-4)
+    assert not torch.allclose(outputs[1], outputs[2], atol=1e-4)
+    reencoded, _ = played(accompanist, rest_BTC, accompanist.asked(new, state))
+    if name != "blockcausal":
+        assert torch.allclose(reencoded, outputs[2], atol=1e-9), "these encode their context for every block anyway"
+
+
+def test_rollouts_are_differentiable() -> None:
+    accompanist, mix_BTC = make_accompanist(MASKS["blockcausal"]), make_mix(2)
+    accompanist.generator.requires_grad_()
+    out_BTC, state = accompanist.step(mix_BTC[:, :BLOCK], accompanist.init_state(2, CONTROLS))
+    out_BTC, state = accompanist.step(mix_BTC[:, BLOCK:], state)
+    out_BTC.sum().backward()
+    gradients = [p.grad for p in accompanist.generator.parameters()]
+    assert all(g is not None and g.isfinite().all() for g in gradients if g is not None)
+    assert sum(g is not None and bool(g.abs().sum() > 0) for g in gradients) > 20
+
+
+def test_imposed_frames_follow_the_straight_path() -> None:
+    clean, known = torch.randn(2, 4, C), torch.tensor([[True] * 4, [False, False, True, True]])
+    seen = []
+
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        seen.append((x, t))
+        return torch.sin(3 * x)
+
+    noise_BTC = torch.randn(2, 7, C)
+    out = Euler(5, schedule=UniformSchedule()).sample(imposed(velocity, clean, known), lambda number: noise_BTC)
+    for x, t in seen:
+        path = (1 - t[:, None, None]) * clean + t[:, None, None] * noise_BTC[:, :4]
+        assert torch.allclose(x[:, :4][known], path[known], atol=1e-5)
+    assert torch.allclose(out[:, :4][known], clean[known], atol=1e-5)
+    assert not torch.allclose(out[:, :4][~known], clean[~known], atol=1e-2)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(UserError, match=r"outside of the window.*between -3 and 1"):
+        make_accompanist(MASKS["encdec"], cutoff=2)
+    with pytest.raises(UserError, match=r"context_frames \(10\) must be a multiple of block_frames"):
+        LMDMAccompanist(make_generator(EncoderDecoder(10), 10), SPEC, STATISTICS, RoutedPast(), Euler(2))
+    wide = CodecSpec("wide", 22050, 1, 2048, C + 1, 0)
+    with pytest.raises(UserError, match="set latent_channels to the codec's"):
+        LMDMAccompanist(make_generator(Bidirectional()), wide, STATISTICS, RoutedPast(), Euler(2))
+    accompanist = make_accompanist(MASKS["encdec"])
+    with pytest.raises(UserError, match="give it whole blocks"):
+        accompanist.step(make_mix()[:, :2], accompanist.init_state(2, CONTROLS))
+    for prompt, reason in (
+        ("  ", "empty"),
+        (" ".join(f"w{chr(97 + i)}" for i in range(20)), "shorten"),
+        ("qwzx", "no word"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            accompanist.init_state(2, dataclasses.replace(CONTROLS, prompt=(prompt, "piano")))
+    with pytest.raises(UserError, match="shares of all windows"):
+        RoutedPast(0.8, 0.3)
