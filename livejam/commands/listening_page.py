@@ -38,8 +38,9 @@ progress { width: 100%; height: .5rem; accent-color: var(--accent); }
 audio { width: 100%; height: 2.5rem; }
 fieldset { border: 0; margin: .6rem 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem .6rem;
   align-items: center; }
-legend { float: left; min-width: 19rem; padding: 0; }
+legend { float: left; min-width: 20.5rem; padding: 0; }
 fieldset small { opacity: .7; }
+legend + small { min-width: 4rem; text-align: right; }
 fieldset label { border: 1px solid var(--line); border-radius: .4rem; padding: .15rem .55rem; cursor: pointer; }
 fieldset label:has(:checked) { background: var(--accent); color: #fff; border-color: var(--accent); }
 fieldset:disabled { opacity: .45; }
