@@ -17,6 +17,7 @@ from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.lineage import Ancestor
 from livejam.statistics import LatentStatistics
 
 SILENCE_FRAMES = 16
@@ -35,6 +36,7 @@ class AccompanimentModule(lightning.LightningModule):
     def __init__(self, codec: Codec) -> None:
         super().__init__()
         self.codec = codec.requires_grad_(False)
+        self.lineage: list[Ancestor] = []
         channels = codec.spec.latent_channels
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
         self.register_buffer("latent_mean_C", torch.zeros(channels))
@@ -115,6 +117,7 @@ class AccompanimentModule(lightning.LightningModule):
             "latents_hash": self.codec.latents_hash,
             "latent_mean_C": self.latent_mean_C.detach().cpu(),
             "latent_std_C": self.latent_std_C.detach().cpu(),
+            "lineage": self.lineage,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -124,5 +127,6 @@ class AccompanimentModule(lightning.LightningModule):
         weights = {name: w for name, w in checkpoint["state_dict"].items() if not name.startswith("codec.")}
         checkpoint["state_dict"] = weights | {f"codec.{name}": w for name, w in self.codec.state_dict().items()}
         require_same_shapes(checkpoint, self)
+        self.lineage = checkpoint["livejam"].get("lineage", [])
         if self._trainer is not None and self.trainer.training:
             require_same_statistics(checkpoint, self.statistics)

@@ -11,6 +11,7 @@ from lightning_modules.checkpoints import require_same_codec
 from livejam.checkpoint import read_checkpoint
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.lineage import ancestors
 
 
 def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[
         codec: whose latents the generator is trained on.
 
     Returns:
-        what the checkpoint says about the latents that it was trained on.
+        what the checkpoint says about the latents that it was trained on, and where it comes from.
 
     Raises:
         UserError: it cannot be read, is of another codec, or its generator has another width, depth or encoder.
@@ -43,7 +44,7 @@ def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[
                 "here); set width, depth and encoders to those of the config it was trained with"
             )
     generator.load_state_dict(weights)
-    return {"livejam": checkpoint["livejam"]}
+    return {"livejam": {**checkpoint["livejam"], "lineage": ancestors(checkpoint)}}
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -105,6 +105,7 @@ class FlowMatching(AccompanimentModule):
         self.jam_dropout, self.jam_partial_dropout = jam_dropout, jam_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.base = None if base_checkpoint is None else load_base(Path(base_checkpoint), generator, codec)
+        self.lineage = [] if self.base is None else self.base["livejam"]["lineage"]
         self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
         self.optimizer = optimizer
         self.warmup_iterations = warmup_iterations

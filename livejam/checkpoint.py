@@ -18,6 +18,7 @@ from torch import Tensor
 from livejam.accompanist import Accompanist
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.lineage import ancestors, told
 from livejam.liveband import LiveBandAccompanist
 from livejam.lmdm import LMDMAccompanist
 from livejam.spec import CodecSpec
@@ -149,6 +150,7 @@ def describe(path: str | Path) -> str:
         "latents hash": facts["latents_hash"],
         "statistics": _summary(facts.get("latent_mean_C"), facts.get("latent_std_C")),
         "seed": config.get("seed_everything", "unknown"),
+        "lineage": told(ancestors(checkpoint)),
         "continued from": config.get("ckpt_path") or "nothing: trained from the start",
         "lightning": checkpoint.get("pytorch-lightning_version", "unknown"),
     }

@@ -6,6 +6,7 @@ from livejam.networks.conditioning import NumberConditioner, T5Encoder, TagEncod
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import Bidirectional, BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
+from livejam.networks.rollout_discriminator import RolloutDiscriminator, ScoreHead
 from livejam.networks.sequence_discriminator import SequenceDiscriminator
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "DiffusionTransformer",
     "EncoderDecoder",
     "NumberConditioner",
+    "RolloutDiscriminator",
+    "ScoreHead",
     "SequenceDiscriminator",
     "T5Encoder",
     "TagEncoder",

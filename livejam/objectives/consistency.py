@@ -21,6 +21,7 @@ from torch import Tensor
 
 from livejam.errors import UserError
 from livejam.sampling import Velocity
+from livejam.sampling.karras import noise_times
 
 
 def heun_step(velocity: Velocity, noisy_BTC: Tensor, time_B: Tensor, next_time_B: Tensor) -> Tensor:
@@ -66,8 +67,10 @@ class Scales:
             )
 
     def times(self) -> Tensor:
-        """The times of all levels, falling, times_K."""
-        return self._time(self._sigma(torch.linspace(0, 1, self.number, dtype=torch.float64)))
+        """The times of all levels, falling, times_K. The first is noise alone, t = 1, where sampling starts."""
+        times_K = noise_times(torch.linspace(0, 1, self.number, dtype=torch.float64), *self._range)
+        times_K[0] = 1.0
+        return times_K.float()
 
     def draw_steps(self, random: torch.Generator) -> int:
         """Over how many scales to solve: n in 1 … number - 1 with a probability proportional to n."""
@@ -85,29 +88,27 @@ class Scales:
         normal_B = torch.randn(batch, device=random.device, generator=random, dtype=double)
         place_B = torch.rand(batch, device=random.device, generator=random, dtype=double)
         uniform_B = torch.rand(batch, device=random.device, generator=random, dtype=double)
-        sigma_B = torch.where(uniform_B < 0.5, torch.exp(1.2 * normal_B - 1.2), self._sigma(0.7 * place_B))
-        return self._time(sigma_B.clamp(self.lowest_sigma, self.highest_sigma))
+        log_normal_B = torch.exp(1.2 * normal_B - 1.2).clamp(self.lowest_sigma, self.highest_sigma)
+        scheduled_B = noise_times(0.7 * place_B, *self._range)
+        return torch.where(uniform_B < 0.5, log_normal_B / (1 + log_normal_B), scheduled_B).float()
 
-    def _sigma(self, progress: Tensor) -> Tensor:
-        high, low = self.highest_sigma ** (1 / self.rho), self.lowest_sigma ** (1 / self.rho)
-        return (high + progress * (low - high)) ** self.rho
-
-    @staticmethod
-    def _time(sigma: Tensor) -> Tensor:
-        return (sigma / (1 + sigma)).float()
+    @property
+    def _range(self) -> tuple[float, float, float]:
+        return self.lowest_sigma, self.highest_sigma, self.rho
 
 
-def consistency_loss(student_BTC: Tensor, target_BTC: Tensor) -> Tensor:
-    """Mean of (f(x_t, t) - f⁻(x_s, s))² per sample, x_s on the teacher's curve through x_t.
+def consistency_loss(student_BTC: Tensor, target_BTC: Tensor, wanted_BT: Tensor) -> Tensor:
+    """Mean of (f(x_t, t) - f⁻(x_s, s))² over the wanted frames per sample, x_s on the teacher's curve through x_t.
 
     Args:
         student_BTC: f(x_t, t).
         target_BTC: f⁻(x_s, s) of the averaged student; a constant.
+        wanted_BT: frames that count (bool), at least one per sample.
     """
-    return (student_BTC - target_BTC.detach()).square().flatten(1).mean(1)
+    return _wanted_mean((student_BTC - target_BTC.detach()).square(), wanted_BT)
 
 
-def denoising_loss(estimate_BTC: Tensor, clean_BTC: Tensor, time_B: Tensor) -> Tensor:
+def denoising_loss(estimate_BTC: Tensor, clean_BTC: Tensor, time_B: Tensor, wanted_BT: Tensor) -> Tensor:
     """Mean of (f(x_t, t) - x)² per sample, weighted by (σ² + 1) / σ² (Karras et al. 2022, table 1, σ_data = 1).
 
     With f = x_t - t v it is (t² + (1 - t)²) (v - (ε - x))²: the flow matching error with a bounded weight.
@@ -116,6 +117,11 @@ def denoising_loss(estimate_BTC: Tensor, clean_BTC: Tensor, time_B: Tensor) -> T
         estimate_BTC: f(x_t, t).
         clean_BTC: x.
         time_B: above 0.
+        wanted_BT: frames that count (bool), at least one per sample.
     """
     weight_B = (time_B.square() + (1 - time_B).square()) / time_B.square()
-    return weight_B * (estimate_BTC - clean_BTC).square().flatten(1).mean(1)
+    return weight_B * _wanted_mean((estimate_BTC - clean_BTC).square(), wanted_BT)
+
+
+def _wanted_mean(error_BTC: Tensor, wanted_BT: Tensor) -> Tensor:
+    return torch.where(wanted_BT, error_BTC.mean(2), 0.0).sum(1) / wanted_BT.sum(1)

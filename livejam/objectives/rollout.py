@@ -9,6 +9,7 @@ Shapes: B batch, T latent frames, C latent channels, K steps of the schedule.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from typing import Any, TypeVar
@@ -96,8 +97,14 @@ class RolloutSampler(Sampler):
     def _evaluated(self, velocity: Velocity, x_BTC: Tensor, time_B: Tensor) -> Tensor:
         if not (self.checkpointing and self.differentiable):
             return velocity(x_BTC, time_B)
-        made: Tensor = checkpoint(velocity, x_BTC, time_B, use_reentrant=False)
-        return made
+        # A velocity may slide its cache in its first call; when it is computed anew, it must be found as it was.
+        untouched, calls = copy.copy(velocity), iter([velocity])
+
+        def repeatable(x_BTC: Tensor, time_B: Tensor) -> Tensor:
+            return next(calls, copy.copy(untouched))(x_BTC, time_B)
+
+        made_BTC: Tensor = checkpoint(repeatable, x_BTC, time_B, use_reentrant=False)
+        return made_BTC
 
 
 def rollout(
@@ -129,7 +136,7 @@ def rollout(
             _, state = accompanist.step(heard_BTC, state)
         state = detached(state)
         assert sampler.made_BTC is not None, "the accompanist generates with another sampler"
-        blocks.append(sampler.made_BTC)
+        blocks.append(sampler.made_BTC[:, -accompanist.block_frames :])
         sampler.made_BTC = None
     return torch.cat(blocks, dim=1)
 

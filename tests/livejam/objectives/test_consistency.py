@@ -11,6 +11,7 @@ from torch import Tensor
 from livejam.errors import UserError
 from livejam.objectives.consistency import Scales, consistency_loss, denoising_loss, heun_step, solve
 from livejam.sampling import clean_estimate
+from livejam.sampling.karras import KarrasSchedule
 
 SHAPE = (3, 4, 2)
 DEVIATION = 0.7
@@ -61,10 +62,23 @@ def test_scales_are_the_schedule_of_the_paper() -> None:
     sigma_K = times_K.double() / (1 - times_K.double())
     assert len(times_K) == 18
     assert (times_K[:-1] > times_K[1:]).all()
-    assert sigma_K[0].item() == pytest.approx(80, rel=1e-4)
+    assert times_K[0] == 1, "80 times as much noise as music is noise"
     assert sigma_K[-1].item() == pytest.approx(1e-4, rel=1e-4)
-    roots = sigma_K ** (1 / 9)
-    assert torch.allclose(roots.diff(), roots.diff()[0], rtol=1e-3)
+    roots = sigma_K[1:] ** (1 / 9)
+    step = (80 ** (1 / 9) - 1e-4 ** (1 / 9)) / 17
+    assert torch.allclose(roots.diff(), roots.new_tensor(-step), rtol=1e-3)
+    assert roots[0].item() == pytest.approx(80 ** (1 / 9) - step, rel=1e-4)
+
+
+def test_two_steps_of_sampling() -> None:
+    """The middle of the schedule is σ = ((80^(1/9) + 0.0001^(1/9)) / 2)^9."""
+    sigma = ((80 ** (1 / 9) + 1e-4 ** (1 / 9)) / 2) ** 9
+    assert KarrasSchedule().times(2).tolist() == pytest.approx([1, sigma / (1 + sigma), 0])
+    assert KarrasSchedule().times(1).tolist() == [1, 0]
+    with pytest.raises(UserError, match="at least 1 step"):
+        KarrasSchedule().times(0)
+    with pytest.raises(UserError, match="no schedule; set"):
+        KarrasSchedule(rho=0.0)
 
 
 def test_solver_steps_are_likelier_the_more_there_are() -> None:
@@ -89,16 +103,20 @@ def test_denoising_times_come_from_both_halves() -> None:
         assert (log_sigma_B > bound).double().mean().item() == pytest.approx((normal + schedule) / 2, abs=0.015)
 
 
+ALL_BT = torch.ones(3, 4, dtype=torch.bool)
+
+
 def test_losses_by_hand() -> None:
-    estimate_BTC, other_BTC = torch.tensor([[[1.0], [3.0]]]), torch.tensor([[[0.0], [1.0]]])
-    assert consistency_loss(estimate_BTC, other_BTC).tolist() == [2.5]
+    estimate_BTC, other_BTC = torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[[0.0], [1.0], [0.0]]])
+    wanted_BT = torch.tensor([[True, True, False]])
+    assert consistency_loss(estimate_BTC, other_BTC, wanted_BT).tolist() == [2.5]
     # σ = 1/3 at t = 1/4: weight (1/9 + 1) / (1/9) = 10
-    assert denoising_loss(estimate_BTC, other_BTC, torch.tensor([0.25])).tolist() == pytest.approx([25.0])
+    assert denoising_loss(estimate_BTC, other_BTC, torch.tensor([0.25]), wanted_BT).tolist() == pytest.approx([25.0])
 
 
 def test_the_target_is_a_constant() -> None:
-    student, target = torch.ones(1, 2, 1, requires_grad=True), torch.zeros(1, 2, 1, requires_grad=True)
-    consistency_loss(student, target).sum().backward()
+    student, target = torch.ones(SHAPE, requires_grad=True), torch.zeros(SHAPE, requires_grad=True)
+    consistency_loss(student, target, ALL_BT).sum().backward()
     assert target.grad is None
     assert student.grad is not None
 
@@ -108,7 +126,7 @@ def test_denoising_loss_is_a_weighted_flow_matching_loss() -> None:
     time_B = torch.tensor([0.1, 0.6, 1.0], dtype=torch.float64)
     noisy = (1 - time_B)[:, None, None] * clean + time_B[:, None, None] * noise
     expected = (time_B**2 + (1 - time_B) ** 2) * (velocity - (noise - clean)).square().mean((1, 2))
-    assert torch.allclose(denoising_loss(clean_estimate(noisy, time_B, velocity), clean, time_B), expected)
+    assert torch.allclose(denoising_loss(clean_estimate(noisy, time_B, velocity), clean, time_B, ALL_BT), expected)
 
 
 @pytest.mark.parametrize("wrong", [{"number": 1}, {"lowest_sigma": 0.0}, {"highest_sigma": 1e-5}, {"rho": 0.0}])

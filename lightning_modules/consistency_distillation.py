@@ -1,0 +1,199 @@
+"""A flow-matching model learns to sample in one or two steps (Karchkhadze and Dubnov, after Song et al. 2023).
+
+Shapes: B batch, T latent frames of the window, C latent channels.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from lightning_modules.averaging import update_average
+from lightning_modules.checkpoints import require_same_statistics
+from lightning_modules.flow_matching import FlowMatching
+from lightning_modules.stage_one import load_stage_one
+from livejam.batch import AccompanimentBatch
+from livejam.codecs.codec import Codec
+from livejam.errors import UserError
+from livejam.lineage import ancestors
+from livejam.networks import ConditionedTransformer, DiffusionConditions
+from livejam.networks.conditioned_transformer import doubled
+from livejam.objectives.consistency import Scales, consistency_loss, denoising_loss, solve
+from livejam.objectives.flow import interpolate
+from livejam.past import Past
+from livejam.sampling import Sampler, Velocity, clean_estimate, guided
+
+
+class ConsistencyDistillation(FlowMatching):
+    """Distils any model of `FlowMatching` into one that samples in one or two steps.
+
+    f(x, t) = x - t v(x, t) of the student at the start of a piece of the teacher's curve shall equal f of the averaged
+    student at its end. Mix, cutoffs and past are those of the teacher's training. The encoders are the teacher's and
+    stay as they are.
+
+    Args:
+        generator: the student; starts as the teacher.
+        codec: encodes and decodes audio in validation; frozen.
+        past: how the model is told what it has played; the teacher's.
+        sampler: how the student plays; ping-pong over a `KarrasSchedule` is multistep consistency sampling.
+        cutoff_blocks: how far, in blocks beyond the context, the mix is known; every item draws one of them.
+        play_cutoff_blocks: the same in playing; None = the first of `cutoff_blocks`.
+        teacher_checkpoint: a checkpoint of FlowMatching with the same mask and window.
+        allow_untrained: start without one all the same.
+        scales: the noise levels between which the teacher's curves are solved; None = the paper's 18.
+        teacher_guidance: weight of the teacher's classifier-free guidance; 1 = off, as in the paper.
+        consistency_weight: of the consistency loss.
+        denoising_weight: of the denoising loss, which ties the student to the data.
+        jam_dropout: share of items, 0 to 1, that hear no mix.
+        jam_partial_dropout: share of items whose mix begins within the window.
+        prompt_dropout: share of items that are not told what to play.
+        description_dropout: share of items that are told the instrument's category alone.
+        optimizer: of the student's network, the paper's by default.
+        warmup_iterations: steps in which the learning rate rises linearly from 0.
+        ema_decay: decay in [0, 1) per step of the averaged student, which is the target and plays.
+        gradient_clip: largest gradient norm; None = unlimited.
+        seed: of all draws; what an iteration draws depends on seed, rank and iteration alone, the number of the
+            teacher's steps not on the rank.
+    """
+
+    def __init__(
+        self,
+        generator: ConditionedTransformer,
+        codec: Codec,
+        past: Past,
+        sampler: Sampler,
+        cutoff_blocks: list[int],
+        play_cutoff_blocks: int | None = None,
+        teacher_checkpoint: str | None = None,
+        allow_untrained: bool = False,
+        scales: Scales | None = None,
+        teacher_guidance: float = 1.0,
+        consistency_weight: float = 1.0,
+        denoising_weight: float = 1.0,
+        jam_dropout: float = 0.05,
+        jam_partial_dropout: float = 0.15,
+        prompt_dropout: float = 0.1,
+        description_dropout: float = 0.5,
+        optimizer: OptimizerCallable = lambda p: torch.optim.RAdam(p, lr=1e-5, betas=(0.9, 0.999)),
+        warmup_iterations: int = 0,
+        ema_decay: float = 0.999,
+        gradient_clip: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        for encoder in (generator.prompt_encoder, generator.duration):
+            if isinstance(encoder, nn.Module):
+                encoder.requires_grad_(False)
+        super().__init__(
+            generator,
+            codec,
+            past,
+            sampler,
+            cutoff_blocks,
+            play_cutoff_blocks,
+            jam_dropout=jam_dropout,
+            jam_partial_dropout=jam_partial_dropout,
+            prompt_dropout=prompt_dropout,
+            description_dropout=description_dropout,
+            optimizer=optimizer,
+            warmup_iterations=warmup_iterations,
+            ema_decay=ema_decay,
+            gradient_clip=gradient_clip,
+            seed=seed,
+        )
+        self.teacher = copy.deepcopy(generator).requires_grad_(False)
+        self.teacher_checkpoint, self.allow_untrained = teacher_checkpoint, allow_untrained
+        self.scales = Scales() if scales is None else scales
+        self.teacher_guidance = teacher_guidance
+        self.consistency_weight, self.denoising_weight = consistency_weight, denoising_weight
+
+    def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
+        draw = self.seed * 1_000_003 + int(self.iteration)
+        self._shared.manual_seed(draw)
+        self._random.manual_seed(draw * self.trainer.world_size + self.global_rank)
+        window = self._window(batch)
+        consistency = self._consistency(window.clean_BTC, window.target_BT, window.conditions)
+        denoising = self._denoising(window.clean_BTC, window.target_BT, window.conditions)
+        loss = self.consistency_weight * consistency + self.denoising_weight * denoising
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log_dict({"train/loss/consistency": consistency.detach(), "train/loss/denoising": denoising.detach()})
+        return loss
+
+    def _consistency(self, clean_BTC: Tensor, wanted_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
+        """Both ends of a piece of the teacher's curve must lead to the same music."""
+        steps = self.scales.draw_steps(self._shared)
+        start_B = self.scales.draw_starts(steps, len(clean_BTC), self._random)
+        times_K = self.scales.times().to(clean_BTC.device)
+        times = [times_K[start_B + i] for i in range(steps + 1)]
+        noisy_BTC = interpolate(clean_BTC, self._noise(clean_BTC), times[0])
+        with torch.no_grad():
+            end_BTC = solve(self._teacher_velocity(conditions), noisy_BTC, times)
+            assert self.ema_generator is not None
+            target_BTC = estimate(self.ema_generator, end_BTC, times[-1], conditions)
+        student_BTC = estimate(self.generator, noisy_BTC, times[0], conditions)
+        self.log("train/teacher_steps", float(steps))
+        return consistency_loss(student_BTC, target_BTC, wanted_BT).mean()
+
+    def _denoising(self, clean_BTC: Tensor, wanted_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
+        """From any noise level, one evaluation must lead as near to the music as it can."""
+        time_B = self.scales.denoising_times(len(clean_BTC), self._random)
+        noisy_BTC = interpolate(clean_BTC, self._noise(clean_BTC), time_B)
+        return denoising_loss(
+            estimate(self.generator, noisy_BTC, time_B, conditions), clean_BTC, time_B, wanted_BT
+        ).mean()
+
+    def _teacher_velocity(self, conditions: DiffusionConditions) -> Velocity:
+        network = self.teacher.transformer
+        if self.teacher_guidance == 1:
+            return lambda x, t: network(x, t, conditions).float()
+        both = doubled(conditions)
+        return guided(lambda x, t: network(x, t, both).float(), self.teacher_guidance)
+
+    def _noise(self, clean_BTC: Tensor) -> Tensor:
+        return torch.randn(clean_BTC.shape, generator=self._random, device=clean_BTC.device)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        # a checkpoint of this recipe brings the student and its teacher
+        if stage == "fit" and self.trainer.ckpt_path is None:
+            self._start()
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self._shared = torch.Generator()
+        self._steps = self.trainer.global_step
+
+    def on_train_batch_end(self, outputs: object, batch: AccompanimentBatch, batch_idx: int) -> None:
+        """Average once per step of the optimiser, which may take several batches."""
+        if self.trainer.global_step != self._steps and self.ema_generator is not None and self.ema_decay is not None:
+            update_average(self.ema_generator, self.generator, self.ema_decay, self._steps)
+            self._steps = self.trainer.global_step
+        self.iteration += 1
+
+    def _start(self) -> None:
+        """Teacher, student and average begin as one.
+
+        Raises:
+            UserError: there is no teacher, or it does not fit.
+        """
+        if self.teacher_checkpoint is None and not self.allow_untrained:
+            raise UserError(
+                "distillation needs a teacher: set teacher_checkpoint to a checkpoint of FlowMatching, or "
+                "allow_untrained to true"
+            )
+        if self.teacher_checkpoint is not None:
+            teacher = load_stage_one(self.teacher_checkpoint, self.generator, self.codec, self.cutoff_blocks)
+            require_same_statistics(teacher, self.statistics)
+            self.lineage = ancestors(teacher)
+        for network in (self.teacher, self.ema_generator):
+            if network is not None:
+                network.load_state_dict(self.generator.state_dict())
+
+
+def estimate(
+    model: ConditionedTransformer, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions
+) -> Tensor:
+    """f(x, t) = x - t v(x, t)."""
+    return clean_estimate(noisy_BTC, time_B, model.transformer(noisy_BTC, time_B, conditions).float())
