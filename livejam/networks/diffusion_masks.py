@@ -7,8 +7,9 @@ for the boolean matrix that SDPA is given everywhere else. Index T, behind the T
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,25 +17,25 @@ from torch import Tensor
 from livejam.errors import UserError
 
 
-class AttentionMask(Protocol):
-    """Which keys a query may attend to."""
-
-    def __hash__(self) -> int:
-        """Masks are values: equal ones share their matrices."""
+class AttentionMask(ABC):
+    """Which keys a query may attend to; equal masks are one value."""
 
     @property
+    @abstractmethod
     def token_position(self) -> int:
         """Rotary position of the token, where frame i stands at i + 1."""
 
+    @abstractmethod
     def allowed(self, query_index: Tensor, key_index: Tensor) -> Tensor:
         """Whether the query may attend to the key; broadcasts."""
 
+    @abstractmethod
     def check(self, frames: int) -> None:
         """Refuse windows that the mask does not fit."""
 
 
 @dataclass(frozen=True)
-class Bidirectional:
+class Bidirectional(AttentionMask):
     """Everyone sees everyone: the base model, and the outpainting baseline, which cannot be cached."""
 
     @property
@@ -49,7 +50,7 @@ class Bidirectional:
 
 
 @dataclass(frozen=True)
-class EncoderDecoder:
+class EncoderDecoder(AttentionMask):
     """The context sees only itself; the block and the token see everything.
 
     Args:
@@ -78,7 +79,7 @@ class EncoderDecoder:
 
 
 @dataclass(frozen=True)
-class BlockCausal:
+class BlockCausal(AttentionMask):
     """A block sees itself and the blocks before it within a sliding window; the token belongs to the last block.
 
     The window counts the query's own block. With the paper's window, as many blocks as there is context, the block
