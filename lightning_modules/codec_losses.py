@@ -95,7 +95,7 @@ def audio_losses(
         donor_BAN: its phase donor.
         windows_samples: windows from the longest to the shortest.
         mel_weight: weight ≥ 0 of the mel loss; 0 = off.
-        valley_weight: weight ≥ 0 of what fills valleys in the two longest windows; 0 = off.
+        valley_weight: weight ≥ 0 of what fills the valleys of the longest window; 0 = off.
     """
     floor, longest, middle = codec.front_end.floor / 2, windows_samples[0], windows_samples[len(windows_samples) // 2]
     true = {window: _spectrum(true_BAN, window) for window in windows_samples}
@@ -113,12 +113,8 @@ def audio_losses(
         mel = [mel_distance(made[w], true[w], bands[w], noise_floor(floor, w)) for w in windows_samples]
         losses["mel"] = mel_weight * torch.stack(mel).mean(0)
     if valley_weight:
-        # what is silent can be silent: the floor is far below that of the other losses
-        valleys = [
-            valley_excess(made[w], true[w], VALLEY_DB, noise_floor(floor / VALLEY_FLOORS, w))
-            for w in windows_samples[:2]
-        ]
-        losses["valleys"] = valley_weight * torch.stack(valleys).mean(0)
+        lowest = noise_floor(floor / VALLEY_FLOORS, longest)
+        losses["valleys"] = valley_weight * valley_excess(made[longest], true[longest], VALLEY_DB, lowest)
     return {name: value.mean() for name, value in losses.items()}
 
 

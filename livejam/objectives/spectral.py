@@ -66,7 +66,7 @@ def mel_distance(estimate_BMF: Tensor, target_BMF: Tensor, filterbank_FK: Tensor
 
 
 def valley_excess(estimate_BMF: Tensor, target_BMF: Tensor, depth_db: float, floor: float) -> Tensor:
-    """Mean excess of log magnitudes where the true one lies far below the loudest of its frame, per sample.
+    """Log ratio of the energies where the truth lies far below the loudest bin of its frame, 0 or more, per sample.
 
     What fills the valleys between the partials of a tone is heard as buzz; a lack there is not heard, so it is free.
 
@@ -74,12 +74,14 @@ def valley_excess(estimate_BMF: Tensor, target_BMF: Tensor, depth_db: float, flo
         estimate_BMF: complex spectrum of the reconstruction.
         target_BMF: complex spectrum of the true audio.
         depth_db: how far below the loudest bin of a frame a valley begins, above 0.
-        floor: magnitude added before the logarithm.
+        floor: magnitude that is added to both in every bin.
     """
-    estimate, target = magnitude(estimate_BMF), magnitude(target_BMF)
-    valleys = target < 10 ** (-depth_db / 20) * target.amax(-1, keepdim=True)
-    excess = (torch.log(estimate + floor) - torch.log(target + floor)).clamp_min(0)
-    return (excess * valleys).flatten(1).sum(1) / valleys.flatten(1).sum(1).clamp_min(1)
+    estimate, target = magnitude(estimate_BMF).square(), magnitude(target_BMF).square()
+    valleys = target < 10 ** (-depth_db / 10) * target.amax(-1, keepdim=True)
+    estimate_B, target_B = (
+        ((energy + floor**2) * valleys).flatten(1).sum(1) + floor**2 for energy in (estimate, target)
+    )
+    return torch.log(estimate_B / target_B).clamp_min(0)
 
 
 def multi_resolution_stft(
