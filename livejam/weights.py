@@ -257,6 +257,15 @@ WEIGHTS = (
         reads="codicodec.pt",
     ),
     Weights(
+        name="t5_base",
+        purpose="T5-base: text encoder of Stable Audio Open, T5Encoder",
+        licence="Apache License 2.0",
+        files=tuple(
+            _hub("google-t5/t5-base", "main", path, None, None)
+            for path in ("config.json", "model.safetensors", "spiece.model", "tokenizer.json", "tokenizer_config.json")
+        ),
+    ),
+    Weights(
         name="clap_music",
         purpose="LAION-CLAP for music: an embedding of the Fréchet audio distance",
         licence="CC0 1.0",
@@ -298,6 +307,20 @@ WEIGHTS = (
             ),
         ),
         reads="Cnn14_mAP=0.431.pth",
+    ),
+    Weights(
+        name="encodec_fad",
+        purpose="EnCodec, 24 kHz, in its first format: an embedding of the Fréchet audio distance",
+        licence="not stated for the weights (code: MIT)",
+        files=(
+            WeightFile(
+                "encodec_24khz-d7cc33bc.th",
+                "https://dl.fbaipublicfiles.com/encodec/v0/encodec_24khz-d7cc33bc.th",
+                None,
+                "d7cc33bc",
+            ),
+        ),
+        reads="encodec_24khz-d7cc33bc.th",
     ),
     Weights(
         name="beat_this",
