@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from livejam.commands.stable_audio import add_import
 from livejam.weights import WEIGHTS, Weights, faults, find_weights, weights_root
 
 
@@ -39,6 +40,7 @@ def add_weights(commands: Any) -> None:
     )
     verify.add_argument("names", nargs="*", metavar="NAME", help="weights to look at (default: all that are here)")
     verify.set_defaults(run=_verify)
+    add_import(actions)
 
 
 def _list(options: argparse.Namespace) -> int:
