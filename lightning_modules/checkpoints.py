@@ -26,7 +26,8 @@ def require_same_codec(checkpoint: dict[str, Any], codec: Codec) -> None:
         CodecSpec(**saved["codec_spec"]).require_same(codec.spec, ours="the checkpoint", theirs="this model")
     except ValueError as error:
         raise UserError(str(error)) from error
-    if saved["latents_hash"] != codec.latents_hash:
+    # None: imported from elsewhere, where nothing is known of the encoder but its latents' shape
+    if saved["latents_hash"] not in (None, codec.latents_hash):
         raise UserError(
             f"the checkpoint was trained on the latents of another encoder of codec {codec.spec.name} "
             f"(latents_hash {saved['latents_hash'][:12]} != {codec.latents_hash[:12]}); load that codec"
