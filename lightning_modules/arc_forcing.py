@@ -154,6 +154,7 @@ class ARCForcing(AccompanimentModule):
         self.gradient_clip, self.accumulated_pieces = gradient_clip, accumulated_pieces
         self.checkpointing, self.ema_decay, self.seed = checkpointing, ema_decay, seed
         self._latest: dict[str, Tensor] = {}
+        self._restored = False
         self.accompanist()
 
     @property
@@ -281,14 +282,14 @@ class ARCForcing(AccompanimentModule):
         discriminator = self.discriminator_optimizer([p for p in self.discriminator.parameters() if p.requires_grad])
         return [generator, discriminator]
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        # a checkpoint of this recipe brings everything; without one training starts from those of stage 1
-        if stage == "fit" and self.trainer.ckpt_path is None:
-            self._start()
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._restored = True
 
     def on_fit_start(self) -> None:
         self._random, self._shared = torch.Generator(self.device), torch.Generator()
+        if not self._restored:
+            self._start()
 
     def validation_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
         """Play along; joins of blocks must not click."""

@@ -6,6 +6,7 @@ Shapes: B batch, T latent frames of the window, C latent channels.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -108,6 +109,7 @@ class ConsistencyDistillation(FlowMatching):
         self.scales = Scales() if scales is None else scales
         self.teacher_guidance = teacher_guidance
         self.consistency_weight, self.denoising_weight = consistency_weight, denoising_weight
+        self._restored = False
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
         draw = self.seed * 1_000_003 + int(self.iteration)
@@ -154,22 +156,26 @@ class ConsistencyDistillation(FlowMatching):
     def _noise(self, clean_BTC: Tensor) -> Tensor:
         return torch.randn(clean_BTC.shape, generator=self._random, device=clean_BTC.device)
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        # a checkpoint of this recipe brings the student and its teacher
-        if stage == "fit" and self.trainer.ckpt_path is None:
-            self._start()
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._restored = True
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        self._shared = torch.Generator()
-        self._steps = self.trainer.global_step
+        self._shared, self._stepped = torch.Generator(), False
+        if not self._restored:
+            self._start()
+
+    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
+        """The step of automatic optimisation, which may take several batches."""
+        super().optimizer_step(*arguments, **keywords)
+        self._stepped = True
 
     def on_train_batch_end(self, outputs: object, batch: AccompanimentBatch, batch_idx: int) -> None:
-        """Average once per step of the optimiser, which may take several batches."""
-        if self.trainer.global_step != self._steps and self.ema_generator is not None and self.ema_decay is not None:
-            update_average(self.ema_generator, self.generator, self.ema_decay, self._steps)
-            self._steps = self.trainer.global_step
+        """Average once per step of the optimiser."""
+        if self._stepped and self.ema_generator is not None and self.ema_decay is not None:
+            update_average(self.ema_generator, self.generator, self.ema_decay, int(self.iteration))
+            self._stepped = False
         self.iteration += 1
 
     def _start(self) -> None:

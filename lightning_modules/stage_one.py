@@ -55,12 +55,11 @@ def require_same_window(path: str, checkpoint: Mapping[str, Any], network: Diffu
             f"{path} carries no configuration of a diffusion transformer; name a checkpoint of FlowMatching"
         )
     saved = {name: settings[name] for name in ("context_frames", "block_frames") if name in settings}
-    saved["mask"] = mask_name(settings)
-    own: dict[str, Any] = {name: getattr(network, name) for name in ("context_frames", "block_frames")}
-    own["mask"] = type(network.mask).__name__
+    own: dict[str, Any] = {name: getattr(network, name) for name in saved}
+    saved["mask"], own["mask"] = mask_name(settings), type(network.mask).__name__
     if own["mask"] == saved["mask"] and settings.get("mask"):
-        saved |= settings["mask"].get("init_args") or {}
-        own |= dataclasses.asdict(network.mask)
+        saved |= {f"mask.{name}": value for name, value in (settings["mask"].get("init_args") or {}).items()}
+        own |= {f"mask.{name}": value for name, value in dataclasses.asdict(network.mask).items()}
     for name, theirs in saved.items():
         if own[name] != theirs:
             raise UserError(

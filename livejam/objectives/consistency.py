@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.sampling import Velocity
-from livejam.sampling.karras import noise_times
+from livejam.sampling import Velocity, noise_times
 
 
 def heun_step(velocity: Velocity, noisy_BTC: Tensor, time_B: Tensor, next_time_B: Tensor) -> Tensor:

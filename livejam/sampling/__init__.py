@@ -1,5 +1,6 @@
 """Sampling: schedules, noise and samplers of flow-matching models."""
 
+from livejam.sampling.karras import KarrasSchedule, noise_times
 from livejam.sampling.noise import Noise, generator_noise, row_noise
 from livejam.sampling.sampler import Euler, EulerPlusPlus, Heun, PingPong, PingPongPlusPlus, Sampler
 from livejam.sampling.schedules import LogSNRSchedule, Schedule, ShiftedSchedule, UniformSchedule, length_shift
@@ -18,6 +19,7 @@ __all__ = [
     "Euler",
     "EulerPlusPlus",
     "Heun",
+    "KarrasSchedule",
     "LogSNRSchedule",
     "Noise",
     "PingPong",
@@ -34,6 +36,7 @@ __all__ = [
     "guided",
     "heun",
     "length_shift",
+    "noise_times",
     "ping_pong",
     "ping_pong_plus_plus",
     "row_noise",

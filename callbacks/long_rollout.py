@@ -1,0 +1,99 @@
+"""What a model plays when it goes on for long: what a few seconds of validation do not tell.
+
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from callbacks.audio_logger import _limited
+from livejam.accompanist import Controls, accompany
+
+
+class LongRollout(Callback):
+    """Logs one long accompaniment, and both together, as audio after each validation, on rank zero.
+
+    The mix of the first item of the validation is repeated for as long as it takes. Loggers other than TensorBoard
+    get no audio, which is said once.
+
+    Args:
+        seconds: at least as long, more than 0.
+        every_n_validations: log in every n-th validation only (≥ 1).
+        seed: of the model's noise.
+    """
+
+    def __init__(self, seconds: float = 60.0, every_n_validations: int = 1, seed: int = 0) -> None:
+        self.seconds, self.every_n_validations, self.seed = seconds, every_n_validations, seed
+        self._validations = 0
+        self._warned = False
+        self._first: tuple[Tensor, Tensor] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations = state_dict["validations"]
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._first = None
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._first is None:
+            self._first = batch.mix[:1], batch.instrument_B[:1]
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        due = not trainer.sanity_checking and self._validations % self.every_n_validations == 0
+        self._validations += not trainer.sanity_checking
+        if not (due and trainer.is_global_zero and self._first is not None):
+            return
+        writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not writers and not self._warned:
+            self._warned = True
+            warnings.warn("no TensorBoardLogger is in use, so no long rollout is logged", stacklevel=2)
+        if not writers:
+            return
+        mix_AN, played_AN = self.played(pl_module, *self._first)
+        step = int(getattr(pl_module, "iteration", trainer.global_step))
+        rate = pl_module.codec.spec.sample_rate_hz
+        for writer in writers:
+            for name, audio_AN in (("generated", played_AN), ("both", mix_AN + played_AN)):
+                writer.add_audio(f"val/long_rollout/{name}", _limited(audio_AN.mean(0).numpy())[None], step, rate)
+
+    @torch.no_grad()
+    def played(self, module: Any, mix_BAN: Tensor, instrument_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix and accompaniment of one long performance (audio, float32, CPU).
+
+        Args:
+            module: a recipe that plays.
+            mix_BAN: one item, repeated.
+            instrument_B: what is asked for.
+        """
+        with torch.autocast(module.device.type, enabled=False):
+            once_BTC = module.codec.encode(mix_BAN)
+        accompanist, spec = module.accompanist(), module.codec.spec
+        blocks = math.ceil(self.seconds / spec.seconds_in(accompanist.block_frames))
+        frames = blocks * accompanist.block_frames
+        mix_BTC = once_BTC.repeat(1, math.ceil(frames / once_BTC.shape[1]), 1)[:, :frames]
+        seed_B = torch.full((1,), self.seed, dtype=torch.int64, device=module.device)
+        played_BTC = accompany(accompanist, mix_BTC, Controls(instrument_B, seed_B), module.silence_C)
+        with torch.autocast(module.device.type, enabled=False):
+            played_BAN = module.codec.decode(played_BTC.float())
+        samples = played_BAN.shape[-1]
+        mix_BAN = mix_BAN.repeat(1, 1, math.ceil(samples / mix_BAN.shape[-1]))[..., :samples]
+        return mix_BAN[0].float().cpu(), played_BAN[0].float().cpu()

@@ -1,0 +1,428 @@
+"""ARC-Forcing on a toy codec: what must hold whatever the data."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+from toy_latents import CHANNELS, CountingData, StopAfter, ToyCodec, make_batch, make_trainer, same
+
+from lightning_modules import ARCForcing
+from lightning_modules.rollout_crop import RolloutCrop
+from livejam.accompanist import Controls
+from livejam.checkpoint import describe
+from livejam.errors import UserError
+from livejam.networks import (
+    BlockCausal,
+    ConditionedTransformer,
+    DiffusionTransformer,
+    EncoderDecoder,
+    RolloutDiscriminator,
+    ScoreHead,
+    TagEncoder,
+)
+from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
+from livejam.objectives.flow import interpolate
+from livejam.objectives.rollout import RolloutSampler
+from livejam.past import RoutedPast
+from livejam.sampling import PingPong
+
+CONTEXT, BLOCK, BLOCKS = 8, 4, 3
+FRAMES = CONTEXT + BLOCKS * BLOCK
+MASKS = {"encoder_decoder": EncoderDecoder(CONTEXT), "block_causal": BlockCausal(BLOCK, CONTEXT // BLOCK)}
+
+
+def awake(network: torch.nn.Module) -> torch.nn.Module:
+    """Every branch speaks: what starts at zero would hide what is wrong."""
+    random = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.2 * torch.randn(weight.shape, generator=random))
+    return network
+
+
+def make_transformer(**settings: Any) -> ConditionedTransformer:
+    sizes: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2, "prompt_width": 8, "jam_channels": CHANNELS}
+    return ConditionedTransformer(DiffusionTransformer(CHANNELS, **(sizes | settings)), TagEncoder(8))
+
+
+def make_module(mask: str = "block_causal", codec: str = "toy", **settings: Any) -> ARCForcing:
+    torch.manual_seed(0)
+    generator = make_transformer(context_frames=CONTEXT, block_frames=BLOCK, mask=MASKS[mask])
+    base = make_transformer(context_frames=0, block_frames=FRAMES)
+    discriminator = RolloutDiscriminator(base, layer=0, head=ScoreHead(16, channels=8))
+    sgd = lambda p: torch.optim.AdamW(p, lr=1e-3)  # noqa: E731
+    fast: dict[str, Any] = {
+        "past": RoutedPast(0.25, 0.1),
+        "sampler": PingPong(steps=2),
+        "cutoff_blocks": [-1],
+        "rollout_blocks": BLOCKS,
+        "schedule_steps": 4,
+        "allow_untrained": True,
+        "generator_optimizer": sgd,
+        "discriminator_optimizer": sgd,
+    }
+    awake(generator), awake(discriminator)
+    return ARCForcing(generator, discriminator, ToyCodec(codec), **(fast | settings))
+
+
+def data(**settings: Any) -> CountingData:
+    return CountingData(**({"batches": 4, "frames": FRAMES} | settings))
+
+
+def ready(module: ARCForcing, seed: int = 3) -> RolloutCrop:
+    """A crop to call the losses with, outside of a trainer."""
+    module._random, module._shared = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+    return module._crop(make_batch(FRAMES, 4, seed=1))
+
+
+def weights(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+EXPECTED = {
+    "score/real",
+    "score/fake",
+    "gap",
+    "gap/prompt",
+    "loss/generator",
+    "loss/relativistic",
+    "loss/contrastive",
+    "gradient_norm/generator",
+    "gradient_norm/discriminator",
+    "rollout_steps",
+    "boundary_jump/real",
+    "boundary_jump/rollout",
+}
+
+
+@pytest.mark.parametrize(
+    ("mask", "settings"),
+    [
+        ("block_causal", {}),
+        ("encoder_decoder", {"penalty_weight": 1.0, "accumulated_pieces": 2, "prompt_dropout": 0.5}),
+    ],
+)
+def test_networks_are_trained_in_turns(tmp_path: Path, mask: str, settings: dict[str, Any]) -> None:
+    class Turns(lightning.Callback):
+        def on_train_batch_start(self, trainer: Trainer, module: ARCForcing, batch: Any, index: int) -> None:
+            self.before = weights(module.generator), weights(module.discriminator)
+
+        def on_train_batch_end(self, trainer: Trainer, module: ARCForcing, out: Any, batch: Any, index: int) -> None:
+            after = weights(module.generator), weights(module.discriminator)
+            moved = [not same(old, new) for old, new in zip(self.before, after, strict=True)]
+            assert moved == [index % 2 == 0, index % 2 == 1]
+
+    module = make_module(mask, ema_decay=0.9, **settings)
+    trainer = make_trainer(tmp_path, callbacks=[Turns()])
+    trainer.fit(module, data())
+    assert int(module.iteration) == 4
+    logged = {name.removeprefix("train/") for name in trainer.logged_metrics}
+    assert logged == EXPECTED | ({"r1", "r2"} if settings else set())
+    assert all(math.isfinite(value) for value in trainer.logged_metrics.values())
+    assert module.ema_generator is not None
+    assert not same(weights(module.ema_generator), weights(module.generator))
+
+
+def test_the_losses_are_those_of_the_paper() -> None:
+    """Recomputed from the rollout, the same noise, the same level and the rolled prompts."""
+    module = make_module()
+    crop = ready(module)
+    with torch.no_grad():
+        found = module._discriminator_loss(crop), module._generator_loss(ready(module))
+        expected = [_by_hand(module, trains_generator) for trains_generator in (False, True)]
+    assert found[0].item() == pytest.approx(expected[0].item(), rel=1e-5)
+    assert found[1].item() == pytest.approx(expected[1].item(), rel=1e-5)
+
+
+def _by_hand(module: ARCForcing, trains_generator: bool) -> Tensor:
+    crop = ready(module)
+    made_BTC = module._rollout(crop, differentiable=False)
+    noise_BTC = torch.randn(4, FRAMES, CHANNELS, generator=module._random)
+    time_B = module.judging_times.draw(4, module._random)
+    base = module.discriminator.base
+    jam_BTC = module.statistics.normalise(crop.mix_BTC)
+
+    def scores(music_BTC: Tensor, words: tuple[str, ...]) -> Tensor:
+        conditions = base.conditions(base.prompt(words), FRAMES / 100, jam=(jam_BTC, torch.ones(4, FRAMES)))
+        noisy_BTC = interpolate(torch.cat((crop.context_BTC, music_BTC), dim=1), noise_BTC, time_B)
+        return module.discriminator(noisy_BTC, time_B, conditions, BLOCKS * BLOCK)
+
+    real_BM, fake_BM = scores(crop.real_BTC, crop.words), scores(made_BTC, crop.words)
+    if trains_generator:
+        return arc_generator_loss(fake_BM, real_BM).mean()
+    rolled_BM = scores(crop.real_BTC, (crop.words[-1], *crop.words[:-1]))
+    return arc_discriminator_loss(real_BM, fake_BM).mean() + contrastive_loss(real_BM, rolled_BM).mean()
+
+
+def test_contrastive_pairs_leave_the_batch_untouched() -> None:
+    module = make_module()
+    crop = ready(module)
+    before, conditions = copy.deepcopy(crop), module._conditions(crop)
+    assert conditions.prompt_BPD is not None
+    prompts_BPD = conditions.prompt_BPD.clone()
+    module._discriminator_loss(crop)
+    rolled = conditions.roll_prompt(1)
+    assert same(vars(before), vars(crop))
+    assert torch.equal(conditions.prompt_BPD, prompts_BPD)
+    assert torch.equal(rolled.prompt_BPD[1:], prompts_BPD[:-1])
+    assert torch.equal(rolled.prompt_BPD[0], prompts_BPD[-1])
+    assert rolled.jam_BTC is conditions.jam_BTC
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_checkpointing_changes_no_gradient(mask: str) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        module = make_module(mask, checkpointing=checkpointing)
+        module._rollout(ready(module), differentiable=True).square().sum().backward()
+        gradients.append({n: p.grad for n, p in module.generator.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("cutoff", [-2, -1, 0, 1])
+def test_a_rollout_is_what_is_played_live(mask: str, cutoff: int) -> None:
+    """The blocks are those that an accompanist plays after the same context, with as many steps."""
+    module = make_module(mask, cutoff_blocks=[cutoff], schedule_steps=3, fewest_steps=2)
+    crop = ready(module)
+    made_BTC = module._rollout(crop, differentiable=False)
+
+    ready(module)
+    seeds = torch.randint(1 << 62, (4,), generator=module._random)
+    live = RolloutSampler(3)
+    live.steps = 2
+    player = module._player(module.generator, live, cutoff)
+    heard = CONTEXT + (cutoff - 1) * BLOCK
+    with torch.no_grad():
+        state = player.init_state(4, Controls(crop.instrument_B, seeds, crop.words))
+        context_BTC = module.statistics.denormalise(crop.context_BTC)
+        mix_BTC = torch.cat((torch.zeros(4, max(0, -heard), CHANNELS), crop.mix_BTC), dim=1)
+        state = player.primed(mix_BTC[:, : max(0, heard)], context_BTC, state)
+        played = []
+        for block in range(BLOCKS):
+            start = max(0, heard) + block * BLOCK
+            block_BTC, state = player.step(mix_BTC[:, start : start + BLOCK], state)
+            played.append(module.statistics.normalise(block_BTC))
+    assert torch.allclose(made_BTC, torch.cat(played, dim=1), atol=1e-4)
+
+
+def test_the_generators_rollout_has_gradient_and_the_context_has_none() -> None:
+    module = make_module()
+    crop = ready(module)
+    context_BTC = crop.context_BTC.clone().requires_grad_()
+    crop = RolloutCrop(context_BTC, crop.real_BTC, crop.mix_BTC, crop.instrument_B, crop.words)
+    made_BTC = module._rollout(crop, differentiable=True)
+    made_BTC.sum().backward()
+    assert context_BTC.grad is None
+    moved = [p for p in module.generator.transformer.parameters() if p.grad is not None]
+    assert len(moved) > 10
+    assert all(p.grad is None for p in module.generator.prompt_encoder.parameters())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(mask: str) -> None:
+    """Each block alone, from the state that the rollout had before it, gives its share of the gradient."""
+    module = make_module(mask)
+    network = module.generator.transformer
+    crop = ready(module)
+    whole_BTC = module._rollout(crop, differentiable=True)
+    weight_BTC = torch.randn(whole_BTC.shape, generator=torch.Generator().manual_seed(9))
+    whole = torch.autograd.grad((weight_BTC * whole_BTC).sum(), list(network.parameters()), allow_unused=True)
+    shares: list[list[Tensor | None]] = []
+    for block in range(BLOCKS):
+        made_BTC = module._rollout(ready(module), differentiable=True)
+        part = slice(block * BLOCK, (block + 1) * BLOCK)
+        loss = (weight_BTC * made_BTC)[:, part].sum()
+        shares.append(list(torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)))
+    for total, *parts in zip(whole, *shares, strict=True):
+        given = [part for part in parts if part is not None]
+        assert (total is None) == (not given)
+        if total is not None:
+            assert torch.allclose(total, torch.stack(given).sum(0), rtol=1e-4, atol=1e-4)
+
+
+def test_resume_is_bit_equal(tmp_path: Path) -> None:
+    settings = {"ema_decay": 0.9, "cutoff_blocks": [-1, 0]}
+    whole = make_trainer(tmp_path / "whole")
+    whole.fit(make_module(**settings), data())
+    whole.save_checkpoint(tmp_path / "whole.ckpt")
+    stopped = make_trainer(tmp_path, callbacks=[StopAfter(3, RuntimeError("stop"))])
+    with pytest.raises(RuntimeError, match="stop"):
+        stopped.fit(make_module(**settings), data())
+    torch.manual_seed(123)
+    fresh = make_module(**settings, allow_untrained=False)
+    for weight in (*fresh.generator.parameters(), *fresh.discriminator.parameters()):
+        weight.data.add_(1.0)
+    resumed = make_trainer(tmp_path / "resumed")
+    resumed.fit(fresh, data(), ckpt_path=tmp_path / "stopped.ckpt")
+    resumed.save_checkpoint(tmp_path / "resumed.ckpt")
+    first, second = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("whole", "resumed"))
+    assert first["global_step"] == second["global_step"] == 4
+    assert len(first["optimizer_states"]) == 2
+    for part in ("state_dict", "optimizer_states", "livejam"):
+        assert same(first[part], second[part]), part
+
+
+def save_stage_one(path: Path, network: ConditionedTransformer, mask: dict[str, Any] | None, **window: int) -> None:
+    """A checkpoint of FlowMatching, as the `lightning` command writes it, of a network's weights."""
+    codec, spec = ToyCodec(), ToyCodec().spec
+    state = {f"generator.{name}": value for name, value in network.state_dict().items()}
+    state |= {"iteration": torch.tensor(40)}
+    settings = {"generator": {"init_args": {"transformer": {"init_args": {**window, "mask": mask}}}}}
+    facts = {
+        "codec_spec": spec.to_dict(),
+        "latents_hash": codec.latents_hash,
+        "lineage": [{"recipe": "Base", "iteration": 9}],
+    }
+    facts |= {"latent_mean_C": torch.full((CHANNELS,), 0.1), "latent_std_C": torch.ones(CHANNELS)}
+    config = {"model": {"class_path": "lightning_modules.FlowMatching", "init_args": settings}}
+    torch.save({"state_dict": state, "livejam": facts, "config": config}, path)
+
+
+BLOCK_CAUSAL = {
+    "class_path": "livejam.networks.BlockCausal",
+    "init_args": {"block_frames": BLOCK, "context_blocks": 2, "window_blocks": None},
+}
+
+
+def make_stages(folder: Path, **changes: Any) -> dict[str, str]:
+    """Checkpoints of a fine-tuned generator and of a base, with weights of their own."""
+    torch.manual_seed(77)
+    fine_tuned = make_transformer(context_frames=CONTEXT, block_frames=BLOCK, mask=MASKS["block_causal"])
+    window = {"context_frames": CONTEXT, "block_frames": BLOCK, "mask": BLOCK_CAUSAL} | changes
+    mask = window.pop("mask")
+    save_stage_one(folder / "stage1.ckpt", fine_tuned, mask, **window)
+    base = make_transformer(context_frames=0, block_frames=FRAMES)
+    save_stage_one(folder / "base.ckpt", base, None, context_frames=0, block_frames=FRAMES)
+    return {
+        "base_checkpoint": str(folder / "stage1.ckpt"),
+        "discriminator_checkpoint": str(folder / "base.ckpt"),
+    }
+
+
+def test_it_starts_from_stage_one_and_says_so(tmp_path: Path) -> None:
+    paths = make_stages(tmp_path)
+    module = make_module(allow_untrained=False, ema_decay=0.9, **paths)
+    still = lambda p: torch.optim.SGD(p, lr=0.0)  # noqa: E731
+    module.generator_optimizer = module.discriminator_optimizer = still
+    trainer = make_trainer(tmp_path)
+    trainer.fit(module, data(batches=2))
+    for path, network in (
+        ("base_checkpoint", module.generator),
+        ("discriminator_checkpoint", module.discriminator.base),
+    ):
+        saved = torch.load(paths[path], weights_only=True)["state_dict"]
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, saved[f"generator.{name}"]), name
+    assert module.ema_generator is not None
+    assert same(weights(module.ema_generator), weights(module.generator))
+    trainer.save_checkpoint(tmp_path / "arc.ckpt")
+    told = describe(tmp_path / "arc.ckpt")
+    assert "Base 9 → FlowMatching (BlockCausal) 40 → " in told
+
+
+def fit(tmp_path: Path, module: ARCForcing, **settings: Any) -> None:
+    make_trainer(tmp_path).fit(module, data(batches=1, **settings))
+
+
+def test_it_does_not_start_from_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"set base_checkpoint and discriminator_checkpoint .* or allow_untrained"):
+        fit(tmp_path, make_module(allow_untrained=False))
+    with pytest.raises(UserError, match=r"there is no checkpoint .*missing\.ckpt"):
+        fit(tmp_path, make_module(base_checkpoint=str(tmp_path / "missing.ckpt")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"context_frames": 12}, "was trained with context_frames 12, this model has 8"),
+        ({"block_frames": 2}, "was trained with block_frames 2, this model has 4"),
+        ({"mask": None}, "was trained with mask Bidirectional, this model has BlockCausal"),
+        (
+            {"mask": {**BLOCK_CAUSAL, "init_args": {"block_frames": BLOCK, "context_blocks": 2, "window_blocks": 3}}},
+            "was trained with mask.window_blocks 3, this model has None",
+        ),
+    ],
+)
+def test_another_stage_one_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        fit(tmp_path, make_module(**make_stages(tmp_path, **changes)))
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    stages = make_stages(tmp_path)
+    with pytest.raises(UserError, match="name: 'toy' != 'other'"):
+        fit(tmp_path, make_module(codec="other", **stages))
+    with pytest.raises(UserError, match="latent_std_C of the checkpoint differs"):
+        fit(tmp_path, make_module(**stages), std=2.0)
+    with pytest.raises(UserError, match="crop_frames to 20"):
+        fit(tmp_path, make_module(), frames=FRAMES - 1)
+    with pytest.raises(UserError, match="contrastive pairs take two items"):
+        fit(tmp_path, make_module(accumulated_pieces=3), size=4)
+    with pytest.raises(UserError, match="fewest_steps is 4"):
+        make_module(fewest_steps=4)
+    with pytest.raises(UserError, match="cutoff_blocks is 2"):
+        make_module(cutoff_blocks=[2])
+
+
+@pytest.mark.parametrize(("victim", "iteration"), [("generator", 0), ("discriminator", 1)])
+def test_a_score_that_is_not_finite_stops_before_it_is_learnt(tmp_path: Path, victim: str, iteration: int) -> None:
+    class Poison(lightning.Callback):
+        def on_train_batch_start(self, trainer: Trainer, module: ARCForcing, batch: Any, index: int) -> None:
+            if index == iteration:
+                module.discriminator.head.register_forward_hook(lambda *_: _[-1] * math.nan)
+
+    module = make_module()
+    with pytest.raises(UserError, match=rf"diverged at iteration {iteration}: {victim} loss nan.*resume from"):
+        make_trainer(tmp_path, callbacks=[Poison()]).fit(module, data())
+    assert all(torch.isfinite(weight).all() for weight in module.parameters())
+
+
+def test_validation_listens_for_clicks(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, limit_val_batches=1)
+    trainer.validate(make_module(codec="toy"), data())
+    logged = trainer.logged_metrics
+    assert all(math.isfinite(logged[f"val/block_click_db/{name}"]) for name in ("rollout", "real"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_two_processes_keep_their_networks_equal(tmp_path: Path) -> None:
+    """Each rank has data and noise of its own; steps are drawn alike, and gradients are averaged."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    torch.multiprocessing.spawn(_train_as_one_of_two, args=(str(tmp_path), port), nprocs=2)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert not torch.equal(first.pop("probe"), second.pop("probe")), "the ranks must have seen different data"
+    assert same(first, second)
+
+
+def _train_as_one_of_two(rank: int, folder: str, port: int) -> None:
+    from lightning.pytorch.strategies import DDPStrategy
+
+    torch.set_num_threads(1)
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2")
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    module, batches = make_module(ema_decay=0.9, accumulated_pieces=2, penalty_weight=0.5), data()
+    before = weights(module)
+    trainer = make_trainer(
+        Path(folder), devices=2, strategy=DDPStrategy(find_unused_parameters=True, process_group_backend="gloo")
+    )
+    trainer.fit(module, batches)
+    state = weights(module)
+    assert not same(before, state)
+    state["rollout_steps"] = module._latest["rollout_steps"]
+    state["probe"] = next(iter(batches.train_dataloader())).mix
+    torch.save(state, Path(folder) / f"rank{rank}.pt")
