@@ -8,7 +8,7 @@ from torchmetrics import Metric
 from callbacks.clips import Clip, Segment, known_categories
 from callbacks.monitor import GROUPS, Monitor
 from metrics.beat_tracking import CachedBeatTracker
-from metrics.beats import BeatF1, BeatTracker, MadmomRNN
+from metrics.beats import BeatF1, BeatTracker, Floats, MadmomRNN
 
 
 class BeatF1Monitor(Monitor):
@@ -17,6 +17,9 @@ class BeatF1Monitor(Monitor):
     `beat_f1` is LiveBand's and StreamMusicGen's beat alignment: beats of the stem against beats tracked on the mix.
     `beat_f1_truth` compares with the true beats where they are known. Both have a breakdown per category. Trackers
     err by octaves on stems without drums: read `beat_f1_truth/Percussive` first.
+
+    A test also listens to mix and stem together: `beat_f1_together` and `beat_f1_together_truth` say whether the
+    beat that an audience hears is still the musician's. Validations, which have to be cheap, do without.
 
     Each segment is tracked on its own, as if nothing had been played before or after.
 
@@ -46,6 +49,7 @@ class BeatF1Monitor(Monitor):
         self.tracker = tracker or MadmomRNN()
         self.categories = known_categories(categories)
         self.workers = workers
+        self._together = False
         self.beats = CachedBeatTracker(self.tracker, None, workers)
 
     @property
@@ -55,8 +59,8 @@ class BeatF1Monitor(Monitor):
 
     @property
     def charts(self) -> list[str]:
-        """Both references."""
-        return ["beat_f1", "beat_f1_truth"]
+        """Both references, and in a test the same with the mix."""
+        return ["beat_f1", "beat_f1_truth", *(["beat_f1_together", "beat_f1_together_truth"] * self._together)]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keep beats in the cache folder."""
@@ -67,6 +71,16 @@ class BeatF1Monitor(Monitor):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End worker processes."""
         self.beats.close()
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stems alone."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._together = False
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stems alone, and with the mix."""
+        super().on_test_epoch_start(trainer, pl_module)
+        self._together = True
 
     def accepts(self, clip: Clip) -> bool:
         """Only the categories asked for."""
@@ -83,8 +97,17 @@ class BeatF1Monitor(Monitor):
         rate = segments[0].clip.sample_rate_hz
         mix_beats = self.beats([segment.mix_N for segment in segments], rate)
         stem_beats = self.beats([segment.stem_N for segment in segments], rate, keep=keep)
-        for segment, mix, stem in zip(segments, mix_beats, stem_beats, strict=True):
+        self._compare(segments, mix_beats, stem_beats, metrics, "beat_f1")
+        if self._together:
+            together = self.beats([segment.mix_N + segment.stem_N for segment in segments], rate, keep=keep)
+            self._compare(segments, mix_beats, together, metrics, "beat_f1_together")
+
+    def _compare(
+        self, segments: list[Segment], mix: list[Floats], judged: list[Floats], metrics: dict[str, Metric], name: str
+    ) -> None:
+        """Update one metric per reference."""
+        for segment, reference, beats in zip(segments, mix, judged, strict=True):
             clip = segment.clip
-            metrics["beat_f1"].update(mix, stem, clip.category, clip.song)
+            metrics[name].update(reference, beats, clip.category, clip.song)
             if segment.annotations is not None:
-                metrics["beat_f1_truth"].update(segment.annotations.beats_seconds, stem, clip.category, clip.song)
+                metrics[f"{name}_truth"].update(segment.annotations.beats_seconds, beats, clip.category, clip.song)

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -14,6 +15,7 @@ from callbacks.monitor import Monitor
 from metrics.bootstrap import Floats, Interval, normal_interval
 from metrics.embeddings import Embedding, LogMel
 from metrics.frechet import FrechetAudioDistance, FrechetScore
+from metrics.frechet_reference import FrechetReference
 
 
 class FADMonitor(Monitor):
@@ -27,11 +29,17 @@ class FADMonitor(Monitor):
     sound, not coherence.
 
     The count is the number of embeddings. With fewer of them than dimensions the distance is biased upwards; compare
-    it only with distances of as many.
+    it only with distances of as many, or let a test extrapolate to unlimited ones (FAD∞, `fad/<name>/infinity`).
+
+    One monitor per embedding; as many of them as wanted stand side by side in a trainer.
 
     Args:
         embedding: turns audio into embeddings; None = `metrics.embeddings.LogMel`, which needs no weights and whose
             distances compare only with themselves.
+        reference: file of another reference to compare with, in every validation and test; None = the true stems
+            of the items themselves.
+        save_reference: file that a test writes the reference of its items to; None = none.
+        extrapolate: whether to log FAD∞ too; it keeps all embeddings in memory and computes 15 distances for one.
         every_n_validations: measure in every n-th validation only (≥ 1).
         max_items: items measured in validation, per process; None = all.
         max_test_items: items measured in test, per process; None = all.
@@ -44,6 +52,9 @@ class FADMonitor(Monitor):
     def __init__(
         self,
         embedding: Embedding | None = None,
+        reference: str | None = None,
+        save_reference: str | None = None,
+        extrapolate: bool = False,
         every_n_validations: int = 1,
         max_items: int | None = None,
         max_test_items: int | None = None,
@@ -52,12 +63,17 @@ class FADMonitor(Monitor):
     ) -> None:
         super().__init__(every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
         self.embedding = embedding or LogMel()
+        self.reference = FrechetReference.load(reference) if reference is not None else None
+        self.save_reference, self.extrapolate = save_reference, extrapolate
         self._references: dict[str, Tensor] = {}
 
     @property
     def identity(self) -> str:
-        """The embedding's."""
-        return self.embedding.identity
+        """The embedding's, and the reference's."""
+        parts = [self.embedding.identity]
+        if self.reference is not None:
+            parts.append(f"to {self.reference.count} of {self.reference.data_hash}")
+        return " ".join(parts + ["infinity"] * self.extrapolate)
 
     @property
     def name(self) -> str:
@@ -71,14 +87,20 @@ class FADMonitor(Monitor):
 
     def new_metrics(self) -> dict[str, Metric]:
         """One distance."""
-        return {self.name: FrechetAudioDistance(self.embedding.dimension)}
+        metric = FrechetAudioDistance(self.embedding.dimension, self.extrapolate)
+        if self.reference is not None:
+            metric.use_reference(self.reference)
+        return {self.name: metric}
 
     def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
         """Embed the stems and, as reference, the whole true stems of the same items."""
         for segment in segments:
             clip = segment.clip
             metrics[self.name].update(self._embed(segment.stem_N, clip.sample_rate_hz), real=False, song=clip.song)
-            metrics[self.name].update(self._reference(clip), real=True, song=clip.song)
+            if self.reference is None:
+                metrics[self.name].update(self._reference(clip), real=True, song=clip.song, data=clip.identity)
+            else:
+                self.reference.require_like(self.embedding.identity, clip.sample_rate_hz)
 
     def read(self, name: str, value: Any) -> dict[str, tuple[float, int]]:
         """Distance and number of embeddings."""
@@ -90,7 +112,29 @@ class FADMonitor(Monitor):
                 "evaluate more or longer items",
                 stacklevel=2,
             )
-        return {name: (float(value.distance), count)}
+        numbers = {name: (float(value.distance), count)}
+        if self.extrapolate:
+            numbers[f"{name}/infinity"] = (float(value.extrapolated), count)
+        return numbers
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the reference first, whose embeddings the evaluation then finds ready."""
+        if self.save_reference is not None:
+            self._write_reference(trainer, pl_module, self.save_reference)
+        super().on_test_epoch_end(trainer, pl_module)
+
+    def _write_reference(self, trainer: Trainer, pl_module: LightningModule, path: str) -> None:
+        metric = FrechetAudioDistance(self.embedding.dimension)
+        for clip in self._clips:
+            metric.update(self._reference(clip), real=True, data=clip.identity)
+        rate = torch.tensor(max((clip.sample_rate_hz for clip in self._clips), default=0), device=pl_module.device)
+        rate_hz = int(trainer.strategy.reduce(rate, reduce_op="max")) if trainer.world_size > 1 else int(rate)
+        if trainer.world_size > 1:
+            metric.to(pl_module.device)
+        with metric.sync_context():
+            reference = metric.reference(self.embedding.identity, rate_hz)
+        if trainer.is_global_zero and reference.count >= 2:
+            reference.save(path)
 
     def keep_songs(self, metric: Metric) -> None:
         """Keep the embeddings."""

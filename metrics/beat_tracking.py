@@ -23,11 +23,11 @@ PROGRESS_FROM_SECONDS = 200.0
 _worker_tracker: BeatTracker | None = None
 
 
-def _start_worker(tracker_class: type[BeatTracker]) -> None:
-    """Build the tracker once per process; one thread each, the processes share the cores."""
+def _start_worker(tracker: BeatTracker) -> None:
+    """Keep the tracker, which came here as its pickle; one thread each, the processes share the cores."""
     global _worker_tracker
     torch.set_num_threads(1)
-    _worker_tracker = tracker_class()
+    _worker_tracker = tracker
 
 
 def _track_in_worker(audios: list[Floats], sample_rate_hz: int) -> list[Floats]:
@@ -45,7 +45,7 @@ class CachedBeatTracker:
     """A beat tracker that remembers recordings by their content, in memory and on disk.
 
     Args:
-        tracker: finds beats; in worker processes its class is constructed anew without arguments.
+        tracker: finds beats; worker processes get it pickled.
         folder: where beats are kept, one small file per recording; None keeps them in memory only.
         workers: processes that track, at most the number of cores; 0 tracks in this process, at about thirty times
             real time. Worker processes start on first use and pay for themselves from about an hour of audio.
@@ -118,6 +118,6 @@ class CachedBeatTracker:
             # Forked children would inherit locks that other threads (data loaders, CUDA) may hold.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=_start_worker, initargs=(type(self.tracker),)
+                self.workers, mp_context=context, initializer=_start_worker, initargs=(self.tracker,)
             )
         return self._pool

@@ -6,8 +6,10 @@ within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seco
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,10 @@ import soxr
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from livejam.codecs.codec import codec_hash
+from livejam.errors import UserError
 from metrics.beat_networks import BeatNetworks
+from metrics.embeddings.foreign import optional_module, weights_file
 from metrics.madmom_shims import prepare_madmom
 from metrics.scores import MeanScore
 
@@ -23,6 +28,10 @@ Floats = NDArray[np.floating[Any]]
 
 SILENCE_DBFS = -60.0
 """Audio whose root mean square lies below this level (dB of full scale) counts as silent."""
+
+
+SHORTEST_SAMPLES = 1024
+"""Below one analysis window there is nothing for Beat This! to see."""
 
 
 class BeatTracker(ABC):
@@ -63,6 +72,10 @@ class MadmomRNN(BeatTracker):
         self.networks = BeatNetworks(list(ensemble.processors[0].processors))
         self.decode = DBNBeatTrackingProcessor(fps=100)
 
+    def __reduce__(self) -> tuple[type[MadmomRNN], tuple[()]]:
+        """Worker processes build their own."""
+        return type(self), ()
+
     def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
         """Beats of every recording; recordings of equal length share the networks' work.
 
@@ -89,15 +102,73 @@ class MadmomRNN(BeatTracker):
         """madmom's input features, 100 frames per second; None for silence."""
         from madmom.audio.signal import Signal
 
-        if audio_N.ndim != 1:
-            raise ValueError(f"beats are tracked on mono audio of one dimension, got shape {audio_N.shape}")
-        if not np.isfinite(audio_N).all():
-            raise ValueError("beats cannot be tracked on audio that is not finite")
+        _require_mono(audio_N)
         if is_silent(audio_N):
             return None
         resampled_N = soxr.resample(np.ascontiguousarray(audio_N, np.float32), sample_rate_hz, self.sample_rate_hz)
         pcm_N = np.round(np.clip(resampled_N, -1, 1) * 32767).astype(np.int16)
         return np.asarray(self.features(Signal(pcm_N, sample_rate=self.sample_rate_hz, num_channels=1)))
+
+
+class BeatThis(BeatTracker):
+    """Beat This! (Foscarin et al. 2024), the papers' tracker: a transformer and its peaks, without a Bayesian network.
+
+    Silent recordings have no beats by definition, as with `MadmomRNN`. Beats come on a grid of 20 ms.
+
+    Args:
+        weights: a checkpoint of beat_this; None = `final0`, where `livejam weights fetch beat_this` puts it.
+        device: where the network runs.
+
+    Raises:
+        UserError: beat-this is not installed, or the weights are missing or damaged.
+    """
+
+    sample_rate_hz = 22_050
+
+    def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
+        path = weights_file("beat_this", weights)
+        self.weights, self.device = weights, device
+        inference = optional_module("beat_this.inference")
+        try:
+            self.track = inference.Audio2Beats(str(path), device, dbn=False)
+        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, AttributeError, EOFError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path} is no checkpoint of beat_this ({reason}); fetch it again") from error
+        self.identity = f"beat_this {codec_hash(self.track.model)} minimal"
+
+    def __reduce__(self) -> tuple[type[BeatThis], tuple[str | Path | None, str]]:
+        """Worker processes read the file themselves."""
+        return type(self), (self.weights, self.device)
+
+    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
+        """Beats of every recording.
+
+        Args:
+            audios: mono recordings in [-1, 1]; louder samples are clipped.
+            sample_rate_hz: their sample rate; other rates than 22.05 kHz are resampled.
+
+        Raises:
+            ValueError: a recording has more than one dimension or samples that are not finite.
+        """
+        return [self._beats(audio_N, sample_rate_hz) for audio_N in audios]
+
+    def _beats(self, audio_N: Floats, sample_rate_hz: int) -> Floats:
+        _require_mono(audio_N)
+        if is_silent(audio_N):
+            return np.zeros(0)
+        clipped_N = np.clip(np.ascontiguousarray(audio_N, np.float32), -1, 1)
+        resampled_N = soxr.resample(clipped_N, sample_rate_hz, self.sample_rate_hz)
+        if len(resampled_N) < SHORTEST_SAMPLES:
+            return np.zeros(0)
+        beats, _ = self.track(resampled_N, self.sample_rate_hz)
+        return np.asarray(beats, dtype=np.float64)
+
+
+def _require_mono(audio_N: Floats) -> None:
+    if audio_N.ndim != 1:
+        raise ValueError(f"beats are tracked on mono audio of one dimension, got shape {audio_N.shape}")
+    if not np.isfinite(audio_N).all():
+        raise ValueError("beats cannot be tracked on audio that is not finite")
 
 
 def beat_f_measure(reference_seconds: ArrayLike, estimated_seconds: ArrayLike, window_seconds: float = 0.07) -> float:

@@ -1,10 +1,11 @@
 """The Fréchet distance between two clouds of embeddings.
 
-Shapes: W embeddings (windows), D embedding width, R replicates, U songs.
+Shapes: W embeddings (windows), D embedding width, R replicates, U songs, S sizes of subsets.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from metrics.bootstrap import Floats, SongRows
+from metrics.frechet_reference import FrechetReference
 
 
 def _symmetric_root(covariance_DD: Tensor, scale: float) -> Tensor:
@@ -50,12 +52,63 @@ def frechet_distance(mean_a_D: Tensor, cov_a_DD: Tensor, mean_b_D: Tensor, cov_b
     return max(distance, 0.0)
 
 
+class Extrapolation(NamedTuple):
+    """A line through distances of subsets, and where it would end.
+
+    Args:
+        distance: FAD∞, where the line meets 1/N = 0; nan with fewer than ten embeddings. May lie below 0.
+        slope: by how much a distance grows with 1/N.
+        sizes_S: embeddings of every subset.
+        distances_S: their distances.
+    """
+
+    distance: float
+    slope: float
+    sizes_S: Floats
+    distances_S: Floats
+
+
+def extrapolated_distance(
+    mean_D: Tensor, cov_DD: Tensor, fake_WD: Tensor, steps: int = 15, smallest: float = 0.2, seed: int = 0
+) -> Extrapolation:
+    """FAD∞: the distance that unlimited generated embeddings would have (Chong & Forsyth 2020, Gui et al. 2024).
+
+    The bias of few samples falls with 1/N. Distances of random subsets, each drawn without replacement, are therefore
+    fitted by a line over 1/N. The line is straight only where subsets have more embeddings than dimensions.
+
+    Args:
+        mean_D: mean of the reference.
+        cov_DD: its covariance.
+        fake_WD: generated embeddings.
+        steps: number of subsets (≥ 2), of sizes from the smallest to all.
+        smallest: share of the smallest subset, in (0, 1).
+        seed: of the draws; equal seeds give equal results.
+    """
+    total = len(fake_WD)
+    if total < 10:
+        return Extrapolation(math.nan, math.nan, np.zeros(0), np.zeros(0))
+    generator = torch.Generator().manual_seed(seed)
+    sizes_S = np.linspace(max(2, smallest * total), total, steps).astype(np.int64)
+    x_WD = fake_WD.to("cpu", torch.float64)
+    distances = []
+    for size in sizes_S.tolist():
+        subset_WD = x_WD[torch.randperm(total, generator=generator)[:size]]
+        covariance_DD = torch.atleast_2d(torch.cov(subset_WD.T))
+        distances.append(frechet_distance(mean_D.cpu(), cov_DD.cpu(), subset_WD.mean(0), covariance_DD))
+    slope, end = np.polyfit(1 / sizes_S, distances, 1)
+    return Extrapolation(float(end), float(slope), sizes_S, np.array(distances))
+
+
 class FrechetScore(NamedTuple):
-    """A distance and the numbers of embeddings behind it, which any comparison has to name."""
+    """A distance and the numbers of embeddings behind it, which any comparison has to name.
+
+    `extrapolated` is FAD∞, nan unless asked for.
+    """
 
     distance: Tensor
     real_count: Tensor
     fake_count: Tensor
+    extrapolated: Tensor
 
 
 class FrechetAudioDistance(SongRows):
@@ -65,28 +118,35 @@ class FrechetAudioDistance(SongRows):
 
     Args:
         dimension: width D of the embeddings.
+        extrapolate: whether to compute FAD∞ too, for which all embeddings are kept: memory grows with their number.
     """
 
     full_state_update = False
     real_count: Tensor
     fake_count: Tensor
+    real_data: Tensor
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, extrapolate: bool = False) -> None:
         super().__init__()
-        self.dimension = dimension
+        self.dimension, self.extrapolate = dimension, extrapolate
+        self.kept_reference: FrechetReference | None = None
+        self.add_state("real_data", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         for cloud in ("real", "fake"):
             self.add_state(f"{cloud}_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
             self.add_state(f"{cloud}_sum_D", torch.zeros(dimension, dtype=torch.float64), dist_reduce_fx="sum")
             outer_DD = torch.zeros(dimension, dimension, dtype=torch.float64)
             self.add_state(f"{cloud}_outer_DD", outer_DD, dist_reduce_fx="sum")
+        if extrapolate:
+            self.keep_songs()
 
-    def update(self, embeddings_WD: Tensor, real: bool, song: str | None = None) -> None:
+    def update(self, embeddings_WD: Tensor, real: bool, song: str | None = None, data: str = "") -> None:
         """Add embeddings to one of the clouds.
 
         Args:
             embeddings_WD: embeddings, possibly none.
             real: whether they belong to the reference.
             song: name of the song they come from, for intervals; None leaves them out.
+            data: identifies the recording, for the data hash of the reference.
 
         Raises:
             ValueError: wrong width, or numbers that are not finite.
@@ -100,11 +160,48 @@ class FrechetAudioDistance(SongRows):
         setattr(self, f"{cloud}_count", getattr(self, f"{cloud}_count") + len(x_WD))
         setattr(self, f"{cloud}_sum_D", getattr(self, f"{cloud}_sum_D") + x_WD.sum(0))
         setattr(self, f"{cloud}_outer_DD", getattr(self, f"{cloud}_outer_DD") + x_WD.T @ x_WD)
+        if real and data:
+            # A sum, unlike a digest, is the same in any order and on any number of processes.
+            self.real_data = self.real_data + int(hashlib.sha256(data.encode()).hexdigest()[:12], 16)
+        if self.extrapolate and song is None:
+            song = ""
         self.add_rows(song, torch.nn.functional.pad(x_WD, (1, 0), value=float(real)))
+
+    def use_reference(self, reference: FrechetReference) -> None:
+        """Compare with this reference from now on, also after `reset`, in place of real embeddings.
+
+        Args:
+            reference: the same on every process; it is not summed over them.
+
+        Raises:
+            ValueError: embeddings of another width.
+        """
+        if len(reference.sum_D) != self.dimension:
+            raise ValueError(f"a reference of width {self.dimension} expected, got {len(reference.sum_D)}")
+        self.kept_reference = reference
+
+    def reference(self, embedding: str, sample_rate_hz: int) -> FrechetReference:
+        """What has been seen of the real cloud, by all processes within `sync_context`.
+
+        Args:
+            embedding: identity of the embedding.
+            sample_rate_hz: rate of the recordings.
+        """
+        _, sum_D, outer_DD = (x.cpu().clone() for x in self._sums("real"))
+        data_hash = f"{int(self.real_data):x}"
+        return FrechetReference(embedding, sample_rate_hz, data_hash, int(self.real_count), sum_D, outer_DD)
+
+    def _sums(self, cloud: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Count, sum and sum of outer products."""
+        if cloud == "real" and self.kept_reference is not None:
+            kept = self.kept_reference
+            sum_D, outer_DD = (x.to(self.fake_count.device) for x in (kept.sum_D, kept.outer_DD))
+            return torch.tensor(kept.count, device=self.fake_count.device), sum_D, outer_DD
+        return getattr(self, f"{cloud}_count"), getattr(self, f"{cloud}_sum_D"), getattr(self, f"{cloud}_outer_DD")
 
     def _gaussian(self, cloud: str) -> tuple[Tensor, Tensor]:
         """Mean and unbiased covariance of one cloud."""
-        count, sum_D, outer_DD = (getattr(self, f"{cloud}_{name}") for name in ("count", "sum_D", "outer_DD"))
+        count, sum_D, outer_DD = self._sums(cloud)
         mean_D = sum_D / count
         return mean_D, (outer_DD - count * torch.outer(mean_D, mean_D)) / (count - 1)
 
@@ -114,11 +211,21 @@ class FrechetAudioDistance(SongRows):
         With fewer embeddings than dimensions a covariance is singular: the distance is still defined, but biased
         upwards; compare it only with distances of as many embeddings.
         """
-        if min(int(self.real_count), int(self.fake_count)) < 2:
-            distance = math.nan
-        else:
-            distance = frechet_distance(*self._gaussian("real"), *self._gaussian("fake"))
-        return FrechetScore(torch.tensor(distance, dtype=torch.float64), self.real_count, self.fake_count)
+        real_count, fake_count = self._sums("real")[0], self.fake_count
+        distance = extrapolated = math.nan
+        if min(int(real_count), int(fake_count)) >= 2:
+            real = self._gaussian("real")
+            distance = frechet_distance(*real, *self._gaussian("fake"))
+            if self.extrapolate:
+                extrapolated = extrapolated_distance(*real, self._fake_rows()).distance
+        numbers = (torch.tensor(number, dtype=torch.float64) for number in (distance, extrapolated))
+        return FrechetScore(next(numbers), real_count, fake_count, next(numbers))
+
+    def _fake_rows(self) -> Tensor:
+        """All generated embeddings, in an order that does not depend on how processes shared the songs."""
+        keys, rows = self.rows_by_song()
+        keys, rows = keys[rows[:, 0] == 0], rows[rows[:, 0] == 0, 1:]
+        return torch.from_numpy(rows[np.lexsort((*rows.T[:2], keys))])
 
     def keep_songs(self) -> None:
         """Keep all embeddings from now on, so that songs can be resampled: memory grows with their number."""
@@ -135,12 +242,17 @@ class FrechetAudioDistance(SongRows):
         is_real = rows[:, 0] == 1
         at = np.searchsorted(songs_U, keys)
         clouds = [(torch.from_numpy(rows[part, 1:]), at[part]) for part in (is_real, ~is_real)]
-        return np.array([_weighted_distance([(x_WD, counts_U[at]) for x_WD, at in clouds]) for counts_U in counts_RU])
+        fixed: list[Tensor] = []
+        if self.kept_reference is not None:
+            fixed, clouds = [x.cpu() for x in self._gaussian("real")], clouds[1:]
+        return np.array(
+            [_weighted_distance(fixed, [(x_WD, counts_U[at]) for x_WD, at in clouds]) for counts_U in counts_RU]
+        )
 
 
-def _weighted_distance(clouds: list[tuple[Tensor, Floats]]) -> float:
-    """The distance of two clouds whose embeddings count as often as the weights say."""
-    gaussians: list[Tensor] = []
+def _weighted_distance(fixed: list[Tensor], clouds: list[tuple[Tensor, Floats]]) -> float:
+    """The distance of two clouds whose embeddings count as often as the weights say; of one, to a fixed Gaussian."""
+    gaussians = list(fixed)
     for x_WD, weights in clouds:
         weights_W = torch.from_numpy(np.asarray(weights, dtype=np.float64))
         count = weights_W.sum()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+from pathlib import Path
 
 import mir_eval
 import numpy as np
@@ -11,8 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from livejam.errors import UserError
 from metrics.beat_tracking import CachedBeatTracker
-from metrics.beats import BeatF1, BeatTracker, MadmomRNN, beat_f_measure
+from metrics.beats import BeatF1, BeatThis, BeatTracker, MadmomRNN, beat_f_measure
 from metrics.madmom_shims import prepare_madmom
 
 SAMPLE_RATE_HZ = 22_050
@@ -34,12 +37,35 @@ def tracker() -> MadmomRNN:
     return MadmomRNN()
 
 
+@pytest.fixture(scope="module")
+def beat_this(tmp_path_factory: pytest.TempPathFactory) -> BeatThis:
+    """A small network with random weights in a checkpoint as beat_this writes them."""
+    from beat_this.model.beat_tracker import BeatThis as Network
+
+    torch.manual_seed(0)
+    sizes = {"transformer_dim": 32, "n_layers": 1, "head_dim": 16, "stem_dim": 8}
+    tensors = {f"model.{name}": tensor for name, tensor in Network(**sizes).state_dict().items()}
+    path = tmp_path_factory.mktemp("weights") / "final0.ckpt"
+    torch.save({"state_dict": tensors, "hyper_parameters": {**sizes, "lr": 1e-3}}, path)
+    return BeatThis(path)
+
+
 beat_lists = st.lists(st.integers(0, 1000), max_size=30, unique=True).map(lambda ms: np.sort(np.array(ms)) / 97.0)
 
 
-@settings(max_examples=300, deadline=None)
-@given(beat_lists, beat_lists)
-def test_f_measure_equals_mir_eval_and_madmom(reference: np.ndarray, estimated: np.ndarray) -> None:
+@st.composite
+def adversarial_pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Beats, and the same beats moved by almost exactly a window, doubled, dropped, or crowded."""
+    reference = draw(beat_lists)
+    moves = st.sampled_from([0.0, 0.0699, -0.0699, 0.0701, -0.0701, 0.035, 0.5])
+    estimated = [time + move for time in reference for move in draw(st.lists(moves, max_size=3))]
+    return reference, np.sort(np.array([time for time in estimated if time >= 0]))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.one_of(st.tuples(beat_lists, beat_lists), adversarial_pairs()))
+def test_f_measure_equals_mir_eval_and_madmom(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    reference, estimated = pair
     ours = beat_f_measure(reference, estimated)
     if not len(reference) and not len(estimated):
         assert math.isnan(ours)
@@ -158,3 +184,36 @@ def test_worker_processes_give_the_same_beats(tracker: MadmomRNN) -> None:
             np.testing.assert_array_equal(ours, theirs)
     finally:
         pooled.close()
+
+
+def test_beat_this_equals_its_package(beat_this: BeatThis) -> None:
+    from beat_this.inference import Audio2Beats
+
+    recording = clicks(120, 4.0)
+    (ours,) = beat_this([recording], 22_050)
+    expected, _ = Audio2Beats(str(beat_this.weights))(recording, 22_050)
+    np.testing.assert_array_equal(ours, expected)
+    assert (np.diff(ours) > 0).all()
+    assert pickle.loads(pickle.dumps(beat_this)).identity == beat_this.identity
+
+
+def test_beat_this_of_bad_audio(beat_this: BeatThis) -> None:
+    silence, short, loud = np.zeros(22_050, np.float32), np.ones(100, np.float32), 40 * clicks(120, 2.0)
+    assert [len(beats) for beats in beat_this([np.zeros(0), silence, short], 22_050)] == [0, 0, 0]
+    np.testing.assert_array_equal(*beat_this([loud, np.clip(loud, -1, 1)], 22_050))
+    assert beat_this([], 44_100) == []
+    assert len(beat_this([clicks(120, 2.0)], 44_100)) == 1
+    with pytest.raises(ValueError, match="not finite"):
+        beat_this([np.array([0.0, np.nan])], 22_050)
+    with pytest.raises(ValueError, match="mono"):
+        beat_this([np.zeros((2, 100))], 22_050)
+
+
+def test_beat_this_without_its_weights_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEJAM_WEIGHTS", str(tmp_path))
+    with pytest.raises(UserError, match="livejam weights fetch beat_this"):
+        BeatThis()
+    damaged = tmp_path / "final0.ckpt"
+    torch.save({"state_dict": {}}, damaged)
+    with pytest.raises(UserError, match="is no checkpoint of beat_this"):
+        BeatThis(damaged)

@@ -15,9 +15,12 @@ import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
+from livejam.errors import UserError
 from metrics.embeddings import LogMel
-from metrics.frechet import FrechetAudioDistance, frechet_distance
+from metrics.frechet import FrechetAudioDistance, extrapolated_distance, frechet_distance
+from metrics.frechet_reference import FrechetReference
 
 SAMPLE_RATE_HZ = 22_050
 
@@ -174,3 +177,102 @@ def test_a_constant_cloud_is_no_reason_to_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert float(metric.compute().distance) == pytest.approx(6 * 6.9**2 + 6, rel=0.05)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.integers(8, 48))
+def test_distance_equals_the_packages_own_function_for_singular_covariances(seed: int, dimension: int) -> None:
+    theirs = packages_function()
+    (mean_a, cov_a), (mean_b, cov_b) = (gaussian(seed + i, dimension, rank=dimension // 2 + i) for i in (0, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = theirs(None, *(x.numpy() for x in (mean_a, cov_a, mean_b, cov_b)))
+    assert frechet_distance(mean_a, cov_a, mean_b, cov_b) == pytest.approx(expected, rel=1e-6)
+
+
+def test_processes_add_up_and_one_of_them_may_be_empty() -> None:
+    torch.manual_seed(1)
+    clouds = {True: torch.randn(40, 5) + 1, False: torch.randn(30, 5)}
+    whole, busy, idle = (FrechetAudioDistance(5) for _ in range(3))
+    for real, x_WD in clouds.items():
+        whole.update(x_WD, real=real, data="song")
+        for piece_WD in x_WD.split(7):
+            busy.update(piece_WD, real=real)
+        idle.update(x_WD[:0], real=real)
+    for name in ("real_count", "real_sum_D", "real_outer_DD", "fake_count", "fake_sum_D", "fake_outer_DD"):
+        setattr(busy, name, getattr(busy, name) + getattr(idle, name))
+    ours, expected = busy.compute(), whole.compute()
+    assert float(ours.distance) == pytest.approx(float(expected.distance), rel=1e-9)
+    assert (int(ours.real_count), int(ours.fake_count)) == (40, 30)
+
+
+def reference_of(x_WD: torch.Tensor, data: str = "song") -> FrechetReference:
+    metric = FrechetAudioDistance(x_WD.shape[1])
+    for i, piece_WD in enumerate(x_WD.split(10)):
+        metric.update(piece_WD, real=True, data=f"{data} {i}")
+    return metric.reference("log_mel", SAMPLE_RATE_HZ)
+
+
+def test_a_reference_survives_the_disk_and_the_epochs(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    real_WD, fake_WD = torch.randn(60, 4), torch.randn(50, 4) + 1
+    fresh, kept = FrechetAudioDistance(4), FrechetAudioDistance(4)
+    fresh.update(real_WD, real=True)
+    reference_of(real_WD).save(tmp_path / "reference.safetensors")
+    loaded = FrechetReference.load(tmp_path / "reference.safetensors")
+    loaded.require_same(reference_of(real_WD))
+    kept.use_reference(loaded)
+    for _ in range(2):
+        kept.reset()
+        fresh.fake_count.zero_(), fresh.fake_sum_D.zero_(), fresh.fake_outer_DD.zero_()
+        for metric in (fresh, kept):
+            metric.update(fake_WD, real=False)
+        ours, expected = kept.compute(), fresh.compute()
+        assert float(ours.distance) == pytest.approx(float(expected.distance), rel=1e-12)
+        assert int(ours.real_count) == 60
+        fresh._computed = None
+
+
+def test_unlike_references_do_not_compare(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    x_WD = torch.randn(30, 4)
+    reference = reference_of(x_WD)
+    for embedding, rate in (("vggish", SAMPLE_RATE_HZ), ("log_mel", 16_000)):
+        with pytest.raises(UserError, match="do not compare"):
+            reference.require_like(embedding, rate)
+    for other in (reference_of(x_WD, "another song"), reference_of(x_WD[:20])):
+        with pytest.raises(UserError, match="unlike references"):
+            reference.require_same(other)
+    assert reference_of(x_WD).data_hash == reference.data_hash
+    with pytest.raises(ValueError, match="width 5"):
+        FrechetAudioDistance(5).use_reference(reference)
+    path = tmp_path / "reference.safetensors"
+    with pytest.raises(UserError, match="no Fréchet reference"):
+        FrechetReference.load(path)
+    for damaged in (b"nonsense", b""):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is not a Fréchet reference"):
+            FrechetReference.load(path)
+    save_file({"sum_D": torch.zeros(3)}, path)
+    with pytest.raises(UserError, match="is not a Fréchet reference"):
+        FrechetReference.load(path)
+
+
+def test_extrapolation_takes_the_bias_of_few_embeddings_away() -> None:
+    generator = torch.Generator().manual_seed(0)
+    dimension = 16
+    mean_D, cov_DD = torch.zeros(dimension).double(), torch.eye(dimension).double()
+    fake_WD = torch.randn(400, dimension, generator=generator)
+    result = extrapolated_distance(mean_D, cov_DD, fake_WD)
+    assert result.slope > 0
+    assert abs(result.distance) < 0.3 * result.distances_S[-1] < 0.3 * result.distances_S[0]
+    assert result.sizes_S[-1] == 400
+    again = extrapolated_distance(mean_D, cov_DD, fake_WD)
+    assert again.distance == result.distance
+    assert math.isnan(extrapolated_distance(mean_D, cov_DD, fake_WD[:9]).distance)
+    metric = FrechetAudioDistance(dimension, extrapolate=True)
+    metric.update(torch.randn(3000, dimension, generator=generator), real=True)
+    metric.update(fake_WD, real=False)
+    score = metric.compute()
+    assert float(score.extrapolated) < 0.5 * float(score.distance)
+    assert math.isnan(float(FrechetAudioDistance(dimension).compute().extrapolated))

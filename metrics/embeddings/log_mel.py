@@ -1,39 +1,15 @@
-"""What a Fréchet distance compares: embeddings of short windows of audio.
-
-An embedding is a class with one method; a new one is a new class.
+"""An embedding that needs no weights.
 
 Shapes: N audio samples, W windows, D embedding width, T frames, F mel bands.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import torch
 from torch import Tensor
 
+from metrics.embeddings.embedding import Embedding
 from metrics.mel import mel_spectrogram
-
-
-class Embedding(ABC):
-    """Turns a recording into a cloud of points."""
-
-    name: str
-    """Short, lower case; stands in the tags of the logs."""
-
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """Names the method and its settings; only distances of equal identity compare."""
-
-    @property
-    @abstractmethod
-    def dimension(self) -> int:
-        """Width D of an embedding."""
-
-    @abstractmethod
-    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings_WD of a mono recording, one per window; none if it is shorter than a window."""
 
 
 class LogMel(Embedding):

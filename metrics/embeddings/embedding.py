@@ -1,0 +1,69 @@
+"""What every embedding is, and how audio gets to it.
+
+Shapes: N audio samples, A audio channels, W windows, D embedding width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+
+
+class Embedding(ABC):
+    """Turns a recording into a cloud of points."""
+
+    name: str
+    """Short, lower case; stands in the tags of the logs."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Names the method and its settings; only distances of equal identity compare."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """Width D of an embedding."""
+
+    @abstractmethod
+    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings_WD of a mono recording, one per window; none if it is shorter than a window."""
+
+
+def mono_at(audio_N: Tensor, sample_rate_hz: int, target_hz: int) -> Tensor:
+    """A recording as networks want it: mono float32 on the CPU, at their own rate.
+
+    Args:
+        audio_N: samples; or audio_AN, whose channels are averaged.
+        sample_rate_hz: its rate.
+        target_hz: the rate wanted; other rates are resampled by soxr.
+
+    Raises:
+        ValueError: samples that are not finite.
+    """
+    audio_N = audio_N.detach().float().cpu()
+    audio_N = audio_N.mean(0) if audio_N.ndim > 1 else audio_N
+    if not audio_N.isfinite().all():
+        raise ValueError("audio that is not finite cannot be embedded")
+    if sample_rate_hz == target_hz or not len(audio_N):
+        return audio_N
+    return torch.from_numpy(np.asarray(soxr.resample(audio_N.numpy(), sample_rate_hz, target_hz)))
+
+
+def chunks_of(audio_N: Tensor, length: int, hop: int) -> Tensor:
+    """Chunks_WN that begin at every multiple of the hop within the recording; what is missing at its end is silence.
+
+    Args:
+        audio_N: mono audio, possibly empty.
+        length: samples of a chunk.
+        hop: samples between the beginnings of two chunks.
+    """
+    count = -(-len(audio_N) // hop)
+    if not count:
+        return audio_N.new_zeros(0, length)
+    missing = (count - 1) * hop + length - len(audio_N)
+    return torch.nn.functional.pad(audio_N, (0, max(0, missing))).unfold(0, length, hop)[:count]

@@ -1,0 +1,66 @@
+"""EnCodec's latents as an embedding, as frechet-audio-distance has it.
+
+Shapes: N audio samples, W frames, D embedding width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from livejam.codecs.codec import codec_hash
+from metrics.embeddings.embedding import Embedding, mono_at
+from metrics.embeddings.foreign import load_tensors, optional_module, weights_file
+
+SAMPLE_RATE_HZ = 24_000
+FRAME_SAMPLES = 320
+
+
+class EnCodec(Embedding):
+    """128 numbers per 1/75 s at 24 kHz: what EnCodec's encoder says before it is quantised (Défossez et al. 2022).
+
+    It hears a timbre's detail and little of what lasts longer than a frame; neighbouring embeddings are alike, so
+    their count flatters.
+
+    Args:
+        weights: the file encodec_24khz-d7cc33bc.th; None = where `livejam weights fetch encodec_fad` puts it.
+        device: where the network runs.
+
+    Raises:
+        UserError: encodec, which frechet-audio-distance brings, is not installed, or the weights are missing or
+            damaged.
+    """
+
+    name = "encodec"
+    dimension = 128
+
+    def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
+        path = weights_file("encodec_fad", weights)
+        model = optional_module("encodec").EncodecModel.encodec_model_24khz(pretrained=False)
+        load_tensors(path, model, lambda held: held)
+        self.encoder = model.encoder.to(device)
+        self.device = device
+        self._identity = f"{self.name} {codec_hash(self.encoder)} 24 kHz mono soxr"
+
+    @property
+    def identity(self) -> str:
+        """Name, hash of the weights, how audio gets to the network."""
+        return self._identity
+
+    @torch.no_grad()
+    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings_WD, one per frame.
+
+        Args:
+            audio_N: mono audio at any rate, or audio_AN.
+            sample_rate_hz: its sample rate.
+
+        Raises:
+            ValueError: samples that are not finite.
+        """
+        audio_N = mono_at(audio_N, sample_rate_hz, SAMPLE_RATE_HZ)
+        if len(audio_N) < FRAME_SAMPLES:
+            return torch.zeros(0, self.dimension)
+        return self.encoder(audio_N[None, None].to(self.device))[0].T.cpu()

@@ -1,0 +1,100 @@
+"""The reference of a Fréchet distance on disk, which knows what it was made of.
+
+Shapes: D embedding width.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from livejam.errors import UserError
+from livejam.files import atomic_path
+
+
+@dataclass(frozen=True)
+class FrechetReference:
+    """Sums over the embeddings of real recordings, and where they come from.
+
+    Args:
+        embedding: identity of the embedding.
+        sample_rate_hz: rate of the recordings, before the embedding resampled them.
+        data_hash: identifies the recordings, whatever their order.
+        count: embeddings.
+        sum_D: their sum, float64.
+        outer_DD: the sum of their outer products, float64.
+    """
+
+    embedding: str
+    sample_rate_hz: int
+    data_hash: str
+    count: int
+    sum_D: Tensor
+    outer_DD: Tensor
+
+    def require_like(self, embedding: str, sample_rate_hz: int) -> None:
+        """Refuse what does not compare.
+
+        Raises:
+            UserError: the embedding or the rate is another.
+        """
+        for what, theirs, ours in (
+            ("the embedding", self.embedding, embedding),
+            ("recordings at", self.sample_rate_hz, sample_rate_hz),
+        ):
+            if theirs != ours:
+                raise UserError(
+                    f"the Fréchet reference was made with {what} {theirs}, this evaluation has {ours}: their "
+                    "distances do not compare; make a reference with `save_reference` of the FADMonitor"
+                )
+
+    def require_same(self, other: FrechetReference) -> None:
+        """Refuse to set distances to two references side by side unless both are one and the same.
+
+        Raises:
+            UserError: the embedding, the rate, the recordings or their number differ.
+        """
+        self.require_like(other.embedding, other.sample_rate_hz)
+        if (self.data_hash, self.count) != (other.data_hash, other.count):
+            raise UserError(
+                f"Fréchet distances to unlike references do not compare: {self.count} embeddings of the data "
+                f"{self.data_hash} here, {other.count} of {other.data_hash} there"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write it as safetensors, whole or not at all."""
+        identity = {name: getattr(self, name) for name in ("embedding", "sample_rate_hz", "data_hash", "count")}
+        tensors = {name: getattr(self, name).cpu().contiguous() for name in ("sum_D", "outer_DD")}
+        with atomic_path(Path(path)) as temporary:
+            save_file(tensors, str(temporary), {"frechet_reference": json.dumps(identity)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> FrechetReference:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: there is no such file, or it is something else.
+        """
+        if not Path(path).is_file():
+            raise UserError(f"there is no Fréchet reference {path}; make one with `save_reference` of the FADMonitor")
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                identity = json.loads((file.metadata() or {})["frechet_reference"])
+                sums = {name: file.get_tensor(name) for name in ("sum_D", "outer_DD")}
+            reference = cls(**identity, **sums)
+            width = len(reference.sum_D)
+            finite = all(bool(tensor.isfinite().all()) for tensor in sums.values())
+            if reference.outer_DD.shape != (width, width) or reference.sum_D.ndim != 1 or not finite:
+                raise ValueError("its sums are not those of embeddings")
+            if not (isinstance(reference.count, int) and reference.count >= 2):
+                raise ValueError("it stands for fewer than two embeddings")
+        except (SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
+            raise UserError(f"{path} is not a Fréchet reference ({error}); make it again") from error
+        return cls(**identity, **{name: tensor.to(torch.float64) for name, tensor in sums.items()})
