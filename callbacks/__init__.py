@@ -6,6 +6,7 @@ from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.interrupt_checkpoint import InterruptCheckpoint
 from callbacks.latent_bank_writer import LatentBankWriter
+from callbacks.long_rollout import LongRollout
 from callbacks.results_table import ResultsTable
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "HarmonyMonitor",
     "InterruptCheckpoint",
     "LatentBankWriter",
+    "LongRollout",
     "ResultsTable",
 ]
