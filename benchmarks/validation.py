@@ -1,9 +1,11 @@
 """What a validation costs: `python -m benchmarks.validation [--config configs/quickstart.yaml]`.
 
 Validates the untrained model of a configuration, whose work is that of a trained one, three times: the first also
-computes the anchors, the later ones are what a training waits for, and their mean is reported. The last line is one
-JSON object: `first` and `later`, each with `generation_and_decoding` and one entry per monitor, all in seconds, and
-`metrics_share`: all later monitors over later generation and decoding, which has to stay below 1.
+computes the anchors, the later ones are what a training waits for, and their mean is reported. Seconds are of one
+processor core, so that other work on the machine does not count, or of the clock where there is a GPU. The last line
+is one JSON object: `first` and `later`, each with `generation_and_decoding`, one entry per monitor, and the
+AudioLogger's pictures; and `metrics_share`: all later monitors over later generation and decoding, which has to stay
+below 1.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,17 @@ PLAYING = "generation_and_decoding"
 
 
 class Stopwatch(SimpleProfiler):
-    """Seconds of what a validation epoch consists of."""
+    """Seconds of what a validation epoch consists of: of the processor, or of the clock where a GPU computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = time.monotonic if torch.cuda.is_available() else time.process_time
+
+    def start(self, action_name: str) -> None:
+        self.current_actions[action_name] = self.clock()
+
+    def stop(self, action_name: str) -> None:
+        self.recorded_durations[action_name].append(self.clock() - self.current_actions.pop(action_name))
 
     def seconds(self) -> dict[str, float]:
         """Seconds per part since the last call."""
@@ -38,8 +51,6 @@ class Stopwatch(SimpleProfiler):
                 spent[PLAYING] += sum(durations)
             elif action.startswith("[Callback]") and "on_validation_epoch_end" in action:
                 spent[action.removeprefix("[Callback]").partition(".")[0].partition("{")[0]] += sum(durations)
-            elif action.startswith("[Callback]") and "on_validation_batch_end" in action:
-                spent["clips"] += sum(durations)
         self.recorded_durations.clear()
         return dict(spent)
 
@@ -64,7 +75,8 @@ def measure(made: Experiment, root: Path, later: int) -> dict[str, Any]:
         rounds.append(watch.seconds())
     first = rounds[0]
     mean = {name: sum(seconds[name] for seconds in rounds[1:]) / later for name in rounds[1]}
-    metrics = sum(seconds for name, seconds in mean.items() if name != PLAYING)
+    monitors = {type(callback).__name__ for callback in made.callbacks if isinstance(callback, Monitor)}
+    metrics = sum(seconds for name, seconds in mean.items() if name in monitors)
     return {
         "first": {name: round(seconds, 3) for name, seconds in first.items() if seconds > 1e-3},
         "later": {name: round(seconds, 3) for name, seconds in mean.items() if seconds > 1e-3},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -11,54 +11,36 @@ from torchmetrics import Metric
 
 from callbacks.clips import Audio, Segment
 from callbacks.monitor import GROUPS, Monitor
-from metrics.chroma import chroma_agreement
+from metrics.chroma import Floats, chroma, chroma_agreement, key_agreement
 from metrics.clicks import click_db
 from metrics.harmony import chord_tone_share
 from metrics.loudness import relative_level_db, silence_rate
-from metrics.onsets import onset_ratio
+from metrics.onsets import onset_seconds
 from metrics.phase_lock import phase_lock
 from metrics.scores import MeanScore
 
 UNPITCHED = ("Percussive", "Sound Effects", "Synth Effects", "Unknown")
 """Categories whose stems need not have a pitch, so that chords say nothing about them."""
 
-Score = Callable[[Segment, Audio], float]
-"""Of a stem that may stand in the segment's place; nan where undefined."""
-
-
-def _chord_tone_share(segment: Segment, stem_N: Audio) -> float:
-    if segment.annotations is None or segment.clip.instrument in UNPITCHED:
-        return math.nan
-    return chord_tone_share(stem_N, segment.clip.sample_rate_hz, segment.annotations.chords)
-
-
-def _phase_lock(segment: Segment, stem_N: Audio) -> float:
-    if segment.annotations is None:
-        return math.nan
-    return phase_lock(stem_N, segment.clip.sample_rate_hz, segment.annotations.beats_seconds)
-
-
-def _chroma_agreement(segment: Segment, stem_N: Audio) -> float:
-    if segment.clip.instrument in UNPITCHED:
-        return math.nan
-    return chroma_agreement(stem_N, segment.mix_N, segment.clip.sample_rate_hz)
-
-
-def _key_agreement(segment: Segment, stem_N: Audio) -> float:
-    if segment.clip.instrument in UNPITCHED:
-        return math.nan
-    return chroma_agreement(stem_N, segment.mix_N, segment.clip.sample_rate_hz, window_seconds=None)
-
-
-ADHERENCE: dict[str, Score] = {
-    "chord_tone_share": _chord_tone_share,
-    "chroma_agreement": _chroma_agreement,
-    "key_agreement": _key_agreement,
-    "phase_lock": _phase_lock,
-}
-"""Scores of how well a stem fits, of which the true stem has one where there is anything to fit."""
+ADHERENCE = ("chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
+"""How well a stem fits."""
 
 TEXTURE = ("onset_ratio", "loudness_db", "loudness_error_db", "silence_rate", "click_db", "broken_rate")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a segment, whoever plays.
+
+    Args:
+        mix_chroma_WP: of what is accompanied.
+        adherence: how well the true stem fits.
+        onsets: how often something begins in the true stem.
+    """
+
+    mix_chroma_WP: Floats
+    adherence: dict[str, float]
+    onsets: int
 
 
 class HarmonyMonitor(Monitor):
@@ -84,7 +66,7 @@ class HarmonyMonitor(Monitor):
         cache_folder: where anchors are kept; None = `cache` in the trainer's root.
     """
 
-    identity = "adherence texture 2"
+    identity = "adherence texture 3"
 
     def __init__(
         self,
@@ -96,7 +78,7 @@ class HarmonyMonitor(Monitor):
     ) -> None:
         super().__init__(every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
         self.hop_samples = 0
-        self._truths: dict[tuple[str, str, int], float] = {}
+        self._truths: dict[tuple[str, int], Truth] = {}
 
     @property
     def charts(self) -> list[str]:
@@ -116,15 +98,32 @@ class HarmonyMonitor(Monitor):
     def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
         """Score every segment; musical scores only where the truth is known."""
         for segment in segments:
-            scores = {name: self._against_truth(name, segment) for name in ADHERENCE} | self._texture(segment)
+            truth = self._truth(segment)
+            scores = self._adherence(segment, truth) | self._texture(segment, truth.onsets)
             for name, value in scores.items():
                 metrics[name].update(value, segment.clip.category, segment.clip.song)
 
-    def _texture(self, segment: Segment) -> dict[str, float]:
-        stem_N, target_N, rate = segment.stem_N, segment.target_N, segment.clip.sample_rate_hz
-        level_db = relative_level_db(stem_N, target_N, rate)
+    def _truth(self, segment: Segment) -> Truth:
+        key = (segment.clip.identity, segment.start)
+        if key not in self._truths:
+            rate = segment.clip.sample_rate_hz
+            mix_chroma_WP = chroma(segment.mix_N, rate)
+            fits = _adherence(segment, segment.target_N, mix_chroma_WP)
+            self._truths[key] = Truth(mix_chroma_WP, fits, len(onset_seconds(segment.target_N, rate)))
+        return self._truths[key]
+
+    def _adherence(self, segment: Segment, truth: Truth) -> dict[str, float]:
+        """The stem's scores: nan where the true stem has none, 0 where only the true stem has one."""
+        scores = _adherence(segment, segment.stem_N, truth.mix_chroma_WP)
+        missing = {name: 0.0 for name, value in scores.items() if math.isnan(value)}
+        excluded = {name: math.nan for name, value in truth.adherence.items() if math.isnan(value)}
+        return scores | missing | excluded
+
+    def _texture(self, segment: Segment, true_onsets: int) -> dict[str, float]:
+        stem_N, rate = segment.stem_N, segment.clip.sample_rate_hz
+        level_db = relative_level_db(stem_N, segment.target_N, rate)
         return {
-            "onset_ratio": onset_ratio(stem_N, target_N, rate),
+            "onset_ratio": len(onset_seconds(stem_N, rate)) / true_onsets if true_onsets else math.nan,
             "loudness_db": level_db,
             "loudness_error_db": abs(level_db),
             "silence_rate": silence_rate(stem_N, rate),
@@ -132,12 +131,17 @@ class HarmonyMonitor(Monitor):
             "broken_rate": float(segment.broken),
         }
 
-    def _against_truth(self, name: str, segment: Segment) -> float:
-        """The stem's score: nan where the true stem has none, 0 where only the true stem has one."""
-        key = (name, segment.clip.identity, segment.start)
-        if key not in self._truths:
-            self._truths[key] = ADHERENCE[name](segment, segment.target_N)
-        if math.isnan(self._truths[key]):
-            return math.nan
-        value = ADHERENCE[name](segment, segment.stem_N)
-        return 0.0 if math.isnan(value) else value
+
+def _adherence(segment: Segment, stem_N: Audio, mix_chroma_WP: Floats) -> dict[str, float]:
+    """How well a stem fits a segment; nan where undefined."""
+    rate, annotations = segment.clip.sample_rate_hz, segment.annotations
+    scores = dict.fromkeys(ADHERENCE, math.nan)
+    if annotations is not None:
+        scores["phase_lock"] = phase_lock(stem_N, rate, annotations.beats_seconds)
+    if segment.clip.instrument not in UNPITCHED:
+        stem_chroma_WP = chroma(stem_N, rate)
+        scores["chroma_agreement"] = chroma_agreement(stem_chroma_WP, mix_chroma_WP)
+        scores["key_agreement"] = key_agreement(stem_chroma_WP, mix_chroma_WP)
+        if annotations is not None:
+            scores["chord_tone_share"] = chord_tone_share(stem_N, rate, annotations.chords)
+    return scores

@@ -1,6 +1,6 @@
 """Whether two recordings are made of the same pitch classes.
 
-Shapes: N audio samples, P the twelve pitch classes.
+Shapes: N audio samples, W windows, P the twelve pitch classes.
 """
 
 from __future__ import annotations
@@ -16,37 +16,53 @@ from metrics.harmony import tonal_peaks
 Floats = NDArray[np.floating[Any]]
 
 
+WINDOW_SECONDS = 1.0
+"""About the length of a chord."""
+
+
 def chroma(audio_N: Floats, sample_rate_hz: int) -> Floats:
-    """Amplitude per pitch class between 30 Hz and 1.1 kHz, chroma_P with C first; zeros for silence.
+    """Energy per second of audio and pitch class between 30 Hz and 1.1 kHz, chroma_WP with C first; 0 in silence.
 
     Args:
-        audio_N: mono audio.
+        audio_N: mono audio; a last second of which less than half is there is left out, unless it is all there is.
         sample_rate_hz: its rate, above 2.3 kHz.
     """
-    pitch_classes, energies = tonal_peaks(np.asarray(audio_N, dtype=np.float64), sample_rate_hz)
-    # Roots, so that a loud bass note does not hide the chord above it.
-    return np.sqrt(np.bincount(pitch_classes, energies, minlength=12))
+    window = round(WINDOW_SECONDS * sample_rate_hz)
+    audio = np.asarray(audio_N, dtype=np.float64)
+    peaks = [tonal_peaks(audio[i : i + window], sample_rate_hz) for i in range(0, _end(len(audio), window), window)]
+    return np.array([np.bincount(pitch_classes, energies, minlength=12) for pitch_classes, energies in peaks])
 
 
-def chroma_agreement(stem_N: Floats, mix_N: Floats, sample_rate_hz: int, window_seconds: float | None = 1.0) -> float:
-    """Similarity (cosine) of the pitch classes of a stem and of a mix, window by window.
+def _end(samples: int, window: int) -> int:
+    return max(1, samples - window // 2)
+
+
+def chroma_agreement(stem_WP: Floats, mix_WP: Floats) -> float:
+    """Similarity (cosine) of the pitch classes of a stem and of a mix, second by second.
 
     Args:
-        stem_N: mono audio.
-        mix_N: mono audio of equal length.
-        sample_rate_hz: rate of both.
-        window_seconds: length of a window, about a chord's; None = all of it at once, which compares keys.
+        stem_WP: chroma of the stem.
+        mix_WP: chroma of a mix of equal length.
 
     Returns:
-        Mean over the windows in which both sound: 1 for equal pitch classes, whatever octaves and levels, 0 for none
-        in common; nan if there is no such window.
+        Mean over the seconds in which both sound: 1 for equal pitch classes, whatever octaves and levels, 0 for none
+        in common; nan if there is no such second.
     """
-    window = len(stem_N) if window_seconds is None else round(window_seconds * sample_rate_hz)
-    starts = range(0, max(1, len(stem_N) - window // 2), max(1, window))
-    pairs = [[chroma(audio_N[i : i + window], sample_rate_hz) for audio_N in (stem_N, mix_N)] for i in starts]
-    similar = [_cosine(*pair) for pair in pairs if all(chroma_P.any() for chroma_P in pair)]
-    return float(np.mean(similar)) if similar else math.nan
+    both_W = stem_WP.any(1) & mix_WP.any(1)
+    # Roots, so that a loud bass note does not hide the chord above it.
+    stem_WP, mix_WP = np.sqrt(stem_WP[both_W]), np.sqrt(mix_WP[both_W])
+    norms_W = np.linalg.norm(stem_WP, axis=1) * np.linalg.norm(mix_WP, axis=1)
+    return float(np.mean((stem_WP * mix_WP).sum(1) / norms_W)) if both_W.any() else math.nan
 
 
-def _cosine(one_P: Floats, other_P: Floats) -> float:
-    return float(one_P @ other_P / (np.linalg.norm(one_P) * np.linalg.norm(other_P)))
+def key_agreement(stem_WP: Floats, mix_WP: Floats) -> float:
+    """Similarity (cosine) of the pitch classes over the whole length, in whatever order they come.
+
+    Args:
+        stem_WP: chroma of the stem.
+        mix_WP: chroma of a mix.
+
+    Returns:
+        As `chroma_agreement`, nan if one of them is silent.
+    """
+    return chroma_agreement(stem_WP.sum(0, keepdims=True), mix_WP.sum(0, keepdims=True))

@@ -5,7 +5,6 @@ Shapes: N audio samples, T frames.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -42,18 +41,3 @@ def onset_seconds(audio_N: Floats, sample_rate_hz: int) -> Floats:
     # Equally strong neighbours are one onset.
     first = np.diff(at, prepend=-width) > NEIGHBOURHOOD_FRAMES
     return np.asarray(at[first] * FRAME_SECONDS)
-
-
-def onset_ratio(stem_N: Floats, true_stem_N: Floats, sample_rate_hz: int) -> float:
-    """Onsets of a stem per onset of the true stem of equal length.
-
-    Args:
-        stem_N: mono audio.
-        true_stem_N: mono audio.
-        sample_rate_hz: sample rate of both.
-
-    Returns:
-        1 for equally busy stems, 0 for silence; nan if nothing begins in the true stem.
-    """
-    true_onsets = len(onset_seconds(true_stem_N, sample_rate_hz))
-    return len(onset_seconds(stem_N, sample_rate_hz)) / true_onsets if true_onsets else math.nan
