@@ -1,0 +1,185 @@
+"""Consistency distillation on a toy codec."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_arc_forcing import BLOCK, CONTEXT, awake, make_transformer, save_stage_one
+from toy_latents import CHANNELS, CountingData, StopAfter, ToyCodec, make_batch, make_trainer, same
+
+from lightning_modules import ConsistencyDistillation
+from lightning_modules.consistency_distillation import estimate
+from livejam.accompanist import Controls, accompany
+from livejam.errors import UserError
+from livejam.objectives.consistency import Scales
+from livejam.past import ImposedPast, RoutedPast
+from livejam.sampling import KarrasSchedule, PingPong
+
+FRAMES = CONTEXT + BLOCK
+STUDENT = ("generator", "ema_generator", "teacher")
+
+
+def make_module(**settings: Any) -> ConsistencyDistillation:
+    torch.manual_seed(0)
+    generator = make_transformer(context_frames=CONTEXT, block_frames=BLOCK)
+    awake(generator)
+    fast: dict[str, Any] = {
+        "past": ImposedPast(),
+        "sampler": PingPong(steps=2, schedule=KarrasSchedule()),
+        "cutoff_blocks": [0, -1],
+        "allow_untrained": True,
+        "scales": Scales(number=5),
+        "optimizer": lambda p: torch.optim.RAdam(p, lr=1e-3),
+        "ema_decay": 0.9,
+    }
+    return ConsistencyDistillation(generator, ToyCodec(), **(fast | settings))
+
+
+def data(batches: int = 4, **settings: Any) -> CountingData:
+    return CountingData(batches, FRAMES, **settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"past": RoutedPast(), "teacher_guidance": 2.0}])
+def test_the_student_learns_and_its_teacher_does_not(tmp_path: Path, settings: dict[str, Any]) -> None:
+    module = make_module(**settings)
+    before = {name: copy.deepcopy(getattr(module, name).state_dict()) for name in STUDENT}
+    trainer = make_trainer(tmp_path)
+    trainer.fit(module, data())
+    assert [same(before[name], getattr(module, name).state_dict()) for name in STUDENT] == [False, False, True]
+    encoders = [name for name in before["generator"] if name.startswith("prompt_encoder.")]
+    assert encoders
+    assert all(torch.equal(before["generator"][name], module.generator.state_dict()[name]) for name in encoders)
+    logged = trainer.logged_metrics
+    names = ("loss", "loss/consistency", "loss/denoising", "teacher_steps", "gradient_norm")
+    assert all(math.isfinite(logged[f"train/{name}"]) for name in names)
+    assert int(module.iteration) == 4
+
+
+def test_a_perfect_student_has_no_consistency_loss() -> None:
+    """Where velocities do not depend on place and time, all curves are straight and one step goes all the way."""
+    module = make_module()
+    for network in (module.generator, module.teacher, module.ema_generator):
+        assert network is not None
+        transformer = network.transformer
+        with torch.no_grad():
+            transformer.after.linear.weight.zero_()
+            transformer.project_out.weight.zero_()
+    module._random, module._shared = (torch.Generator().manual_seed(1) for _ in range(2))
+    module.log = lambda *_: None  # type: ignore[method-assign, assignment]
+    window = module._window(make_batch(FRAMES, 4, seed=1))
+    for _ in range(4):
+        loss = module._consistency(window.clean_BTC, window.target_BT, window.conditions)
+        assert loss.item() == pytest.approx(0, abs=1e-10)
+    assert torch.equal(
+        estimate(module.generator, window.clean_BTC, torch.zeros(4), window.conditions), window.clean_BTC
+    )
+
+
+def test_distillation_approaches_the_teacher(tmp_path: Path) -> None:
+    """In one step the student comes nearer to where the teacher's many steps end than the teacher does in one."""
+    module = make_module(optimizer=lambda p: torch.optim.Adam(p, lr=2e-3), denoising_weight=0.0)
+    module._random = torch.Generator().manual_seed(1)
+    window = module._window(make_batch(FRAMES, 16, seed=99))
+    noise_BTC = torch.randn(window.clean_BTC.shape, generator=torch.Generator().manual_seed(5))
+    one_B = torch.ones(16)
+
+    @torch.no_grad()
+    def error() -> float:
+        from livejam.objectives.consistency import solve
+
+        times = [torch.full((16,), float(t)) for t in torch.linspace(1, 0, 33)]
+        end_BTC = solve(module._teacher_velocity(window.conditions), noise_BTC, times)
+        made_BTC = estimate(module.generator, noise_BTC, one_B, window.conditions)
+        return float((made_BTC - end_BTC).square().mean())
+
+    before = error()
+    make_trainer(tmp_path).fit(module, data(batches=60))
+    assert error() < 0.7 * before
+
+
+def test_known_frames_are_imposed_at_every_step() -> None:
+    """Multistep sampling plays on from what was played: the past it saw carried the noise of each level."""
+    module = make_module()
+    seen: list[tuple[float, torch.Tensor]] = []
+    assert module.ema_generator is not None
+    module.ema_generator.transformer.register_forward_pre_hook(lambda _, inputs: seen.append((inputs[1][0], inputs[0])))
+    mix_BTC = make_batch(CONTEXT + 2 * BLOCK, 2, seed=3).mix
+    player = module.accompanist()
+    with torch.no_grad():
+        state = player.init_state(2, Controls(torch.tensor([1, 2]), torch.tensor([3, 4])))
+        state = player.primed(mix_BTC[:, :CONTEXT], mix_BTC[:, :CONTEXT] + 1, state)
+        player.step(mix_BTC[:, CONTEXT : CONTEXT + BLOCK], state)
+    past_BTC = module.statistics.normalise(mix_BTC[:, :CONTEXT] + 1)
+    (first, noise_BTC), (second, x_BTC) = seen
+    assert (float(first), float(second)) == pytest.approx((1.0, KarrasSchedule().times(2)[1].item()))
+    fresh_BTC = (x_BTC[:, :CONTEXT] - (1 - second) * past_BTC) / second
+    assert fresh_BTC.std().item() == pytest.approx(1, abs=0.3)
+    assert not torch.allclose(fresh_BTC, noise_BTC[:, :CONTEXT], atol=0.1)
+
+
+def test_it_plays_and_validates(tmp_path: Path) -> None:
+    module = make_module()
+    mix_BTC = make_batch(4 * BLOCK, 2, seed=3).mix
+    with torch.no_grad():
+        played = accompany(
+            module.accompanist(), mix_BTC, Controls(torch.tensor([1, 2]), torch.tensor([3, 4])), torch.zeros(CHANNELS)
+        )
+    assert played.shape == mix_BTC.shape
+    assert torch.isfinite(played).all()
+    make_trainer(tmp_path, limit_val_batches=1).validate(module, data())
+
+
+def test_resume_is_bit_equal(tmp_path: Path) -> None:
+    whole = make_trainer(tmp_path / "whole")
+    whole.fit(make_module(), data())
+    whole.save_checkpoint(tmp_path / "whole.ckpt")
+    stopped = make_trainer(tmp_path, callbacks=[StopAfter(2, RuntimeError("stop"))])
+    with pytest.raises(RuntimeError, match="stop"):
+        stopped.fit(make_module(), data())
+    fresh = make_module(allow_untrained=False)
+    for weight in fresh.parameters():
+        weight.data.add_(1.0)
+    resumed = make_trainer(tmp_path / "resumed")
+    resumed.fit(fresh, data(), ckpt_path=tmp_path / "stopped.ckpt")
+    resumed.save_checkpoint(tmp_path / "resumed.ckpt")
+    first, second = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("whole", "resumed"))
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "livejam"):
+        assert same(first[part], second[part]), part
+
+
+def test_the_average_moves_once_per_step_of_the_optimiser(tmp_path: Path) -> None:
+    module = make_module(ema_decay=0.5)
+    trainer = make_trainer(tmp_path, accumulate_grad_batches=4)
+    start = copy.deepcopy(module.generator.state_dict())
+    trainer.fit(module, data())
+    assert trainer.global_step == 1
+    assert module.ema_generator is not None
+    for name, value in module.ema_generator.transformer.named_parameters():
+        old, new = start[f"transformer.{name}"], module.generator.state_dict()[f"transformer.{name}"]
+        decay = min(0.5, 4 / 13)  # of the fourth iteration
+        assert torch.allclose(value, torch.lerp(old, new, 1 - decay), atol=1e-6), name
+
+
+def test_it_starts_from_its_teacher(tmp_path: Path) -> None:
+    torch.manual_seed(8)
+    teacher = make_transformer(context_frames=CONTEXT, block_frames=BLOCK)
+    save_stage_one(tmp_path / "teacher.ckpt", teacher, None, context_frames=CONTEXT, block_frames=BLOCK)
+    module = make_module(
+        allow_untrained=False,
+        teacher_checkpoint=str(tmp_path / "teacher.ckpt"),
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.0),
+    )
+    make_trainer(tmp_path).fit(module, data(batches=1))
+    for name in STUDENT:
+        assert same(dict(teacher.state_dict()), dict(getattr(module, name).state_dict())), name
+    assert [training["recipe"] for training in module.lineage] == ["Base", "FlowMatching"]
+
+
+def test_without_a_teacher_it_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"set teacher_checkpoint .* or allow_untrained"):
+        make_trainer(tmp_path).fit(make_module(allow_untrained=False), data())
