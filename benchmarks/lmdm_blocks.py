@@ -3,9 +3,9 @@
 Times one block of LMDM in three ways: by outpainting, where every denoising step computes the whole window (the
 paper's algorithm 1), on an Encoder-Decoder's cache, and on a Block-Causal one. All three run the same weights,
 packed for inference, in turns within one process, so that all meet the same machine; each time is the fastest of
-several blocks. The limits in the output are what token counts allow: a speed-up stays below its limit because a
-short pass reads as many weights as a long one and multiplies smaller matrices, and may pass it because attention's
-cost grows with the square of the window.
+several blocks (of one, for 50 steps). The limits in the output are what token counts allow: a speed-up stays below
+its limit because a short pass reads as many weights as a long one and multiplies smaller matrices, and may pass it
+because attention's cost grows with the square of the window.
 
 The last line is one JSON object. `…_ms` and `…_speedup` are of one stream, `…_speedup_4` of four streams in one batch,
 `…_mb` is the peak memory of a block beyond the weights (Linux and CUDA; else null), `growth_100_blocks` the time of
@@ -190,7 +190,7 @@ def measure(sizes: argparse.Namespace) -> dict[str, Any]:
     one, four = Streams(sizes, 1), Streams(sizes, 4)
     result: dict[str, dict[str, float]] = {}
     for steps in (sizes.steps, *(steps for steps in OTHER_STEPS if steps != sizes.steps)):
-        repeats = sizes.repeats if steps <= 8 else 2
+        repeats = sizes.repeats if steps <= 8 else 1
         best = [fastest(streams, steps, repeats, sizes.device) for streams in (one, four)]
         result[str(steps)] = speedups(best[0], best[1], steps, tuple(sizes.frames))
         print(f"{steps} steps: {json.dumps(result[str(steps)])}", flush=True)

@@ -21,7 +21,8 @@ class DiffusionCache:
 
     The first `frames` rows of a buffer are the cache; the rows behind them are room in which a pass without
     gradient lays its own keys, so that nothing is concatenated. Therefore two passes must not share a cache at the
-    same time; one after the other they may. Nothing here carries a gradient.
+    same time; one after the other they may. Nothing that a pass leaves here carries a gradient: to train the maps of
+    the prompt through a cached pass, hand it `cache.with_prompt(network.prompt_keys(conditions))`.
 
     Args:
         key: per block, key_BKHE, oldest frame first, rotated to its position in the window.
@@ -71,6 +72,11 @@ class DiffusionCache:
         key = tuple(map(changed, self.key, other.key))
         value = tuple(map(changed, self.value, other.value))
         return DiffusionCache(key, value, self.frames, prompt)
+
+
+def detached(prompt: PromptKeys | None) -> PromptKeys | None:
+    """The prompt's keys and values, whose gradient ends here."""
+    return prompt and tuple((k.detach(), v.detach()) for k, v in prompt)
 
 
 def with_room(x_BKHE: Tensor, frames: int) -> Tensor:

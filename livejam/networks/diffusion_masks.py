@@ -148,8 +148,10 @@ def dense_mask(mask: AttentionMask, positions: int, device: torch.device) -> Ten
     """The mask as a boolean matrix over frames and token; None where everything is allowed."""
     if isinstance(mask, Bidirectional):
         return None
-    index = torch.arange(positions, device=device)
-    return mask.allowed(index[:, None], index[None, :])
+    # The first to ask may be a validation in inference mode; training must be able to use what it made.
+    with torch.inference_mode(False):
+        index = torch.arange(positions, device=device)
+        return mask.allowed(index[:, None], index[None, :])
 
 
 @functools.lru_cache(maxsize=32)
@@ -157,4 +159,5 @@ def flex_mask(mask: AttentionMask, positions: int, device: torch.device) -> Any:
     """FlexAttention's block-sparse form of the same function."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    return create_block_mask(lambda b, h, q, k: mask.allowed(q, k), None, None, positions, positions, device=device)
+    with torch.inference_mode(False):
+        return create_block_mask(lambda b, h, q, k: mask.allowed(q, k), None, None, positions, positions, device=device)

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.networks.diffusion_cache import DiffusionCache, PromptKeys, joined, with_room
+from livejam.networks.diffusion_cache import DiffusionCache, PromptKeys, detached, joined, with_room
+from livejam.networks.diffusion_checks import check_block, check_context
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
 from livejam.networks.rotary import rotate
@@ -42,7 +43,7 @@ def prefill(
         if index < len(network.layers) - 1:
             attended = F.scaled_dot_product_attention(q, k, v)
             hidden = block.rest(hidden, block.attention.merge(attended), prompt[index] if prompt else None)
-    return DiffusionCache(tuple(keys), tuple(values), context, prompt)
+    return DiffusionCache(tuple(keys), tuple(values), context, detached(prompt))
 
 
 def denoise(
@@ -133,7 +134,7 @@ def encode_and_denoise(
             hidden, q, first = hidden[:, context - kept : -1], q[:, :, context - kept : -1], mask.context_blocks
         attended = attend_blocks(q, k.transpose(1, 2), v.transpose(1, 2), mask, first)
         hidden = block.rest(hidden, block.attention.merge(attended), prompt[index] if prompt else None)
-    return network.velocity(hidden), DiffusionCache(tuple(keys), tuple(values), context - dropped, prompt)
+    return network.velocity(hidden), DiffusionCache(tuple(keys), tuple(values), context - dropped, detached(prompt))
 
 
 def attend_blocks(q_BHTE: Tensor, k_BHKE: Tensor, v_BHKE: Tensor, mask: BlockCausal, first: int) -> Tensor:
@@ -154,32 +155,3 @@ def seen_context(network: DiffusionTransformer) -> int:
     if isinstance(mask, BlockCausal):
         return (mask.context_blocks - mask.seen(mask.context_blocks)) * mask.block_frames
     return network.context_frames
-
-
-def check_context(network: DiffusionTransformer, conditions: DiffusionConditions) -> None:
-    """Refuse conditions whose context cannot be cached.
-
-    Raises:
-        UserError: it is missing, or a frame of it is left for the network to generate.
-    """
-    if conditions.context_BTC is None or conditions.context_mask_BT is None:
-        raise UserError("a cached pass needs context_BTC and context_mask_BT")
-    network.check_conditions(len(conditions.context_BTC), network.window_frames, conditions)
-    if not bool((conditions.context_mask_BT[:, : network.context_frames] == 1).all()):
-        raise UserError(
-            f"context_mask_BT must be 1 on all {network.context_frames} context frames; "
-            "where there is no music, context_BTC is 0"
-        )
-
-
-def check_block(network: DiffusionTransformer, noisy_BTC: Tensor, cache: DiffusionCache) -> None:
-    """Refuse a block or a cache of another size.
-
-    Raises:
-        UserError: one of them; the sentence says which.
-    """
-    expected = (cache.batch_size, network.block_frames, network.latent_channels)
-    if tuple(noisy_BTC.shape) != expected:
-        raise UserError(f"the block has shape {tuple(noisy_BTC.shape)}; the cache and the network expect {expected}")
-    if len(cache.key) != len(network.layers) or cache.key[0].shape[2] != network.heads:
-        raise UserError("the cache belongs to another network; make it with prefill or bootstrap of this one")

@@ -7,7 +7,6 @@ embedding.
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import torch
@@ -18,51 +17,12 @@ from livejam.errors import UserError
 from livejam.networks.attention import attend_flex
 from livejam.networks.diffusion_block import Attend, DiffusionBlock
 from livejam.networks.diffusion_cache import DiffusionCache, PromptKeys
+from livejam.networks.diffusion_checks import check_sizes, check_window
 from livejam.networks.diffusion_conditions import DiffusionConditions
-from livejam.networks.diffusion_masks import AttentionMask, Bidirectional, BlockCausal, dense_mask, flex_mask
+from livejam.networks.diffusion_embeddings import FourierFeatures, ResidualPointwise, two_layers
+from livejam.networks.diffusion_masks import AttentionMask, Bidirectional, dense_mask, flex_mask
 from livejam.networks.diffusion_streaming import bootstrap, denoise, fused, prefill
 from livejam.networks.rotary import Rotary, RotaryTable
-
-
-class FourierFeatures(nn.Module):
-    """Cosines and sines of a number at random frequencies.
-
-    Args:
-        features: how many; even.
-    """
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.frequency_F = nn.Parameter(torch.randn(features // 2))
-
-    def forward(self, x_B: Tensor) -> Tensor:
-        angle_BF = 2 * math.pi * x_B[:, None] * self.frequency_F
-        return torch.cat((angle_BF.cos(), angle_BF.sin()), dim=-1)
-
-
-def two_layers(channels_in: int, channels_out: int, bias: bool) -> nn.Sequential:
-    """The embedding of a condition."""
-    return nn.Sequential(
-        nn.Linear(channels_in, channels_out, bias=bias),
-        nn.SiLU(),
-        nn.Linear(channels_out, channels_out, bias=bias),
-    )
-
-
-class ResidualPointwise(nn.Module):
-    """x + W x with W = 0 at first: Stable Audio's 1×1 convolution before and after the transformer.
-
-    Args:
-        channels: channels in and out.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, channels, bias=False)
-        nn.init.zeros_(self.linear.weight)
-
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        return x_BTC + self.linear(x_BTC)
 
 
 class DiffusionTransformer(nn.Module):
@@ -154,7 +114,7 @@ class DiffusionTransformer(nn.Module):
         """Hidden states of all frames after `layer` blocks (0: before the first), without the token."""
         if not 0 <= layer <= len(self.blocks):
             raise UserError(f"layer {layer} does not exist; this network has 0 to {len(self.blocks)}")
-        self.check_window(noisy_BTC, conditions)
+        check_window(self, noisy_BTC, conditions)
         frames = noisy_BTC.shape[1]
         hidden = torch.cat((self.embed(noisy_BTC, conditions), self.token(time_B, conditions)), dim=1)
         table = self.table(0, frames)
@@ -301,27 +261,6 @@ class DiffusionTransformer(nn.Module):
         """From the hidden states behind the last block to the velocity."""
         return self.after(self.project_out(hidden_BTD))
 
-    def check_window(self, noisy_BTC: Tensor, conditions: DiffusionConditions) -> None:
-        """Refuse what does not fit this network, before it is computed."""
-        batch, frames, channels = noisy_BTC.shape
-        if channels != self.latent_channels:
-            raise UserError(f"latents have {channels} channels, this network {self.latent_channels}: another codec")
-        self.mask.check(frames)
-        self.check_conditions(batch, frames, conditions)
-
-    def check_conditions(self, batch: int, frames: int, conditions: DiffusionConditions) -> None:
-        """Refuse conditions of another shape."""
-        for name in ("context", "jam"):
-            latents, mask = getattr(conditions, f"{name}_BTC"), getattr(conditions, f"{name}_mask_BT")
-            if (latents is None) != (mask is None):
-                raise UserError(f"conditions need {name}_BTC and {name}_mask_BT together")
-            if latents is not None and latents.shape[:2] != (batch, frames):
-                raise UserError(f"{name}_BTC has shape {tuple(latents.shape)}; the window is ({batch}, {frames}, …)")
-        for name, channels in (("jam_BTC", self.jam_channels), ("prompt_BPD", self.prompt_width)):
-            given = getattr(conditions, name)
-            if given is not None and given.shape[-1] != channels:
-                raise UserError(f"{name} has {given.shape[-1]} channels, this network takes {channels}")
-
 
 def masked_attention(mask: AttentionMask, positions: int, device: torch.device) -> Attend:
     """Attention over frames and token: FlexAttention on CUDA where a mask is sparse, SDPA everywhere else."""
@@ -330,24 +269,3 @@ def masked_attention(mask: AttentionMask, positions: int, device: torch.device) 
         return lambda q, k, v: attend_flex(q.to(v), k.to(v), v, sparse, None)
     allowed = dense_mask(mask, positions, device)
     return lambda q, k, v: F.scaled_dot_product_attention(q.to(v), k.to(v), v, attn_mask=allowed)
-
-
-def check_sizes(
-    width: int, heads: int, prompt_hidden: int, context_frames: int, block_frames: int, mask: AttentionMask
-) -> None:
-    """Refuse sizes that do not fit together.
-
-    Raises:
-        UserError: one of them; the sentence names it.
-    """
-    if width % (2 * heads):
-        raise UserError(f"width {width} must be divisible by twice the number of heads ({heads})")
-    if prompt_hidden % (width // heads) or (prompt_hidden and heads % (prompt_hidden * heads // width)):
-        raise UserError(f"prompt_hidden {prompt_hidden} must hold a divisor of {heads} heads of {width // heads}")
-    if context_frames < 0 or block_frames < 1:
-        raise UserError(f"context_frames is {context_frames} and block_frames {block_frames}: at least 0 and 1")
-    wanted = getattr(mask, "context_frames", context_frames)
-    if wanted != context_frames:
-        raise UserError(f"the mask's context is {wanted} frames, the network's context_frames {context_frames}")
-    if isinstance(mask, BlockCausal) and mask.block_frames != block_frames:
-        raise UserError(f"the mask's block is {mask.block_frames} frames, the network's block_frames {block_frames}")

@@ -12,6 +12,7 @@ from diffusion_toys import (
     BLOCKS,
     CONTEXT,
     ENCODER_DECODER,
+    ROWS,
     WINDOW,
     Song,
     in_window,
@@ -21,7 +22,8 @@ from diffusion_toys import (
 )
 from torch import Tensor
 
-from livejam.networks import DiffusionConditions, DiffusionTransformer
+from livejam.errors import UserError
+from livejam.networks import BlockCausal, DiffusionConditions, DiffusionTransformer
 from livejam.networks.diffusion_cache import DiffusionCache
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
@@ -138,3 +140,145 @@ def test_bootstrap_is_the_training_pass(dtype: torch.dtype) -> None:
     with torch.no_grad():
         velocity, _ = network.bootstrap(x, time_B, conditions)
         assert close(velocity, network(in_window(x, WINDOW), time_B, conditions)[:, CONTEXT:])
+
+
+@pytest.mark.parametrize("cutoff", [0, 1, BLOCK, 2 * BLOCK - 1])
+def test_hardly_any_jam_leaves_nothing_to_keep(cutoff: int) -> None:
+    """Every context block hears more with every slide: the fused step is the training pass again."""
+    network, song = make_network(BLOCK_CAUSAL, jam=True), Song.random(BLOCKS + 2)
+    with torch.no_grad():
+        _, cache = network.bootstrap(noise(1), times(0, 2), song.conditions(0, BLOCKS, cutoff))
+        conditions = song.conditions(1, BLOCKS + 1, cutoff)
+        velocity, _ = network.fused(noise(2), times(0, 2), conditions, cache, cutoff)
+        assert close(velocity, network(in_window(noise(2), WINDOW), times(0, 2), conditions)[:, CONTEXT:])
+
+
+def test_a_block_that_sees_all_context() -> None:
+    """The window may include the oldest context block, too."""
+    network, song = make_network(BlockCausal(BLOCK, BLOCKS, BLOCKS + 1), depth=1), Song.random(BLOCKS + 3)
+    with torch.no_grad():
+        cache = None
+        for block in range(BLOCKS, BLOCKS + 3):
+            conditions = song.conditions(block - BLOCKS, block)
+            for step in range(2):
+                velocity, cache = one_step(network, noise(block), times(step, 2), conditions, cache, step)
+                whole = network(in_window(noise(block), WINDOW), times(step, 2), conditions)[:, CONTEXT:]
+                assert close(velocity, whole)
+
+
+def streamed(network: DiffusionTransformer, song: Song, blocks: int) -> tuple[Tensor, DiffusionCache]:
+    """Some blocks of one step each."""
+    cache = None
+    for block in range(BLOCKS, BLOCKS + blocks):
+        conditions = song.conditions(block - BLOCKS, block)
+        velocity, cache = one_step(network, noise(block), times(0, 2), conditions, cache, 0)
+    assert cache is not None
+    return velocity, cache
+
+
+def test_rows_are_independent_and_any_row_starts_anew() -> None:
+    network, song, other = make_network(BLOCK_CAUSAL), Song.random(BLOCKS + 4), Song.random(BLOCKS + 4, seed=2)
+    row, x = torch.tensor([1]), noise(9)
+    with torch.no_grad():
+        _, cache = streamed(network, song, 3)
+        _, fresh = network.bootstrap(x, times(0, 2), other.conditions(0, BLOCKS))
+        mixed = cache.put(row, fresh.take(row))
+        conditions = [song.conditions(3, BLOCKS + 3), other.conditions(1, BLOCKS + 1)]
+        apart = [
+            network.fused(x, times(0, 2), told, memory)[0]
+            for told, memory in zip(conditions, (cache, fresh), strict=True)
+        ]
+        names = [field.name for field in dataclasses.fields(DiffusionConditions)]
+        both = {name: [getattr(told, name) for told in conditions] for name in names}
+        together = DiffusionConditions(
+            **{name: None if old is None else torch.stack((old[0], new[1])) for name, (old, new) in both.items()}
+        )
+        velocity, _ = network.fused(x, times(0, 2), together, mixed)
+    assert torch.allclose(velocity[0], apart[0][0], atol=1e-12)
+    assert torch.allclose(velocity[1], apart[1][1], atol=1e-12)
+
+
+def test_cache_is_of_constant_size_and_a_slide_leaves_the_old_one() -> None:
+    network, song = make_network(BLOCK_CAUSAL), Song.random(BLOCKS + 10)
+    with torch.no_grad():
+        _, cache = streamed(network, song, 1)
+        before = [x[:, : cache.frames].clone() for x in (*cache.key, *cache.value)]
+        conditions = song.conditions(1, BLOCKS + 1)
+        one, new = network.fused(noise(3), times(0, 2), conditions, cache)
+        network.denoise(noise(4), times(1, 2), conditions, new)
+        two, _ = network.fused(noise(3), times(0, 2), conditions, cache)
+        _, late = streamed(network, song, 10)
+    assert torch.equal(one, two)
+    assert all(
+        torch.equal(old, x[:, : cache.frames]) for old, x in zip(before, (*cache.key, *cache.value), strict=True)
+    )
+    assert late.size_bytes == new.size_bytes == cache.size_bytes
+    assert late.frames == cache.frames == CONTEXT - BLOCK
+
+
+def test_gradient_flows_through_one_pass_and_not_through_caches() -> None:
+    network, song = make_network(BLOCK_CAUSAL), Song.random(BLOCKS + 2)
+    network.requires_grad_(True)
+    _, cache = network.bootstrap(noise(1), times(0, 2), song.conditions(0, BLOCKS))
+    conditions = song.conditions(1, BLOCKS + 1)
+    with torch.no_grad():
+        expected, _ = network.fused(noise(2), times(0, 2), conditions, cache)
+    fused, new = network.fused(noise(2), times(0, 2), conditions, cache)
+    assert not any(x.requires_grad for x in (*cache.key, *cache.value, *new.key, *new.value))
+    with torch.no_grad():
+        network.denoise(noise(3), times(1, 2), conditions, new)
+    fused.sum().backward()
+    step = network.denoise(noise(3), times(1, 2), conditions, new)
+    step.sum().backward()
+    assert torch.allclose(fused, expected, atol=1e-12)
+    untouched = {name for name, parameter in network.blocks.named_parameters() if parameter.grad is None}
+    assert untouched == {
+        name
+        for name, _ in network.blocks.named_parameters()
+        if "project_prompt" in name or "prompt_attention.key_norm" in name
+    }
+    live = new.with_prompt(network.prompt_keys(conditions))
+    network.denoise(noise(3), times(1, 2), conditions, live).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.blocks.parameters())
+
+
+def test_prompts_are_encoded_once_and_can_cross_fade() -> None:
+    network, song, other = make_network(BLOCK_CAUSAL), Song.random(BLOCKS + 2), Song.random(BLOCKS + 2, seed=5)
+    old, told = song.conditions(0, BLOCKS), song.conditions(1, BLOCKS + 1)
+    halfway = dataclasses.replace(told, prompt_BPD=0.5 * song.prompt_BPD + 0.5 * other.prompt_BPD)
+    with torch.no_grad():
+        _, cache = network.bootstrap(noise(1), times(0, 2), old, network.prompt_keys(old))
+        # The cache's prompt counts until it is changed, whatever the conditions say.
+        kept, _ = network.fused(noise(2), times(0, 2), halfway, cache)
+        same, _ = network.fused(noise(2), times(0, 2), told, cache)
+        faded, _ = network.fused(noise(2), times(0, 2), told, cache.with_prompt(network.prompt_keys(halfway)))
+        anew, renewed = network.bootstrap(noise(2), times(0, 2), halfway)
+        whole = network(in_window(noise(2), WINDOW), times(0, 2), halfway)[:, CONTEXT:]
+    assert torch.equal(kept, same)
+    assert not torch.allclose(faded, same)
+    assert close(anew, whole)
+    assert not torch.allclose(faded, anew)
+    assert not torch.allclose(renewed.key[1], cache.key[1])
+
+
+def test_what_cannot_be_cached_is_refused() -> None:
+    outpainting, encoder, causal = (make_network(mask, depth=1) for mask in (None, ENCODER_DECODER, BLOCK_CAUSAL))
+    conditions, x, time_B = Song.random(BLOCKS + 1).conditions(0, BLOCKS), noise(1), times(0, 2)
+    _, cache = causal.bootstrap(x, time_B, conditions)
+    torn = dataclasses.replace(conditions, context_mask_BT=torch.zeros(ROWS, WINDOW))
+    refusals = {
+        "mask EncoderDecoder; Bidirectional": lambda: outpainting.prefill(conditions),
+        "mask EncoderDecoder; BlockCausal": lambda: causal.prefill(conditions),
+        "mask BlockCausal": lambda: encoder.bootstrap(x, time_B, conditions),
+        "needs context_BTC": lambda: encoder.prefill(DiffusionConditions()),
+        "must be 1 on all 16": lambda: encoder.prefill(torn),
+        "the window is": lambda: encoder.prefill(conditions.frames(0, CONTEXT)),
+        "the block has shape": lambda: causal.denoise(x[:, 1:], time_B, conditions, cache),
+        "cutoff_frames is 21": lambda: causal.fused(x, time_B, conditions, cache, WINDOW + 1),
+        "cutoff_frames is -1": lambda: causal.fused(x, time_B, conditions, cache, -1),
+        "another network": lambda: make_network(BLOCK_CAUSAL, depth=2).denoise(x, time_B, conditions, cache),
+        "not a cache of this window": lambda: causal.denoise(x, time_B, conditions, encoder.prefill(conditions)),
+    }
+    for sentence, refused in refusals.items():
+        with pytest.raises(UserError, match=sentence):
+            refused()

@@ -131,6 +131,17 @@ def test_first_gradient_reaches_the_added_projection() -> None:
 
 
 @MASKS
+def test_training_may_follow_a_validation(mask: AttentionMask) -> None:
+    """What inference mode left in a cache of masks must not stop a gradient."""
+    dense_mask.cache_clear()
+    network = make_network(mask, depth=1)
+    with torch.inference_mode():
+        network(in_window(noise(1), WINDOW), times(0, 2), CONDITIONS)
+    network(in_window(noise(1), WINDOW), times(0, 2), CONDITIONS).sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@MASKS
 def test_flex_attention_equals_sdpa(mask: AttentionMask) -> None:
     """One mask function, two kernels (forward on the CPU, where FlexAttention has no backward)."""
     torch.manual_seed(0)
