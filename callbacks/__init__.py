@@ -2,6 +2,7 @@
 
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
+from callbacks.cocola_monitor import COCOLAMonitor
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.interrupt_checkpoint import InterruptCheckpoint
@@ -12,6 +13,7 @@ from callbacks.results_table import ResultsTable
 __all__ = [
     "AudioLogger",
     "BeatF1Monitor",
+    "COCOLAMonitor",
     "FADMonitor",
     "HarmonyMonitor",
     "InterruptCheckpoint",

@@ -1,0 +1,185 @@
+"""What COCOLA hears in stems that belong to a mix, that come half a beat late, and that belong to other songs.
+
+  python -m benchmarks.cocola --root data/pocket_slakh --json cocola.json
+
+Items are those of the test split, in segments of ten seconds. Intervals are of the mean over songs (95 %, bootstrap).
+
+Shapes: I items, P parts, W windows, D width, R replicates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from datamodules import Slakh2100DataModule
+from datamodules.evaluation import Item
+from lightning_modules.spectrogram_latents import SpectrogramLatents
+from livejam.batch import CATEGORIES
+from metrics.cocola import PARTS, Cocola, masked
+from metrics.cocola_score import area_under_curve, windows_of
+from metrics.cocola_spectrogram import SAMPLE_RATE_HZ, harmonic_percussive_db, relative_db
+from metrics.cocola_weights import pretrained_cocola
+
+SEGMENT_SECONDS = 10
+KINDS = ("true", "late", "foreign")
+REPLICATES = 500
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Spectrograms of a mix, its stem, and the stem half a beat late, levels_W2FT each."""
+
+    song: str
+    category: int
+    mix: Tensor
+    true: Tensor
+    late: Tensor
+
+
+def segments_of(item: Item) -> list[Segment]:
+    """Two segments of ten seconds; beyond them the item has the second that a late stem needs."""
+    excerpt, audio, annotations = item
+    beats_seconds = np.diff(annotations.beats_seconds) if annotations is not None else np.array([0.5])
+    late = round(float(np.median(beats_seconds)) / 2 * SAMPLE_RATE_HZ)
+    length = SEGMENT_SECONDS * SAMPLE_RATE_HZ
+    mix_N, target_N = torch.from_numpy(audio.mix_AN[0]), torch.from_numpy(audio.target_AN[0])
+    return [
+        Segment(
+            excerpt.song.name,
+            excerpt.song.stems[excerpt.target].category,
+            *(_levels(part_N) for part_N in (mix_N[start:][:length], target_N[start:][:length])),
+            _levels(target_N[start + late :][:length]),
+        )
+        for start in (0, length)
+    ]
+
+
+def _levels(audio_N: Tensor) -> Tensor:
+    return relative_db(harmonic_percussive_db(windows_of(audio_N))).half()
+
+
+def scores(cocola: Cocola, segments: list[Segment]) -> dict[str, dict[str, Tensor]]:
+    """Per part: score_I of true and of late stems, score_II of every mix with every stem."""
+    found = {}
+    for part in PARTS:
+        mix_IWD, true_IWD, late_IWD = (
+            torch.stack([cocola.embed(masked(getattr(segment, kind).float(), part)) for segment in segments])
+            for kind in ("mix", "true", "late")
+        )
+        heard_IWD, windows = mix_IWD @ cocola.similarity.w, mix_IWD.shape[1]
+        every_II = torch.einsum("iwd,jwd->ij", heard_IWD, true_IWD) / windows
+        late_I = torch.einsum("iwd,iwd->i", heard_IWD, late_IWD) / windows
+        found[part] = {"true": every_II.diagonal(), "late": late_I, "every": every_II}
+    return found
+
+
+def statistics(found: dict[str, Tensor], songs: list[str], chosen: np.ndarray) -> dict[str, float]:
+    """Means and areas over the chosen segments; foreign stems are of other songs, and chosen too."""
+    names = np.array(songs)[chosen]
+    true, late = found["true"][chosen], found["late"][chosen]
+    foreign = found["every"][chosen][:, chosen][torch.from_numpy(names[:, None] != names[None])]
+    return {
+        **{kind: float(values.mean()) for kind, values in zip(KINDS, (true, late, foreign), strict=True)},
+        "auc_foreign": area_under_curve(true, foreign),
+        "auc_late": area_under_curve(true, late),
+    }
+
+
+def with_intervals(found: dict[str, Tensor], songs: list[str]) -> dict[str, dict[str, float]]:
+    """Every number and the interval in which it would lie, had other songs been drawn."""
+    random, unique = np.random.default_rng(0), sorted(set(songs))
+    of_song = {song: np.flatnonzero(np.array(songs) == song) for song in unique}
+    drawn = [
+        statistics(found, songs, np.concatenate([of_song[song] for song in random.choice(unique, len(unique))]))
+        for _ in range(REPLICATES)
+    ]
+    whole = statistics(found, songs, np.arange(len(songs)))
+    return {
+        name: dict(
+            zip(("value", "low", "high"), (value, *np.percentile([d[name] for d in drawn], [2.5, 97.5])), strict=True)
+        )
+        for name, value in whole.items()
+    }
+
+
+def by_instrument(found: dict[str, Tensor], segments: list[Segment]) -> dict[str, dict[str, float]]:
+    """Means and areas per category of the stem; foreign stems are of the same category."""
+    songs, categories = [s.song for s in segments], np.array([s.category for s in segments])
+    rows = {}
+    for category in np.unique(categories):
+        chosen = np.flatnonzero(categories == category)
+        if len({songs[i] for i in chosen}) > 1:
+            rows[CATEGORIES[category]] = {**statistics(found, songs, chosen), "segments": len(chosen)}
+    return rows
+
+
+def silence(cocola: Cocola, segments: list[Segment]) -> dict[str, float]:
+    """Mean score of a silent stem."""
+    nothing = [Segment(s.song, s.category, s.mix, torch.zeros_like(s.true), torch.zeros_like(s.late)) for s in segments]
+    return {part: float(values["true"].mean()) for part, values in scores(cocola, nothing).items()}
+
+
+@torch.no_grad()
+def evaluate(weights: str, segments: list[Segment]) -> dict[str, Any]:
+    """All numbers of one network."""
+    cocola = pretrained_cocola(weights)
+    found, songs = scores(cocola, segments), [segment.song for segment in segments]
+    return {
+        "songs": len(set(songs)),
+        "segments": len(segments),
+        "parts": {part: with_intervals(values, songs) for part, values in found.items()},
+        "silence": silence(cocola, segments),
+        "instruments": by_instrument(found["full"], segments),
+    }
+
+
+def milliseconds() -> dict[str, float]:
+    """Time for five seconds of one recording on this machine: spectrograms, and the bundled network on three parts."""
+    audio_BN, cocola = torch.randn(1, 5 * SAMPLE_RATE_HZ), pretrained_cocola()
+    levels = relative_db(harmonic_percussive_db(audio_BN))
+    tasks = {
+        "spectrogram": lambda: harmonic_percussive_db(audio_BN),
+        "network": lambda: [cocola.embed(masked(levels, part)) for part in PARTS],
+    }
+    return {name: 1e3 * min(_seconds(task) for _ in range(7)) for name, task in tasks.items()}
+
+
+def _seconds(task: Any) -> float:
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print the table as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data/pocket_slakh", help="a data set in Slakh's format")
+    parser.add_argument("--items", type=int, default=48, help="test items of 20 s")
+    parser.add_argument("--weights", nargs="+", default=["pocket"], help="as in metrics.cocola_weights")
+    parser.add_argument("--json", type=Path, help="where the numbers are written")
+    options = parser.parse_args()
+    data = Slakh2100DataModule(
+        options.root, SpectrogramLatents(), mode="audio", eval_seconds=2 * SEGMENT_SECONDS + 1, test_items=options.items
+    )
+    data.setup("test")
+    items = data.test_dataloader().dataset
+    segments = [segment for i in tqdm(range(len(items)), desc="items") for segment in segments_of(items[i])]
+    result = {name: evaluate(name, segments) for name in options.weights} | {"milliseconds": milliseconds()}
+    text = json.dumps(result, indent=1)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""Contrastive training of COCOLA: a mix should know its own stem among others.
+
+Shapes: B batch, T frames, C = 2 · F levels of a frame, F mel bands, D embedding width, W windows.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_modules.spectrogram_latents import SpectrogramLatents, as_spectrogram
+from livejam.batch import AccompanimentBatch, Annotations
+from livejam.errors import UserError
+from metrics.cocola import PARTS, Cocola, masked
+from metrics.cocola_score import area_under_curve
+from metrics.cocola_spectrogram import FRAMES, relative_db
+from metrics.cocola_weights import save_cocola
+
+FRAMES_PER_SECOND = 100
+
+
+class CocolaTraining(lightning.LightningModule):
+    """InfoNCE with a bilinear similarity, over a batch of five-second windows of mixes and stems.
+
+    Batches come from `Slakh2100DataModule`: as audio, or as spectrograms from its bank. Three things are not in the
+    paper and can be turned off: `late_stems` adds every mix's own stem, too early or too late, to the negatives, and
+    silence; `pooled_weight` makes scores of different mixes comparable; `parts_per_item: false` masks all items of a
+    batch alike, so that the mask gives no pair away.
+
+    Validation scores pairs that belong together, the same pairs with the stem half a beat late, and stems of other
+    songs; `val/auc` is how often the first is above one of the others, and the best network is kept.
+
+    Args:
+        cocola: the network to train.
+        optimizer: optimiser of its parameters.
+        late_stems: by how much stems come early or late as negatives, least and most, in seconds; None = only the
+            other stems of the batch, as published.
+        pooled_weight: weight ≥ 0 of `pooled_contrast`; 0 = off, as published.
+        parts_per_item: whether each item is masked on its own (as published) or the batch as a whole.
+        warmup_steps: steps of linear warm-up; 0 = none.
+        decay: whether the learning rate falls to zero along a cosine.
+        seed: of windows, masks and delays; what a step draws depends on seed, rank and step alone.
+        export_path: where the best weights are written.
+    """
+
+    def __init__(
+        self,
+        cocola: Cocola,
+        optimizer: OptimizerCallable,
+        late_stems: tuple[float, float] | None = (0.1, 0.6),
+        pooled_weight: float = 1.0,
+        parts_per_item: bool = False,
+        warmup_steps: int = 0,
+        decay: bool = False,
+        seed: int = 0,
+        export_path: str = "runs/cocola/pocket.safetensors",
+    ) -> None:
+        super().__init__()
+        if late_stems is not None and not 0 < late_stems[0] <= late_stems[1]:
+            raise UserError(f"late_stems {late_stems} must be two times in seconds, the shorter one first and above 0")
+        self.cocola, self.optimizer, self.codec = cocola, optimizer, SpectrogramLatents()
+        self.late_stems, self.pooled_weight, self.parts_per_item = late_stems, pooled_weight, parts_per_item
+        self.warmup_steps, self.decay, self.seed, self.export_path = warmup_steps, decay, seed, export_path
+        self.register_buffer("best_auc", torch.tensor(0.0))
+        self._held_out: dict[int, tuple[Tensor, Tensor]] = {}
+        self._scores: dict[str, list[Tensor]] = {}
+
+    def training_step(self, batch: AccompanimentBatch, batch_index: int) -> Tensor:
+        """Windows, masks, embeddings, cross-entropy over everything that a mix might go with."""
+        random = torch.Generator().manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
+        mix_BTC, stem_BTC = self._levels(batch)
+        size, begin, late = len(mix_BTC), *self._moments(mix_BTC.shape[1], random)
+        windows = [_window(mix_BTC, begin), _window(stem_BTC, begin)]
+        if late is not None:
+            windows += [_window(stem_BTC, late), torch.zeros_like(windows[0][:1])]
+        windows = self._masked(windows, size, random)
+        mix_BD, *stems = self.cocola.embed(torch.cat(windows)).split(size)
+        logits_BS = self.cocola.similarity(mix_BD, torch.cat(stems))
+        truth_B = torch.arange(size, device=logits_BS.device)
+        losses = {"contrast": F.cross_entropy(logits_BS, truth_B)}
+        if self.pooled_weight:
+            losses["pooled"] = self.pooled_weight * pooled_contrast(logits_BS)
+        self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
+        self.log("train/accuracy", (logits_BS.detach().argmax(1) == truth_B).float().mean(), prog_bar=True)
+        return torch.stack(list(losses.values())).sum()
+
+    def _levels(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor]:
+        """Levels_BTC of mixes and stems."""
+        if not batch.is_audio:
+            return batch.mix, batch.target
+        with torch.autocast(self.device.type, enabled=False):
+            return self.codec.encode(batch.mix), self.codec.encode(batch.target)
+
+    def _moments(self, frames: int, random: torch.Generator) -> tuple[int, int | None]:
+        """First frame of the windows, and of those of the late (or early) stems."""
+        free = frames - FRAMES
+        if self.late_stems is None:
+            return _draw(0, max(free, 0), random), None
+        least, most = (round(seconds * FRAMES_PER_SECOND) for seconds in self.late_stems)
+        if free < least:
+            raise UserError(
+                f"training items of {frames} frames leave no room for stems that come late; make data.crop_frames "
+                f"at least {FRAMES + most}, or set late_stems to null"
+            )
+        by = _draw(least, min(most, free), random)
+        begin = _draw(0, free - by, random)
+        return (begin, begin + by) if _draw(0, 1, random) else (begin + by, begin)
+
+    def _masked(self, windows: list[Tensor], size: int, random: torch.Generator) -> list[Tensor]:
+        """Windows that hear everything, or only one of the parts; a mix and its stems hear the same."""
+        keep = torch.tensor(list(PARTS.values()), device=self.device)
+        choices = torch.randint(len(keep), (size if self.parts_per_item else 1,), generator=random)
+        keep_B211 = keep[choices.to(self.device)].expand(size, 2)[:, :, None, None]
+        return [levels_B2FT * keep_B211[: len(levels_B2FT)] for levels_B2FT in windows]
+
+    def validation_step(self, batch: AccompanimentBatch, batch_index: int) -> None:
+        """Scores of true, late and foreign stems, in full, in every window of five seconds."""
+        if batch_index not in self._held_out:
+            # the items are the same every time, and their spectrograms cost more than all the rest
+            mix_BTC, stem_BTC = self._levels(batch)
+            self._held_out[batch_index] = mix_BTC.half().cpu(), stem_BTC.half().cpu()
+        mix_BTC, stem_BTC = (levels.to(self.device).float() for levels in self._held_out[batch_index])
+        half_beats = [_half_beat_frames(annotations) for annotations in batch.annotations]
+        for begin in range(0, mix_BTC.shape[1] - FRAMES - max(half_beats), FRAMES):
+            mix_BD = self._embedded([_window(mix_BTC, begin)])
+            stem_BD = self._embedded([_window(stem_BTC, begin)])
+            late = [_window(item_TC[None], begin + by) for item_TC, by in zip(stem_BTC, half_beats, strict=True)]
+            pairwise = self.cocola.similarity.pairwise
+            self._keep("true", pairwise(mix_BD, stem_BD))
+            self._keep("late", pairwise(mix_BD, self._embedded(late)))
+            if len(mix_BD) > 1:
+                self._keep("foreign", pairwise(mix_BD, stem_BD.roll(1, 0)))
+
+    def _embedded(self, windows: list[Tensor]) -> Tensor:
+        return self.cocola.embed(masked(torch.cat(windows), "full"))
+
+    def _keep(self, kind: str, scores_W: Tensor) -> None:
+        self._scores.setdefault(kind, []).append(scores_W.float().cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Areas under the curve; the better network is written."""
+        scores = self._gathered()
+        areas = {kind: area_under_curve(scores["true"], scores[kind]) for kind in ("late", "foreign") if kind in scores}
+        auc = sum(areas.values()) / len(areas)
+        self.log_dict({f"val/{kind}": scores_W.mean() for kind, scores_W in scores.items()}, rank_zero_only=True)
+        self.log_dict({f"val/auc_{kind}": area for kind, area in areas.items()}, rank_zero_only=True)
+        # a number of all processes, and the same in all of them
+        self.log("val/auc", auc, prog_bar=True, sync_dist=True)
+        if not self.trainer.sanity_checking and auc > self.best_auc:
+            self.best_auc.fill_(auc)
+            self._export()
+
+    def _gathered(self) -> dict[str, Tensor]:
+        """Scores of all processes, some of which may have none."""
+        shards: list[Any] = [self._scores] * self.trainer.world_size
+        if self.trainer.world_size > 1:
+            torch.distributed.all_gather_object(shards, self._scores)
+        self._scores = {}
+        kinds = dict.fromkeys(kind for shard in shards for kind in shard)
+        return {kind: torch.cat([part for shard in shards for part in shard.get(kind, [])]) for kind in kinds}
+
+    def _export(self) -> None:
+        if self.trainer.is_global_zero:
+            save_cocola(self.cocola, Path(self.export_path), {"steps": self.global_step, "auc": float(self.best_auc)})
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser; warm-up and cosine where they are asked for."""
+        optimizer = self.optimizer(self.cocola.parameters())
+        if not self.warmup_steps and not self.decay:
+            return optimizer
+        total = self.trainer.estimated_stepping_batches
+
+        def share(step: int) -> float:
+            warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
+            return warm * (0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) if self.decay else 1.0)
+
+        scheduler = {"scheduler": LambdaLR(optimizer, share), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+
+def pooled_contrast(logits_BS: Tensor) -> Tensor:
+    """Cross-entropy of every true pair against all wrong pairs of the batch at once.
+
+    A softmax over the stems of one mix says nothing about the level of that mix's scores; a metric that is averaged
+    over mixes needs one level.
+
+    Args:
+        logits_BS: every mix with every stem; stem i belongs to mix i.
+    """
+    wrong_BS = logits_BS.masked_fill(torch.eye(*logits_BS.shape, dtype=torch.bool, device=logits_BS.device), -torch.inf)
+    return F.softplus(wrong_BS.logsumexp((0, 1)) - logits_BS.diagonal()).mean()
+
+
+def _draw(least: int, most: int, random: torch.Generator) -> int:
+    """A whole number, both ends included."""
+    return int(torch.randint(least, most + 1, (), generator=random))
+
+
+def _window(levels_BTC: Tensor, begin: int) -> Tensor:
+    """Relative levels_B2FT of five seconds."""
+    return relative_db(as_spectrogram(levels_BTC[:, begin : begin + FRAMES]))
+
+
+def _half_beat_frames(annotations: Annotations | None) -> int:
+    """Half the usual distance of two beats; a quarter of a second where it is not known."""
+    beats_seconds = torch.tensor(annotations.beats_seconds if annotations is not None else [])
+    period_seconds = float(beats_seconds.diff().median()) if len(beats_seconds) > 1 else 0.5
+    return round(period_seconds / 2 * FRAMES_PER_SECOND)
