@@ -12,6 +12,7 @@ from livejam.checkpoint import read_checkpoint
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.lineage import ancestors
+from livejam.statistics import LatentStatistics
 
 
 def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[
         UserError: it cannot be read, is of another codec, or its generator has another width, depth or encoder.
     """
     checkpoint = read_checkpoint(path)
-    require_same_codec(checkpoint, codec)
+    require_same_latents(checkpoint, codec)
     state = checkpoint["state_dict"]
     weights = _part(state, "ema_generator.") or _part(state, "generator.")
     if not weights:
@@ -45,6 +46,22 @@ def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[
             )
     generator.load_state_dict(weights)
     return {"livejam": {**checkpoint["livejam"], "lineage": ancestors(checkpoint)}}
+
+
+def require_same_latents(checkpoint: dict[str, Any], codec: Codec[Any, Any]) -> None:
+    """Refuse a base of another codec; published models say only what their latents are like, not of which weights.
+
+    Raises:
+        UserError: names every field that differs.
+    """
+    facts = checkpoint["livejam"]
+    known = facts if facts["latents_hash"] is not None else {**facts, "latents_hash": codec.latents_hash}
+    require_same_codec({"livejam": known}, codec)
+
+
+def statistics_of(base: dict[str, Any]) -> LatentStatistics:
+    """How the latents were normalised that the base was trained on."""
+    return LatentStatistics(base["livejam"]["latent_mean_C"], base["livejam"]["latent_std_C"])
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -18,8 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
-from lightning_modules.base_weights import load_base
-from lightning_modules.checkpoints import require_same_statistics
+from lightning_modules.base_weights import load_base, statistics_of
 from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -62,7 +62,8 @@ class FlowMatching(AccompanimentModule):
         prompt_dropout: share of items that are not told what to play.
         description_dropout: share of items that are told the instrument's category alone, without the
             description of the very sound.
-        base_checkpoint: a checkpoint of this recipe whose generator training starts from; None starts from scratch.
+        base_checkpoint: a checkpoint of this recipe, or of `livejam weights import-stable-audio`, whose generator and
+            normalisation of latents training starts from; None starts from scratch.
         optimizer: of the generator, LMDM's by default.
         warmup_iterations: iterations in which the learning rate rises linearly from 0; LMDM has none.
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
@@ -124,8 +125,10 @@ class FlowMatching(AccompanimentModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        if stage == "fit" and self.base is not None:
-            require_same_statistics(self.base, self.statistics)
+        if self.base is not None:
+            # The weights that are tuned were made for latents that were normalised in just this way.
+            self.latent_mean_C.copy_(statistics_of(self.base).mean_C)
+            self.latent_std_C.copy_(statistics_of(self.base).std_C)
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
         self._random.manual_seed(
@@ -138,6 +141,7 @@ class FlowMatching(AccompanimentModule):
         velocity_BTC = self.generator.transformer(noisy_BTC, time_B, window.conditions)
         loss_B = flow_matching_loss(velocity_BTC.float(), window.clean_BTC, noise_BTC, window.target_BT)
         self._log(loss_B, time_B)
+        self.iteration += 1
         return loss_B.mean()
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, object]]]:
@@ -156,17 +160,19 @@ class FlowMatching(AccompanimentModule):
         norm = torch.nn.utils.get_total_norm(gradients)
         if not torch.isfinite(norm):
             raise UserError(
-                f"training diverged at iteration {int(self.iteration)}: the gradient norm is {norm.item():.4g}; lower "
-                "the learning rate or set gradient_clip, and resume from the last checkpoint, whose weights are finite"
+                f"training diverged at iteration {int(self.iteration) - 1}: the gradient norm is {norm.item():.4g}; "
+                "lower the learning rate or set gradient_clip, and resume from the last checkpoint, whose weights are "
+                "finite"
             )
         if self.gradient_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.generator.parameters(), self.gradient_clip, norm)
         self.log("train/gradient_norm", norm)
 
-    def on_train_batch_end(self, outputs: object, batch: AccompanimentBatch, batch_idx: int) -> None:
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """The average moves with the weights, before any callback may save a checkpoint."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.ema_generator is not None and self.ema_decay is not None:
-            update_average(self.ema_generator, self.generator, self.ema_decay, int(self.iteration))
-        self.iteration += 1
+            update_average(self.ema_generator, self.generator, self.ema_decay, int(self.iteration) - 1)
 
     def _window(self, batch: AccompanimentBatch) -> TrainingWindow:
         network = self.generator.transformer

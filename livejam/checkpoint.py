@@ -119,7 +119,10 @@ def _built(configured: Mapping[str, Any], package: str) -> Any:
         key: _built(value, package) if isinstance(value, Mapping) and "class_path" in value else value
         for key, value in (configured.get("init_args") or {}).items()
     }
-    return getattr(importlib.import_module(module), name)(**arguments)
+    found = getattr(importlib.import_module(module), name)
+    if not getattr(found, "__module__", "").startswith("livejam."):
+        raise UserError(f"the checkpoint names {class_path}, which is not livejam's own; it cannot be played here")
+    return found(**arguments)
 
 
 def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
