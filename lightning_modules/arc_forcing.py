@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from lightning_modules.averaging import update_average
 from lightning_modules.base_weights import load_base
 from lightning_modules.checkpoints import require_same_statistics
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, prompts_of, rollout_crop
-from lightning_modules.stage_one import load_stage_one
+from lightning_modules.stage_one import adopt_statistics, load_stage_one
 from livejam.accompanist import Controls
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.codecs.codec import Codec
@@ -283,6 +284,7 @@ class ARCForcing(AccompanimentModule):
         return [generator, discriminator]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        adopt_statistics(self, checkpoint)
         super().on_load_checkpoint(checkpoint)
         self._restored = True
 
@@ -320,12 +322,13 @@ class ARCForcing(AccompanimentModule):
             )
         if self.base_checkpoint is not None:
             base = load_stage_one(self.base_checkpoint, self.generator, self.codec, self.cutoff_blocks)
-            require_same_statistics(base, self.statistics)
+            adopt_statistics(self, base)
             self.lineage = ancestors(base)
             if self.ema_generator is not None:
                 self.ema_generator.load_state_dict(self.generator.state_dict())
         if self.discriminator_checkpoint is not None:
-            load_base(self.discriminator_checkpoint, self.discriminator.base, self.codec)
+            judge = load_base(Path(self.discriminator_checkpoint), self.discriminator.base, self.codec)
+            require_same_statistics(judge, self.statistics)
 
     def _player(self, generator: ConditionedTransformer, sampler: Sampler, cutoff_blocks: int) -> LMDMAccompanist:
         return LMDMAccompanist(generator, self.codec.spec, self.statistics, self.past, sampler, cutoff_blocks)

@@ -12,10 +12,8 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from lightning_modules.averaging import update_average
-from lightning_modules.checkpoints import require_same_statistics
 from lightning_modules.flow_matching import FlowMatching
-from lightning_modules.stage_one import load_stage_one
+from lightning_modules.stage_one import adopt_statistics, load_stage_one
 from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -121,6 +119,7 @@ class ConsistencyDistillation(FlowMatching):
         loss = self.consistency_weight * consistency + self.denoising_weight * denoising
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log_dict({"train/loss/consistency": consistency.detach(), "train/loss/denoising": denoising.detach()})
+        self.iteration += 1
         return loss
 
     def _consistency(self, clean_BTC: Tensor, wanted_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
@@ -157,26 +156,15 @@ class ConsistencyDistillation(FlowMatching):
         return torch.randn(clean_BTC.shape, generator=self._random, device=clean_BTC.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        adopt_statistics(self, checkpoint)
         super().on_load_checkpoint(checkpoint)
         self._restored = True
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        self._shared, self._stepped = torch.Generator(), False
+        self._shared = torch.Generator()
         if not self._restored:
             self._start()
-
-    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
-        """The step of automatic optimisation, which may take several batches."""
-        super().optimizer_step(*arguments, **keywords)
-        self._stepped = True
-
-    def on_train_batch_end(self, outputs: object, batch: AccompanimentBatch, batch_idx: int) -> None:
-        """Average once per step of the optimiser."""
-        if self._stepped and self.ema_generator is not None and self.ema_decay is not None:
-            update_average(self.ema_generator, self.generator, self.ema_decay, int(self.iteration))
-            self._stepped = False
-        self.iteration += 1
 
     def _start(self) -> None:
         """Teacher, student and average begin as one.
@@ -191,7 +179,7 @@ class ConsistencyDistillation(FlowMatching):
             )
         if self.teacher_checkpoint is not None:
             teacher = load_stage_one(self.teacher_checkpoint, self.generator, self.codec, self.cutoff_blocks)
-            require_same_statistics(teacher, self.statistics)
+            adopt_statistics(self, teacher)
             self.lineage = ancestors(teacher)
         for network in (self.teacher, self.ema_generator):
             if network is not None:

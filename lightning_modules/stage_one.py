@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.base_weights import load_base
 from livejam.checkpoint import read_checkpoint
 from livejam.codecs.codec import Codec
@@ -41,6 +42,12 @@ def load_stage_one(
         )
     load_base(Path(path), generator, codec)
     return checkpoint
+
+
+def adopt_statistics(module: AccompanimentModule, checkpoint: Mapping[str, Any]) -> None:
+    """Normalise latents as the weights that are trained on were made for, whatever the data's own statistics are."""
+    for name in ("latent_mean_C", "latent_std_C"):
+        getattr(module, name).copy_(checkpoint["livejam"][name])
 
 
 def require_same_window(path: str, checkpoint: Mapping[str, Any], network: DiffusionTransformer) -> None:

@@ -275,7 +275,9 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
         assert same(first[part], second[part]), part
 
 
-def save_stage_one(path: Path, network: ConditionedTransformer, mask: dict[str, Any] | None, **window: int) -> None:
+def save_stage_one(
+    path: Path, network: ConditionedTransformer, mask: dict[str, Any] | None, std: float = 1.0, **window: int
+) -> None:
     """A checkpoint of FlowMatching, as the `lightning` command writes it, of a network's weights."""
     codec, spec = ToyCodec(), ToyCodec().spec
     state = {f"generator.{name}": value for name, value in network.state_dict().items()}
@@ -286,7 +288,7 @@ def save_stage_one(path: Path, network: ConditionedTransformer, mask: dict[str, 
         "latents_hash": codec.latents_hash,
         "lineage": [{"recipe": "Base", "iteration": 9}],
     }
-    facts |= {"latent_mean_C": torch.full((CHANNELS,), 0.1), "latent_std_C": torch.ones(CHANNELS)}
+    facts |= {"latent_mean_C": torch.full((CHANNELS,), 0.1), "latent_std_C": torch.full((CHANNELS,), std)}
     config = {"model": {"class_path": "lightning_modules.FlowMatching", "init_args": settings}}
     torch.save({"state_dict": state, "livejam": facts, "config": config}, path)
 
@@ -302,8 +304,8 @@ def make_stages(folder: Path, **changes: Any) -> dict[str, str]:
     torch.manual_seed(77)
     fine_tuned = make_transformer(context_frames=CONTEXT, block_frames=BLOCK, mask=MASKS["block_causal"])
     window = {"context_frames": CONTEXT, "block_frames": BLOCK, "mask": BLOCK_CAUSAL} | changes
-    mask = window.pop("mask")
-    save_stage_one(folder / "stage1.ckpt", fine_tuned, mask, **window)
+    mask, std = window.pop("mask"), window.pop("std", 1.0)
+    save_stage_one(folder / "stage1.ckpt", fine_tuned, mask, std, **window)
     base = make_transformer(context_frames=0, block_frames=FRAMES)
     save_stage_one(folder / "base.ckpt", base, None, context_frames=0, block_frames=FRAMES)
     return {
@@ -318,7 +320,8 @@ def test_it_starts_from_stage_one_and_says_so(tmp_path: Path) -> None:
     still = lambda p: torch.optim.SGD(p, lr=0.0)  # noqa: E731
     module.generator_optimizer = module.discriminator_optimizer = still
     trainer = make_trainer(tmp_path)
-    trainer.fit(module, data(batches=2))
+    trainer.fit(module, data(batches=2, std=3.0))
+    assert torch.equal(module.latent_std_C, torch.ones(CHANNELS)), "of stage 1, not of the data"
     for path, network in (
         ("base_checkpoint", module.generator),
         ("discriminator_checkpoint", module.discriminator.base),
@@ -366,7 +369,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name: 'toy' != 'other'"):
         fit(tmp_path, make_module(codec="other", **stages))
     with pytest.raises(UserError, match="latent_std_C of the checkpoint differs"):
-        fit(tmp_path, make_module(**stages), std=2.0)
+        fit(tmp_path, make_module(**make_stages(tmp_path, std=2.0)))
     with pytest.raises(UserError, match="crop_frames to 20"):
         fit(tmp_path, make_module(), frames=FRAMES - 1)
     with pytest.raises(UserError, match="contrastive pairs take two items"):

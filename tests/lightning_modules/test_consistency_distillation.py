@@ -84,21 +84,21 @@ def test_distillation_approaches_the_teacher(tmp_path: Path) -> None:
     """In one step the student comes nearer to where the teacher's many steps end than the teacher does in one."""
     module = make_module(optimizer=lambda p: torch.optim.Adam(p, lr=2e-3), denoising_weight=0.0)
     module._random = torch.Generator().manual_seed(1)
-    window = module._window(make_batch(FRAMES, 16, seed=99))
+    window = module._window(make_batch(FRAMES, 8, seed=99))
     noise_BTC = torch.randn(window.clean_BTC.shape, generator=torch.Generator().manual_seed(5))
-    one_B = torch.ones(16)
+    one_B = torch.ones(8)
 
     @torch.no_grad()
     def error() -> float:
         from livejam.objectives.consistency import solve
 
-        times = [torch.full((16,), float(t)) for t in torch.linspace(1, 0, 33)]
+        times = [torch.full((8,), float(t)) for t in torch.linspace(1, 0, 17)]
         end_BTC = solve(module._teacher_velocity(window.conditions), noise_BTC, times)
         made_BTC = estimate(module.generator, noise_BTC, one_B, window.conditions)
         return float((made_BTC - end_BTC).square().mean())
 
     before = error()
-    make_trainer(tmp_path).fit(module, data(batches=60))
+    make_trainer(tmp_path).fit(module, data(batches=40))
     assert error() < 0.7 * before
 
 
