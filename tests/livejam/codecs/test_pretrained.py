@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.codec_average import average
 from livejam.codecs import CausalCodec, codec_hash, load_codec, pretrained_codec, save_codec
 from livejam.codecs.pretrained import BUNDLED
 from livejam.errors import UserError
@@ -67,3 +69,21 @@ def test_foreign_weights_are_refused(tmp_path: Path) -> None:
         load_codec(tmp_path / "missing.safetensors")
     with pytest.raises(UserError, match=r"there is: .*pocket"):
         pretrained_codec("studio")
+
+
+def test_the_mean_of_codecs_keeps_the_encoder_and_refuses_another(pocket: CausalCodec) -> None:
+    other = copy.deepcopy(pocket)
+    for parameter in other.decoder.parameters():
+        parameter.mul_(3)
+    mean = average([pocket, other])
+    assert mean.latents_hash == pocket.latents_hash
+    for made, true in zip(mean.decoder.parameters(), pocket.decoder.parameters(), strict=True):
+        assert torch.allclose(made, 2 * true, rtol=1e-5)
+    other.projection.bias.add_(1)
+    with pytest.raises(UserError, match="same encoder"):
+        average([pocket, other])
+
+
+def test_the_latents_of_the_bundled_codec_have_not_changed(pocket: CausalCodec) -> None:
+    """Banks and checkpoints of others name this hash; whoever changes the encoder makes them useless."""
+    assert pocket.latents_hash.startswith("0a7e02b17aab220e")
