@@ -20,7 +20,7 @@ from callbacks.clips import Audio, Clip
 from livejam.codecs.codec import Codec
 from livejam.files import atomic_path
 
-LATENT_NOISE = 1.0
+LATENT_NOISE = 4.0
 """Noise at the end of an item, in standard deviations of each latent channel over the item; it rises from 0 in a
 straight line, as in the low anchor of LiveBand's listening test, so this row drifts."""
 

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
-from callbacks.anchors import anchor_stems, identity_of, load_states, save_states
+from callbacks.anchors import LATENT_NOISE, anchor_stems, identity_of, load_states, save_states
 from callbacks.clips import Audio, Clip, Segment, clips_of, segments_of
 from callbacks.metrics_file import MetricsFile
 from livejam.batch import CATEGORIES
@@ -264,6 +264,7 @@ class Monitor(Callback, ABC):
             self.identity,
             str(self.segment_seconds),
             "songs" if resample else "sums",
+            f"noise {LATENT_NOISE}",
             codec_hash(codec),
             *(c.identity for c in self._clips),
         )
