@@ -156,12 +156,13 @@ def train_generator(weights: Path, generator: Sequence[Path], folder: Path) -> d
     }
 
 
-def measure(configs: Sequence[Path], budget: Budget, held_out: Path, folder: Path) -> dict[str, Any]:
+def measure(configs: Sequence[Path], budget: Budget, held_out: Path, seconds: float, folder: Path) -> dict[str, Any]:
     """One row: size, reconstruction by kind of stem, and the generator's table."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, kept = train_codec(configs, budget, folder), folder / "reconstruction.json"
     if not kept.is_file():
-        output = run("benchmarks.codec_reconstruction", "--weights", weights, "--root", held_out)
+        songs = ("--root", held_out, "--seconds", str(seconds))
+        output = run("benchmarks.codec_reconstruction", "--weights", weights, *songs)
         with atomic_path(kept) as temporary:
             temporary.write_text(output.splitlines()[-1] + "\n")
     (reconstruction,) = json.loads(kept.read_text()).values()
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("--magnitude-steps", type=int, help="of these, on magnitudes only (default: likewise)")
     parser.add_argument("--adversary-start", type=int, help="iteration at which adversaries enter (default: likewise)")
     parser.add_argument("--held-out", type=Path, default=Path("data/codec_held_out"), help="songs to reconstruct")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the excerpt of each of them")
     parser.add_argument("--generator", type=Path, action="append", help="configuration of the LiveBand, and overlays")
     parser.add_argument("--no-generator", action="store_true", help="train none")
     parser.add_argument("--out", type=Path, default=Path("runs/codec_choices"), help="folder of all results")
@@ -190,7 +192,7 @@ def main() -> None:
     rows = {}
     for overlays in [[], *([overlay] for overlay in given.overlay)]:
         name = (overlays or base)[-1].stem
-        rows[name] = measure([*base, *overlays], budget, given.held_out, given.out / name)
+        rows[name] = measure([*base, *overlays], budget, given.held_out, given.seconds, given.out / name)
     with atomic_path(given.out / "choices.json") as temporary:
         temporary.write_text(json.dumps(rows, indent=1) + "\n")
     print(json.dumps(rows))
