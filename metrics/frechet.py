@@ -88,11 +88,11 @@ def extrapolated_distance(
     if total < 10:
         return Extrapolation(math.nan, math.nan, np.zeros(0), np.zeros(0))
     generator = torch.Generator().manual_seed(seed)
-    sizes_S = np.linspace(max(2, smallest * total), total, steps).astype(np.int64)
+    sizes_S = np.linspace(max(2, smallest * total), total, steps).round()
     x_WD = fake_WD.to("cpu", torch.float64)
     distances = []
-    for size in sizes_S.tolist():
-        subset_WD = x_WD[torch.randperm(total, generator=generator)[:size]]
+    for size in sizes_S:
+        subset_WD = x_WD[torch.randperm(total, generator=generator)[: int(size)]]
         covariance_DD = torch.atleast_2d(torch.cov(subset_WD.T))
         distances.append(frechet_distance(mean_D.cpu(), cov_DD.cpu(), subset_WD.mean(0), covariance_DD))
     slope, end = np.polyfit(1 / sizes_S, distances, 1)

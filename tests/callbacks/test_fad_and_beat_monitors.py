@@ -57,7 +57,8 @@ def test_a_kept_reference_gives_the_same_distance(tmp_path: Path) -> None:
     for row, results in first.results.items():
         ours, expected = second.results[row]["fad/log_mel"], results["fad/log_mel"]
         assert (ours.value, ours.drift) == pytest.approx((expected.value, expected.drift), rel=1e-9, nan_ok=True)
-    assert first.results[MODEL]["fad/log_mel/infinity"].value < first.results[MODEL]["fad/log_mel"].value
+    assert math.isfinite(first.results[MODEL]["fad/log_mel/infinity"].value)
+    assert "fad/log_mel/infinity" not in second.results[MODEL]
     with pytest.raises(UserError, match="do not compare"):
         run_test(tmp_path / "third", [monitor(LogMel(bands=4, window_seconds=0.5), reference=str(path))])
     with pytest.raises(UserError, match="no Fréchet reference"):
@@ -92,13 +93,15 @@ def test_no_item_and_one_item_have_counts_and_no_false_number(tmp_path: Path) ->
 def test_a_test_listens_to_mix_and_stem_together(tmp_path: Path) -> None:
     beats = BeatF1Monitor(Energetic(), segment_seconds=SEGMENT_SECONDS)
     assert beats.charts == ["beat_f1", "beat_f1_truth"]
-    run_test(tmp_path, [beats], Player(gain=1.0))
+    # loud enough for a tracker that only hears what is loud
+    run_test(tmp_path, [beats], Player(gain=20.0))
     rows = beats.results
     for row, name in ((MODEL, "beat_f1_together"), (MODEL, "beat_f1_together_truth"), ("silence", "beat_f1_together")):
         assert rows[row][name].count > 0, (row, name)
     # with nothing added, the mix still has the mix's beats
     assert rows["silence"]["beat_f1_together"].value == 1.0
-    assert rows[MODEL]["beat_f1_together_truth/Percussive"].value > 0.9
+    name = "beat_f1_together_truth/Percussive"
+    assert rows[MODEL][name].value > 0.8 > rows["silence"][name].value
     assert "beat_f1_together" in json.loads((tmp_path / "results.json").read_text())["trained"]
 
 
