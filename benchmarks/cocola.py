@@ -88,8 +88,11 @@ def statistics(found: dict[str, Tensor], songs: list[str], chosen: np.ndarray) -
     names = np.array(songs)[chosen]
     true, late = found["true"][chosen], found["late"][chosen]
     foreign = found["every"][chosen][:, chosen][torch.from_numpy(names[:, None] != names[None])]
+    means = {kind: float(values.mean()) for kind, values in zip(KINDS, (true, late, foreign), strict=True)}
     return {
-        **{kind: float(values.mean()) for kind, values in zip(KINDS, (true, late, foreign), strict=True)},
+        **means,
+        "true_minus_late": means["true"] - means["late"],
+        "late_minus_foreign": means["late"] - means["foreign"],
         "auc_foreign": area_under_curve(true, foreign),
         "auc_late": area_under_curve(true, late),
     }
