@@ -338,7 +338,7 @@ WEIGHTS = (
     ),
     Weights(
         name="cocola",
-        purpose="COCOLA_HP_v1: coherence of stem and mix",
+        purpose="COCOLA_HP_v1: coherence of stem and mix, COCOLAMonitor {weights: cocola}",
         licence="not stated",
         files=(
             WeightFile(
