@@ -429,3 +429,15 @@ def _train_as_one_of_two(rank: int, folder: str, port: int) -> None:
     state["rollout_steps"] = module._latest["rollout_steps"]
     state["probe"] = next(iter(batches.train_dataloader())).mix
     torch.save(state, Path(folder) / f"rank{rank}.pt")
+
+
+def test_a_long_rollout_is_the_mix_over_and_over_and_what_is_played_to_it() -> None:
+    from callbacks import LongRollout
+
+    module, batch = make_module().eval(), make_batch(24, 2, seed=7, is_audio=True)
+    mix_AN, played_AN = LongRollout(seconds=0.5).played(module, batch.mix[:1], batch.instrument_B[:1])
+    samples = 13 * BLOCK * module.codec.spec.hop_samples  # 13 blocks of 40 ms
+    assert mix_AN.shape == played_AN.shape == (1, samples)
+    assert torch.equal(mix_AN[0, : batch.mix.shape[-1]], batch.mix[0, 0])
+    assert torch.equal(mix_AN[0, batch.mix.shape[-1] :][:64], batch.mix[0, 0, :64])
+    assert played_AN[:, -BLOCK * module.codec.spec.hop_samples :].abs().max() > 0
