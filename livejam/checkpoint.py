@@ -146,7 +146,7 @@ def describe(path: str | Path) -> str:
         "iteration": int(weights["iteration"]) if "iteration" in weights else "unknown",
         "epoch": checkpoint.get("epoch", "unknown"),
         "networks": ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in _sizes(weights).items()),
-        "anticipation": f"{settings.get('anticipation_frames', 'unknown')} frames",
+        "anticipation": _anticipation(settings),
         "plays with": "averaged generator (EMA)" if _part(weights, "ema_generator") else "raw generator",
         "codec": f"{spec.name}, {spec.sample_rate_hz} Hz × {spec.audio_channels}, hop {spec.hop_samples} "
         f"({spec.frame_rate_hz:.2f} frames/s), {spec.latent_channels} channels, delay {spec.delay_samples} samples",
@@ -158,6 +158,15 @@ def describe(path: str | Path) -> str:
         "lightning": checkpoint.get("pytorch-lightning_version", "unknown"),
     }
     return "\n".join(f"{name:>15}  {value}" for name, value in rows.items())
+
+
+def _anticipation(settings: Mapping[str, Any]) -> str:
+    """How far ahead it plays: in frames, or as what it knows of the mix when a block begins."""
+    cutoffs = settings.get("cutoff_blocks")
+    if not cutoffs:
+        return f"{settings.get('anticipation_frames', 'unknown')} frames"
+    played = settings.get("play_cutoff_blocks")
+    return f"cutoff of {cutoffs[0] if played is None else played} blocks; trained on {', '.join(map(str, cutoffs))}"
 
 
 def _summary(mean_C: Tensor | None, std_C: Tensor | None) -> str:
