@@ -35,6 +35,8 @@ LABELS = {
     "beat_f1_mix": "BA drums ↑",
     "beat_f1_truth": "beat F1 ↑",
     "beat_f1_drums": "beat F1 drums ↑",
+    "beat_f1_together": "beat F1 with mix ↑",
+    "beat_f1_together_truth": "beat F1 with mix, truth ↑",
     "chord_tone_share": "chord tones ↑",
     "chroma_agreement": "chroma ↑",
     "key_agreement": "key ↑",
