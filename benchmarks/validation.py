@@ -25,6 +25,7 @@ from lightning.pytorch.profilers import SimpleProfiler
 
 from benchmarks.configuration import Experiment, experiment
 from callbacks.audio_logger import AudioLogger
+from callbacks.beat_f1_monitor import BeatF1Monitor
 from callbacks.monitor import Monitor
 
 PLAYING = "generation_and_decoding"
@@ -58,6 +59,10 @@ class Stopwatch(SimpleProfiler):
 def measure(made: Experiment, root: Path, later: int) -> dict[str, Any]:
     """Validate once with, and `later` times without, computing the anchors."""
     watch = Stopwatch()
+    for callback in made.callbacks:
+        if isinstance(callback, BeatF1Monitor):
+            # Work in other processes would not count.
+            callback.beats.workers = 0
     trainer = Trainer(
         default_root_dir=root,
         callbacks=[callback for callback in made.callbacks if isinstance(callback, Monitor | AudioLogger)],

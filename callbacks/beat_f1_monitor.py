@@ -32,6 +32,7 @@ class BeatF1Monitor(Monitor):
         max_test_items: items measured in test, per process; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: where anchors and beats are kept; None = `cache` in the trainer's root.
+        together: whether a test listens to mix and stem together too, for as long again.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class BeatF1Monitor(Monitor):
         max_test_items: int | None = None,
         segment_seconds: float = 10.0,
         cache_folder: str | None = None,
+        together: bool = True,
     ) -> None:
         super().__init__(every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
         self.tracker = tracker or MadmomRNN()
         self.categories = known_categories(categories)
         self.workers = workers
-        self._together = False
+        self.together = together
+        self._in_test = False
         self.beats = CachedBeatTracker(self.tracker, None, workers)
 
     @property
@@ -59,8 +62,12 @@ class BeatF1Monitor(Monitor):
 
     @property
     def charts(self) -> list[str]:
-        """Both references, and in a test the same with the mix."""
-        return ["beat_f1", "beat_f1_truth", *(["beat_f1_together", "beat_f1_together_truth"] * self._together)]
+        """Both references, and in a test, if asked for, the same with the mix."""
+        return ["beat_f1", "beat_f1_truth", *(["beat_f1_together", "beat_f1_together_truth"] * self._listens_together)]
+
+    @property
+    def _listens_together(self) -> bool:
+        return self.together and self._in_test
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keep beats in the cache folder."""
@@ -75,12 +82,12 @@ class BeatF1Monitor(Monitor):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stems alone."""
         super().on_validation_epoch_start(trainer, pl_module)
-        self._together = False
+        self._in_test = False
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stems alone, and with the mix."""
         super().on_test_epoch_start(trainer, pl_module)
-        self._together = True
+        self._in_test = True
 
     def accepts(self, clip: Clip) -> bool:
         """Only the categories asked for."""
@@ -98,7 +105,7 @@ class BeatF1Monitor(Monitor):
         mix_beats = self.beats([segment.mix_N for segment in segments], rate)
         stem_beats = self.beats([segment.stem_N for segment in segments], rate, keep=keep)
         self._compare(segments, mix_beats, stem_beats, metrics, "beat_f1")
-        if self._together:
+        if self._listens_together:
             together = self.beats([segment.mix_N + segment.stem_N for segment in segments], rate, keep=keep)
             self._compare(segments, mix_beats, together, metrics, "beat_f1_together")
 

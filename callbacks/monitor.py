@@ -262,6 +262,7 @@ class Monitor(Callback, ABC):
         key = identity_of(
             type(self).__name__,
             self.identity,
+            *self.charts,
             str(self.segment_seconds),
             "songs" if resample else "sums",
             f"noise {LATENT_NOISE}",

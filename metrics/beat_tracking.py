@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -100,7 +101,9 @@ class CachedBeatTracker:
 
     def _track(self, audios: list[Floats], sample_rate_hz: int) -> list[Floats]:
         self.tracked += len(audios)
-        chunks = [audios[i : i + CHUNK] for i in range(0, len(audios), CHUNK)]
+        # Every worker gets its share, however few there are.
+        size = max(1, min(CHUNK, math.ceil(len(audios) / max(1, self.workers))))
+        chunks = [audios[i : i + size] for i in range(0, len(audios), size)]
         seconds = sum(len(audio_N) for audio_N in audios) / sample_rate_hz
         with tqdm(total=len(audios), desc="beats", leave=False, disable=seconds < PROGRESS_FROM_SECONDS) as progress:
             beats: list[Floats] = []
