@@ -6,6 +6,7 @@ Shapes: C latent channels.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from livejam.accompanist import Accompanist
 from livejam.codecs.codec import Codec
+from livejam.codecs.pretrained import load_codec, pretrained_codec
 from livejam.errors import UserError
 from livejam.lineage import ancestors, told
 from livejam.liveband import LiveBandAccompanist
@@ -80,7 +82,7 @@ def load_player(path: str | Path) -> Player:
         return Player(accompanist, codec, weights["silence_C"])
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit this version of livejam ({reason}); train anew or update") from error
 
@@ -112,17 +114,28 @@ def _built(configured: Mapping[str, Any], package: str) -> Any:
     A class path is code, and the checkpoint may be a stranger's.
     """
     class_path = configured["class_path"]
-    module, _, name = class_path.rpartition(".")
-    if module != package and not module.startswith(f"{package}."):
+    if not class_path.startswith(f"{package}."):
         raise UserError(f"the checkpoint names {class_path}, which is none of {package}; it cannot be played here")
     arguments = {
         key: _built(value, package) if isinstance(value, Mapping) and "class_path" in value else value
         for key, value in (configured.get("init_args") or {}).items()
     }
-    found = getattr(importlib.import_module(module), name)
-    if not getattr(found, "__module__", "").startswith("livejam."):
-        raise UserError(f"the checkpoint names {class_path}, which is not livejam's own; it cannot be played here")
+    found = _found(class_path)
+    builds = inspect.isclass(found) or inspect.ismethod(found) or found in (pretrained_codec, load_codec)
+    if not (builds and getattr(found, "__module__", "").startswith("livejam.")):
+        raise UserError(
+            f"the checkpoint names {class_path}, which is no class of livejam's own; it cannot be played here"
+        )
     return found(**arguments)
+
+
+def _found(class_path: str) -> Any:
+    """A class, a function, or a class's alternative constructor such as `StableAudioVAE.from_weights`."""
+    module, _, name = class_path.rpartition(".")
+    owner, _, class_name = module.rpartition(".")
+    if class_name[:1].isupper():
+        return getattr(getattr(importlib.import_module(owner), class_name), name)
+    return getattr(importlib.import_module(module), name)
 
 
 def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
