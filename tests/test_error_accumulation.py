@@ -1,0 +1,39 @@
+"""A song that is repeated goes on in time."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.error_accumulation import looped, summary
+from livejam.batch import Annotations, Chord
+
+
+@given(
+    bars=st.integers(2, 9), beat=st.floats(0.3, 1.0), start=st.floats(0, 3), seconds=st.floats(5, 60, exclude_min=True)
+)
+def test_beats_and_chords_go_on_without_a_gap(bars: int, beat: float, start: float, seconds: float) -> None:
+    beats = tuple(start + i * beat for i in range(4 * bars + 1))
+    downbeats = beats[::4]
+    chords = tuple(Chord(a, b, "C", (0, 4, 7)) for a, b in itertools.pairwise(downbeats))
+    long = looped(Annotations(beats, downbeats, chords), seconds)
+    expected = np.arange(0, seconds, beat)
+    # the last beat may fall on either side of the end
+    count = min(len(expected), len(long.beats_seconds))
+    assert abs(len(expected) - len(long.beats_seconds)) <= 1
+    np.testing.assert_allclose(long.beats_seconds[:count], expected[:count], atol=1e-6)
+    assert set(np.round(long.downbeats_seconds, 6)) <= set(np.round(long.beats_seconds, 6))
+    for one, after in zip(long.chords, long.chords[1:], strict=False):
+        assert abs(one.end_seconds - after.start_seconds) < 1e-6
+    assert long.chords[-1].end_seconds >= seconds - 1e-6
+
+
+def test_drift_is_the_second_half_minus_the_first() -> None:
+    assert summary({"fad": [1.0, 3.0, 5.0, 9.0]})["fad"] | {"segments": None} == {
+        "value": 1.0,
+        "drift": 5.0,
+        "segments": None,
+    }
