@@ -225,3 +225,26 @@ def test_beat_this_without_its_weights_names_the_command(tmp_path: Path, monkeyp
     torch.save({"state_dict": {}}, damaged)
     with pytest.raises(UserError, match="is no checkpoint of beat_this"):
         BeatThis(damaged)
+
+
+@pytest.mark.parametrize("frames", [1, 511, 513])
+@pytest.mark.parametrize("size", [1024, 4096])
+def test_the_quick_transform_is_madmoms_own(frames: int, size: int) -> None:
+    """madmom's function as it was released, from its source file."""
+    import importlib.util
+
+    prepare_madmom()
+    from madmom.audio import stft as patched
+    from madmom.audio.signal import FramedSignal, Signal
+
+    spec = importlib.util.spec_from_file_location("madmom.audio.stft_as_released", patched.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    released = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(released)
+    assert patched.stft is not released.stft
+    pcm_N = np.random.default_rng(0).integers(-32768, 32767, 441 * frames, dtype=np.int16)
+    signal = FramedSignal(Signal(pcm_N, sample_rate=44100, num_channels=1), frame_size=size, fps=100)
+    assert len(signal) == frames
+    window = np.hanning(size) / 32767
+    np.testing.assert_allclose(patched.stft(signal, window), released.stft(signal, window), rtol=1e-5, atol=1e-6)
