@@ -27,8 +27,10 @@ class AudioLogger(Callback):
 
     In test it also writes 16-bit WAV files `<song>_<instrument>_{mix,target,generated,both,codec,noise}.wav`, where
     `codec` is the target through the codec: the best that any model could sound with it; `noise` is the same with
-    noise in its latents, the low anchor of `livejam listening-test`. Loggers other than TensorBoard get no audio, which
-    is said once.
+    noise in its latents, the low anchor of `livejam listening-test`. `lightning predict` writes `generated` and `both`
+    of every item of the test, with their start in the name, to `predictions` in the trainer's root.
+
+    Loggers other than TensorBoard get no audio, which is said once.
 
     Args:
         max_items: examples logged per validation.
@@ -105,6 +107,22 @@ class AudioLogger(Callback):
             write_wavs(folder, name, clip, codec)
         self._log(trainer, pl_module, "test")
 
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Every rank writes its own items, all of them."""
+        folder = self.folder or Path(trainer.default_root_dir) / "predictions"
+        for clip in clips_of(outputs):
+            name = f"{clip.song}_{clip.instrument.replace(' ', '-')}_{clip.start_seconds:.1f}s"
+            for part in ("generated", "both"):
+                _write(folder / f"{name}_{part}.wav", parts_of(clip)[part], clip.sample_rate_hz)
+
     def _collect(self, trainer: Trainer, outputs: Any, limit: int) -> None:
         """Only rank zero keeps examples; there are no collectives here for others to wait in."""
         if trainer.is_global_zero and len(self._clips) < limit:
@@ -158,5 +176,9 @@ def write_wavs(folder: Path, name: str, clip: Clip, codec: Codec) -> None:
     """Write everything that there is to hear of a clip, 16 bit."""
     through_codec = {"codec": codec_stem(clip, codec), "noise": codec_stem(clip, codec, LATENT_NOISE)}
     for part, audio_N in (parts_of(clip) | through_codec).items():
-        with atomic_path(folder / f"{name}_{part}.wav") as path:
-            soundfile.write(path, _limited(audio_N), clip.sample_rate_hz, subtype="PCM_16")
+        _write(folder / f"{name}_{part}.wav", audio_N, clip.sample_rate_hz)
+
+
+def _write(file: Path, audio_N: Audio, sample_rate_hz: int) -> None:
+    with atomic_path(file) as path:
+        soundfile.write(path, _limited(audio_N), sample_rate_hz, subtype="PCM_16")

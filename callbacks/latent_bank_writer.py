@@ -53,5 +53,5 @@ class LatentBankWriter(BasePredictionWriter):
 def _builder(trainer: Trainer) -> BankBuilder:
     builder = getattr(trainer.datamodule, "bank_builder", None)
     if not isinstance(builder, BankBuilder):
-        raise UserError("LatentBankWriter needs a data module that describes a bank, such as Slakh2100DataModule")
+        raise UserError("LatentBankWriter needs a data module that describes a bank, such as datamodules.SongsToEncode")
     return builder

@@ -4,6 +4,7 @@ from datamodules.latent_bank import LatentBank
 from datamodules.rendering import RenderIfMissing
 from datamodules.slakh2100 import Slakh2100DataModule
 from datamodules.slakh_index import SlakhIndex
+from datamodules.songs_to_encode import SongsToEncode
 from datamodules.splits import SplitByFile, SplitByFolder, SplitByHash, SplitByTrackNumber, SplitPolicy
 from datamodules.stem_audio import StemAudioDataModule
 
@@ -12,6 +13,7 @@ __all__ = [
     "RenderIfMissing",
     "Slakh2100DataModule",
     "SlakhIndex",
+    "SongsToEncode",
     "SplitByFile",
     "SplitByFolder",
     "SplitByHash",

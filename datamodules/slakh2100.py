@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from datamodules.audio_batches import AudioBatches, latent_statistics
 from datamodules.bank_batches import BankBatches
-from datamodules.bank_building import BankBuilder, SongAudio
+from datamodules.bank_building import BankBuilder
 from datamodules.categories import target_categories
 from datamodules.crops import ActivityRule
 from datamodules.evaluation import EvaluationItems, Item, evaluation_frames, evaluation_plan
@@ -199,8 +199,6 @@ class Slakh2100DataModule(LightningDataModule):
             log.info("%d stems or songs cannot be used: `livejam data index` lists them", len(self.index.refusals))
         if self._is(TrainerFn.FITTING) and self.mode == "bank":
             self.bank_builder.build(self.codec, self.bank_workers)
-        if self._is(TrainerFn.PREDICTING) and self.bank_builder.pending():
-            self.bank_builder.invalidate()
 
     def setup(self, stage: str) -> None:
         """Open what the stage needs, on every rank."""
@@ -208,7 +206,7 @@ class Slakh2100DataModule(LightningDataModule):
             self._training = self._bank_batches() if self.mode == "bank" else self._audio_batches()
         if stage in ("fit", "validate"):
             self._evaluation["validation"] = self._evaluation_items("validation")
-        if stage == "test":
+        if stage in ("test", "predict"):
             self._evaluation["test"] = self._evaluation_items("test")
 
     def train_dataloader(self) -> DataLoader[AccompanimentBatch]:
@@ -232,16 +230,9 @@ class Slakh2100DataModule(LightningDataModule):
         """Batches of audio."""
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> DataLoader[SongAudio]:
-        """The songs that the bank does not hold yet, one by one, for `LatentEncoding` and `LatentBankWriter`."""
-        songs = PendingSongs(self.bank_builder)
-        return DataLoader(
-            songs,
-            batch_size=1,
-            sampler=ShardSampler(len(songs), self._ranks, self._rank),
-            num_workers=self.num_workers,
-            collate_fn=_only_one,
-        )
+    def predict_dataloader(self) -> DataLoader[Item]:
+        """The items of the test, to be heard."""
+        return self._evaluation_loader("test")
 
     def _open_bank(self) -> LatentBank:
         bank = LatentBank(self.bank_root)
@@ -291,21 +282,3 @@ class Slakh2100DataModule(LightningDataModule):
     def _is(self, function: TrainerFn) -> bool:
         """Whether the trainer does this; without a trainer the data are prepared for training."""
         return (self.trainer.state.fn if self.trainer else TrainerFn.FITTING) == function
-
-
-class PendingSongs(Dataset[SongAudio]):
-    """The songs that a bank does not hold yet, decoded when asked for."""
-
-    def __init__(self, builder: BankBuilder) -> None:
-        self.builder = builder
-        self.songs = builder.pending()
-
-    def __len__(self) -> int:
-        return len(self.songs)
-
-    def __getitem__(self, position: int) -> SongAudio:
-        return self.builder.read(self.songs[position])
-
-
-def _only_one(songs: list[Any]) -> Any:
-    return songs[0]

@@ -87,6 +87,10 @@ class AccompanimentModule(lightning.LightningModule):
     def test_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
         return self.validation_step(batch, batch_idx)
 
+    def predict_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
+        """As in a test; `AudioLogger` writes what is played."""
+        return self.validation_step(batch, batch_idx)
+
     def setup(self, stage: str) -> None:
         """Take the latent statistics from the data module; a checkpoint's own ones replace them afterwards."""
         spec = self.codec.spec

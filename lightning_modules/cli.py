@@ -88,6 +88,10 @@ class LivejamCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("model.codec", "data.init_args.codec", apply_on="instantiate")
 
+    def before_predict(self) -> None:
+        """Callbacks write what is predicted; the command line has no use for it, and it would fill the memory."""
+        self.config_init[self.subcommand]["return_predictions"] = False
+
     def _parse_ckpt_path(self) -> None:
         # Lightning would let the hyper-parameters inside the checkpoint overrule the YAML; here the YAML is the truth
         # and the checkpoint brings the state.

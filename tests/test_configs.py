@@ -171,6 +171,22 @@ def test_the_demo_in_miniature(
     _check_stem(mix, stem, checkpoint)
 
 
+@pytest.mark.parametrize("name", ["lmdm/encdec_pocket", "lookahead/pocket"])
+def test_diffusion_models_are_fitted_validated_tested_and_heard(
+    name: str, tiny: Path, lightning_command: Command
+) -> None:
+    config = REPOSITORY / f"configs/{name}.yaml"
+    configs = ("--config", config, "--config", tiny_overlay(config))
+    status, err = lightning_command("fit", *configs)
+    assert status == 0, err
+    for command in ("validate", "test", "predict"):
+        status, err = lightning_command(command, *configs, "--ckpt_path", tiny / "checkpoints/last.ckpt")
+        assert status == 0, (command, err)
+    rows = yaml.safe_load((tiny / "results.json").read_text())
+    assert {"trained", "ground_truth", "random_pairing", "silence"} <= rows.keys()
+    assert {path.stem.rpartition("_")[2] for path in (tiny / "predictions").glob("*.wav")} == {"generated", "both"}
+
+
 def _recording(folder: Path) -> Path:
     import numpy as np
     import soundfile

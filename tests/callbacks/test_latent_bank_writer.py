@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch import Trainer
 
 from callbacks import LatentBankWriter
-from datamodules import LatentBank, Slakh2100DataModule
+from datamodules import LatentBank, SongsToEncode
 from lightning_modules import LatentEncoding
 from livejam.errors import UserError
 
@@ -18,14 +18,13 @@ sys.path.append(str(TREES))
 from slakh_tree import FrameCodec, write_tree  # noqa: E402
 
 SLOW_CONFIG = """
-return_predictions: false
 trainer: {{accelerator: cpu, devices: 2, strategy: ddp, logger: false, default_root_dir: {folder}/runs,
            enable_progress_bar: false, callbacks: [{{class_path: callbacks.LatentBankWriter}}]}}
 model:
   class_path: lightning_modules.LatentEncoding
   init_args: {{codec: {{class_path: slakh_tree.FrameCodec}}}}
 data:
-  class_path: datamodules.Slakh2100DataModule
+  class_path: datamodules.SongsToEncode
   init_args: {{root: {root}, bank_root: {folder}/bank}}
 """
 
@@ -37,7 +36,7 @@ def root(tmp_path_factory):
 
 def data_module(root, bank):
     codec = FrameCodec()
-    return LatentEncoding(codec), Slakh2100DataModule(str(root), codec, bank_root=str(bank), bank_workers=0)
+    return LatentEncoding(codec), SongsToEncode(str(root), codec, bank_root=str(bank), bank_workers=0)
 
 
 def predict(root, bank, **options):

@@ -1,0 +1,56 @@
+"""The songs that a latent bank does not hold yet: `lightning predict --config configs/bank/pocket.yaml`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.bank_building import BankBuilder, SongAudio
+from datamodules.run_sampler import ShardSampler
+from datamodules.slakh2100 import Slakh2100DataModule
+
+
+class SongsToEncode(Slakh2100DataModule):
+    """The same songs, one by one and whole, for `LatentEncoding` and `LatentBankWriter`.
+
+    Its arguments are `Slakh2100DataModule`'s; the bank is the one that trainings with the same arguments open.
+    """
+
+    def prepare_data(self) -> None:
+        """Render and index the songs; a bank that is not complete is none until it is."""
+        super().prepare_data()
+        if self.bank_builder.pending():
+            self.bank_builder.invalidate()
+
+    def setup(self, stage: str) -> None:
+        """Nothing has to be opened."""
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """What is missing, spread over the ranks."""
+        songs = PendingSongs(self.bank_builder)
+        return DataLoader(
+            songs,
+            batch_size=1,
+            sampler=ShardSampler(len(songs), self._ranks, self._rank),
+            num_workers=self.num_workers,
+            collate_fn=_only_one,
+        )
+
+
+class PendingSongs(Dataset[SongAudio]):
+    """The songs that a bank does not hold yet, decoded when asked for."""
+
+    def __init__(self, builder: BankBuilder) -> None:
+        self.builder = builder
+        self.songs = builder.pending()
+
+    def __len__(self) -> int:
+        return len(self.songs)
+
+    def __getitem__(self, position: int) -> SongAudio:
+        return self.builder.read(self.songs[position])
+
+
+def _only_one(songs: list[Any]) -> Any:
+    return songs[0]
