@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.codec import codec_hash
-from metrics.cocola_score import resampled
 from metrics.cocola_spectrogram import FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ, harmonic_percussive_db, relative_db
 from metrics.cocola_weights import pretrained_cocola
 from metrics.embeddings import Embedding
+from metrics.embeddings.embedding import mono_at
 
 
 class CocolaEmbedding(Embedding):
@@ -49,7 +49,7 @@ class CocolaEmbedding(Embedding):
             audio_N: mono audio at any rate.
             sample_rate_hz: its sample rate.
         """
-        audio_N = resampled(audio_N, sample_rate_hz)
+        audio_N = mono_at(audio_N, sample_rate_hz, SAMPLE_RATE_HZ)
         if len(audio_N) < (FRAMES - 1) * HOP_SAMPLES:
             return audio_N.new_zeros(0, self.dimension)
         # separated once as a whole, which costs less than every window on its own

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import soxr
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,25 +14,12 @@ from torchmetrics import Metric
 
 from metrics.cocola import PARTS, Cocola, masked
 from metrics.cocola_spectrogram import SAMPLE_RATE_HZ, harmonic_percussive_db, relative_db
+from metrics.embeddings.embedding import mono_at
 from metrics.scores import Summary
 
 WINDOW_SAMPLES, WINDOW_HOP_SAMPLES = 5 * SAMPLE_RATE_HZ, 5 * SAMPLE_RATE_HZ // 2
 PROTOCOL = "16000 Hz, windows of 5 s every 2.5 s, the last one padded"
 """StreamMusicGen's: ten seconds are three windows."""
-
-
-def resampled(audio_N: Tensor, sample_rate_hz: int) -> Tensor:
-    """A mono recording at 16 kHz.
-
-    Args:
-        audio_N: samples; or audio_AN, whose channels are averaged.
-        sample_rate_hz: its rate.
-    """
-    audio_N = audio_N.detach().float().cpu()
-    audio_N = audio_N.mean(0) if audio_N.ndim > 1 else audio_N
-    if sample_rate_hz == SAMPLE_RATE_HZ or not len(audio_N):
-        return audio_N
-    return torch.from_numpy(np.asarray(soxr.resample(audio_N.numpy(), sample_rate_hz, SAMPLE_RATE_HZ)))
 
 
 def windows_of(audio_N: Tensor) -> Tensor:
@@ -53,7 +38,7 @@ def embeddings(cocola: Cocola, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
         audio_N: at least one sample; or audio_AN, whose channels are averaged.
         sample_rate_hz: its rate.
     """
-    windows_WN = windows_of(resampled(audio_N, sample_rate_hz)).to(cocola.similarity.w.device)
+    windows_WN = windows_of(mono_at(audio_N, sample_rate_hz, SAMPLE_RATE_HZ)).to(cocola.similarity.w.device)
     levels_W2FT = relative_db(harmonic_percussive_db(windows_WN))
     return torch.stack([cocola.embed(masked(levels_W2FT, part)) for part in PARTS])
 

@@ -34,6 +34,17 @@ class Embedding(ABC):
         """Embeddings_WD of a mono recording, one per window; none if it is shorter than a window."""
 
 
+class PretrainedEmbedding(Embedding):
+    """An embedding whose numbers depend on weights that were read."""
+
+    _identity: str
+
+    @property
+    def identity(self) -> str:
+        """Name, hash of the weights, how audio gets to the network."""
+        return self._identity
+
+
 def mono_at(audio_N: Tensor, sample_rate_hz: int, target_hz: int) -> Tensor:
     """A recording as networks want it: mono float32 on the CPU, at their own rate.
 

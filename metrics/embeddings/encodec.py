@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import Embedding, mono_at
+from metrics.embeddings.embedding import PretrainedEmbedding, mono_at
 from metrics.embeddings.foreign import load_tensors, optional_module, weights_file
 
 SAMPLE_RATE_HZ = 24_000
 FRAME_SAMPLES = 320
 
 
-class EnCodec(Embedding):
+class EnCodec(PretrainedEmbedding):
     """128 numbers per 1/75 s at 24 kHz: what EnCodec's encoder says before it is quantised (Défossez et al. 2022).
 
     It hears a timbre's detail and little of what lasts longer than a frame; neighbouring embeddings are alike, so
@@ -43,11 +43,6 @@ class EnCodec(Embedding):
         self.encoder = model.encoder.to(device)
         self.device = device
         self._identity = f"{self.name} {codec_hash(self.encoder)} 24 kHz mono soxr"
-
-    @property
-    def identity(self) -> str:
-        """Name, hash of the weights, how audio gets to the network."""
-        return self._identity
 
     @torch.no_grad()
     def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:

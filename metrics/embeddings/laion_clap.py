@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import Embedding, chunks_of, mono_at
+from metrics.embeddings.embedding import PretrainedEmbedding, chunks_of, mono_at
 from metrics.embeddings.foreign import load_tensors, module_inside, weights_file
 
 SAMPLE_RATE_HZ = 48_000
@@ -74,7 +74,7 @@ def tower_tensors(held: Any) -> Mapping[str, Tensor]:
     return {bare: tensors[name] for bare, name in names.items() if not bare.startswith(OTHERS)}
 
 
-class LaionClap(Embedding):
+class LaionClap(PretrainedEmbedding):
     """512 numbers of length 1 per ten seconds at 48 kHz, a chunk beginning at every second, the last ones padded.
 
     The chunks are fadtk's. The checkpoint is `music_audioset_epoch_15_esc_90.14.pt`, of which only the audio tower
@@ -98,11 +98,6 @@ class LaionClap(Embedding):
         self._identity = f"{self.name} {codec_hash(self.tower)} 48 kHz mono soxr {CHUNK_SECONDS} s {HOP_SECONDS} s"
         self.tower.to(device)
         self.device = device
-
-    @property
-    def identity(self) -> str:
-        """Name, hash of the weights, how audio gets to the network."""
-        return self._identity
 
     @torch.no_grad()
     def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import Embedding, chunks_of, mono_at
+from metrics.embeddings.embedding import PretrainedEmbedding, chunks_of, mono_at
 from metrics.embeddings.foreign import load_tensors, module_inside, weights_file
 
 SAMPLE_RATE_HZ = 32_000
 AT_ONCE = 4
 
 
-class Pann(Embedding):
+class Pann(PretrainedEmbedding):
     """2048 numbers per window at 32 kHz: Cnn14's last layer before its classes (Kong et al. 2020).
 
     frechet-audio-distance makes one embedding of every file; here a file is a window, and longer recordings are
@@ -51,11 +51,6 @@ class Pann(Embedding):
         self.window_seconds, self.hop_seconds, self.device = window_seconds, hop_seconds, device
         self._identity = f"{self.name} {codec_hash(self.network)} 32 kHz mono soxr {window_seconds} s {hop_seconds} s"
         self.network.to(device)
-
-    @property
-    def identity(self) -> str:
-        """Name, hash of the weights, how audio gets to the network."""
-        return self._identity
 
     @torch.no_grad()
     def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:

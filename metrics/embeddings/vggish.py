@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import Embedding, mono_at
+from metrics.embeddings.embedding import PretrainedEmbedding, mono_at
 from metrics.embeddings.foreign import load_tensors, weights_file
 
 SAMPLE_RATE_HZ = 16_000
@@ -73,7 +73,7 @@ class VGGishNetwork(nn.Module):
         return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))
 
 
-class VGGish(Embedding):
+class VGGish(PretrainedEmbedding):
     """128 numbers per 0.96 s at 16 kHz, without PCA and without the last activation.
 
     The numbers of frechet-audio-distance with `use_pca=False, use_activation=False`, the papers' `FAD_vgg`. That
@@ -96,11 +96,6 @@ class VGGish(Embedding):
         self._identity = f"{self.name} {codec_hash(self.network)} 16 kHz mono soxr"
         self.network.to(device)
         self.device = device
-
-    @property
-    def identity(self) -> str:
-        """Name, hash of the weights, how audio gets to the network."""
-        return self._identity
 
     @torch.no_grad()
     def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:

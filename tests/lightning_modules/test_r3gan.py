@@ -15,6 +15,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
+from toy_latents import StopAfter, make_trainer, same
 
 from lightning_modules import R3GAN
 from livejam.accompanist import Controls, accompany
@@ -117,42 +118,6 @@ def make_module(width: int = 16, codec: Codec[Any, Any] | None = None, **setting
     discriminator = SequenceDiscriminator(6, 16, levels=3, blocks_per_level=1, groups=4, residual_gain=0.3)
     fast: dict[str, Any] = {"warmup_iterations": 2, "penalty_every": 3, "ema_decay": 0.9, "penalty_step": 0.05}
     return R3GAN(generator, discriminator, codec or FrameCodec(), **(fast | settings))
-
-
-def make_trainer(root: Path, **settings: Any) -> Trainer:
-    quiet: dict[str, Any] = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "accelerator": "cpu",
-        "devices": 1,
-        "max_epochs": 1,
-        "limit_val_batches": 0,
-        "num_sanity_val_steps": 0,
-    }
-    return Trainer(default_root_dir=root, **(quiet | settings))
-
-
-def same(first: Any, second: Any) -> bool:
-    """Bit equality of nested containers of tensors."""
-    if isinstance(first, Tensor):
-        return isinstance(second, Tensor) and first.dtype == second.dtype and torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
-    if isinstance(first, (list, tuple)):
-        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
-    return bool(first == second)
-
-
-class StopAfter(lightning.Callback):
-    def __init__(self, batches: int, error: BaseException) -> None:
-        self.batches, self.error = batches, error
-
-    def on_train_batch_end(self, trainer: Trainer, module: R3GAN, outputs: Any, batch: Any, index: int) -> None:
-        if index + 1 == self.batches:
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / "stopped.ckpt")
-            raise self.error
 
 
 EXPECTED = {
