@@ -1,8 +1,8 @@
 """What becomes of a model that plays for minutes.
 
 python -m benchmarks.error_accumulation --plot docs/drift.png \\
-    --play "fine-tuned, 8 steps" runs/lmdm_blockcausal_pocket/checkpoints/last.ckpt 8 \\
-    --play "ARC-Forced, 2 steps" runs/lmdm_arc_forcing_pocket/checkpoints/last.ckpt 2
+    --play "fine-tuned, 8 steps" runs/lmdm_blockcausal_pocket/checkpoints/last.ckpt 8 3 \\
+    --play "ARC-Forced, 2 steps" runs/lmdm_arc_forcing_pocket/checkpoints/last.ckpt 2 1
 
 Songs of a test split, from their first downbeat to their last, are repeated without a gap for as long as it takes. The
 models accompany them in one go from a start in silence, as on stage, and every stretch of ten seconds is measured on
@@ -38,6 +38,7 @@ from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import CATEGORIES, Annotations, Chord
 from livejam.checkpoint import Player, load_player
 from livejam.errors import UserError
+from livejam.lmdm import LMDMAccompanist
 from livejam.spec import CodecSpec
 from metrics.beats import MadmomRNN, beat_f_measure
 from metrics.embeddings import LogMel
@@ -118,6 +119,17 @@ def long_songs(data: Slakh2100DataModule, count: int, seconds: float) -> list[Lo
     plan = data.test_dataloader().dataset.plan  # type: ignore[attr-defined]
     whole = (Excerpt(e.song, e.target, e.others, 0, e.gains_db) for e in plan)
     return [long_song(data, excerpt, seconds) for excerpt in tqdm(list(whole), desc="reading songs", leave=False)]
+
+
+def sampling(accompanist: Accompanist[Any], steps: int, guidance: float) -> LMDMAccompanist:
+    """The same model, sampling in so many steps.
+
+    Raises:
+        UserError: it does not sample in steps, or not so.
+    """
+    if not isinstance(accompanist, LMDMAccompanist):
+        raise UserError("this checkpoint does not sample in steps; play those of FlowMatching and what follows it")
+    return accompanist.with_sampler(replace(accompanist.sampler, steps=steps, guidance=guidance))  # type: ignore[type-var]
 
 
 @torch.inference_mode()
@@ -234,7 +246,12 @@ def main() -> None:
     """Print the table and the JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--play", nargs=3, action="append", required=True, metavar=("LABEL", "CHECKPOINT", "STEPS"), help="a row"
+        "--play",
+        nargs=4,
+        action="append",
+        required=True,
+        metavar=("LABEL", "CHECKPOINT", "STEPS", "GUIDANCE"),
+        help="a row: what plays, and how many steps it samples in, under how much guidance (1 = none)",
     )
     parser.add_argument("--root", default="data/quickstart", help="data set")
     parser.add_argument("--targets", nargs="+", default=["Percussive", "Piano"], help="categories that are played")
@@ -253,9 +270,9 @@ def main() -> None:
     true = [song.target_N for song in songs]
     # Items alternate between categories: the song after the next has the same instrument.
     rows = {"true stem": summary(judge(true)), "true stem of another song": summary(judge(true[2:] + true[:2]))}
-    for label, checkpoint, steps in tqdm(given.play, desc="models"):
+    for label, checkpoint, steps, guidance in tqdm(given.play, desc="models"):
         player = load_player(checkpoint)
-        accompanist = player.accompanist.in_steps(int(steps))  # type: ignore[attr-defined]
+        accompanist = sampling(player.accompanist, int(steps), float(guidance))
         rows[label] = summary(judge(performed(player, accompanist, songs)))
         block_ms = block_milliseconds(accompanist)
         duration_ms = 1000 * codec.spec.seconds_in(accompanist.block_frames)

@@ -89,18 +89,13 @@ class LMDMAccompanist:
         """
         return (1 - self._cutoff_blocks) * self.block_frames - 1
 
-    def in_steps(self, steps: int) -> LMDMAccompanist:
-        """The same model, sampling in another number of steps.
+    @property
+    def sampler(self) -> Sampler:
+        """From noise to latents."""
+        return self._sampler
 
-        Args:
-            steps: noise levels per block, ≥ 1.
-
-        Raises:
-            UserError: the sampler has no steps, or not so few.
-        """
-        if not hasattr(self._sampler, "steps"):
-            raise UserError(f"{type(self._sampler).__name__} has no steps; use one of livejam.sampling's")
-        sampler = replace(self._sampler, steps=steps)  # type: ignore[type-var]
+    def with_sampler(self, sampler: Sampler) -> LMDMAccompanist:
+        """The same model, sampling otherwise; states of the one fit the other if both or neither are guided."""
         return LMDMAccompanist(
             self.generator, self.spec, self._statistics, self._past, sampler, self._cutoff_blocks, self._cached
         )

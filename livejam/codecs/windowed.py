@@ -28,10 +28,13 @@ class WindowState:
     Args:
         past: context and look-ahead of the next block: samples BAN of the encoder, frames BTC of the decoder.
         frame: index of the next frame that will be heard (int64).
+        tail_BAN: how the last window went on after its block, for as long as the next one fades in; the encoder has
+            none (N = 0).
     """
 
     past: Tensor
     frame: Tensor
+    tail_BAN: Tensor
 
 
 class WindowedCodec(Codec[WindowState, WindowState]):
@@ -51,18 +54,35 @@ class WindowedCodec(Codec[WindowState, WindowState]):
         lookahead_frames: frames after a block that its window holds, 0 or more.
         block_frames: frames per window, 1 or more; steps must be multiples of it. A window costs
             context + block + look-ahead frames of computation.
+        fade_samples: length of a linear cross-fade from what a window has made of the samples after its block to what
+            the next one makes of them; the block or the look-ahead at most. It hides seams of windows that are
+            narrower than the codec's reach (50 samples in Karchkhadze and Dubnov's server); 0 = none.
     """
 
     causal = False
 
-    def __init__(self, codec: OfflineCodec, context_frames: int, lookahead_frames: int, block_frames: int = 1) -> None:
+    def __init__(
+        self,
+        codec: OfflineCodec,
+        context_frames: int,
+        lookahead_frames: int,
+        block_frames: int = 1,
+        fade_samples: int = 0,
+    ) -> None:
         super().__init__()
         if min(context_frames, lookahead_frames) < 0 or block_frames < 1:
             raise UserError(
                 f"a window of {context_frames} + {block_frames} + {lookahead_frames} frames cannot be built; use a "
                 "context and a look-ahead of 0 or more frames and blocks of 1 or more"
             )
+        longest = min(lookahead_frames, block_frames) * codec.spec.hop_samples
+        if not 0 <= fade_samples <= longest:
+            raise UserError(
+                f"fade_samples is {fade_samples}, but a cross-fade lies within block and look-ahead; set it between 0 "
+                f"and {longest}, or lookahead_frames higher"
+            )
         self.codec, self.licence = codec, codec.licence
+        self.fade_samples = fade_samples
         self.eval()
         self.context_frames, self.lookahead_frames, self.block_frames = context_frames, lookahead_frames, block_frames
         self.spec = replace(codec.spec, delay_samples=2 * lookahead_frames * codec.spec.hop_samples)
@@ -112,7 +132,7 @@ class WindowedCodec(Codec[WindowState, WindowState]):
         """Silence before the first sample."""
         shape = (batch_size, self.spec.audio_channels, self.past_frames * self.spec.hop_samples)
         silence_BAN = next(self.codec.parameters()).new_zeros(shape)
-        return WindowState(silence_BAN, torch.zeros((), dtype=torch.int64))
+        return WindowState(silence_BAN, torch.zeros((), dtype=torch.int64), silence_BAN[:, :, :0])
 
     def encode_step(self, audio_BAN: Tensor, state: WindowState) -> tuple[Tensor, WindowState]:
         """Latents BTC that are `lookahead_frames` older than the next N samples, a multiple of the block.
@@ -128,12 +148,15 @@ class WindowedCodec(Codec[WindowState, WindowState]):
             window_BAN = heard_BAN[:, :, start * hop : (start + self.block_frames + self.past_frames) * hop]
             blocks.append(self.codec.encode_window(window_BAN, first)[:, context : context + self.block_frames])
         past_BAN = heard_BAN[:, :, audio_BAN.shape[2] :]
-        return torch.cat(blocks, dim=1), WindowState(past_BAN, state.frame + audio_BAN.shape[2] // hop)
+        frame = state.frame + audio_BAN.shape[2] // hop
+        return torch.cat(blocks, dim=1), WindowState(past_BAN, frame, state.tail_BAN)
 
     def init_decoder_state(self, batch_size: int) -> WindowState:
         """Latents of silence before the first frame."""
         past_BTC = self.silent_latents(batch_size).expand(-1, self.past_frames, -1)
-        return WindowState(past_BTC, torch.zeros((), dtype=torch.int64))
+        # the first fade lies in the look-ahead, before the song
+        tail_BAN = past_BTC.new_zeros(batch_size, self.spec.audio_channels, self.fade_samples)
+        return WindowState(past_BTC, torch.zeros((), dtype=torch.int64), tail_BAN)
 
     def decode_step(self, latents_BTC: Tensor, state: WindowState) -> tuple[Tensor, WindowState]:
         """Audio BAN that is `lookahead_frames` older than the next T frames, a multiple of the block.
@@ -142,15 +165,17 @@ class WindowedCodec(Codec[WindowState, WindowState]):
             UserError: wrong channels or number of frames, or values that are not finite.
         """
         require_latents(latents_BTC, self.spec)
-        hop, context = self.spec.hop_samples, self.context_frames
-        heard_BTC = torch.cat([state.past, latents_BTC], dim=1)
+        hop = self.spec.hop_samples
+        begin, length = self.context_frames * hop, self.block_frames * hop
+        heard_BTC, tail_BAN = torch.cat([state.past, latents_BTC], dim=1), state.tail_BAN
         blocks = []
         for start, first in self.windows(latents_BTC.shape[1], state):
             window_BTC = heard_BTC[:, start : start + self.block_frames + self.past_frames]
-            audio_BAN = self.codec.decode_window(window_BTC, first)
-            blocks.append(audio_BAN[:, :, context * hop : (context + self.block_frames) * hop])
+            audio_BAN = self.codec.decode_window(window_BTC, first)[:, :, begin : begin + length + self.fade_samples]
+            blocks.append(faded_in(audio_BAN[:, :, :length], tail_BAN))
+            tail_BAN = audio_BAN[:, :, length:]
         past_BTC = heard_BTC[:, latents_BTC.shape[1] :]
-        return torch.cat(blocks, dim=2), WindowState(past_BTC, state.frame + latents_BTC.shape[1])
+        return torch.cat(blocks, dim=2), WindowState(past_BTC, state.frame + latents_BTC.shape[1], tail_BAN)
 
     @property
     def piece_frames(self) -> int:
@@ -179,6 +204,14 @@ class WindowedCodec(Codec[WindowState, WindowState]):
         block = self.block_frames * self.spec.hop_samples
         silence_BAN = state.past.new_zeros(batch_size, self.spec.audio_channels, block)
         return self.encode_step(silence_BAN, state)[0][:, :1]
+
+
+def faded_in(audio_BAN: Tensor, tail_BAN: Tensor) -> Tensor:
+    """Audio that begins as the tail and turns linearly into itself."""
+    samples = tail_BAN.shape[2]
+    share_N = torch.arange(1, samples + 1, device=tail_BAN.device, dtype=tail_BAN.dtype) / (samples + 1)
+    start_BAN = torch.lerp(tail_BAN, audio_BAN[:, :, :samples], share_N)
+    return torch.cat([start_BAN, audio_BAN[:, :, samples:]], dim=2)
 
 
 @dataclass(frozen=True)

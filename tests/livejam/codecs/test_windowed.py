@@ -90,11 +90,15 @@ def test_seams_of_unlimited_reach_shrink_but_stay() -> None:
     lookahead=st.integers(0, 4),
     block=st.integers(1, 3),
     sizes=st.lists(st.integers(1, 3), min_size=2, max_size=5),
+    fade=st.sampled_from([0.0, 0.3, 1.0]),
 )
 @torch.no_grad()
-def test_stream_equals_offline_however_it_is_cut(context: int, lookahead: int, block: int, sizes: list[int]) -> None:
-    windowed = WindowedCodec(built("stable_audio_vae"), context, lookahead, block)
-    hop, frames = windowed.spec.hop_samples, block * sum(sizes)
+def test_stream_equals_offline_however_it_is_cut(
+    context: int, lookahead: int, block: int, sizes: list[int], fade: float
+) -> None:
+    codec = built("stable_audio_vae")
+    hop, frames = codec.spec.hop_samples, block * sum(sizes)
+    windowed = WindowedCodec(codec, context, lookahead, block, int(fade * min(block, lookahead) * hop))
     audio = noise(windowed, frames)
     latents, sound = windowed.encode(audio), windowed.decode(windowed.encode(audio))
     encoder, decoder = windowed.init_encoder_state(1), windowed.init_decoder_state(1)
@@ -139,6 +143,26 @@ def test_the_declared_delay_is_the_true_one() -> None:
     assert float(whole[:, :, middle].std(dim=2).max()) > 1e-2
 
 
+@torch.no_grad()
+def test_cross_fades_are_an_overlap_add_of_windows_and_change_nothing_in_wide_ones() -> None:
+    codec, context, block, lookahead, fade = built("stable_audio_vae"), 1, 4, 4, 12
+    reach, hop = codec.reach_frames, codec.spec.hop_samples
+    latents = codec.encode(noise(codec, 40))
+    faded = WindowedCodec(codec, context, lookahead, block, fade)
+    silence = faded.silent_latents(1)
+    around = torch.cat([silence.expand(-1, 40, -1), latents, silence.expand(-1, 40, -1)], dim=1)
+    rise = torch.arange(1, fade + 1) / (fade + 1)
+    weights = torch.cat([rise, torch.ones(block * hop - fade), 1 - rise])
+    expected = torch.zeros(1, codec.spec.audio_channels, 120 * hop)
+    for start in range(40 - block, 80, block):  # from the window before the song, whose end is heard in it
+        window = codec.decode_window(around[:, start - context : start + block + lookahead], start - context - 40)
+        piece = window[:, :, context * hop :][:, :, : len(weights)]
+        expected[:, :, start * hop :][:, :, : len(weights)] += weights * piece
+    assert torch.allclose(faded.decode(latents), expected[:, :, 40 * hop : 80 * hop], atol=1e-5)
+    hard, soft = (WindowedCodec(codec, reach, reach, block, samples).decode(latents) for samples in (0, fade))
+    assert torch.allclose(hard, soft, atol=1e-5)
+
+
 def test_windows_have_their_own_meaning() -> None:
     codec = built("dac")
     hashes = {WindowedCodec(codec, *sizes).latents_hash for sizes in ((1, 2, 1), (2, 1, 1), (1, 2, 2))}
@@ -151,6 +175,9 @@ def test_what_cannot_be_built_or_cut_is_refused() -> None:
     for sizes in ((-1, 0, 1), (0, -1, 1), (0, 0, 0)):
         with pytest.raises(UserError, match="cannot be built"):
             WindowedCodec(codec, *sizes)
+    for fade in (-1, codec.spec.hop_samples + 1):
+        with pytest.raises(UserError, match=f"between 0 and {codec.spec.hop_samples}"):
+            WindowedCodec(codec, 1, 1, 2, fade_samples=fade)
     windowed = WindowedCodec(codec, 1, 1, block_frames=2)
     with pytest.raises(UserError, match="whole blocks"):
         windowed.encode_step(torch.zeros(1, 1, 3 * codec.spec.hop_samples), windowed.init_encoder_state(1))
