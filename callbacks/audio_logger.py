@@ -5,24 +5,23 @@ Shapes: N audio samples.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.anchors import LATENT_NOISE, codec_stem
 from callbacks.clips import Audio, Clip, clips_of, known_categories
+from callbacks.validations import ValidationCallback, iteration_of
 from livejam.codecs.codec import Codec
 from livejam.files import atomic_path
 from metrics.beat_tracking import CachedBeatTracker
 from metrics.beats import BeatTracker
 
 
-class AudioLogger(Callback):
+class AudioLogger(ValidationCallback):
     """Logs the mix, the accompaniment and both together as audio, and a picture per example, on rank zero.
 
     In test it also writes 16-bit WAV files `<song>_<instrument>_{mix,target,generated,both,codec,noise}.wav`, where
@@ -50,26 +49,16 @@ class AudioLogger(Callback):
         tracker: BeatTracker | None = None,
         folder: str | None = None,
     ) -> None:
+        super().__init__(every_n_validations)
         self.max_items, self.max_test_items = max_items, max_test_items
-        self.every_n_validations = every_n_validations
         self.categories = known_categories(categories)
         self.tracker = CachedBeatTracker(tracker, None) if tracker is not None else None
         self.folder = Path(folder) if folder is not None else None
         self._clips: list[Clip] = []
-        self._validations = 0
-        self._due = False
-        self._warned = False
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"validations": self._validations}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._validations = state_dict["validations"]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
         self._clips = []
-        self._due = not trainer.sanity_checking and self._validations % self.every_n_validations == 0
-        self._validations += not trainer.sanity_checking
 
     def on_validation_batch_end(
         self,
@@ -130,18 +119,13 @@ class AudioLogger(Callback):
             self._clips = (self._clips + wanted)[:limit]
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not writers and self._clips and not self._warned:
-            self._warned = True
-            warnings.warn("no TensorBoardLogger is in use, so no audio and no pictures are logged", stacklevel=2)
         from callbacks.pictures import example_figure  # matplotlib is slow to import
 
-        # The curves count training batches, as a recipe's own iteration does; `global_step` counts every optimiser.
-        step = int(getattr(pl_module, "iteration", trainer.global_step))
-        for writer in writers:
+        step = iteration_of(trainer, pl_module)
+        for writer in self.writers(trainer, "no audio and no pictures are") if self._clips else []:
             for name, clip in zip(names_of(self._clips), self._clips, strict=True):
                 for part in ("mix", "generated", "both"):
-                    audio_N = _limited(parts_of(clip)[part])[None]
+                    audio_N = limited(parts_of(clip)[part])[None]
                     writer.add_audio(f"{stage}/{name}/{part}", audio_N, step, clip.sample_rate_hz)
                 writer.add_figure(f"{stage}/{name}", example_figure(clip, self._tracked(clip)), step)
         self._clips = []
@@ -167,7 +151,7 @@ def parts_of(clip: Clip) -> dict[str, Audio]:
     return {"mix": clip.mix_N, "target": clip.target_N, "generated": clip.generated_N, "both": both_N}
 
 
-def _limited(audio_N: Audio) -> Audio:
+def limited(audio_N: Audio) -> Audio:
     """Turned down as a whole if it would clip."""
     return audio_N / max(1.0, float(np.abs(audio_N).max(initial=0.0)))
 
@@ -181,4 +165,4 @@ def write_wavs(folder: Path, name: str, clip: Clip, codec: Codec) -> None:
 
 def _write(file: Path, audio_N: Audio, sample_rate_hz: int) -> None:
     with atomic_path(file) as path:
-        soundfile.write(path, _limited(audio_N), sample_rate_hz, subtype="PCM_16")
+        soundfile.write(path, limited(audio_N), sample_rate_hz, subtype="PCM_16")

@@ -6,19 +6,18 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.audio_logger import _limited
+from callbacks.audio_logger import limited
+from callbacks.validations import ValidationCallback, iteration_of
 from livejam.accompanist import Controls, accompany
 
 
-class LongRollout(Callback):
+class LongRollout(ValidationCallback):
     """Logs one long accompaniment, and both together, as audio after each validation, on rank zero.
 
     The mix of the first item of the validation is repeated for as long as it takes. Loggers other than TensorBoard
@@ -31,18 +30,12 @@ class LongRollout(Callback):
     """
 
     def __init__(self, seconds: float = 60.0, every_n_validations: int = 1, seed: int = 0) -> None:
-        self.seconds, self.every_n_validations, self.seed = seconds, every_n_validations, seed
-        self._validations = 0
-        self._warned = False
+        super().__init__(every_n_validations)
+        self.seconds, self.seed = seconds, seed
         self._first: tuple[Tensor, Tensor] | None = None
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"validations": self._validations}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._validations = state_dict["validations"]
-
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
         self._first = None
 
     def on_validation_batch_end(
@@ -54,26 +47,20 @@ class LongRollout(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._first is None:
+        if self._due and self._first is None:
             self._first = batch.mix[:1], batch.instrument_B[:1]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        due = not trainer.sanity_checking and self._validations % self.every_n_validations == 0
-        self._validations += not trainer.sanity_checking
-        if not (due and trainer.is_global_zero and self._first is not None):
+        if self._first is None or not trainer.is_global_zero:
             return
-        writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not writers and not self._warned:
-            self._warned = True
-            warnings.warn("no TensorBoardLogger is in use, so no long rollout is logged", stacklevel=2)
+        writers = self.writers(trainer, "no long rollout is")
         if not writers:
             return
         mix_AN, played_AN = self.played(pl_module, *self._first)
-        step = int(getattr(pl_module, "iteration", trainer.global_step))
-        rate = pl_module.codec.spec.sample_rate_hz
+        step, rate = iteration_of(trainer, pl_module), pl_module.codec.spec.sample_rate_hz
         for writer in writers:
             for name, audio_AN in (("generated", played_AN), ("both", mix_AN + played_AN)):
-                writer.add_audio(f"val/long_rollout/{name}", _limited(audio_AN.mean(0).numpy())[None], step, rate)
+                writer.add_audio(f"val/long_rollout/{name}", limited(audio_AN.mean(0).numpy())[None], step, rate)
 
     @torch.no_grad()
     def played(self, module: Any, mix_BAN: Tensor, instrument_B: Tensor) -> tuple[Tensor, Tensor]:

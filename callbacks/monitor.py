@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
 from callbacks.anchors import LATENT_NOISE, anchor_stems, identity_of, load_states, save_states
 from callbacks.clips import Audio, Clip, Segment, clips_of, segments_of
 from callbacks.metrics_file import MetricsFile
+from callbacks.validations import ValidationCallback, iteration_of
 from livejam.batch import CATEGORIES
 from livejam.codecs.codec import codec_hash
 from metrics.bootstrap import UNKNOWN, Floats, Interval, SongRows, multiplicities, percentile_interval
@@ -55,7 +55,7 @@ class Result:
     drift_interval: Interval = UNKNOWN
 
 
-class Monitor(Callback, ABC):
+class Monitor(ValidationCallback, ABC):
     """Measures what a recipe's validation and test steps return, and the anchors, by the LiveBand protocol.
 
     Of every item the first segment is reported; the drift is the second segment's number minus the first's. In
@@ -84,14 +84,13 @@ class Monitor(Callback, ABC):
         segment_seconds: float,
         cache_folder: str | None,
     ) -> None:
-        self.every_n_validations, self.segment_seconds = every_n_validations, segment_seconds
+        super().__init__(every_n_validations)
+        self.segment_seconds = segment_seconds
         self.max_items, self.max_test_items = max_items, max_test_items
         self.cache_folder = Path(cache_folder) if cache_folder is not None else None
         self.results: dict[str, dict[str, Result]] = {}
         self._clips: list[Clip] = []
         self._logged: dict[str, float] = {}
-        self._validations = 0
-        self._due = False
 
     @property
     @abstractmethod
@@ -139,12 +138,6 @@ class Monitor(Callback, ABC):
     def state_key(self) -> str:
         return self._generate_state_key(identity=self.identity)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"validations": self._validations}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._validations = state_dict["validations"]
-
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.cache_folder is None:
             self.cache_folder = Path(trainer.default_root_dir) / "cache"
@@ -163,13 +156,11 @@ class Monitor(Callback, ABC):
         """Lines of a run that stopped after its last checkpoint are done again."""
         monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
         if monitors[0] is self and trainer.is_global_zero:
-            _metrics_file(trainer).forget_after(_step(trainer, pl_module))
+            _metrics_file(trainer).forget_after(iteration_of(trainer, pl_module))
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
         self._clips = []
-        in_fit = trainer.state.fn == TrainerFn.FITTING
-        self._due = not trainer.sanity_checking and (not in_fit or self._validations % self.every_n_validations == 0)
-        self._validations += in_fit and not trainer.sanity_checking
 
     def on_validation_batch_end(
         self,
@@ -192,7 +183,7 @@ class Monitor(Callback, ABC):
             for name in self.charts:
                 self._log_number(pl_module, f"anchor/{row}/{name}", results[row][name].value)
         if trainer.is_global_zero:
-            _metrics_file(trainer).append(_step(trainer, pl_module), trainer.current_epoch, self._logged)
+            _metrics_file(trainer).append(iteration_of(trainer, pl_module), trainer.current_epoch, self._logged)
         self._logged = {}
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -310,11 +301,6 @@ class Monitor(Callback, ABC):
 def _tags(name: str) -> list[str]:
     """The name under which a mean is logged, and the names per category."""
     return [name, *(f"{name}/{category.replace(' ', '_')}" for category in (*CATEGORIES, "Any"))]
-
-
-def _step(trainer: Trainer, pl_module: LightningModule) -> int:
-    """The recipe's own iteration where it has one; `global_step` counts every optimiser."""
-    return int(getattr(pl_module, "iteration", trainer.global_step))
 
 
 def _metrics_file(trainer: Trainer) -> MetricsFile:

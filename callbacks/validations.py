@@ -1,0 +1,53 @@
+"""What callbacks share: which validations they work in, at which iteration, and where sound and pictures go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import WarningCache
+
+
+class ValidationCallback(Callback):
+    """Works in every n-th validation of a training, and in every one outside of it; the count is in the checkpoint.
+
+    Args:
+        every_n_validations: n (≥ 1).
+    """
+
+    def __init__(self, every_n_validations: int) -> None:
+        self.every_n_validations = every_n_validations
+        self._validations = 0
+        self._due = False
+        self._said = WarningCache()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations = state_dict["validations"]
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        in_fit = trainer.state.fn == TrainerFn.FITTING
+        self._due = not trainer.sanity_checking and (not in_fit or self._validations % self.every_n_validations == 0)
+        self._validations += in_fit and not trainer.sanity_checking
+
+    def writers(self, trainer: Trainer, what: str) -> list[Any]:
+        """Of all TensorBoard loggers; that there is none is said once.
+
+        Args:
+            trainer: has the loggers.
+            what: is lost otherwise.
+        """
+        writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not writers:
+            self._said.warn(f"no TensorBoardLogger is in use, so {what} logged", category=PossibleUserWarning)
+        return writers
+
+
+def iteration_of(trainer: Trainer, pl_module: LightningModule) -> int:
+    """The recipe's own iteration where it has one; `global_step` counts every optimiser."""
+    return int(getattr(pl_module, "iteration", trainer.global_step))
