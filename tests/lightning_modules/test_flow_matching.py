@@ -6,11 +6,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import lightning
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from test_r3gan import CountingData, FrameCodec, make_batch, make_trainer, same
+from toy_latents import CHANNELS, CountingData, StopAfter, ToyCodec, make_batch, make_trainer, same
 
 from lightning_modules import FlowMatching
 from livejam.accompanist import Controls, accompany
@@ -34,7 +32,9 @@ def make_module(
 ) -> FlowMatching:
     torch.manual_seed(0)
     block = CONTEXT + BLOCK - context
-    network = DiffusionTransformer(6, width, 2, 2, context, block, prompt_width=8, jam_channels=6, mask=mask)
+    network = DiffusionTransformer(
+        CHANNELS, width, 2, 2, context, block, prompt_width=8, jam_channels=CHANNELS, mask=mask
+    )
     fast: dict[str, Any] = {
         "past": RoutedPast(),
         "sampler": Euler(2),
@@ -43,7 +43,7 @@ def make_module(
         "ema_decay": 0.9,
         "warmup_iterations": 2,
     }
-    return FlowMatching(ConditionedTransformer(network, TagEncoder(8)), codec or FrameCodec(), **(fast | settings))
+    return FlowMatching(ConditionedTransformer(network, TagEncoder(8)), codec or ToyCodec(), **(fast | settings))
 
 
 def fit(module: FlowMatching, root: Path, batches: int = 6, **settings: Any) -> FlowMatching:
@@ -69,7 +69,7 @@ def test_one_recipe_trains_and_plays_every_variant(variant: str, tmp_path: Path)
     changed = {name for name, value in module.generator.named_parameters() if not torch.equal(value, before[name])}
     assert "transformer.project_out.weight" in changed
     assert "transformer.project_given.weight" in changed, "the mix enters here"
-    context_weights = module.generator.transformer.project_given.weight[:, :7]
+    context_weights = module.generator.transformer.project_given.weight[:, : CHANNELS + 1]
     assert bool(context_weights.any()) == (variant in ("outpainting", "encdec", "blockcausal"))
     output = module.eval().validation_step(make_batch(40, 3, seed=7, is_audio=True), 0)
     assert isinstance(output, AccompanimentOutput)
@@ -104,18 +104,6 @@ def test_learns_what_the_mix_tells(tmp_path: Path) -> None:
     assert error < 0.5 < swapped
 
 
-class StopAfter(lightning.Callback):
-    """Saves after some batches, and stops in the middle of the epoch."""
-
-    def __init__(self, batches: int, path: Path) -> None:
-        self.batches, self.path = batches, path
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.global_step == self.batches:
-            trainer.save_checkpoint(self.path)
-            raise RuntimeError("stop")
-
-
 def test_resume_is_bit_equal(tmp_path: Path) -> None:
     """Stopped after 3 of 6 batches and resumed in a new process' worth of objects."""
     data = lambda: CountingData(6, frames=CONTEXT + BLOCK)  # noqa: E731
@@ -123,7 +111,7 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
     whole.fit(make_module(), data())
     whole.save_checkpoint(tmp_path / "whole.ckpt")
     with pytest.raises(RuntimeError, match="stop"):
-        make_trainer(tmp_path, callbacks=[StopAfter(3, tmp_path / "stopped.ckpt")]).fit(make_module(), data())
+        make_trainer(tmp_path, callbacks=[StopAfter(3, RuntimeError("stop"))]).fit(make_module(), data())
     torch.manual_seed(123)
     fresh, resumed = make_module(), make_trainer(tmp_path / "resumed")
     for parameter in fresh.generator.parameters():
@@ -159,7 +147,7 @@ def test_a_base_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"does not fit this generator.*set width, depth and encoders"):
         make_module(width=8, base_checkpoint=str(path))
     with pytest.raises(UserError, match=r"use different codecs.*hop_samples"):
-        make_module(codec=FrameCodec(hop_samples=3), base_checkpoint=str(path))
+        make_module(codec=ToyCodec(samples=3), base_checkpoint=str(path))
     with pytest.raises(UserError, match="there is no checkpoint"):
         make_module(base_checkpoint=str(tmp_path / "none.ckpt"))
 
@@ -168,11 +156,15 @@ def test_the_base_brings_its_normalisation(tmp_path: Path) -> None:
     """A published base says neither which weights its codec has nor that its latents were normalised."""
     _, path = _saved_base(tmp_path)
     saved = torch.load(path, weights_only=True)
-    saved["livejam"] |= {"latents_hash": None, "latent_mean_C": torch.zeros(6), "latent_std_C": torch.ones(6)}
+    saved["livejam"] |= {
+        "latents_hash": None,
+        "latent_mean_C": torch.zeros(CHANNELS),
+        "latent_std_C": torch.ones(CHANNELS),
+    }
     torch.save({"state_dict": saved["state_dict"], "livejam": saved["livejam"]}, path)
     tuned = make_module(base_checkpoint=str(path))
     make_trainer(tmp_path / "tuned").fit(tuned, CountingData(2, frames=CONTEXT + BLOCK, std=2.0))
-    assert torch.equal(tuned.latent_std_C, torch.ones(6))
+    assert torch.equal(tuned.latent_std_C, torch.ones(CHANNELS))
     assert not tuned.latent_mean_C.any()
 
 
@@ -199,7 +191,7 @@ def test_divergence_stops_before_the_weights_are_touched(tmp_path: Path) -> None
 def test_dropouts_drop_as_often_as_they_say(tmp_path: Path) -> None:
     module = make_module(cutoff_blocks=[-1, 0, 1], jam_dropout=0.1, jam_partial_dropout=0.3)
     module._random = torch.Generator().manual_seed(0)
-    mix_BTC = torch.randn(6000, CONTEXT + BLOCK, 6)
+    mix_BTC = torch.randn(6000, CONTEXT + BLOCK, CHANNELS)
     jam_BTC, mask_BT = module._jam(mix_BTC)
     assert torch.equal(jam_BTC, mix_BTC * mask_BT[..., None])
     heard_B = mask_BT.sum(1)

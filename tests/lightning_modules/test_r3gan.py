@@ -6,16 +6,16 @@ import copy
 import math
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
 import torch
+import toy_latents
 from lightning.pytorch import Trainer
 from torch import Tensor
-from toy_latents import StopAfter, make_trainer, same
+from toy_latents import CountingData, StopAfter, ToyCodec, make_trainer, same
 
 from lightning_modules import R3GAN
 from livejam.accompanist import Controls, accompany
@@ -23,92 +23,21 @@ from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import CausalTransformer, SequenceDiscriminator
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
 
 FRAMES = 16
 
 
-class FrameCodec(Codec[None, None]):
+def frame_codec(gain: float = 2.0, name: str = "frame") -> ToyCodec:
     """A codec whose latent is the frame itself, scaled."""
-
-    def __init__(self, hop_samples: int = 6, gain: float = 2.0) -> None:
-        super().__init__()
-        self.spec = CodecSpec("frame", 600, 1, hop_samples, hop_samples, 0)
-        self.gain = torch.nn.Parameter(torch.tensor(gain))
-
-    def encode(self, audio_BAN: Tensor) -> Tensor:
-        return audio_BAN.reshape(len(audio_BAN), -1, self.spec.hop_samples) * self.gain
-
-    def decode(self, latents_BTC: Tensor) -> Tensor:
-        return (latents_BTC / self.gain).reshape(len(latents_BTC), 1, -1)
-
-    def init_encoder_state(self, batch_size: int) -> None:
-        return None
-
-    def encode_step(self, audio_BAN: Tensor, state: None) -> tuple[Tensor, None]:
-        return self.encode(audio_BAN), None
-
-    def init_decoder_state(self, batch_size: int) -> None:
-        return None
-
-    def decode_step(self, latents_BTC: Tensor, state: None) -> tuple[Tensor, None]:
-        return self.decode(latents_BTC), None
+    return ToyCodec(name, channels=6, samples=1, gain=gain)
 
 
-def make_batch(frames: int, size: int, seed: int, is_audio: bool = False, channels: int = 6) -> AccompanimentBatch:
-    """Targets that are a function of their mix, so that there is something to learn."""
-    mix_BTC = torch.randn(size, frames, channels, generator=torch.Generator().manual_seed(seed))
-    target_BTC = 0.5 * mix_BTC.flip(-1) + 0.2
-    return AccompanimentBatch(
-        mix=mix_BTC.reshape(size, 1, -1) if is_audio else mix_BTC,
-        target=target_BTC.reshape(size, 1, -1) if is_audio else target_BTC,
-        is_audio=is_audio,
-        instrument_B=torch.arange(size) % 18,
-        active_BT=torch.ones(size, frames, dtype=torch.bool),
-        prompt=("",) * size,
-        song=tuple(f"song{i}" for i in range(size)),
-        start_seconds=(0.0,) * size,
-        annotations=(None,) * size,
-    )
+def make_batch(frames: int, size: int, seed: int, is_audio: bool = False) -> AccompanimentBatch:
+    return toy_latents.make_batch(frames, size, seed, is_audio, frame_codec())
 
 
-class CountingLoader:
-    """Batch i depends on i and the rank alone; the position is a part of the checkpoint."""
-
-    def __init__(self, batches: int, frames: int, rank: int) -> None:
-        self.batches, self.frames, self.rank, self.position = batches, frames, rank, 0
-
-    def __iter__(self) -> Iterator[AccompanimentBatch]:
-        while self.position < self.batches:
-            self.position += 1
-            yield make_batch(self.frames, 4, seed=1000 * self.rank + self.position)
-        self.position = 0
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def state_dict(self) -> dict[str, int]:
-        return {"position": self.position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.position = state["position"]
-
-
-class CountingData(lightning.LightningDataModule):
-    def __init__(self, batches: int = 12, frames: int = FRAMES + 2, std: float = 1.0) -> None:
-        super().__init__()
-        self.batches, self.frames = batches, frames
-        self.latent_statistics = LatentStatistics(torch.full((6,), 0.1), torch.full((6,), std))
-
-    def train_dataloader(self) -> CountingLoader:
-        assert self.trainer is not None
-        return CountingLoader(self.batches, self.frames, self.trainer.global_rank)
-
-    def val_dataloader(self) -> torch.utils.data.DataLoader[AccompanimentBatch]:
-        return torch.utils.data.DataLoader([make_batch(40, 3, seed=7, is_audio=True)], batch_size=None)
-
-    test_dataloader = val_dataloader
+def data(batches: int = 12, frames: int = FRAMES + 2, **settings: Any) -> CountingData:
+    return CountingData(batches, frames, codec=frame_codec(), **settings)
 
 
 def make_module(width: int = 16, codec: Codec[Any, Any] | None = None, **settings: Any) -> R3GAN:
@@ -117,7 +46,7 @@ def make_module(width: int = 16, codec: Codec[Any, Any] | None = None, **setting
     generator = CausalTransformer(6, 4, width, 2, 2, window_frames=FRAMES, causal=causal, class_channels=8)
     discriminator = SequenceDiscriminator(6, 16, levels=3, blocks_per_level=1, groups=4, residual_gain=0.3)
     fast: dict[str, Any] = {"warmup_iterations": 2, "penalty_every": 3, "ema_decay": 0.9, "penalty_step": 0.05}
-    return R3GAN(generator, discriminator, codec or FrameCodec(), **(fast | settings))
+    return R3GAN(generator, discriminator, codec or frame_codec(), **(fast | settings))
 
 
 EXPECTED = {
@@ -147,7 +76,7 @@ def test_both_networks_learn_and_everything_is_logged(tmp_path: Path, settings: 
     module = make_module(**settings)
     before = copy.deepcopy(module.state_dict())
     trainer = make_trainer(tmp_path)
-    trainer.fit(module, CountingData())
+    trainer.fit(module, data())
     after = module.state_dict()
     assert int(module.iteration) == 12
     assert {name for name in trainer.logged_metrics if name.startswith("train/")} == EXPECTED
@@ -169,13 +98,13 @@ def test_regression_pulls_the_generator_and_leaves_the_discriminator_alone(tmp_p
 
     def step(weight: float) -> R3GAN:
         module = make_module(regression_weight=weight, generator_class_dropout=0.0, **settings)
-        make_trainer(tmp_path).fit(module, CountingData(batches=1))
+        make_trainer(tmp_path).fit(module, data(batches=1))
         return module
 
     plain, pulled, fresh = step(0.0), step(0.25), make_module(**settings)
     assert same(plain.discriminator.state_dict(), pulled.discriminator.state_dict())
     batch = make_batch(FRAMES + 2, 4, seed=1)
-    statistics = CountingData().latent_statistics
+    statistics = data().latent_statistics
     mix_BTC, real_BTC = statistics.normalise(batch.mix), statistics.normalise(batch.target)
     random = torch.Generator().manual_seed(0)
     for draw in (4, 4):
@@ -197,7 +126,7 @@ def test_mixed_precision_keeps_the_penalty_in_float32(tmp_path: Path) -> None:
     generated = module.generator.register_forward_hook(lambda *args: kinds.add(args[-1].dtype))
     judged: list[tuple[torch.dtype, torch.dtype]] = []
     module.discriminator.register_forward_hook(lambda _, inputs, out: judged.append((inputs[0].dtype, out.dtype)))
-    make_trainer(tmp_path, precision="bf16-mixed").fit(module, CountingData(batches=4))
+    make_trainer(tmp_path, precision="bf16-mixed").fit(module, data(batches=4))
     generated.remove()
     assert kinds == {torch.bfloat16}
     assert judged.count((torch.float32, torch.float32)) == 2, (
@@ -219,7 +148,7 @@ def test_trains_towards_the_mix(tmp_path: Path) -> None:
     with torch.no_grad():
         before = error()
         with torch.enable_grad():
-            make_trainer(tmp_path).fit(module, CountingData(batches=100, frames=FRAMES))
+            make_trainer(tmp_path).fit(module, data(batches=100, frames=FRAMES))
         after = error()
     assert after < 0.5 * before
 
@@ -232,16 +161,16 @@ def test_validation_plays_step_by_step(tmp_path: Path) -> None:
         def on_validation_batch_end(self, trainer: Any, module: Any, out: Any, *_: Any) -> None:
             outputs.append(out)
 
-    make_trainer(tmp_path, limit_val_batches=1, callbacks=[Collect()]).validate(module, CountingData(std=3.0))
-    batch, out = make_batch(40, 3, seed=7, is_audio=True), outputs[0]
+    latents = data(std=3.0)
+    make_trainer(tmp_path, limit_val_batches=1, callbacks=[Collect()]).validate(module, latents)
+    batch, out = next(iter(latents.val_dataloader())), outputs[0]
     assert out.generated_BAN.shape == batch.mix.shape
-    assert torch.equal(out.generated_BAN[..., : 2 * 6], torch.zeros(3, 1, 12)), "1 + δ frames of silence come first"
+    assert torch.equal(out.generated_BAN[..., : 2 * 6], torch.zeros(2, 1, 12)), "1 + δ frames of silence come first"
     assert out.generated_BAN[..., 12:].abs().min() > 0
     assert torch.equal(module.latent_std_C, torch.full((6,), 3.0)), "statistics come from the data module"
     # equal items get equal notes, however they are batched
-    alone = make_batch(40, 3, seed=7, is_audio=True).roll(1)
     with torch.no_grad():
-        rolled = module.validation_step(alone, 5)
+        rolled = module.validation_step(batch.roll(1), 5)
     assert torch.allclose(rolled.generated_BAN.roll(-1, 0), out.generated_BAN, atol=1e-6)
 
 
@@ -257,18 +186,18 @@ def test_bidirectional_upper_bound_plays_any_length() -> None:
 def test_resume_is_bit_equal(tmp_path: Path) -> None:
     """Stopped after 7 of 12 batches and resumed in a new process' worth of objects."""
     whole = make_trainer(tmp_path / "whole")
-    whole.fit(make_module(), CountingData())
+    whole.fit(make_module(), data())
     whole.save_checkpoint(tmp_path / "whole.ckpt")
 
     stopped = make_trainer(tmp_path, callbacks=[StopAfter(7, RuntimeError("stop"))])
     with pytest.raises(RuntimeError, match="stop"):
-        stopped.fit(make_module(), CountingData())
+        stopped.fit(make_module(), data())
     torch.manual_seed(123)
     resumed = make_trainer(tmp_path / "resumed")
     fresh = make_module()
     for parameter in (*fresh.generator.parameters(), *fresh.discriminator.parameters()):
         parameter.data.add_(1.0)
-    resumed.fit(fresh, CountingData(), ckpt_path=tmp_path / "stopped.ckpt")
+    resumed.fit(fresh, data(), ckpt_path=tmp_path / "stopped.ckpt")
     resumed.save_checkpoint(tmp_path / "resumed.ckpt")
 
     first, second = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("whole", "resumed"))
@@ -287,7 +216,7 @@ def test_ctrl_c_keeps_a_finite_checkpoint(tmp_path: Path) -> None:
                 raise KeyboardInterrupt
 
     with pytest.raises(SystemExit):
-        make_trainer(tmp_path, callbacks=[CtrlC(), InterruptCheckpoint()]).fit(make_module(), CountingData())
+        make_trainer(tmp_path, callbacks=[CtrlC(), InterruptCheckpoint()]).fit(make_module(), data())
     kept = torch.load(tmp_path / "interrupted.ckpt", weights_only=True)["state_dict"]
     assert kept["iteration"] == 5
 
@@ -305,50 +234,48 @@ def test_divergence_stops_and_keeps_finite_weights(tmp_path: Path, victim: str) 
 
     module = make_module()
     with pytest.raises(UserError, match=r"diverged at iteration 4.*gradient norm nan.*last norms: .*discriminator \d"):
-        make_trainer(tmp_path, callbacks=[Poison(), InterruptCheckpoint()]).fit(module, CountingData())
+        make_trainer(tmp_path, callbacks=[Poison(), InterruptCheckpoint()]).fit(module, data())
     kept = torch.load(tmp_path / "interrupted.ckpt", weights_only=True)["state_dict"]
     assert all(torch.isfinite(value).all() for value in kept.values())
 
 
 def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
-    trainer.fit(make_module(), CountingData(batches=1))
+    trainer.fit(make_module(), data(batches=1))
     path = tmp_path / "one.ckpt"
     trainer.save_checkpoint(path)
 
-    def resume(module: R3GAN, data: CountingData) -> None:
-        make_trainer(tmp_path).fit(module, data, ckpt_path=path)
+    def resume(module: R3GAN, latents: CountingData) -> None:
+        make_trainer(tmp_path).fit(module, latents, ckpt_path=path)
 
     with pytest.raises(UserError, match=r"does not fit this model.*config it was trained with"):
-        resume(make_module(width=32), CountingData())
+        resume(make_module(width=32), data())
     with pytest.raises(UserError, match="latents_hash"):
-        resume(make_module(codec=FrameCodec(gain=1.0)), CountingData())
-    renamed = FrameCodec()
-    renamed.spec = CodecSpec("other", 600, 1, 6, 6, 0)
+        resume(make_module(codec=frame_codec(gain=1.0)), data())
     with pytest.raises(UserError, match="name: 'frame' != 'other'"):
-        resume(make_module(codec=renamed), CountingData())
+        resume(make_module(codec=frame_codec(name="other")), data())
     with pytest.raises(UserError, match="latent_std_C"):
-        resume(make_module(), CountingData(std=2.0))
+        resume(make_module(), data(std=2.0))
     with pytest.raises(UserError, match="set crop_frames to 18"):
-        make_trainer(tmp_path).fit(make_module(), CountingData(frames=FRAMES))
+        make_trainer(tmp_path).fit(make_module(), data(frames=FRAMES))
 
 
-class PolishedCodec(FrameCodec):
-    """The latents of `FrameCodec`, with a decoder weight that a later training may change."""
+class PolishedCodec(ToyCodec):
+    """The latents of `frame_codec`, with a decoder weight that a later training may change."""
 
     latents_hash = "equal"
 
     def __init__(self, polish: float) -> None:
-        super().__init__()
+        super().__init__("frame", channels=6, samples=1, gain=2.0)
         self.register_buffer("polish", torch.tensor(polish))
 
 
 def test_a_checkpoint_plays_through_the_codec_of_the_configuration(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, max_steps=2)
-    trainer.fit(make_module(codec=PolishedCodec(1.0)), CountingData(batches=1))
+    trainer.fit(make_module(codec=PolishedCodec(1.0)), data(batches=1))
     trainer.save_checkpoint(tmp_path / "one.ckpt")
     module = make_module(codec=PolishedCodec(2.0))
-    make_trainer(tmp_path).fit(module, CountingData(), ckpt_path=tmp_path / "one.ckpt")
+    make_trainer(tmp_path).fit(module, data(), ckpt_path=tmp_path / "one.ckpt")
     assert float(module.codec.polish) == 2.0
 
 
@@ -401,7 +328,7 @@ def test_audio_batches_are_encoded_on_the_fly() -> None:
     module = make_module()
     module._random = torch.Generator()
     crop = module._crop(make_batch(FRAMES + 2, 4, seed=5, is_audio=True))
-    assert torch.equal(crop.heard_BTC, 2 * make_batch(FRAMES + 2, 4, seed=5).mix[:, :FRAMES]), "the codec's gain is 2"
+    assert torch.equal(crop.heard_BTC, make_batch(FRAMES + 2, 4, seed=5).mix[:, :FRAMES])
 
 
 def test_trained_alignment_is_played_alignment() -> None:
@@ -434,11 +361,11 @@ def _train_as_one_of_two(rank: int, folder: str, port: int) -> None:
     torch.set_num_threads(1)
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2")
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    module, data = make_module(), CountingData(batches=7)
+    module, latents = make_module(), data(batches=7)
     trainer = make_trainer(
         Path(folder), devices=2, strategy=DDPStrategy(find_unused_parameters=True, process_group_backend="gloo")
     )
-    trainer.fit(module, data)
+    trainer.fit(module, latents)
     state = {name: value.clone() for name, value in module.state_dict().items()}
-    state["probe"] = next(iter(data.train_dataloader())).mix
+    state["probe"] = next(iter(latents.train_dataloader())).mix
     torch.save(state, Path(folder) / f"rank{rank}.pt")

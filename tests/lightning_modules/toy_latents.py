@@ -17,26 +17,29 @@ from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
 
 CHANNELS = 4
-SAMPLES = 8
-"""Audio samples that a channel stands for."""
 
 
 class ToyCodec(Codec[None, None]):
-    """A codec whose channels are the means of stretches of the frame.
+    """A codec whose channels are the means of stretches of the frame, scaled.
 
     Args:
         name: of its spec.
+        channels: of a frame.
+        samples: of audio that a channel stands for.
+        gain: scale of the latents.
     """
 
-    def __init__(self, name: str = "toy") -> None:
+    def __init__(self, name: str = "toy", channels: int = CHANNELS, samples: int = 8, gain: float = 1.0) -> None:
         super().__init__()
-        self.spec = CodecSpec(name, 3200, 1, CHANNELS * SAMPLES, CHANNELS, 0)
+        self.spec = CodecSpec(name, 3200, 1, channels * samples, channels, 0)
+        self.shape = (channels, samples)
+        self.gain = torch.nn.Parameter(torch.tensor(gain))
 
     def encode(self, audio_BAN: Tensor) -> Tensor:
-        return audio_BAN.reshape(len(audio_BAN), -1, CHANNELS, SAMPLES).mean(-1)
+        return audio_BAN.reshape(len(audio_BAN), -1, *self.shape).mean(-1) * self.gain
 
     def decode(self, latents_BTC: Tensor) -> Tensor:
-        return latents_BTC.reshape(len(latents_BTC), 1, -1).repeat_interleave(SAMPLES, dim=-1)
+        return (latents_BTC / self.gain).reshape(len(latents_BTC), 1, -1).repeat_interleave(self.shape[1], dim=-1)
 
     def init_encoder_state(self, batch_size: int) -> None:
         return None
@@ -51,11 +54,14 @@ class ToyCodec(Codec[None, None]):
         return self.decode(latents_BTC), None
 
 
-def make_batch(frames: int, size: int, seed: int, is_audio: bool = False) -> AccompanimentBatch:
-    """Targets that are a function of their mix."""
-    mix_BTC = torch.randn(size, frames, CHANNELS, generator=torch.Generator().manual_seed(seed))
+def make_batch(
+    frames: int, size: int, seed: int, is_audio: bool = False, codec: Codec[None, None] | None = None
+) -> AccompanimentBatch:
+    """Targets that are a function of their mix, so that there is something to learn."""
+    codec = codec or ToyCodec()
+    random = torch.Generator().manual_seed(seed)
+    mix_BTC = torch.randn(size, frames, codec.spec.latent_channels, generator=random)
     target_BTC = 0.5 * mix_BTC.flip(-1) + 0.2
-    codec = ToyCodec()
     return AccompanimentBatch(
         mix=codec.decode(mix_BTC) if is_audio else mix_BTC,
         target=codec.decode(target_BTC) if is_audio else target_BTC,
@@ -72,17 +78,18 @@ def make_batch(frames: int, size: int, seed: int, is_audio: bool = False) -> Acc
 class CountingLoader:
     """Batch i depends on i and the rank alone; the position is a part of the checkpoint."""
 
-    def __init__(self, batches: int, frames: int, size: int, rank: int) -> None:
-        self.batches, self.frames, self.size, self.rank, self.position = batches, frames, size, rank, 0
+    def __init__(self, data: CountingData, rank: int) -> None:
+        self.data, self.rank, self.position = data, rank, 0
 
     def __iter__(self) -> Iterator[AccompanimentBatch]:
-        while self.position < self.batches:
+        while self.position < self.data.batches:
             self.position += 1
-            yield make_batch(self.frames, self.size, seed=1000 * self.rank + self.position)
+            seed = 1000 * self.rank + self.position
+            yield make_batch(self.data.frames, self.data.size, seed, codec=self.data.codec)
         self.position = 0
 
     def __len__(self) -> int:
-        return self.batches
+        return self.data.batches
 
     def state_dict(self) -> dict[str, int]:
         return {"position": self.position}
@@ -92,19 +99,25 @@ class CountingLoader:
 
 
 class CountingData(lightning.LightningDataModule):
-    """Args: batches per epoch, frames of a crop, items of a batch, standard deviation of the latents."""
+    """Args: batches per epoch, frames of a crop, items of a batch, standard deviation of the latents, their codec."""
 
-    def __init__(self, batches: int, frames: int, size: int = 4, std: float = 1.0) -> None:
+    def __init__(
+        self, batches: int, frames: int, size: int = 4, std: float = 1.0, codec: Codec[None, None] | None = None
+    ) -> None:
         super().__init__()
-        self.batches, self.frames, self.size = batches, frames, size
-        self.latent_statistics = LatentStatistics(torch.full((CHANNELS,), 0.1), torch.full((CHANNELS,), std))
+        self.batches, self.frames, self.size, self.codec = batches, frames, size, codec or ToyCodec()
+        channels = self.codec.spec.latent_channels
+        self.latent_statistics = LatentStatistics(torch.full((channels,), 0.1), torch.full((channels,), std))
 
     def train_dataloader(self) -> CountingLoader:
         assert self.trainer is not None
-        return CountingLoader(self.batches, self.frames, self.size, self.trainer.global_rank)
+        return CountingLoader(self, self.trainer.global_rank)
 
     def val_dataloader(self) -> torch.utils.data.DataLoader[AccompanimentBatch]:
-        return torch.utils.data.DataLoader([make_batch(160, 2, seed=7, is_audio=True)], batch_size=None)
+        batch = make_batch(160, 2, seed=7, is_audio=True, codec=self.codec)
+        return torch.utils.data.DataLoader([batch], batch_size=None)
+
+    test_dataloader = val_dataloader
 
 
 class StopAfter(lightning.Callback):
