@@ -35,7 +35,10 @@ class Embedding(ABC):
 
 
 class PretrainedEmbedding(Embedding):
-    """An embedding whose numbers depend on weights that were read."""
+    """An embedding by a network whose weights were read."""
+
+    sample_rate_hz: int
+    """The network's own rate."""
 
     _identity: str
 
@@ -43,6 +46,23 @@ class PretrainedEmbedding(Embedding):
     def identity(self) -> str:
         """Name, hash of the weights, how audio gets to the network."""
         return self._identity
+
+    @torch.no_grad()
+    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
+        """Embeddings_WD, on the CPU; see `embedded` for how many.
+
+        Args:
+            audio_N: mono audio at any rate, or audio_AN.
+            sample_rate_hz: its sample rate.
+
+        Raises:
+            ValueError: samples that are not finite.
+        """
+        return self.embedded(mono_at(audio_N, sample_rate_hz, self.sample_rate_hz))
+
+    @abstractmethod
+    def embedded(self, audio_N: Tensor) -> Tensor:
+        """Embeddings_WD of mono audio at the network's rate."""
 
 
 def mono_at(audio_N: Tensor, sample_rate_hz: int, target_hz: int) -> Tensor:

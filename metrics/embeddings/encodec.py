@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import PretrainedEmbedding, mono_at
+from metrics.embeddings.embedding import PretrainedEmbedding
 from metrics.embeddings.foreign import load_tensors, optional_module, weights_file
 
 SAMPLE_RATE_HZ = 24_000
@@ -34,6 +34,7 @@ class EnCodec(PretrainedEmbedding):
     """
 
     name = "encodec"
+    sample_rate_hz = SAMPLE_RATE_HZ
     dimension = 128
 
     def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
@@ -44,18 +45,8 @@ class EnCodec(PretrainedEmbedding):
         self.device = device
         self._identity = f"{self.name} {codec_hash(self.encoder)} 24 kHz mono soxr"
 
-    @torch.no_grad()
-    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings_WD, one per frame.
-
-        Args:
-            audio_N: mono audio at any rate, or audio_AN.
-            sample_rate_hz: its sample rate.
-
-        Raises:
-            ValueError: samples that are not finite.
-        """
-        audio_N = mono_at(audio_N, sample_rate_hz, SAMPLE_RATE_HZ)
+    def embedded(self, audio_N: Tensor) -> Tensor:
+        """Embeddings_WD, one per frame."""
         if len(audio_N) < FRAME_SAMPLES:
             return torch.zeros(0, self.dimension)
         return self.encoder(audio_N[None, None].to(self.device))[0].T.cpu()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import PretrainedEmbedding, chunks_of, mono_at
+from metrics.embeddings.embedding import PretrainedEmbedding, chunks_of
 from metrics.embeddings.foreign import load_tensors, module_inside, weights_file
 
 SAMPLE_RATE_HZ = 48_000
@@ -89,6 +89,7 @@ class LaionClap(PretrainedEmbedding):
     """
 
     name = "laion_clap"
+    sample_rate_hz = SAMPLE_RATE_HZ
     dimension = DIMENSION
 
     def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
@@ -99,18 +100,8 @@ class LaionClap(PretrainedEmbedding):
         self.tower.to(device)
         self.device = device
 
-    @torch.no_grad()
-    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings_WD, one per second that has begun.
-
-        Args:
-            audio_N: mono audio at any rate, or audio_AN.
-            sample_rate_hz: its sample rate.
-
-        Raises:
-            ValueError: samples that are not finite.
-        """
-        audio_N = mono_at(audio_N, sample_rate_hz, SAMPLE_RATE_HZ)
+    def embedded(self, audio_N: Tensor) -> Tensor:
+        """Embeddings_WD, one per second that has begun."""
         chunks_WN = chunks_of(audio_N, CHUNK_SECONDS * SAMPLE_RATE_HZ, HOP_SECONDS * SAMPLE_RATE_HZ)
         embeddings = [self.tower(part_WN.to(self.device)).cpu() for part_WN in chunks_WN.split(AT_ONCE) if len(part_WN)]
         return torch.cat([torch.zeros(0, DIMENSION), *embeddings])

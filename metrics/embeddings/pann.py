@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import PretrainedEmbedding, chunks_of, mono_at
+from metrics.embeddings.embedding import PretrainedEmbedding, chunks_of
 from metrics.embeddings.foreign import load_tensors, module_inside, weights_file
 
 SAMPLE_RATE_HZ = 32_000
@@ -35,6 +35,7 @@ class Pann(PretrainedEmbedding):
     """
 
     name = "pann"
+    sample_rate_hz = SAMPLE_RATE_HZ
     dimension = 2048
 
     def __init__(
@@ -52,18 +53,8 @@ class Pann(PretrainedEmbedding):
         self._identity = f"{self.name} {codec_hash(self.network)} 32 kHz mono soxr {window_seconds} s {hop_seconds} s"
         self.network.to(device)
 
-    @torch.no_grad()
-    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings_WD, one per hop that has begun.
-
-        Args:
-            audio_N: mono audio at any rate, or audio_AN.
-            sample_rate_hz: its sample rate.
-
-        Raises:
-            ValueError: samples that are not finite.
-        """
-        audio_N = mono_at(audio_N, sample_rate_hz, SAMPLE_RATE_HZ)
+    def embedded(self, audio_N: Tensor) -> Tensor:
+        """Embeddings_WD, one per hop that has begun."""
         window, hop = round(self.window_seconds * SAMPLE_RATE_HZ), round(self.hop_seconds * SAMPLE_RATE_HZ)
         parts = [part_WN for part_WN in chunks_of(audio_N, window, hop).split(AT_ONCE) if len(part_WN)]
         embeddings = [self.network(part_WN.to(self.device))["embedding"].cpu() for part_WN in parts]

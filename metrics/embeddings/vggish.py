@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import PretrainedEmbedding, mono_at
+from metrics.embeddings.embedding import PretrainedEmbedding
 from metrics.embeddings.foreign import load_tensors, weights_file
 
 SAMPLE_RATE_HZ = 16_000
@@ -88,6 +88,7 @@ class VGGish(PretrainedEmbedding):
     """
 
     name = "vggish"
+    sample_rate_hz = SAMPLE_RATE_HZ
     dimension = 128
 
     def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
@@ -97,18 +98,9 @@ class VGGish(PretrainedEmbedding):
         self.network.to(device)
         self.device = device
 
-    @torch.no_grad()
-    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings_WD of the windows that fit wholly into the recording.
-
-        Args:
-            audio_N: mono audio at any rate, or audio_AN.
-            sample_rate_hz: its sample rate.
-
-        Raises:
-            ValueError: samples that are not finite.
-        """
-        windows_WTF = log_mel_windows(mono_at(audio_N, sample_rate_hz, SAMPLE_RATE_HZ))
+    def embedded(self, audio_N: Tensor) -> Tensor:
+        """Embeddings_WD of the windows that fit wholly into the recording."""
+        windows_WTF = log_mel_windows(audio_N)
         if not len(windows_WTF):
             return torch.zeros(0, self.dimension)
         return self.network(windows_WTF.to(self.device)).cpu()
