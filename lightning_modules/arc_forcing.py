@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
@@ -84,6 +85,8 @@ class ARCForcing(AccompanimentModule):
         description_dropout: share of items whose prompt is the instrument's category alone, as in fine-tuning.
         generator_optimizer: of the generator's network.
         discriminator_optimizer: of the discriminator.
+        generator_warmup_iterations: iterations in which the generator's learning rate rises linearly from 0, while the
+            discriminator's head, which begins untrained, learns what to listen for; 0 = none, as in the paper.
         gradient_clip: largest gradient norm of either network; None = unlimited.
         accumulated_pieces: equal parts into which a batch is cut, whose gradients add up.
         checkpointing: compute the activations of rollouts anew in the backward pass: less memory, more time.
@@ -123,6 +126,7 @@ class ARCForcing(AccompanimentModule):
         discriminator_optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(
             p, lr=1e-6, betas=(0.9, 0.95), weight_decay=0.01
         ),
+        generator_warmup_iterations: int = 0,
         gradient_clip: float | None = 1.0,
         accumulated_pieces: int = 1,
         checkpointing: bool = False,
@@ -152,6 +156,7 @@ class ARCForcing(AccompanimentModule):
         self.penalty_weight, self.penalty_noise = penalty_weight, penalty_noise
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
+        self.generator_warmup_iterations = generator_warmup_iterations
         self.gradient_clip, self.accumulated_pieces = gradient_clip, accumulated_pieces
         self.checkpointing, self.ema_decay, self.seed = checkpointing, ema_decay, seed
         self._latest: dict[str, Tensor] = {}
@@ -180,6 +185,8 @@ class ARCForcing(AccompanimentModule):
                 loss = self._generator_loss(crop) if trains_generator else self._discriminator_loss(crop)
                 self.manual_backward(loss / self.accumulated_pieces)
             self._update(optimizer, "generator" if trains_generator else "discriminator", loss)
+        if trains_generator:
+            self.lr_schedulers().step()
         if trains_generator and self.ema_generator is not None and self.ema_decay is not None:
             update_average(self.ema_generator, self.generator, self.ema_decay, iteration // 2)
         self.iteration += 1
@@ -278,10 +285,12 @@ class ARCForcing(AccompanimentModule):
         perturbed_BM = self.discriminator(noisy_BTC, disguise.time_B, conditions, music_BTC.shape[1]).float()
         return approximate_gradient_penalty(score_BM, perturbed_BM).mean()
 
-    def configure_optimizers(self) -> list[Optimizer]:
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
         generator = self.generator_optimizer(self.generator.transformer.parameters())
         discriminator = self.discriminator_optimizer([p for p in self.discriminator.parameters() if p.requires_grad])
-        return [generator, discriminator]
+        # every second iteration is the generator's
+        warm_up = lambda done: min(1.0, 2 * (done + 1) / max(1, self.generator_warmup_iterations))  # noqa: E731
+        return [generator, discriminator], [LambdaLR(generator, warm_up)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         adopt_statistics(self, checkpoint)

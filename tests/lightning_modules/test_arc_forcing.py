@@ -254,7 +254,7 @@ def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(mask: s
 
 
 def test_resume_is_bit_equal(tmp_path: Path) -> None:
-    settings = {"ema_decay": 0.9, "cutoff_blocks": [-1, 0]}
+    settings = {"ema_decay": 0.9, "cutoff_blocks": [-1, 0], "generator_warmup_iterations": 8}
     whole = make_trainer(tmp_path / "whole")
     whole.fit(make_module(**settings), data())
     whole.save_checkpoint(tmp_path / "whole.ckpt")
@@ -271,8 +271,21 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("whole", "resumed"))
     assert first["global_step"] == second["global_step"] == 4
     assert len(first["optimizer_states"]) == 2
-    for part in ("state_dict", "optimizer_states", "livejam"):
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "livejam"):
         assert same(first[part], second[part]), part
+
+
+def test_the_generator_may_start_slower_than_its_judge(tmp_path: Path) -> None:
+    rates = []
+
+    class Rates(lightning.Callback):
+        def on_train_batch_start(self, trainer: Trainer, module: ARCForcing, batch: Any, index: int) -> None:
+            rates.append(tuple(optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers))
+
+    make_trainer(tmp_path, callbacks=[Rates()]).fit(make_module(generator_warmup_iterations=6), data(batches=7))
+    thirds = [rate * 3 / 1e-3 for rate, _ in rates[::2]]
+    assert thirds == pytest.approx([1, 2, 3, 3])
+    assert {rate for _, rate in rates} == {1e-3}
 
 
 def save_stage_one(
