@@ -14,80 +14,16 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
-from toy_latents import CHANNELS, CountingData, StopAfter, ToyCodec, make_batch, make_trainer, same
+from toy_latents import CHANNELS, StopAfter, make_batch, make_trainer, same
+from toy_rollouts import BLOCK, BLOCKS, CONTEXT, FRAMES, MASKS, data, make_module, ready, weights
 
 from lightning_modules import ARCForcing
 from lightning_modules.rollout_crop import RolloutCrop
 from livejam.accompanist import Controls
-from livejam.checkpoint import describe
 from livejam.errors import UserError
-from livejam.networks import (
-    BlockCausal,
-    ConditionedTransformer,
-    DiffusionTransformer,
-    EncoderDecoder,
-    RolloutDiscriminator,
-    ScoreHead,
-    TagEncoder,
-)
 from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
 from livejam.objectives.flow import interpolate
 from livejam.objectives.rollout import RolloutSampler
-from livejam.past import RoutedPast
-from livejam.sampling import PingPong
-
-CONTEXT, BLOCK, BLOCKS = 8, 4, 3
-FRAMES = CONTEXT + BLOCKS * BLOCK
-MASKS = {"encoder_decoder": EncoderDecoder(CONTEXT), "block_causal": BlockCausal(BLOCK, CONTEXT // BLOCK)}
-
-
-def awake(network: torch.nn.Module) -> torch.nn.Module:
-    """Every branch speaks: what starts at zero would hide what is wrong."""
-    random = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(0.2 * torch.randn(weight.shape, generator=random))
-    return network
-
-
-def make_transformer(**settings: Any) -> ConditionedTransformer:
-    sizes: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2, "prompt_width": 8, "jam_channels": CHANNELS}
-    return ConditionedTransformer(DiffusionTransformer(CHANNELS, **(sizes | settings)), TagEncoder(8))
-
-
-def make_module(mask: str = "block_causal", codec: str = "toy", **settings: Any) -> ARCForcing:
-    torch.manual_seed(0)
-    generator = make_transformer(context_frames=CONTEXT, block_frames=BLOCK, mask=MASKS[mask])
-    base = make_transformer(context_frames=0, block_frames=FRAMES)
-    discriminator = RolloutDiscriminator(base, layer=0, head=ScoreHead(16, channels=8))
-    sgd = lambda p: torch.optim.AdamW(p, lr=1e-3)  # noqa: E731
-    fast: dict[str, Any] = {
-        "past": RoutedPast(0.25, 0.1),
-        "sampler": PingPong(steps=2),
-        "cutoff_blocks": [-1],
-        "rollout_blocks": BLOCKS,
-        "schedule_steps": 4,
-        "allow_untrained": True,
-        "generator_optimizer": sgd,
-        "discriminator_optimizer": sgd,
-    }
-    awake(generator), awake(discriminator)
-    return ARCForcing(generator, discriminator, ToyCodec(codec), **(fast | settings))
-
-
-def data(**settings: Any) -> CountingData:
-    return CountingData(**({"batches": 4, "frames": FRAMES} | settings))
-
-
-def ready(module: ARCForcing, seed: int = 3) -> RolloutCrop:
-    """A crop to call the losses with, outside of a trainer."""
-    module._random, module._shared = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
-    return module._crop(make_batch(FRAMES, 4, seed=1))
-
-
-def weights(network: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}
-
 
 EXPECTED = {
     "score/real",
@@ -286,111 +222,6 @@ def test_the_generator_may_start_slower_than_its_judge(tmp_path: Path) -> None:
     thirds = [rate * 3 / 1e-3 for rate, _ in rates[::2]]
     assert thirds == pytest.approx([1, 2, 3, 3])
     assert {rate for _, rate in rates} == {1e-3}
-
-
-def save_stage_one(
-    path: Path, network: ConditionedTransformer, mask: dict[str, Any] | None, std: float = 1.0, **window: int
-) -> None:
-    """A checkpoint of FlowMatching, as the `lightning` command writes it, of a network's weights."""
-    codec, spec = ToyCodec(), ToyCodec().spec
-    state = {f"generator.{name}": value for name, value in network.state_dict().items()}
-    state |= {"iteration": torch.tensor(40)}
-    settings = {"generator": {"init_args": {"transformer": {"init_args": {**window, "mask": mask}}}}}
-    facts = {
-        "codec_spec": spec.to_dict(),
-        "latents_hash": codec.latents_hash,
-        "lineage": [{"recipe": "Base", "iteration": 9}],
-    }
-    facts |= {"latent_mean_C": torch.full((CHANNELS,), 0.1), "latent_std_C": torch.full((CHANNELS,), std)}
-    config = {"model": {"class_path": "lightning_modules.FlowMatching", "init_args": settings}}
-    torch.save({"state_dict": state, "livejam": facts, "config": config}, path)
-
-
-BLOCK_CAUSAL = {
-    "class_path": "livejam.networks.BlockCausal",
-    "init_args": {"block_frames": BLOCK, "context_blocks": 2, "window_blocks": None},
-}
-
-
-def make_stages(folder: Path, **changes: Any) -> dict[str, str]:
-    """Checkpoints of a fine-tuned generator and of a base, with weights of their own."""
-    torch.manual_seed(77)
-    fine_tuned = make_transformer(context_frames=CONTEXT, block_frames=BLOCK, mask=MASKS["block_causal"])
-    window = {"context_frames": CONTEXT, "block_frames": BLOCK, "mask": BLOCK_CAUSAL} | changes
-    mask, std = window.pop("mask"), window.pop("std", 1.0)
-    save_stage_one(folder / "stage1.ckpt", fine_tuned, mask, std, **window)
-    base = make_transformer(context_frames=0, block_frames=FRAMES)
-    save_stage_one(folder / "base.ckpt", base, None, context_frames=0, block_frames=FRAMES)
-    return {
-        "base_checkpoint": str(folder / "stage1.ckpt"),
-        "discriminator_checkpoint": str(folder / "base.ckpt"),
-    }
-
-
-def test_it_starts_from_stage_one_and_says_so(tmp_path: Path) -> None:
-    paths = make_stages(tmp_path)
-    module = make_module(allow_untrained=False, ema_decay=0.9, **paths)
-    still = lambda p: torch.optim.SGD(p, lr=0.0)  # noqa: E731
-    module.generator_optimizer = module.discriminator_optimizer = still
-    trainer = make_trainer(tmp_path)
-    trainer.fit(module, data(batches=2, std=3.0))
-    assert torch.equal(module.latent_std_C, torch.ones(CHANNELS)), "of stage 1, not of the data"
-    for path, network in (
-        ("base_checkpoint", module.generator),
-        ("discriminator_checkpoint", module.discriminator.base),
-    ):
-        saved = torch.load(paths[path], weights_only=True)["state_dict"]
-        for name, value in network.state_dict().items():
-            assert torch.equal(value, saved[f"generator.{name}"]), name
-    assert module.ema_generator is not None
-    assert same(weights(module.ema_generator), weights(module.generator))
-    trainer.save_checkpoint(tmp_path / "arc.ckpt")
-    told = describe(tmp_path / "arc.ckpt")
-    assert "Base 9 → FlowMatching (BlockCausal) 40 → " in told
-
-
-def fit(tmp_path: Path, module: ARCForcing, **settings: Any) -> None:
-    make_trainer(tmp_path).fit(module, data(batches=1, **settings))
-
-
-def test_it_does_not_start_from_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"set base_checkpoint and discriminator_checkpoint .* or allow_untrained"):
-        fit(tmp_path, make_module(allow_untrained=False))
-    with pytest.raises(UserError, match=r"there is no checkpoint .*missing\.ckpt"):
-        fit(tmp_path, make_module(base_checkpoint=str(tmp_path / "missing.ckpt")))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"context_frames": 12}, "was trained with context_frames 12, this model has 8"),
-        ({"block_frames": 2}, "was trained with block_frames 2, this model has 4"),
-        ({"mask": None}, "was trained with mask Bidirectional, this model has BlockCausal"),
-        (
-            {"mask": {**BLOCK_CAUSAL, "init_args": {"block_frames": BLOCK, "context_blocks": 2, "window_blocks": 3}}},
-            "was trained with mask.window_blocks 3, this model has None",
-        ),
-    ],
-)
-def test_another_stage_one_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        fit(tmp_path, make_module(**make_stages(tmp_path, **changes)))
-
-
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
-    stages = make_stages(tmp_path)
-    with pytest.raises(UserError, match="name: 'toy' != 'other'"):
-        fit(tmp_path, make_module(codec="other", **stages))
-    with pytest.raises(UserError, match="latent_std_C of the checkpoint differs"):
-        fit(tmp_path, make_module(**make_stages(tmp_path, std=2.0)))
-    with pytest.raises(UserError, match="crop_frames to 20"):
-        fit(tmp_path, make_module(), frames=FRAMES - 1)
-    with pytest.raises(UserError, match="contrastive pairs take two items"):
-        fit(tmp_path, make_module(accumulated_pieces=3), size=4)
-    with pytest.raises(UserError, match="fewest_steps is 4"):
-        make_module(fewest_steps=4)
-    with pytest.raises(UserError, match="cutoff_blocks is 2"):
-        make_module(cutoff_blocks=[2])
 
 
 @pytest.mark.parametrize(("victim", "iteration"), [("generator", 0), ("discriminator", 1)])

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_arc_forcing import BLOCK, CONTEXT, awake, make_transformer, save_stage_one
 from toy_latents import CHANNELS, CountingData, StopAfter, ToyCodec, make_batch, make_trainer, same
+from toy_rollouts import BLOCK, CONTEXT, awake, make_transformer, save_stage_one
 
 from lightning_modules import ConsistencyDistillation
 from lightning_modules.consistency_distillation import estimate
@@ -142,7 +142,8 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stop"):
         stopped.fit(make_module(), data())
     fresh = make_module(allow_untrained=False)
-    for weight in fresh.parameters():
+    assert fresh.ema_generator is not None
+    for weight in (*fresh.generator.parameters(), *fresh.teacher.parameters(), *fresh.ema_generator.parameters()):
         weight.data.add_(1.0)
     resumed = make_trainer(tmp_path / "resumed")
     resumed.fit(fresh, data(), ckpt_path=tmp_path / "stopped.ckpt")
