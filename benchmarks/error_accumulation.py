@@ -9,17 +9,21 @@ models accompany them in one go from a start in silence, as on stage, and every 
 its own: Fréchet distance of log-mel embeddings from those of all the true stems, beat F1 of drums against the true
 beats, chord tones of pitched stems, phase lock, level. The true stem and that of another song are measured likewise.
 
-Screen and `--markdown` show a table; the last line is one JSON object: per row every metric's `value` (first stretch),
-`drift` (mean of the second half minus mean of the first), and all stretches; and per model `block_ms`, what one block
-of one stream takes (median), and `real_time_share`, the same by the duration of a block.
+What was measured is kept in `--folder`, by the checkpoint's and the songs' contents: an interrupted run goes on, and
+another model can be added later. Screen and `--markdown` show a table; the last line is one JSON object: per row every
+metric's `value` (first stretch), `drift` (mean of the second half minus mean of the first), and all stretches; and per
+model `block_ms`, what one block of one stream takes (median, always measured anew), and `real_time_share`, the same by
+the duration of a block.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -38,8 +42,10 @@ from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import CATEGORIES, Annotations, Chord
 from livejam.checkpoint import Player, load_player
 from livejam.errors import UserError
+from livejam.files import atomic_path
 from livejam.lmdm import LMDMAccompanist
 from livejam.spec import CodecSpec
+from livejam.weights import sha256_of
 from metrics.beats import MadmomRNN, beat_f_measure
 from metrics.embeddings import LogMel
 from metrics.frechet import FrechetAudioDistance
@@ -218,6 +224,39 @@ def summary(segments: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
+def kept(file: Path, measure: Callable[..., dict[str, Any]], *what: Any) -> dict[str, Any]:
+    """What was measured before, or is now."""
+    if not file.is_file():
+        row = measure(*what)
+        with atomic_path(file) as path:
+            path.write_text(json.dumps(row), encoding="utf-8")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def songs_hash(songs: list[LongSong]) -> str:
+    """Of what is heard, and of what it is measured against."""
+    audio = (part.tobytes() for song in songs for part in (song.mix_N, song.target_N))
+    return hashlib.sha256(b"".join(audio)).hexdigest()[:16]
+
+
+def measured_stems(judge: Judge, stems: list[Audio]) -> dict[str, Any]:
+    """The row of recordings."""
+    return summary(judge(stems))
+
+
+def measured(judge: Judge, player: Player, accompanist: LMDMAccompanist) -> dict[str, Any]:
+    """The row of a model."""
+    return measured_stems(judge, performed(player, accompanist, judge.songs))
+
+
+def costs(accompanist: LMDMAccompanist) -> dict[str, float]:
+    """What a block costs."""
+    block_ms = block_milliseconds(accompanist)
+    duration_ms = 1000 * accompanist.spec.seconds_in(accompanist.block_frames)
+    return {"block_ms": block_ms, "real_time_share": block_ms / duration_ms}
+
+
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Markdown: the first ten seconds, and the drift."""
     lines = [f"| row | {' | '.join(COLUMNS.values())} | ms per block |", "|---" * (len(COLUMNS) + 2) + "|"]
@@ -259,6 +298,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="of each, at least 20")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of items")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    parser.add_argument(
+        "--folder", type=Path, default="runs/error_accumulation", help="where what was measured is kept"
+    )
     parser.add_argument("--plot", type=Path, help="where to draw the curves (PNG)")
     parser.add_argument("--markdown", type=Path, help="where to write the table")
     given = parser.parse_args()
@@ -266,18 +308,18 @@ def main() -> None:
     codec = load_player(given.play[0][1]).codec
     data = Slakh2100DataModule(given.root, codec, targets=given.targets, full_mix=True, seed=given.seed)
     songs = long_songs(data, given.songs, given.seconds)
-    judge = Judge(songs, codec.spec)
-    true = [song.target_N for song in songs]
+    judge, true, prefix = Judge(songs, codec.spec), [song.target_N for song in songs], songs_hash(songs)
     # Items alternate between categories: the song after the next has the same instrument.
-    rows = {"true stem": summary(judge(true)), "true stem of another song": summary(judge(true[2:] + true[:2]))}
+    stems = {"true stem": true, "true stem of another song": true[2:] + true[:2]}
+    rows = {}
+    for label, audio in stems.items():
+        rows[label] = kept(given.folder / f"{prefix} {label}.json", measured_stems, judge, audio)
     for label, checkpoint, steps, guidance in tqdm(given.play, desc="models"):
-        player = load_player(checkpoint)
+        player, weights = load_player(checkpoint), sha256_of(Path(checkpoint))[:16]
         accompanist = sampling(player.accompanist, int(steps), float(guidance))
-        rows[label] = summary(judge(performed(player, accompanist, songs)))
-        block_ms = block_milliseconds(accompanist)
-        duration_ms = 1000 * codec.spec.seconds_in(accompanist.block_frames)
-        rows[label] |= {"block_ms": block_ms, "real_time_share": block_ms / duration_ms}
-        tqdm.write(f"{label}: {json.dumps({name: round(rows[label][name]['drift'], 3) for name in COLUMNS})}")
+        file = given.folder / f"{prefix} {weights} {steps} {guidance}.json"
+        rows[label] = kept(file, measured, judge, player, accompanist) | costs(accompanist)
+        tqdm.write(f"{label}: {json.dumps({column: round(rows[label][column]['drift'], 3) for column in COLUMNS})}")
     print(table(rows))
     if given.markdown:
         given.markdown.write_text(table(rows) + "\n", encoding="utf-8")
