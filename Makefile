@@ -45,8 +45,9 @@ demo: $(INSTALLED)
 	@echo "The table above is $(RUN)/results.json. Listen to $(RUN)/audio/*.wav, and look at the curves with:"
 	@echo "    $(BIN)/tensorboard --logdir $(RUN)"
 
+# Tests take one thread each, so there is one process per core; each needs about 2 GB.
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -262,8 +262,9 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     lines = [f"| row | {' | '.join(COLUMNS.values())} | ms per block |", "|---" * (len(COLUMNS) + 2) + "|"]
     for label, row in rows.items():
         cells = [f"{row[name]['value']:.2f} ({row[name]['drift']:+.2f})" for name in COLUMNS]
-        lines.append(f"| {label} | {' | '.join(cells)} | {row.get('block_ms', float('nan')):.1f} |")
-    return "\n".join(lines).replace("nan", "–").replace("-", "−").replace("−−−", "---")
+        cells = [cell.replace("-", "−") for cell in (*cells, f"{row.get('block_ms', float('nan')):.1f}")]
+        lines.append(f"| {label} | {' | '.join(cells)} |".replace("nan", "–"))
+    return "\n".join(lines)
 
 
 def draw(rows: dict[str, dict[str, Any]], out: Path) -> None:

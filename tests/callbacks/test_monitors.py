@@ -203,7 +203,10 @@ def test_every_nth_validation_and_no_sanity_check(tmp_path: Path) -> None:
     assert monitor.state_dict() == {"validations": 4}
 
 
-def test_results_table_merges_runs_and_files_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_table_merges_runs_and_files_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     for row, player in (("trained", Player(gain=1.0)), ("untrained", Player(gain=0.0, noise=0.01))):
         callbacks = [*monitors(), ResultsTable(row=row), AudioLogger(max_test_items=2, folder=str(tmp_path / row))]
         trainer(tmp_path, callbacks).test(player, loader(), verbose=False)
