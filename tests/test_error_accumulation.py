@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.error_accumulation import looped, summary
+from benchmarks.error_accumulation import COLUMNS, kept, looped, sampling, summary, table
 from livejam.batch import Annotations, Chord
+from livejam.errors import UserError
+from livejam.liveband import LiveBandAccompanist
+from livejam.networks import CausalTransformer
+from livejam.spec import CodecSpec
+from livejam.statistics import LatentStatistics
 
 
 @given(
@@ -29,6 +37,28 @@ def test_beats_and_chords_go_on_without_a_gap(bars: int, beat: float, start: flo
     for one, after in zip(long.chords, long.chords[1:], strict=False):
         assert abs(one.end_seconds - after.start_seconds) < 1e-6
     assert long.chords[-1].end_seconds >= seconds - 1e-6
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    row = {"fad": {"value": 1.5}}
+    assert kept(tmp_path / "a" / "row.json", lambda value: {"fad": {"value": value}}, 1.5) == row
+    assert kept(tmp_path / "a" / "row.json", lambda: pytest.fail("measured again")) == row
+
+
+def test_what_has_no_steps_is_refused() -> None:
+    generator = CausalTransformer(4, 4, 8, 1, 1, window_frames=4, class_channels=4)
+    statistics = LatentStatistics(torch.zeros(4), torch.ones(4))
+    liveband = LiveBandAccompanist(generator, CodecSpec("toy", 3200, 1, 32, 4, 0), statistics, 1)
+    with pytest.raises(UserError, match="does not sample in steps"):
+        sampling(liveband, 2, 1.0)
+
+
+def test_the_table_keeps_hyphens_and_has_minus_signs() -> None:
+    cell = summary({name: [2.0, 1.0] for name in COLUMNS})
+    lines = table({"fine-tuned": cell, "other": cell | {"block_ms": 12.34}}).splitlines()
+    assert lines[2].startswith("| fine-tuned | 2.00 (−1.00) |")
+    assert lines[2].endswith("| – |")
+    assert lines[3].endswith("| 12.3 |")
 
 
 def test_drift_is_the_second_half_minus_the_first() -> None:

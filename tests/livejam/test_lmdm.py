@@ -186,6 +186,23 @@ def test_primed_with_its_own_past_it_goes_on(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MASKS)
+def test_another_sampler_takes_over_between_blocks(name: str) -> None:
+    first, mix_BTC, half = make_accompanist(MASKS[name]), make_mix(), 4 * BLOCK
+    other = PingPong(3)
+    expected, _ = played(make_accompanist(MASKS[name], sampler=other), mix_BTC)
+    assert torch.equal(played(first.with_sampler(other), mix_BTC)[0], expected)
+    begun, state = played(first, mix_BTC[:, :half])
+    rest, _ = played(first.with_sampler(other), mix_BTC[:, half:], state)
+    anew = make_accompanist(MASKS[name], sampler=other, cached=False)
+    if name != "blockcausal":  # whose window remembers older blocks than the context
+        anew_rest, _ = played(
+            anew, mix_BTC[:, half:], anew.primed(mix_BTC[:, :half], begun, anew.init_state(2, CONTROLS))
+        )
+        assert torch.allclose(rest, anew_rest, atol=1e-9)
+    assert not torch.allclose(rest, expected[:, half:], atol=1e-4), "it goes on from what was played"
+
+
+@pytest.mark.parametrize("name", MASKS)
 def test_prompts_change_and_fade(name: str) -> None:
     accompanist, mix_BTC = make_accompanist(MASKS[name]), make_mix(4)
     _, state = played(accompanist, mix_BTC[:, : 2 * BLOCK])
