@@ -236,8 +236,11 @@ def kept(file: Path, measure: Callable[..., dict[str, Any]], *what: Any) -> dict
 
 def songs_hash(songs: list[LongSong]) -> str:
     """Of what is heard, and of what it is measured against."""
-    audio = (part.tobytes() for song in songs for part in (song.mix_N, song.target_N))
-    return hashlib.sha256(b"".join(audio)).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for song in songs:
+        digest.update(song.mix_N.tobytes())
+        digest.update(song.target_N.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def measured_stems(judge: Judge, stems: list[Audio]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from lightning_modules.base_weights import load_base
 from lightning_modules.checkpoints import require_same_statistics
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, prompts_of, rollout_crop
 from lightning_modules.stage_one import adopt_statistics, load_stage_one
+from lightning_modules.warmup import linear_warmup
 from livejam.accompanist import Controls
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.codecs.codec import Codec
@@ -135,16 +136,6 @@ class ARCForcing(AccompanimentModule):
     ) -> None:
         super().__init__(codec)
         self.automatic_optimization = False
-        if not cutoff_blocks:
-            raise UserError("cutoff_blocks is empty; name one cutoff at least, for example [0]")
-        self.play_cutoff_blocks = cutoff_blocks[0] if play_cutoff_blocks is None else play_cutoff_blocks
-        for cutoff in (*cutoff_blocks, self.play_cutoff_blocks):
-            require_window(generator.transformer, cutoff)
-        draw_rollout_steps(rollout_blocks, fewest_steps, schedule_steps, torch.Generator())
-        if contrastive_weight and discriminator.base.prompt_encoder is None:
-            raise UserError(
-                "contrastive pairs need prompts; give discriminator.base a prompt_encoder or set contrastive_weight 0"
-            )
         self.generator, self.discriminator = generator, discriminator
         self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
         self.past, self.sampler, self.cutoff_blocks = past, sampler, cutoff_blocks
@@ -161,7 +152,25 @@ class ARCForcing(AccompanimentModule):
         self.checkpointing, self.ema_decay, self.seed = checkpointing, ema_decay, seed
         self._latest: dict[str, Tensor] = {}
         self._restored = False
+        self._require_what_fits()
+        self.play_cutoff_blocks = cutoff_blocks[0] if play_cutoff_blocks is None else play_cutoff_blocks
         self.accompanist()
+
+    def _require_what_fits(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            UserError: which, and what to set.
+        """
+        if not self.cutoff_blocks:
+            raise UserError("cutoff_blocks is empty; name one cutoff at least, for example [0]")
+        for cutoff in self.cutoff_blocks:
+            require_window(self.generator.transformer, cutoff)
+        draw_rollout_steps(self.rollout_blocks, self.fewest_steps, self.schedule_steps, torch.Generator())
+        if self.contrastive_weight and self.discriminator.base.prompt_encoder is None:
+            raise UserError(
+                "contrastive pairs need prompts; give discriminator.base a prompt_encoder or set contrastive_weight 0"
+            )
 
     @property
     def crop_frames(self) -> int:
@@ -289,8 +298,7 @@ class ARCForcing(AccompanimentModule):
         generator = self.generator_optimizer(self.generator.transformer.parameters())
         discriminator = self.discriminator_optimizer([p for p in self.discriminator.parameters() if p.requires_grad])
         # every second iteration is the generator's
-        warm_up = lambda done: min(1.0, 2 * (done + 1) / max(1, self.generator_warmup_iterations))  # noqa: E731
-        return [generator, discriminator], [LambdaLR(generator, warm_up)]
+        return [generator, discriminator], [linear_warmup(generator, self.generator_warmup_iterations / 2)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         adopt_statistics(self, checkpoint)

@@ -15,11 +15,11 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
 from lightning_modules.base_weights import load_base, statistics_of
+from lightning_modules.warmup import linear_warmup
 from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -146,8 +146,7 @@ class FlowMatching(AccompanimentModule):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, object]]]:
         optimizer = self.optimizer(self.generator.parameters())
-        warm_up = lambda done: min(1.0, (done + 1) / max(1, self.warmup_iterations))  # noqa: E731
-        return [optimizer], [{"scheduler": LambdaLR(optimizer, warm_up), "interval": "step"}]
+        return [optimizer], [{"scheduler": linear_warmup(optimizer, self.warmup_iterations), "interval": "step"}]
 
     def on_fit_start(self) -> None:
         self._random = torch.Generator(self.device)

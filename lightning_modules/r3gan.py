@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
+from lightning_modules.warmup import linear_warmup
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -190,8 +191,8 @@ class R3GAN(AccompanimentModule):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
         generator = self.generator_optimizer(self.generator.parameters())
         discriminator = self.discriminator_optimizer(self.discriminator.parameters())
-        warm_up = lambda done: min(1.0, (done + 1) / max(1, self.warmup_iterations))  # noqa: E731
-        return [generator, discriminator], [LambdaLR(generator, warm_up), LambdaLR(discriminator, warm_up)]
+        optimizers = [generator, discriminator]
+        return optimizers, [linear_warmup(optimizer, self.warmup_iterations) for optimizer in optimizers]
 
     def on_fit_start(self) -> None:
         self._random = torch.Generator(self.device)
