@@ -1,4 +1,4 @@
-"""What every test shares: one thread, fixed seeds, no network, and a few rendered songs."""
+"""What every test shares: one thread (or OMP_NUM_THREADS), fixed seeds, no network, and a few rendered songs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 # The same examples every time: a run judges the code, not its luck. `--hypothesis-profile default` explores.
 settings.register_profile("repeatable", derandomize=True)

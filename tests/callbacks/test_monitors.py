@@ -13,7 +13,6 @@ import lightning
 import numpy as np
 import pytest
 import soundfile
-import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from playing_recipe import SAMPLE_RATE_HZ, SEGMENT_SECONDS, Energetic, Player, loader
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -62,7 +61,6 @@ def trainer(
 
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
-    torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 

@@ -16,6 +16,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import assert_same_up_to_rounding
 from slakh_tree import HOP, RATE_HZ, FrameCodec, tone_hz, write_song, write_tree
 
 from datamodules import bank_building
@@ -121,7 +122,8 @@ def test_stems_that_are_no_targets_are_heard_but_not_banked(tmp_path):
         assert banked.stems_STC.shape[0] == banked.membership_MS.shape[1] == 1
         whole = everything[song]
         position = [stem.category for stem in whole.stems].index(14)
-        assert torch.equal(banked.stems_STC[0], whole.stems_STC[position])
+        # encoded in a batch of another size, so a value may be rounded to float16's neighbour
+        assert_same_up_to_rounding(banked.stems_STC[0], whole.stems_STC[position], roundings=1)
         number = int(banked.name.removeprefix("Track"))
         bins = [round(tone_hz(number, s) * HOP / RATE_HZ) for s in range(4)]
         assert sounding_tones(codec, banked.submixes_MTC[0])[bins].tolist() == [False, True, True, True]

@@ -31,9 +31,17 @@ def clicks(bpm: float, seconds: float = 6.0, seed: int = 0, first: float = 0.3) 
     return audio_N.astype(np.float32)
 
 
+def assert_same_beats(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """As many beats, none more than a frame of 10 ms away.
+
+    Networks round differently in batches of other sizes and in other numbers of threads, and where two frames are
+    as likely as each other that decides which of them is the beat.
+    """
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=0.01 + 1e-9)
+
+
 @pytest.fixture(scope="module")
 def tracker() -> MadmomRNN:
-    torch.set_num_threads(1)
     return MadmomRNN()
 
 
@@ -144,7 +152,7 @@ def test_tracker_finds_clicks_alone_and_in_company(tracker: MadmomRNN) -> None:
     assert len(together[2]) == 0
     for bpm, beats, length in ((100, together[0], 6.0), (120, together[1], 6.0), (120, together[3], 5.0)):
         assert beat_f_measure(np.arange(0.3, length - 0.05, 60 / bpm), beats) >= 0.9
-    np.testing.assert_array_equal(tracker([recordings[1]], SAMPLE_RATE_HZ)[0], together[1])
+    assert_same_beats(tracker([recordings[1]], SAMPLE_RATE_HZ)[0], together[1])
     quieter = tracker([0.5 * recordings[0]], SAMPLE_RATE_HZ)[0]
     assert beat_f_measure(together[0], quieter) >= 0.9
 
@@ -189,7 +197,7 @@ def test_worker_processes_give_the_same_beats(tracker: MadmomRNN) -> None:
     pooled = CachedBeatTracker(tracker, None, workers=1)
     try:
         for ours, theirs in zip(pooled(recordings, SAMPLE_RATE_HZ), tracker(recordings, SAMPLE_RATE_HZ), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+            assert_same_beats(ours, theirs)
     finally:
         pooled.close()
 

@@ -5,6 +5,8 @@ Shapes: P positions, K bins, T frames.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from metrics.hpss import median_filter, separate, sorted_runs
+from metrics.hpss import CODES_PER_OCTAVE, median_filter, separate, sorted_runs
+
+ONE_STEP = math.log(2) / CODES_PER_OCTAVE
+"""Relative distance of two neighbouring codes of magnitudes: the most that rounding can do to a median."""
 
 NUMBERS = st.integers(-5, 5) | st.integers(-(2**15), 2**15 - 1)
 
@@ -72,6 +77,10 @@ def test_silence_is_halved() -> None:
 
 
 def test_batches_are_their_items() -> None:
-    batch_BKT = torch.stack([spectrogram(1.0), spectrogram(0.1).flip(1)])
+    """Up to one code: how a logarithm rounds depends on shapes and on the processor.
+
+    Both medians may be a code off, in opposite directions: the mask h² / (h² + p²) then moves by no more than that.
+    """
+    batch_BKT = torch.stack([spectrogram(1.0), spectrogram(1e-8).flip(1)])
     for alone_KT, together_KT in zip(batch_BKT, separate(batch_BKT)[0], strict=True):
-        assert torch.equal(separate(alone_KT[None])[0][0], together_KT)
+        torch.testing.assert_close(separate(alone_KT[None])[0][0], together_KT, rtol=0, atol=1.01 * ONE_STEP)
