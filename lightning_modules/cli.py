@@ -21,6 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.config_errors import explain
+from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from livejam.errors import UserError
 
 DESCRIPTION = """\
@@ -96,7 +97,7 @@ class LivejamCLI(LightningCLI):
         # Lightning would let the hyper-parameters inside the checkpoint overrule the YAML; here the YAML is the truth
         # and the checkpoint brings the state.
         path = self.config[self.config.subcommand].get("ckpt_path")
-        if path and path not in ("last", "best", "hpc") and "://" not in path and not Path(path).is_file():
+        if path and path not in NAMES and "://" not in path and not Path(path).is_file():
             raise UserError(f"--ckpt_path {path} does not exist{_nearest_checkpoints(Path(path))}")
 
     def instantiate_classes(self) -> None:
@@ -106,6 +107,9 @@ class LivejamCLI(LightningCLI):
         except ValueError as error:
             reason = _root_cause(error)
             raise reason if not isinstance(reason, ValueError) else UserError(explain(str(reason))) from error
+        name = self.config[self.subcommand].get("ckpt_path")
+        if name in NAMES:
+            require_named_checkpoint(name, self.trainer)
 
 
 def _root_cause(error: BaseException) -> BaseException:
