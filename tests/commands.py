@@ -30,6 +30,13 @@ def overlays() -> list[Path]:
     return [path for path in _configs() if path not in experiments()]
 
 
+def tiny_overlay(config: Path) -> Path:
+    """The miniature of an experiment: its own, where its sizes are too large for short songs, else its recipe's."""
+    own = REPOSITORY / f"tests/tiny/{config.parent.name}_{config.stem}.yaml"
+    recipe = _read(config)["model"]["class_path"].rpartition(".")[2]
+    return own if own.is_file() else REPOSITORY / f"tests/tiny/{recipe}.yaml"
+
+
 def commands_of(config: Path) -> list[list[str]]:
     """The `lightning` commands in the comment at the top of a YAML."""
     lines = config.read_text(encoding="utf-8").splitlines()

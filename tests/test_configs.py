@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from commands import REPOSITORY, commands_of, experiments, overlays, relative, without_checkpoint
+from commands import REPOSITORY, commands_of, experiments, overlays, relative, tiny_overlay, without_checkpoint
 from slakh_tree import write_tree
 
 Command = Callable[..., tuple[int, str]]
@@ -30,13 +30,6 @@ def tiny(short_songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TINY_CACHE", str(short_songs.parent / "cache"))
     monkeypatch.setenv("TINY_ROOT", str(tmp_path / "run"))
     return tmp_path / "run"
-
-
-def tiny_overlay(config: Path) -> Path:
-    """The experiment's own, where its sizes do not do for short songs on a CPU; else its recipe's."""
-    own = REPOSITORY / f"tests/tiny/{config.parent.name}_{config.stem}.yaml"
-    recipe = yaml.safe_load(config.read_text())["model"]["class_path"].rpartition(".")[2]
-    return own if own.is_file() else REPOSITORY / f"tests/tiny/{recipe}.yaml"
 
 
 def fit_command(overlay: Path) -> list[str]:

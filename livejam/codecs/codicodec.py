@@ -87,6 +87,9 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
                 "and 0 to 1"
             )
         self.model: Any = model
+        for tensor in (*model.parameters(), *model.buffers()):
+            # the package keeps channels last; with a dimension of one that is a layout which DDP cannot broadcast
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
         self.eval().requires_grad_(False)
         self.denoising_steps, self.prompt_time = denoising_steps, prompt_time
         with untouched_settings():

@@ -169,7 +169,8 @@ def noise_table(window: Tensor, audio_channels: int, generator: torch.Generator)
     noise = torch.randn(audio_channels, NOISE_PERIOD_SUBFRAMES * stride, generator=generator, dtype=torch.float64)
     looped = torch.cat([noise, noise[:, : len(window) - stride]], dim=-1)
     spectra_APF = torch.fft.rfft(looped.unfold(-1, len(window), stride) * window / window.square().sum().sqrt())
-    return spectra_APF.transpose(0, 1).to(torch.complex64)
+    # of one channel the transposed view passes for contiguous, but DDP cannot broadcast its strides
+    return spectra_APF.transpose(0, 1).to(torch.complex64).clone(memory_format=torch.contiguous_format)
 
 
 def window_kernels(pitch_bins_K: Tensor, bins: int) -> Tensor:

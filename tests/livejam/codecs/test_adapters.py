@@ -11,6 +11,7 @@ import torch
 from codec_models import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_layout import unusual_layouts
 
 from livejam.codecs import Codec, WindowedCodec, steps
 from livejam.codecs.checks import require_audio
@@ -65,6 +66,11 @@ def test_declares_itself_and_is_frozen(name: str) -> None:
     assert codec.licence
     assert not any(module.training for module in codec.modules())
     assert not any(parameter.requires_grad for parameter in codec.parameters())
+
+
+@every
+def test_every_value_lies_in_dense_memory(name: str) -> None:
+    assert not unusual_layouts(built(name))
 
 
 @every
