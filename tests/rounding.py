@@ -20,5 +20,6 @@ def assert_same_up_to_rounding(ours: Tensor, theirs: Tensor, roundings: int = 8)
         theirs: the other's: the same shape and type.
         roundings: the tolerance in units of the type's `eps` at the largest value of `theirs`.
     """
+    assert theirs.isfinite().all(), "what is not finite has no size to compare with"
     tolerance = roundings * torch.finfo(theirs.dtype).eps * float(theirs.abs().max())
     torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
