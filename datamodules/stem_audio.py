@@ -202,7 +202,19 @@ class StemAudioDataModule(lightning.LightningDataModule):
         return self.cache / f"{self.sample_rate_hz}x{self.audio_channels}" / song.parent.name / f"{song.name}.npy"
 
     def _open(self, split: str) -> list[np.ndarray]:
-        return [np.load(self._cached(song), mmap_mode="r") for song in self._songs(split)]
+        return [open_cached(self._cached(song)) for song in self._songs(split)]
+
+
+def open_cached(path: Path) -> np.ndarray:
+    """The decoded stems of a song, memory-mapped.
+
+    Raises:
+        UserError: the file is damaged, or was not written by `cache_song`.
+    """
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is no decoded song ({error}); delete it and start again") from error
 
 
 def cache_song(song: Path, target: Path, sample_rate_hz: int, audio_channels: int) -> None:

@@ -15,13 +15,14 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import DefaultHelpFormatter, set_parsing_settings
 from jsonargparse._deprecated import JsonargparseDeprecationWarning
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from omegaconf.errors import OmegaConfBaseException
 
+from lightning_modules.checkpoint_io import PlainCheckpointIO
 from lightning_modules.config_errors import explain
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
+from lightning_modules.run_errors import as_user_error, refused_options
 from livejam.errors import UserError
 
 DESCRIPTION = """\
@@ -89,6 +90,21 @@ class LivejamCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("model.codec", "data.init_args.codec", apply_on="instantiate")
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, without the switch that would unpickle checkpoints."""
+        return {name: skipped | {"weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = PlainCheckpointIO()
+        return trainer
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        # for strategies that read checkpoints in a way of their own
+        return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
+
     def before_predict(self) -> None:
         """Callbacks write what is predicted; the command line has no use for it, and it would fill the memory."""
         self.config_init[self.subcommand]["return_predictions"] = False
@@ -104,16 +120,11 @@ class LivejamCLI(LightningCLI):
         # jsonargparse wraps what a constructor refuses into a tree of all alternatives to that class
         try:
             super().instantiate_classes()
-        except ValueError as error:
-            reason = _root_cause(error)
-            raise reason if not isinstance(reason, ValueError) else UserError(explain(str(reason))) from error
+        except Exception as error:
+            raise as_user_error(error) or refused_options(error) from error
         name = self.config[self.subcommand].get("ckpt_path")
         if name in NAMES:
             require_named_checkpoint(name, self.trainer)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    return _root_cause(error.__cause__) if error.__cause__ is not None else error
 
 
 def _nearest_checkpoints(path: Path) -> str:
@@ -170,8 +181,13 @@ def run() -> None:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
-    except (OmegaConfBaseException, MisconfigurationException) as error:
-        raise UserError(explain(str(error))) from error
+    except UserError:
+        raise
+    except Exception as error:
+        told = as_user_error(error)
+        if told is None:
+            raise
+        raise told from error
 
 
 def main() -> int:

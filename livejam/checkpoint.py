@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from livejam.accompanist import Accompanist
@@ -25,6 +23,7 @@ from livejam.liveband import LiveBandAccompanist
 from livejam.lmdm import LMDMAccompanist
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
+from livejam.torch_file import read_torch_file
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}; train one with `make demo` or `lightning fit`")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason}); copy it again or train anew") from error
+    checkpoint = read_torch_file(path, "copy it again or train anew")
     if not isinstance(checkpoint, dict) or not {"state_dict", "livejam"} <= checkpoint.keys():
         raise UserError(f"{path} was not written by a livejam recipe; train one with `lightning fit`")
     return checkpoint

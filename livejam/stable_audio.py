@@ -20,6 +20,7 @@ from livejam.files import atomic_path
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.spec import CodecSpec
 from livejam.stable_audio_names import renamed
+from livejam.torch_file import read_torch_file
 
 TRANSFORMER = "generator.transformer."
 DURATION = "generator.duration."
@@ -122,8 +123,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        loaded = read_torch_file(path, "download it again", mmap=True)
         return {name: x for name, x in loaded.get("state_dict", loaded).items() if isinstance(x, Tensor)}
+    except UserError:
+        raise
     except Exception as error:  # every reader has its own exceptions, all of which mean the same to a user
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); download it again") from error

@@ -6,7 +6,6 @@ within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seco
 
 from __future__ import annotations
 
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from livejam.codecs.codec import codec_hash
 from livejam.errors import UserError
+from livejam.torch_file import read_torch_file
 from metrics.beat_networks import BeatNetworks
 from metrics.embeddings.foreign import optional_module, weights_file
 from metrics.madmom_shims import prepare_madmom
@@ -129,9 +129,10 @@ class BeatThis(BeatTracker):
         path = weights_file("beat_this", weights)
         self.weights, self.device = weights, device
         inference = optional_module("beat_this.inference")
+        read_torch_file(path, "fetch it again")  # beat_this would say how to load what is not safe
         try:
             self.track = inference.Audio2Beats(str(path), device, dbn=False)
-        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, AttributeError, EOFError) as error:
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path} is no checkpoint of beat_this ({reason}); fetch it again") from error
         self.identity = f"beat_this {codec_hash(self.track.model)} minimal"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import struct
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.torch_file import read_torch_file
 from livejam.weights import find_weights
 from metrics.cocola import Cocola, PocketEncoder, PublishedEncoder
 
@@ -69,12 +69,11 @@ def load_published_cocola(path: str | Path) -> Cocola:
     if not Path(path).is_file():
         raise UserError(f"there is no COCOLA checkpoint {path}; run `livejam weights fetch cocola`")
     stand_ins = [(str, f"contrastive_model.constants.{name}") for name in ENUMS]
-    try:
-        with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # pairs are documented
-            tensors = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is not a COCOLA checkpoint ({reason}); run `livejam weights fetch cocola`") from error
+    with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # pairs are documented
+        held = read_torch_file(path, "run `livejam weights fetch cocola`")
+    tensors = held.get("state_dict") if isinstance(held, dict) else None
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise UserError(f"{path} is not a COCOLA checkpoint; run `livejam weights fetch cocola`")
     cocola = Cocola(PublishedEncoder())
     require_same_tensors(tensors, cocola.state_dict(), Path(path))
     cocola.load_state_dict(tensors)

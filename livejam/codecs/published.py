@@ -6,16 +6,15 @@ import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
+from livejam.torch_file import read_torch_file
 
 SHOWN = ("sample_rate_hz", "audio_channels", "hop_samples", "latent_channels", "delay_samples")
 """Fields of a spec that a checkpoint itself shows; its name is given by people."""
@@ -112,15 +111,11 @@ def load_state(model: nn.Module, weights: str | Path, published: Published) -> N
     """
     if not Path(weights).is_file():
         raise UserError(f"there is no file {weights}; give the path of {published.files[0]} of {published.repository}")
+    held = read_torch_file(weights, f"fetch {published.repository} again, and save only its tensors if it still does")
     try:
-        tensors: dict[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)["gen_state_dict"]
+        tensors: dict[str, Tensor] = held["gen_state_dict"]
         lacking = sorted(model.load_state_dict(tensors, strict=False).missing_keys)
-    except UnpicklingError as error:
-        raise UserError(
-            f"{weights} is no file of tensors, or holds objects that would run code ({first_line(error)}); fetch "
-            f"{published.repository} again, and save only its tensors if it still does"
-        ) from error
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise published.refusal(weights, first_line(error)) from error
     if lacking:
         raise published.refusal(weights, f"it lacks {len(lacking)} tensors, as {lacking[0]}")

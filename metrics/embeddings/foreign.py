@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
+from livejam.torch_file import read_torch_file
 from livejam.weights import find_weights
 
 EXTRA = "install livejam with its extra: pip install 'livejam[metrics]'"
@@ -82,11 +82,11 @@ def load_tensors(path: Path, network: nn.Module, tensors_in: Callable[[Any], Map
     Raises:
         UserError: the file is damaged, holds more than tensors and numbers, or another network.
     """
+    with torch.serialization.safe_globals(_numpy_values()):
+        held = read_torch_file(path, "fetch it again")
     try:
-        with torch.serialization.safe_globals(_numpy_values()):
-            held = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(dict(tensors_in(held)))
-    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not hold the weights expected ({reason}); fetch it again") from error
     network.eval().requires_grad_(False)

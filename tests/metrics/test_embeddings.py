@@ -168,13 +168,16 @@ def test_files_of_strangers_are_refused_in_one_sentence(tmp_path: Path) -> None:
             return (sys.exit, (1,))
 
     network = torch.nn.Linear(2, 2)
-    for held in ({"weight": torch.zeros(2, 2)}, {"weight": torch.zeros(3, 3), "bias": torch.zeros(2)}, Evil(), [1]):
-        path = tmp_path / "weights.pt"
+    path = tmp_path / "weights.pt"
+    for held in ({"weight": torch.zeros(2, 2)}, {"weight": torch.zeros(3, 3), "bias": torch.zeros(2)}, [1]):
         torch.save(held, path)
         with pytest.raises(UserError, match="does not hold the weights expected"):
             load_tensors(path, network, lambda held: held)
+    torch.save(Evil(), path)
+    with pytest.raises(UserError, match="could run code"):
+        load_tensors(path, network, lambda held: held)
     path.write_bytes(b"no pickle at all")
-    with pytest.raises(UserError, match="does not hold the weights expected"):
+    with pytest.raises(UserError, match="something else than tensors"):
         load_tensors(path, network, lambda held: held)
 
 

@@ -187,7 +187,7 @@ def test_files_that_are_something_else_are_refused(name: str, tmp_path: Path) ->
         ({"gen_state_dict": {key: tensor for key, tensor in list(state.items())[1:]}}, "lacks 1 tensors"),
         ({"gen_state_dict": {key: tensor[..., :1] for key, tensor in state.items()}}, "does not hold"),
         ({"weights": state}, "does not hold"),
-        (Bomb(), "would run code"),
+        (Bomb(), "could run code"),
     ]
     for content, words in contents:
         torch.save(content, path)

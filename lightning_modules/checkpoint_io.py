@@ -1,0 +1,45 @@
+"""Checkpoints for Lightning, from wherever: read without running anything that is in them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from livejam.errors import UserError
+from livejam.torch_file import read_torch_file
+
+
+class PlainCheckpointIO(TorchCheckpointIO):
+    """Lightning's own reader and writer, except that nothing is unpickled, from no disk and from no server.
+
+    Lightning itself unpickles what comes over http, unless it is told not to.
+    """
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The checkpoint at a path or a URL of fsspec, on the CPU; `map_location` and `weights_only` change nothing.
+
+        Raises:
+            UserError: it cannot be reached or read, wants to run code, or is no checkpoint.
+        """
+        remedy = "name another with --ckpt_path, or train anew"
+        checkpoint = read_torch_file(path, remedy, _remote_bytes(str(path)))
+        if not isinstance(checkpoint, dict) or not {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys():
+            raise UserError(f"{path} is no checkpoint of a training (a file of bare weights, perhaps); {remedy}")
+        return checkpoint
+
+
+def _remote_bytes(url: str) -> BytesIO | None:
+    """The whole file behind a URL; None for a path on a disk."""
+    try:
+        files, path = url_to_fs(url)
+        return None if isinstance(files, LocalFileSystem) else BytesIO(files.cat_file(path))
+    except Exception as error:  # every protocol has exceptions of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{url} cannot be fetched ({reason}); copy the file here and name its path") from error
