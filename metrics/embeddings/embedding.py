@@ -86,15 +86,28 @@ def mono_at(audio_N: Tensor, sample_rate_hz: int, target_hz: int) -> Tensor:
 
 
 def chunks_of(audio_N: Tensor, length: int, hop: int) -> Tensor:
-    """Chunks_WN that begin at every multiple of the hop within the recording; what is missing at its end is silence.
+    """Chunks_WN that begin at every multiple of the hop and lie wholly within the recording.
+
+    A recording that is shorter than a chunk is one chunk that ends in silence. Elsewhere padding would make most
+    chunks of a short recording end in silence, by its length, and the distance of recordings of unlike length, such as
+    ten seconds and twenty, one of padding.
 
     Args:
-        audio_N: mono audio, possibly empty.
+        audio_N: mono audio, possibly empty, which has no chunks.
         length: samples of a chunk.
         hop: samples between the beginnings of two chunks.
     """
-    count = -(-len(audio_N) // hop)
-    if not count:
+    if not len(audio_N):
         return audio_N.new_zeros(0, length)
-    missing = (count - 1) * hop + length - len(audio_N)
-    return torch.nn.functional.pad(audio_N, (0, max(0, missing))).unfold(0, length, hop)[:count]
+    return torch.nn.functional.pad(audio_N, (0, max(0, length - len(audio_N)))).unfold(0, length, hop)
+
+
+def in_16_bits(audio_N: Tensor) -> Tensor:
+    """Samples as networks that learnt from 16-bit files know them: clipped to [-1, 1] and cut to a 32767th.
+
+    laion_clap trains on such samples, and it and fadtk embed them so.
+
+    Args:
+        audio_N: float32 samples.
+    """
+    return (audio_N.clamp(-1, 1) * 32767).trunc() / 32767

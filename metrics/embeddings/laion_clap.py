@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.codec import codec_hash
-from metrics.embeddings.embedding import PretrainedEmbedding, chunks_of
+from metrics.embeddings.embedding import PretrainedEmbedding, chunks_of, in_16_bits
 from metrics.embeddings.foreign import load_tensors, module_inside, weights_file
 
 SAMPLE_RATE_HZ = 48_000
 CHUNK_SECONDS, HOP_SECONDS = 10, 1
+PROTOCOL = f"48 kHz mono soxr 16 bits {CHUNK_SECONDS} s {HOP_SECONDS} s whole"
 DIMENSION = 512
 AT_ONCE = 4
 """Chunks that go through the network together."""
@@ -75,10 +76,12 @@ def tower_tensors(held: Any) -> Mapping[str, Tensor]:
 
 
 class LaionClap(PretrainedEmbedding):
-    """512 numbers of length 1 per ten seconds at 48 kHz, a chunk beginning at every second, the last ones padded.
+    """512 numbers of length 1 per ten seconds at 48 kHz, a chunk beginning at every second that has ten to follow.
 
-    The chunks are fadtk's. The checkpoint is `music_audioset_epoch_15_esc_90.14.pt`, of which only the audio tower
-    is used; no tokenizer and no text weights are needed. On one core a chunk takes about a second: give a GPU.
+    Chunks, hop and the rounding to 16 bits are fadtk's, which also makes chunks of what is left at the end, padded with
+    silence: of a segment of ten seconds nine in ten, and mostly padding. The checkpoint is
+    `music_audioset_epoch_15_esc_90.14.pt`, of which only the audio tower is used; no tokenizer and no text weights are
+    needed. On one core a chunk takes about a second: give a GPU.
 
     Args:
         weights: the checkpoint; None = where `livejam weights fetch clap_music` puts it.
@@ -96,12 +99,12 @@ class LaionClap(PretrainedEmbedding):
         path = weights_file("clap_music", weights)
         self.tower = AudioTower()
         load_tensors(path, self.tower, tower_tensors)
-        self._identity = f"{self.name} {codec_hash(self.tower)} 48 kHz mono soxr {CHUNK_SECONDS} s {HOP_SECONDS} s"
+        self._identity = f"{self.name} {codec_hash(self.tower)} {PROTOCOL}"
         self.tower.to(device)
         self.device = device
 
     def embedded(self, audio_N: Tensor) -> Tensor:
-        """Embeddings_WD, one per second that has begun."""
-        chunks_WN = chunks_of(audio_N, CHUNK_SECONDS * SAMPLE_RATE_HZ, HOP_SECONDS * SAMPLE_RATE_HZ)
+        """Embeddings_WD, one per whole chunk."""
+        chunks_WN = chunks_of(in_16_bits(audio_N), CHUNK_SECONDS * SAMPLE_RATE_HZ, HOP_SECONDS * SAMPLE_RATE_HZ)
         embeddings = [self.tower(part_WN.to(self.device)).cpu() for part_WN in chunks_WN.split(AT_ONCE) if len(part_WN)]
         return torch.cat([torch.zeros(0, DIMENSION), *embeddings])

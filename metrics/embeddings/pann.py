@@ -26,7 +26,7 @@ class Pann(PretrainedEmbedding):
 
     Args:
         weights: the file Cnn14_mAP=0.431.pth; None = where `livejam weights fetch pann` puts it.
-        window_seconds: length of a window in seconds; the last one is padded with silence.
+        window_seconds: length of a window in seconds; a recording that is shorter is padded with silence.
         hop_seconds: distance of two windows in seconds.
         device: where the network runs.
 
@@ -50,11 +50,12 @@ class Pann(PretrainedEmbedding):
         self.network = cnn14(SAMPLE_RATE_HZ, 1024, 320, 64, 50, 16_000, 527)
         load_tensors(path, self.network, lambda held: held["model"])
         self.window_seconds, self.hop_seconds, self.device = window_seconds, hop_seconds, device
-        self._identity = f"{self.name} {codec_hash(self.network)} 32 kHz mono soxr {window_seconds} s {hop_seconds} s"
+        protocol = f"32 kHz mono soxr {window_seconds} s {hop_seconds} s whole"
+        self._identity = f"{self.name} {codec_hash(self.network)} {protocol}"
         self.network.to(device)
 
     def embedded(self, audio_N: Tensor) -> Tensor:
-        """Embeddings_WD, one per hop that has begun."""
+        """Embeddings_WD, one per whole window."""
         window, hop = round(self.window_seconds * SAMPLE_RATE_HZ), round(self.hop_seconds * SAMPLE_RATE_HZ)
         parts = [part_WN for part_WN in chunks_of(audio_N, window, hop).split(AT_ONCE) if len(part_WN)]
         embeddings = [self.network(part_WN.to(self.device))["embedding"].cpu() for part_WN in parts]

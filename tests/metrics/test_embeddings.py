@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 import vggish_case
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from livejam.errors import UserError
 from metrics.embeddings import EnCodec, LaionClap, Pann, VGGish
-from metrics.embeddings.embedding import chunks_of, mono_at
+from metrics.embeddings.embedding import chunks_of, in_16_bits, mono_at
 from metrics.embeddings.foreign import load_tensors, module_inside, optional_module
 from metrics.embeddings.laion_clap import AudioTower, tower_tensors
 from metrics.embeddings.vggish import VGGishNetwork
@@ -91,13 +93,17 @@ def test_laion_clap_equals_its_own_module(tmp_path: Path) -> None:
     torch.save({"epoch": 15, "best": np.float64(90.14), "state_dict": tensors}, path)
     embed = LaionClap(path)
     path.unlink()
-    audio_N = noise(2.5, 48_000)
-    chunks_WN = torch.stack([torch.nn.functional.pad(audio_N[i * 48_000 :], (0, 480_000))[:480_000] for i in range(3)])
+    audio_N = 20 * noise(11.5, 48_000)
+    # laion_clap's own quantisation, with which fadtk feeds it too
+    pcm_N = (np.clip(audio_N.numpy(), -1, 1) * 32767.0).astype(np.int16)
+    waveform_N = torch.from_numpy((pcm_N / 32767.0).astype(np.float32))
+    chunks = [{"waveform": waveform_N[i * 48_000 :][:480_000]} for i in range(2)]
     with torch.no_grad():
-        expected_WD = model.CLAP.get_audio_embedding(theirs, [{"waveform": chunk_N} for chunk_N in chunks_WN])
+        expected_WD = model.CLAP.get_audio_embedding(theirs, chunks)
     ours_WD = embed(audio_N, 48_000)
     torch.testing.assert_close(ours_WD, expected_WD)
-    torch.testing.assert_close(ours_WD.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(ours_WD.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(embed(audio_N.clamp(-1, 1), 48_000), ours_WD)
     assert embed(torch.zeros(0), 48_000).shape == (0, 512)
     assert embed(torch.zeros(4800), 48_000).isfinite().all()
 
@@ -123,7 +129,7 @@ def test_pann_equals_the_packages_network(tmp_path: Path) -> None:
     with torch.no_grad():
         expected_D = network.eval()(audio_N[None, :64_000], None)["embedding"][0]
     ours_WD = embed(audio_N, 32_000)
-    assert ours_WD.shape == (2, 2048)
+    assert ours_WD.shape == (1, 2048)
     torch.testing.assert_close(ours_WD[0], expected_D, rtol=1e-4, atol=1e-5)
     assert embed(torch.zeros(0), 32_000).shape == (0, 2048)
 
@@ -189,13 +195,32 @@ def test_a_tower_is_imported_without_its_package() -> None:
     assert AudioTower.__module__ == "metrics.embeddings.laion_clap"
 
 
-def test_chunks_begin_at_every_hop_and_end_in_silence() -> None:
+def test_chunks_are_whole_unless_the_recording_is_shorter() -> None:
     ramp_N = torch.arange(1.0, 8.0)
-    assert chunks_of(ramp_N, 4, 3).tolist() == [[1, 2, 3, 4], [4, 5, 6, 7], [7, 0, 0, 0]]
-    assert chunks_of(ramp_N, 2, 3).tolist() == [[1, 2], [4, 5], [7, 0]]
+    assert chunks_of(ramp_N, 4, 3).tolist() == [[1, 2, 3, 4], [4, 5, 6, 7]]
+    assert chunks_of(ramp_N[:6], 4, 3).tolist() == [[1, 2, 3, 4]]
+    assert chunks_of(ramp_N, 2, 3).tolist() == [[1, 2], [4, 5]]
+    assert chunks_of(ramp_N[:3], 4, 1).tolist() == [[1, 2, 3, 0]]
     assert chunks_of(ramp_N[:0], 4, 3).shape == (0, 4)
     assert len(mono_at(torch.zeros(0), 48_000, 16_000)) == 0
     assert len(mono_at(torch.zeros(2, 48_000), 48_000, 16_000)) == 16_000
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([16_000, 22_050, 44_100, 48_000]), st.sampled_from([32_000, 48_000]), st.integers(1, 3))
+def test_a_segment_of_a_chunks_length_is_one_chunk_whatever_its_rate(rate: int, own: int, seconds: int) -> None:
+    audio_N = mono_at(noise(seconds, rate), rate, own)
+    chunks_WN = chunks_of(audio_N, seconds * own, own)
+    assert len(chunks_WN) == 1
+    assert int((chunks_WN[0] == 0).sum()) < 0.001 * seconds * own
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=50))
+def test_sixteen_bits_are_those_of_laion_clap(samples: list[float]) -> None:
+    audio_N = torch.tensor(samples)
+    pcm_N = (np.clip(audio_N.numpy(), -1, 1) * 32767.0).astype(np.int16)
+    np.testing.assert_allclose(in_16_bits(audio_N).numpy(), (pcm_N / 32767.0).astype(np.float32), atol=1e-7)
 
 
 def test_items_without_windows_leave_a_distance_undefined(vggish: VGGish) -> None:
