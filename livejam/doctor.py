@@ -14,7 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-CORE = ("torch", "lightning", "torchmetrics", "jsonargparse", "omegaconf", "numpy", "soundfile", "soxr", "symusic")
+CORE = (
+    *("torch", "lightning", "torchmetrics", "jsonargparse", "omegaconf"),
+    *("numpy", "scipy", "soundfile", "soxr", "symusic"),
+)
 EXTRAS = {
     "metrics": ("madmom", "laion_clap", "frechet_audio_distance"),
     "codecs": ("codicodec", "diffusers", "music2latent", "transformers"),

@@ -21,7 +21,7 @@ from livejam.errors import UserError
 from livejam.torch_file import read_torch_file
 from metrics.beat_networks import BeatNetworks
 from metrics.embeddings.foreign import optional_module, weights_file
-from metrics.madmom_shims import prepare_madmom
+from metrics.madmom_shims import beat_processors, old_names
 from metrics.scores import MeanScore
 
 Floats = NDArray[np.floating[Any]]
@@ -29,6 +29,10 @@ Floats = NDArray[np.floating[Any]]
 SILENCE_DBFS = -60.0
 """Audio whose root mean square lies below this level (dB of full scale) counts as silent."""
 
+
+ROUNDING_SECONDS = 1e-6
+"""Trackers' beats lie on grids of hundredths of seconds, so distances of exactly a window are common, and rounding
+must not decide them."""
 
 SHORTEST_SAMPLES = 1024
 """Below one analysis window there is nothing for Beat This! to see."""
@@ -65,12 +69,8 @@ class MadmomRNN(BeatTracker):
     sample_rate_hz = 44_100
 
     def __init__(self) -> None:
-        prepare_madmom()
-        from madmom.features.beats import DBNBeatTrackingProcessor, RNNBeatProcessor
-
-        self.features, ensemble = RNNBeatProcessor().processors
+        self.features, ensemble, self.decode = beat_processors()
         self.networks = BeatNetworks(list(ensemble.processors[0].processors))
-        self.decode = DBNBeatTrackingProcessor(fps=100)
 
     def __reduce__(self) -> tuple[type[MadmomRNN], tuple[()]]:
         """Worker processes build their own."""
@@ -95,7 +95,8 @@ class MadmomRNN(BeatTracker):
             alike = [i for i, f in enumerate(features) if f is not None and len(f) == frames]
             activation_ET = self.networks(torch.from_numpy(np.stack([features[i] for i in alike])))  # type: ignore[misc]
             for i, activation_T in zip(alike, activation_ET.numpy(), strict=True):
-                beats[i] = np.asarray(self.decode(activation_T), dtype=np.float64)
+                with old_names():
+                    beats[i] = np.asarray(self.decode(activation_T), dtype=np.float64)
         return beats
 
     def _features(self, audio_N: Floats, sample_rate_hz: int) -> Floats | None:
@@ -107,7 +108,8 @@ class MadmomRNN(BeatTracker):
             return None
         resampled_N = soxr.resample(np.ascontiguousarray(audio_N, np.float32), sample_rate_hz, self.sample_rate_hz)
         pcm_N = np.round(np.clip(resampled_N, -1, 1) * 32767).astype(np.int16)
-        return np.asarray(self.features(Signal(pcm_N, sample_rate=self.sample_rate_hz, num_channels=1)))
+        with old_names():
+            return np.asarray(self.features(Signal(pcm_N, sample_rate=self.sample_rate_hz, num_channels=1)))
 
 
 class BeatThis(BeatTracker):
@@ -176,7 +178,8 @@ def beat_f_measure(reference_seconds: ArrayLike, estimated_seconds: ArrayLike, w
     """F-measure of two sequences of beats; symmetric (Dixon 2007).
 
     Equal to `mir_eval.beat.f_measure` without trimming and to madmom's `BeatEvaluation.fmeasure`, except that
-    nothing against nothing is undefined here.
+    nothing against nothing is undefined here, and that a distance of exactly the window counts: in seconds, where most
+    hundredths cannot be represented, rounding decides it there.
 
     Args:
         reference_seconds: beat times in seconds, in any order.
@@ -193,7 +196,7 @@ def beat_f_measure(reference_seconds: ArrayLike, estimated_seconds: ArrayLike, w
     # Both are sorted and all windows are equally wide: pairing the earliest that fit gives the most pairs.
     while i < len(reference) and j < len(estimated):
         distance = estimated[j] - reference[i]
-        if abs(distance) <= window_seconds:
+        if abs(distance) <= window_seconds + ROUNDING_SECONDS:
             matches, i, j = matches + 1, i + 1, j + 1
         elif distance < 0:
             j += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import mir_eval
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from livejam.errors import UserError
 from metrics.beat_tracking import CachedBeatTracker
 from metrics.beats import BeatF1, BeatThis, BeatTracker, MadmomRNN, beat_f_measure
-from metrics.madmom_shims import prepare_madmom
+from metrics.madmom_shims import old_names, spectrum_of
 
 SAMPLE_RATE_HZ = 22_050
 
@@ -77,9 +79,9 @@ def beat_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_f_measure_equals_mir_eval_and_madmom() -> None:
-    prepare_madmom()
-    for reference, estimated in beat_pairs():
-        require_equal_measures(reference, estimated)
+    with old_names():
+        for reference, estimated in beat_pairs():
+            require_equal_measures(reference, estimated)
 
 
 def require_equal_measures(reference: np.ndarray, estimated: np.ndarray) -> None:
@@ -94,6 +96,31 @@ def require_equal_measures(reference: np.ndarray, estimated: np.ndarray) -> None
     # What BeatEvaluation's F-measure is made of; its other scores refuse sequences of fewer than two beats.
     madmom_score = OnsetEvaluation(estimated, reference, combine=0, window=0.07).fmeasure
     assert ours == pytest.approx(0.0 if math.isnan(madmom_score) else madmom_score, abs=1e-12)
+
+
+grid_beats = st.lists(st.integers(0, 2000), min_size=1, max_size=25, unique=True).map(sorted)
+"""In hundredths of seconds, as madmom gives them."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(grid_beats, grid_beats, st.lists(st.sampled_from((-8, -7, -6, 0, 6, 7, 8)), min_size=25, max_size=25))
+def test_a_distance_of_exactly_the_window_counts(reference: list[int], other: list[int], moves: list[int]) -> None:
+    """mir_eval counts it where its arithmetic is exact: in whole hundredths, or with room for rounding."""
+    moved = [beat + move for beat, move in zip(reference, moves, strict=False)]
+    for estimated in (sorted({max(0, beat) for beat in moved}), other):
+        expected = mir_eval.beat.f_measure(np.array(reference, float), np.array(estimated, float), 7.0)
+        a, b = (np.array(beats) * 0.01 for beats in (reference, estimated))
+        assert beat_f_measure(a, b) == pytest.approx(expected, abs=1e-12)
+        assert beat_f_measure(np.array(reference) / 100, b) == pytest.approx(expected, abs=1e-12)
+        assert mir_eval.beat.f_measure(a, b, 0.07 + 1e-9) == pytest.approx(expected, abs=1e-12)
+
+
+def test_every_beat_of_a_grid_matches_its_copy_seventy_milliseconds_later() -> None:
+    beats = np.arange(0, 2000, 50)
+    for later in (beats + 7, beats - 7):
+        assert beat_f_measure(beats * 0.01, later * 0.01) == 1.0
+        assert beat_f_measure(beats / 100, later / 100) == 1.0
+    assert beat_f_measure(beats * 0.01, (beats + 8) * 0.01) == 0.0
 
 
 @settings(max_examples=100, deadline=None)
@@ -136,14 +163,16 @@ def test_networks_equal_madmoms_own(tracker: MadmomRNN) -> None:
     recordings = [clicks(bpm, seconds=3.0, seed=i) for i, bpm in enumerate((90, 131))]
     features = [tracker._features(audio_N, SAMPLE_RATE_HZ) for audio_N in recordings]
     ours_ET = tracker.networks(torch.from_numpy(np.stack(features))).numpy()
-    original = RNNBeatProcessor()
-    for ours_T, feature_TF in zip(ours_ET, features, strict=True):
-        np.testing.assert_allclose(ours_T, original.processors[1](feature_TF), atol=1e-5)
-    pcm_N = (recordings[0] * 32767).astype(np.int16)
-    np.testing.assert_allclose(
-        tracker.features(Signal(pcm_N, sample_rate=44_100, num_channels=1)),
-        original.processors[0](Signal(pcm_N, sample_rate=44_100, num_channels=1)),
-    )
+    with old_names():
+        original = RNNBeatProcessor()
+        for ours_T, feature_TF in zip(ours_ET, features, strict=True):
+            np.testing.assert_allclose(ours_T, original.processors[1](feature_TF), atol=1e-5)
+        pcm_N = (recordings[0] * 32767).astype(np.int16)
+        theirs, ours = (
+            processor(Signal(pcm_N, sample_rate=44_100, num_channels=1))
+            for processor in (original.processors[0], tracker.features)
+        )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_tracker_finds_clicks_alone_and_in_company(tracker: MadmomRNN) -> None:
@@ -237,22 +266,39 @@ def test_beat_this_without_its_weights_names_the_command(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("frames", [1, 511, 513])
 @pytest.mark.parametrize("size", [1024, 4096])
-def test_the_quick_transform_is_madmoms_own(frames: int, size: int) -> None:
-    """madmom's function as it was released, from its source file."""
-    import importlib.util
-
-    prepare_madmom()
-    from madmom.audio import stft as patched
+def test_the_quick_transform_is_madmoms_own(tracker: MadmomRNN, frames: int, size: int) -> None:
     from madmom.audio.signal import FramedSignal, Signal
+    from madmom.audio.stft import stft
 
-    spec = importlib.util.spec_from_file_location("madmom.audio.stft_as_released", patched.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    released = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(released)
-    assert patched.stft is not released.stft
     pcm_N = np.random.default_rng(0).integers(-32768, 32767, 441 * frames, dtype=np.int16)
     signal = FramedSignal(Signal(pcm_N, sample_rate=44100, num_channels=1), frame_size=size, fps=100)
     assert len(signal) == frames
     window = np.hanning(size) / 32767
-    np.testing.assert_allclose(patched.stft(signal, window), released.stft(signal, window), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(spectrum_of(signal, window), stft(signal, window), rtol=1e-5, atol=1e-6)
+
+
+def test_madmom_numpy_and_collections_are_as_they_were() -> None:
+    """In a fresh process: before madmom is imported, while a tracker of ours lives, and after it has worked."""
+    script = """
+import collections, inspect, numpy as np
+before = {m.__name__: set(vars(m)) for m in (collections, np)}
+from metrics.beats import MadmomRNN
+tracker = MadmomRNN()
+print(len(tracker([np.random.default_rng(0).normal(0, 0.1, 88200)], 44100)))
+import madmom.audio.stft as stft
+assert inspect.getsourcefile(stft.stft) == stft.__file__ and stft.stft.__module__ == "madmom.audio.stft"
+for m in (collections, np):
+    new = set(vars(m)) - before[m.__name__]
+    assert not new & {"MutableSequence", "float", "int", "bool"}, new
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "1"
+
+
+def test_old_names_go_when_the_work_fails_and_what_was_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "float", "a user's own", raising=False)
+    with pytest.raises(ZeroDivisionError), old_names():
+        int(np.float == "a user's own" and np.int is int) / 0
+    assert vars(np)["float"] == "a user's own"
+    assert "int" not in vars(np)
