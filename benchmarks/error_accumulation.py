@@ -51,7 +51,7 @@ from metrics.embeddings import LogMel
 from metrics.frechet import FrechetAudioDistance
 from metrics.harmony import chord_tone_share
 from metrics.loudness import relative_level_db
-from metrics.phase_lock import phase_lock
+from metrics.phase_lock import onset_strength, phase_lock
 
 SEGMENT_SECONDS = 10.0
 COLUMNS = {
@@ -177,9 +177,11 @@ class Judge:
         self.songs, self.rate = songs, spec.sample_rate_hz
         self.embed, self.track = LogMel(), MadmomRNN()
         real = FrechetAudioDistance(self.embed.dimension)
+        length = round(SEGMENT_SECONDS * self.rate)
         for song in songs:
-            real.update(self._embedded(song.target_N), real=True)
-        self.reference = real.reference(self.embed.identity, self.rate)
+            for start in range(0, len(song.target_N) - length + 1, length):
+                real.update(self._embedded(song.target_N[start : start + length]), real=True)
+        self.reference = real.reference(self.embed.identity, self.rate, SEGMENT_SECONDS)
 
     def __call__(self, stems: list[Audio]) -> dict[str, list[float]]:
         """Every metric of every stretch."""
@@ -195,15 +197,15 @@ class Judge:
         for song, stem_N in zip(self.songs, stems, strict=True):
             truth = song.annotations.excerpt(start / self.rate, SEGMENT_SECONDS)
             distance.update(self._embedded(stem_N), real=False)
-            scores["phase_lock"].append(phase_lock(stem_N, self.rate, truth.beats_seconds))
-            scores["loudness_db"].append(
-                relative_level_db(stem_N, song.target_N[start : start + len(stem_N)], self.rate)
-            )
+            target_N = song.target_N[start : start + len(stem_N)]
+            onsets = (onset_strength(torch.from_numpy(x.copy()), self.rate).numpy() for x in (stem_N, target_N))
+            scores["phase_lock"].append(phase_lock(*onsets, truth.beats_seconds))
+            scores["loudness_db"].append(relative_level_db(stem_N, target_N, self.rate))
             if CATEGORIES[song.category] == "Percussive":
                 beats = self.track([stem_N], self.rate)[0]
                 scores["beat_f1_drums"].append(beat_f_measure(truth.beats_seconds, beats))
             else:
-                scores["chord_tone_share"].append(chord_tone_share(stem_N, self.rate, truth.chords))
+                scores["chord_tone_share"].append(chord_tone_share(stem_N, target_N, self.rate, truth.chords))
         means = {name: float(np.nanmean(values)) for name, values in scores.items() if values}
         return dict.fromkeys(COLUMNS, float("nan")) | means | {"fad": float(distance.compute().distance)}
 

@@ -31,7 +31,8 @@ import torch
 from numpy.typing import NDArray
 
 from livejam.errors import UserError
-from metrics.frechet import FrechetAudioDistance, frechet_distance
+from metrics.frechet import FrechetAudioDistance
+from metrics.gaussians import frechet_distance
 
 Clouds = tuple[NDArray[np.float32], NDArray[np.float32]]
 Statistics = tuple[NDArray[np.floating[Any]], ...]
@@ -111,7 +112,7 @@ def compare(count: int, dimension: int, turns: int) -> dict[str, float]:
     clouds = clouds_of(count, dimension)
     statistics = statistics_of(clouds)
     kept = FrechetAudioDistance(dimension)
-    kept.use_reference(fed(FrechetAudioDistance(dimension), clouds[0], real=True).reference("any", 1))
+    kept.use_reference(fed(FrechetAudioDistance(dimension), clouds[0], real=True).reference("any", 1, 10.0))
 
     def next_epoch() -> float:
         kept.reset()

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchmetrics import Metric
 
-from callbacks.clips import Audio, Clip
+from callbacks.clips import Audio, Clip, Stem
 from livejam.codecs.codec import Codec
 from livejam.files import atomic_path
 
@@ -29,7 +29,7 @@ REMEMBERED_CLIPS = 128
 _reconstructions: WeakKeyDictionary[Codec, dict[tuple[str, float], Audio]] = WeakKeyDictionary()
 
 
-def anchor_stems(row: str, clips: list[Clip], codec: Codec) -> list[Audio | None]:
+def anchor_stems(row: str, clips: list[Clip], codec: Codec) -> list[Stem | None]:
     """The stems of an anchor row, one per clip; None where there is none.
 
     Args:
@@ -37,24 +37,29 @@ def anchor_stems(row: str, clips: list[Clip], codec: Codec) -> list[Audio | None
         clips: the items that are evaluated.
         codec: the codec of the model.
     """
-    if row == "ground_truth":
-        return [clip.target_N for clip in clips]
-    if row == "codec":
-        return [codec_stem(clip, codec) for clip in clips]
     if row == "random_pairing":
         return [_partner_stem(i, clips) for i in range(len(clips))]
+    return [Stem(_own_stem(row, clip, codec), clip.song) for clip in clips]
+
+
+def _own_stem(row: str, clip: Clip, codec: Codec) -> Audio:
+    """What the item's own true stem becomes."""
+    if row == "ground_truth":
+        return clip.target_N
+    if row == "codec":
+        return codec_stem(clip, codec)
     if row == "latent_noise":
-        return [codec_stem(clip, codec, LATENT_NOISE) for clip in clips]
-    return [np.zeros_like(clip.target_N) for clip in clips]
+        return codec_stem(clip, codec, LATENT_NOISE)
+    return np.zeros_like(clip.target_N)
 
 
-def _partner_stem(index: int, clips: list[Clip]) -> Audio | None:
+def _partner_stem(index: int, clips: list[Clip]) -> Stem | None:
     """The true stem of the next clip that has the same instrument and is of another song, cut or padded to fit."""
     clip = clips[index]
     for other in clips[index + 1 :] + clips[:index]:
         if other.category == clip.category and other.song != clip.song:
             stem_N = other.target_N[: len(clip.target_N)]
-            return np.pad(stem_N, (0, len(clip.target_N) - len(stem_N)))
+            return Stem(np.pad(stem_N, (0, len(clip.target_N) - len(stem_N))), other.song)
     return None
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from lightning.pytorch import LightningModule, Trainer
-from torchmetrics import Metric
 
 from callbacks.clips import Clip, Segment, known_categories
-from callbacks.monitor import GROUPS, Monitor
+from callbacks.score_monitor import ScoreMonitor, Scores
 from metrics.beat_tracking import CachedBeatTracker
-from metrics.beats import BeatF1, BeatTracker, Floats, MadmomRNN
+from metrics.beats import BeatTracker, Floats, MadmomRNN, beat_f_measure
 
 
-class BeatF1Monitor(Monitor):
+class BeatF1Monitor(ScoreMonitor):
     """Tracks beats on the stems alone and compares them, ±70 ms, one to one, without trimming.
 
     `beat_f1` is LiveBand's and StreamMusicGen's beat alignment: beats of the stem against beats tracked on the mix.
@@ -93,28 +94,29 @@ class BeatF1Monitor(Monitor):
         """Only the categories asked for."""
         return self.categories is None or clip.instrument in self.categories
 
-    def new_metrics(self) -> dict[str, Metric]:
-        """One F1 per reference, grouped by category."""
-        return {name: BeatF1(GROUPS) for name in self.charts}
-
-    def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
+    def scores(self, segments: list[Segment], keep: bool) -> list[Scores]:
         """Track mixes and stems; mixes come again in every row and every validation."""
         if not segments:
-            return
+            return []
         rate = segments[0].clip.sample_rate_hz
         mix_beats = self.beats([segment.mix_N for segment in segments], rate)
         stem_beats = self.beats([segment.stem_N for segment in segments], rate, keep=keep)
-        self._compare(segments, mix_beats, stem_beats, metrics, "beat_f1")
+        scores = _agreements("beat_f1", segments, mix_beats, stem_beats)
         if self._listens_together:
             together = self.beats([segment.mix_N + segment.stem_N for segment in segments], rate, keep=keep)
-            self._compare(segments, mix_beats, together, metrics, "beat_f1_together")
+            more = _agreements("beat_f1_together", segments, mix_beats, together)
+            scores = [alone | both for alone, both in zip(scores, more, strict=True)]
+        return scores
 
-    def _compare(
-        self, segments: list[Segment], mix: list[Floats], judged: list[Floats], metrics: dict[str, Metric], name: str
-    ) -> None:
-        """Update one metric per reference."""
-        for segment, reference, beats in zip(segments, mix, judged, strict=True):
-            clip = segment.clip
-            metrics[name].update(reference, beats, clip.category, clip.song)
-            if segment.annotations is not None:
-                metrics[f"{name}_truth"].update(segment.annotations.beats_seconds, beats, clip.category, clip.song)
+
+def _agreements(name: str, segments: list[Segment], mix: list[Floats], judged: list[Floats]) -> list[Scores]:
+    """Of every segment's beats with those of the mix, and with the true ones where they are known."""
+    return [
+        {
+            name: beat_f_measure(reference, beats),
+            f"{name}_truth": math.nan
+            if segment.annotations is None
+            else beat_f_measure(segment.annotations.beats_seconds, beats),
+        }
+        for segment, reference, beats in zip(segments, mix, judged, strict=True)
+    ]

@@ -64,22 +64,40 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Stem:
+    """What is judged beside the mix of a clip: what the model played, or an anchor.
+
+    Args:
+        audio_N: as long as the clip.
+        song: name of the song that it comes from: another one than the clip's in random pairing.
+        broken: whether it is silence in place of something that was no sound.
+    """
+
+    audio_N: Audio
+    song: str
+    broken: bool = False
+
+
+@dataclass(frozen=True)
 class Segment:
-    """A stretch of a clip, with a stem that is judged: the model's or an anchor's.
+    """A stretch of a clip, with a stem that is judged.
 
     Args:
         clip: the item.
-        stem_N: what is judged, of this stretch.
+        stem: what is judged.
         start: first sample of the stretch.
         stop: end of the stretch.
-        broken: whether the stem is silence in place of something that was no sound.
     """
 
     clip: Clip
-    stem_N: Audio
+    stem: Stem
     start: int
     stop: int
-    broken: bool = False
+
+    @property
+    def stem_N(self) -> Audio:  # noqa: N802
+        """The stem of this stretch."""
+        return self.stem.audio_N[self.start : self.stop]
 
     @property
     def mix_N(self) -> Audio:  # noqa: N802
@@ -156,13 +174,32 @@ def known_categories(names: list[str] | None) -> list[str] | None:
     return names
 
 
-def segments_of(clips: list[Clip], stems: list[Audio | None], index: int, seconds: float) -> list[Segment]:
-    """Segment `index` of every clip that has a stem and reaches at least half into the segment."""
-    segments = []
-    for clip, stem_N in zip(clips, stems, strict=True):
-        length = round(seconds * clip.sample_rate_hz)
-        start, stop = index * length, min((index + 1) * length, len(clip.mix_N))
-        if stem_N is not None and stop > start and (index == 0 or 2 * (stop - start) >= length):
-            broken = clip.broken and stem_N is clip.generated_N
-            segments.append(Segment(clip, stem_N[start:stop], start, stop, broken))
-    return segments
+@dataclass(frozen=True)
+class Take:
+    """A stem as the LiveBand protocol judges it.
+
+    Args:
+        first: the segment that is reported.
+        second: the one that the drift is about; None where the item ends before half of it.
+    """
+
+    first: Segment
+    second: Segment | None
+
+
+def takes_of(clips: list[Clip], stems: list[Stem | None], seconds: float) -> list[Take]:
+    """Both segments of every clip that has a stem and any length.
+
+    Args:
+        clips: the items.
+        stems: one per clip; None leaves the clip out.
+        seconds: length of a segment in seconds.
+    """
+    takes = []
+    for clip, stem in zip(clips, stems, strict=True):
+        length, end = round(seconds * clip.sample_rate_hz), len(clip.mix_N)
+        if stem is not None and end:
+            first = Segment(clip, stem, 0, min(length, end))
+            long_enough = 2 * (end - length) >= length
+            takes.append(Take(first, Segment(clip, stem, length, min(2 * length, end)) if long_enough else None))
+    return takes

@@ -6,18 +6,16 @@ import hashlib
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from callbacks.clips import Audio, Segment
-from callbacks.monitor import GROUPS, Monitor
+from callbacks.score_monitor import ScoreMonitor, Scores
 from livejam.codecs.codec import codec_hash
 from metrics.cocola import PARTS
 from metrics.cocola_score import PROTOCOL, embeddings, similarity
 from metrics.cocola_weights import pretrained_cocola
-from metrics.scores import MeanScore
 
 
-class COCOLAMonitor(Monitor):
+class COCOLAMonitor(ScoreMonitor):
     """Coherence of stem and mix as a network hears it: `cocola/full`, `cocola/harmonic` and `cocola/percussive`.
 
     Each is the mean over windows of five seconds every 2.5 s of a segment, and has a breakdown per category. Scores
@@ -57,18 +55,15 @@ class COCOLAMonitor(Monitor):
         """All three."""
         return [f"cocola/{part}" for part in PARTS]
 
-    def new_metrics(self) -> dict[str, Metric]:
-        """One mean per part, grouped by category."""
-        return {name: MeanScore(GROUPS) for name in self.charts}
-
-    def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
+    def scores(self, segments: list[Segment], keep: bool) -> list[Scores]:
         """Embed mixes and stems; mixes come again in every row and every validation."""
-        for segment in segments:
-            rate = segment.clip.sample_rate_hz
-            mix_PWD = self._embedded(segment.mix_N, rate, keep=True)
-            stem_PWD = self._embedded(segment.stem_N, rate, keep)
-            for part, score in similarity(self.cocola, mix_PWD, stem_PWD).items():
-                metrics[f"cocola/{part}"].update(score, segment.clip.category, segment.clip.song)
+        return [self._scores(segment, keep) for segment in segments]
+
+    def _scores(self, segment: Segment, keep: bool) -> Scores:
+        rate = segment.clip.sample_rate_hz
+        mix_PWD = self._embedded(segment.mix_N, rate, keep=True)
+        stem_PWD = self._embedded(segment.stem_N, rate, keep)
+        return {f"cocola/{part}": score for part, score in similarity(self.cocola, mix_PWD, stem_PWD).items()}
 
     def _embedded(self, audio_N: Audio, sample_rate_hz: int, keep: bool) -> Tensor:
         """Embeddings_PWD; true stems serve as anchors twice."""

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torchmetrics import Metric
 
-from callbacks.clips import Audio, Clip, Segment
-from callbacks.monitor import Monitor
-from metrics.bootstrap import Floats, Interval, normal_interval
+from callbacks.clips import Audio, Stem, Take, takes_of
+from callbacks.monitor import Metrics, Monitor, Result
 from metrics.embeddings import Embedding, LogMel
-from metrics.frechet import FrechetAudioDistance, FrechetScore
+from metrics.frechet import DriftingFrechetDistance, FrechetAudioDistance
 from metrics.frechet_reference import FrechetReference
+from metrics.intervals import Interval, jackknife_interval
 
 
 class FADMonitor(Monitor):
     """Fréchet distance between the stems of one segment and the true stems of the same items, logged as `fad/<name>`.
 
     The reference is StreamMusicGen's: true stems, not mixes, of the very items that are evaluated; original audio,
-    not reconstructed by the codec. It is their whole length, both segments: one and the same reference for the first
-    segment, the second one and hence the drift. So the `ground_truth` row is not 0 by construction; it says how much
-    ten seconds of truth differ from the whole twenty, which is the floor that no model can be expected to beat.
-    `random_pairing` has the same floor, because the same stems are only dealt out differently: the distance judges
-    sound, not coherence.
+    not reconstructed by the codec. It is both segments of them, cut as the stems that are judged, so that a window
+    holds as much silence at its end here as there: one and the same reference for the first segment, the second one
+    and hence the drift. So the `ground_truth` row is not 0 by construction; it says how much ten seconds of truth
+    differ from all twenty, which is the floor that no model can be expected to beat. `random_pairing` has the same
+    floor, because the same stems are only dealt out differently: the distance judges sound, not coherence.
 
     The count is the number of embeddings. With fewer of them than dimensions the distance is biased upwards; compare
     it only with distances of as many, or let a test extrapolate to unlimited ones (FAD∞, `fad/<name>/infinity`).
@@ -46,8 +45,6 @@ class FADMonitor(Monitor):
         segment_seconds: length of a segment in seconds.
         cache_folder: where anchors are kept; None = `cache` in the trainer's root.
     """
-
-    replicates = 50
 
     def __init__(
         self,
@@ -85,37 +82,46 @@ class FADMonitor(Monitor):
         """The distance."""
         return [self.name]
 
-    def new_metrics(self) -> dict[str, Metric]:
+    def new_metrics(self) -> Metrics:
         """One distance."""
-        metric = FrechetAudioDistance(self.embedding.dimension, self.extrapolate)
+        metric = DriftingFrechetDistance(self.embedding.dimension, self.extrapolate)
         if self.reference is not None:
             metric.use_reference(self.reference)
         return {self.name: metric}
 
-    def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
-        """Embed the stems and, as reference, the whole true stems of the same items."""
-        for segment in segments:
-            clip = segment.clip
-            metrics[self.name].update(self._embed(segment.stem_N, clip.sample_rate_hz), real=False, song=clip.song)
+    def measure(self, takes: list[Take], metrics: Metrics, keep: bool) -> None:
+        """Embed the stems and, as reference, the true stems of the same items."""
+        metric = metrics[self.name]
+        assert isinstance(metric, DriftingFrechetDistance)
+        for take in takes:
+            clip = take.first.clip
+            first_WD = self._embed(take.first.stem_N, clip.sample_rate_hz)
+            later_WD = None if take.second is None else self._embed(take.second.stem_N, clip.sample_rate_hz)
+            metric.update_pair(first_WD, later_WD, take.first.stem.song)
             if self.reference is None:
-                metrics[self.name].update(self._reference(clip), real=True, song=clip.song, data=clip.identity)
+                metric.update(self._reference(take), real=True, song=clip.song, data=clip.identity)
             else:
-                self.reference.require_like(self.embedding.identity, clip.sample_rate_hz)
+                self.reference.require_like(self.embedding.identity, clip.sample_rate_hz, self.segment_seconds)
 
-    def read(self, name: str, value: Any) -> dict[str, tuple[float, int]]:
-        """Distance and number of embeddings."""
-        assert isinstance(value, FrechetScore)
-        count = int(value.fake_count)
+    def read(self, metrics: Metrics) -> dict[str, Result]:
+        """Distance, drift and numbers of embeddings."""
+        metric = metrics[self.name]
+        assert isinstance(metric, DriftingFrechetDistance)
+        score = metric.compute()
+        distance, count = float(score.distance), int(score.fake_count)
         if 0 < count < self.embedding.dimension:
             warnings.warn(
-                f"{name} of {count} embeddings with {self.embedding.dimension} dimensions is biased upwards; "
+                f"{self.name} of {count} embeddings with {self.embedding.dimension} dimensions is biased upwards; "
                 "evaluate more or longer items",
                 stacklevel=2,
             )
-        numbers = {name: (float(value.distance), count)}
+        with metric.sync_context():
+            drift, drift_count = metric.drift(distance), int(metric.later_count)
+            intervals = _intervals(metric, distance, drift)
+        results = {self.name: Result(distance, drift, count, drift_count, *intervals)}
         if self.extrapolate:
-            numbers[f"{name}/infinity"] = (float(value.extrapolated), count)
-        return numbers
+            results[f"{self.name}/infinity"] = Result(float(score.extrapolated), math.nan, count, 0)
+        return results
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the reference first, whose embeddings the evaluation then finds ready."""
@@ -125,36 +131,33 @@ class FADMonitor(Monitor):
 
     def _write_reference(self, trainer: Trainer, pl_module: LightningModule, path: str) -> None:
         metric = FrechetAudioDistance(self.embedding.dimension)
-        for clip in self._clips:
-            metric.update(self._reference(clip), real=True, data=clip.identity)
+        stems: list[Stem | None] = [Stem(clip.target_N, clip.song) for clip in self._clips]
+        for take in takes_of(self._clips, stems, self.segment_seconds):
+            metric.update(self._reference(take), real=True, data=take.first.clip.identity)
         rate = torch.tensor(max((clip.sample_rate_hz for clip in self._clips), default=0), device=pl_module.device)
         rate_hz = int(trainer.strategy.reduce(rate, reduce_op="max")) if trainer.world_size > 1 else int(rate)
         if trainer.world_size > 1:
             metric.to(pl_module.device)
         with metric.sync_context():
-            reference = metric.reference(self.embedding.identity, rate_hz)
+            reference = metric.reference(self.embedding.identity, rate_hz, self.segment_seconds)
         if trainer.is_global_zero and reference.count >= 2:
             reference.save(path)
-
-    def keep_songs(self, metric: Metric) -> None:
-        """Keep the embeddings."""
-        assert isinstance(metric, FrechetAudioDistance)
-        metric.keep_songs()
-
-    def resampled(self, name: str, metric: Metric, songs_U: Floats, counts_RU: Floats) -> dict[str, Floats]:
-        """The distance in every replicate, in which stems and reference are those of the songs drawn."""
-        assert isinstance(metric, FrechetAudioDistance)
-        return {name: metric.resampled(songs_U, counts_RU)}
-
-    def interval(self, value: float, replicates_R: Floats) -> Interval:
-        """Around the value, because resampling makes distances larger."""
-        return normal_interval(value, replicates_R)
 
     def _embed(self, audio_N: Audio, sample_rate_hz: int) -> Tensor:
         return self.embedding(torch.from_numpy(audio_N.copy()), sample_rate_hz)
 
-    def _reference(self, clip: Clip) -> Tensor:
-        """Embeddings of a whole true stem; the same items come in every row and every validation."""
+    def _reference(self, take: Take) -> Tensor:
+        """Embeddings of both segments of a true stem; the same items come in every row and every validation."""
+        clip = take.first.clip
         if clip.identity not in self._references:
-            self._references[clip.identity] = self._embed(clip.target_N, clip.sample_rate_hz).cpu()
+            segments = [segment for segment in (take.first, take.second) if segment is not None]
+            embedded = [self._embed(segment.target_N, clip.sample_rate_hz).cpu() for segment in segments]
+            self._references[clip.identity] = torch.cat(embedded)
         return self._references[clip.identity]
+
+
+def _intervals(metric: DriftingFrechetDistance, distance: float, drift: float) -> tuple[Interval, Interval]:
+    """Of the distance and of its drift; unknown unless songs are kept."""
+    values_U, later_U = metric.left_out("fake"), metric.left_out("later")
+    paired_U = values_U if int(metric.paired_count) == int(metric.fake_count) else metric.left_out("paired")
+    return jackknife_interval(distance, values_U), jackknife_interval(drift, later_U - paired_U)

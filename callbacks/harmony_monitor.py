@@ -6,18 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
-from torchmetrics import Metric
 
 from callbacks.clips import Audio, Segment
-from callbacks.monitor import GROUPS, Monitor
+from callbacks.score_monitor import ScoreMonitor, Scores
 from metrics.chroma import Floats, chroma, chroma_agreement, key_agreement
 from metrics.clicks import click_db
 from metrics.harmony import chord_tone_share
 from metrics.loudness import relative_level_db, silence_rate
 from metrics.onsets import onset_seconds
-from metrics.phase_lock import phase_lock
-from metrics.scores import MeanScore
+from metrics.phase_lock import onset_strength, phase_lock
 
 UNPITCHED = ("Percussive", "Sound Effects", "Synth Effects", "Unknown")
 """Categories whose stems need not have a pitch, so that chords say nothing about them."""
@@ -34,19 +33,21 @@ class Truth:
 
     Args:
         mix_chroma_WP: of what is accompanied.
-        adherence: how well the true stem fits.
+        chroma_WP: of the true stem.
+        onsets_T: onset strength of the true stem.
         onsets: how often something begins in the true stem.
     """
 
     mix_chroma_WP: Floats
-    adherence: dict[str, float]
+    chroma_WP: Floats
+    onsets_T: Floats
     onsets: int
 
 
-class HarmonyMonitor(Monitor):
+class HarmonyMonitor(ScoreMonitor):
     """What betrays a collapse at once, and whether notes fit the chords and the grid.
 
-    Over pitched stems: `chord_tone_share`, share of energy on the pitch classes of the true chord;
+    Over pitched stems: `chord_tone_share`, how much of the time it sounds tones of the true chord;
     `chroma_agreement`, similarity of the stem's pitch classes with the mix's, second by second; `key_agreement`, the
     same over the whole segment. `phase_lock`: how steadily onsets sit on the true beat grid.
 
@@ -55,8 +56,8 @@ class HarmonyMonitor(Monitor):
     `silence_rate`: share of silent blocks. `click_db`: how sharply the waveform bends at the joins of the codec's
     frames, 0 if as anywhere. `broken_rate`: share of items that were not finite and count as silence.
 
-    How well a stem fits is 0 where the true stem has a score but the judged one has none, because nothing sounds
-    there: what is silent fits no chord. If the true stem has none either, the item is excluded.
+    How well a stem fits is weighed by time: it is 0 for as long as it is silent while the true one sounds. If the
+    true stem has no score, being silent, the item is excluded.
 
     Args:
         every_n_validations: measure in every n-th validation only (≥ 1).
@@ -66,7 +67,7 @@ class HarmonyMonitor(Monitor):
         cache_folder: where anchors are kept; None = `cache` in the trainer's root.
     """
 
-    identity = "adherence texture 3"
+    identity = "adherence texture 4"
 
     def __init__(
         self,
@@ -91,35 +92,22 @@ class HarmonyMonitor(Monitor):
         codec: Any = pl_module.codec
         self.hop_samples = codec.spec.hop_samples
 
-    def new_metrics(self) -> dict[str, Metric]:
-        """One mean per number, grouped by category."""
-        return {name: MeanScore(GROUPS) for name in self.charts}
-
-    def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
+    def scores(self, segments: list[Segment], keep: bool) -> list[Scores]:
         """Score every segment; musical scores only where the truth is known."""
-        for segment in segments:
-            truth = self._truth(segment)
-            scores = self._adherence(segment, truth) | self._texture(segment, truth.onsets)
-            for name, value in scores.items():
-                metrics[name].update(value, segment.clip.category, segment.clip.song)
+        return [self._scores(segment, self._truth(segment)) for segment in segments]
+
+    def _scores(self, segment: Segment, truth: Truth) -> Scores:
+        return _adherence(segment, truth) | self._texture(segment, truth.onsets)
 
     def _truth(self, segment: Segment) -> Truth:
         key = (segment.clip.identity, segment.start)
         if key not in self._truths:
-            rate = segment.clip.sample_rate_hz
-            mix_chroma_WP = chroma(segment.mix_N, rate)
-            fits = _adherence(segment, segment.target_N, mix_chroma_WP)
-            self._truths[key] = Truth(mix_chroma_WP, fits, len(onset_seconds(segment.target_N, rate)))
+            rate, target_N = segment.clip.sample_rate_hz, segment.target_N
+            chromas = chroma(segment.mix_N, rate), chroma(target_N, rate)
+            self._truths[key] = Truth(*chromas, _onsets(target_N, rate), len(onset_seconds(target_N, rate)))
         return self._truths[key]
 
-    def _adherence(self, segment: Segment, truth: Truth) -> dict[str, float]:
-        """The stem's scores: nan where the true stem has none, 0 where only the true stem has one."""
-        scores = _adherence(segment, segment.stem_N, truth.mix_chroma_WP)
-        missing = {name: 0.0 for name, value in scores.items() if math.isnan(value)}
-        excluded = {name: math.nan for name, value in truth.adherence.items() if math.isnan(value)}
-        return scores | missing | excluded
-
-    def _texture(self, segment: Segment, true_onsets: int) -> dict[str, float]:
+    def _texture(self, segment: Segment, true_onsets: int) -> Scores:
         stem_N, rate = segment.stem_N, segment.clip.sample_rate_hz
         level_db = relative_level_db(stem_N, segment.target_N, rate)
         return {
@@ -128,20 +116,24 @@ class HarmonyMonitor(Monitor):
             "loudness_error_db": abs(level_db),
             "silence_rate": silence_rate(stem_N, rate),
             "click_db": click_db(stem_N, self.hop_samples, -segment.start % self.hop_samples),
-            "broken_rate": float(segment.broken),
+            "broken_rate": float(segment.stem.broken),
         }
 
 
-def _adherence(segment: Segment, stem_N: Audio, mix_chroma_WP: Floats) -> dict[str, float]:
-    """How well a stem fits a segment; nan where undefined."""
-    rate, annotations = segment.clip.sample_rate_hz, segment.annotations
+def _adherence(segment: Segment, truth: Truth) -> Scores:
+    """How well a stem fits a segment; nan where the true stem says nothing of it."""
+    rate, annotations, stem_N = segment.clip.sample_rate_hz, segment.annotations, segment.stem_N
     scores = dict.fromkeys(ADHERENCE, math.nan)
-    if annotations is not None:
-        scores["phase_lock"] = phase_lock(stem_N, rate, annotations.beats_seconds)
-    if segment.clip.instrument not in UNPITCHED:
-        stem_chroma_WP = chroma(stem_N, rate)
-        scores["chroma_agreement"] = chroma_agreement(stem_chroma_WP, mix_chroma_WP)
-        scores["key_agreement"] = key_agreement(stem_chroma_WP, mix_chroma_WP)
+    if annotations is not None and truth.onsets:
+        scores["phase_lock"] = phase_lock(_onsets(stem_N, rate), truth.onsets_T, annotations.beats_seconds)
+    if segment.clip.instrument not in UNPITCHED and truth.chroma_WP.any():
+        chromas = chroma(stem_N, rate), truth.mix_chroma_WP, truth.chroma_WP
+        scores["chroma_agreement"] = chroma_agreement(*chromas)
+        scores["key_agreement"] = key_agreement(*chromas)
         if annotations is not None:
-            scores["chord_tone_share"] = chord_tone_share(stem_N, rate, annotations.chords)
+            scores["chord_tone_share"] = chord_tone_share(stem_N, segment.target_N, rate, annotations.chords)
     return scores
+
+
+def _onsets(audio_N: Audio, sample_rate_hz: int) -> Floats:
+    return onset_strength(torch.from_numpy(audio_N.copy()), sample_rate_hz).double().numpy()

@@ -9,31 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torchmetrics import Metric
 
 from callbacks.anchors import LATENT_NOISE, anchor_stems, identity_of, load_states, save_states
-from callbacks.clips import Audio, Clip, Segment, clips_of, segments_of
+from callbacks.clips import Clip, Stem, Take, clips_of, takes_of
 from callbacks.metrics_file import MetricsFile
 from callbacks.validations import ValidationCallback, iteration_of
-from livejam.batch import CATEGORIES
 from livejam.codecs.codec import codec_hash
-from metrics.bootstrap import UNKNOWN, Floats, Interval, SongRows, multiplicities, percentile_interval
+from metrics.intervals import UNKNOWN, Interval, SongRows
 from metrics.results import ANCHORS
-from metrics.scores import MeanScore, Summary
-
-GROUPS = len(CATEGORIES) + 1
-"""One group per instrument category, and one for "no instrument asked for"."""
 
 MODEL = "model"
 
-FEWEST_SONGS = 5
-"""With fewer there is nothing to draw from, and no interval."""
+PROTOCOL = "both segments of the same items, the reference cut likewise"
+"""What the numbers of all monitors depend on; anchors that were kept under another protocol are not looked at."""
 
-Pair = tuple[dict[str, Metric], dict[str, Metric]]
-"""Metrics of the first and of the second segment."""
+Metrics = dict[str, Metric]
+"""What one row is measured with."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +36,9 @@ class Result:
 
     Args:
         value: of the first segment.
-        drift: second segment minus first.
+        drift: second segment minus first, over items that have both.
         count: how many items the value stands for.
+        drift_count: how many the drift stands for.
         interval: where the value would lie, had other songs been drawn; only in test.
         drift_interval: the same of the drift.
     """
@@ -51,6 +46,7 @@ class Result:
     value: float
     drift: float
     count: int
+    drift_count: int
     interval: Interval = UNKNOWN
     drift_interval: Interval = UNKNOWN
 
@@ -58,13 +54,13 @@ class Result:
 class Monitor(ValidationCallback, ABC):
     """Measures what a recipe's validation and test steps return, and the anchors, by the LiveBand protocol.
 
-    Of every item the first segment is reported; the drift is the second segment's number minus the first's. In
-    validation it logs `val/<metric>`, `val/<metric>/drift`, `val/<metric>/count`, `val/<metric>/<category>` and
-    `anchor/<row>/<metric>`; in test `test/…`, and leaves all rows in `results`. Numbers that are undefined are not
-    logged. Anchors are computed once per items, settings and codec and kept on disk. What a validation logs also
-    goes to `metrics.csv` in the trainer's root, whatever logger is used.
+    Of every item the first segment is reported; the drift is the second segment's number minus the first's of the
+    same items. In validation it logs `val/<metric>`, `val/<metric>/drift`, the `/count` of both,
+    `val/<metric>/<category>` and `anchor/<row>/<metric>`; in test `test/…`, and leaves all rows in `results`. Numbers
+    that are undefined are not logged. Anchors are computed once per items, settings and codec and kept on disk. What a
+    validation logs also goes to `metrics.csv` in the trainer's root, whatever logger is used.
 
-    In test every number gets a 95 % interval: songs are drawn with replacement, `replicates` times.
+    In test every number gets a 95 % interval over songs.
 
     Args:
         every_n_validations: measure in every n-th validation only (≥ 1).
@@ -73,8 +69,6 @@ class Monitor(ValidationCallback, ABC):
         segment_seconds: length of a segment in seconds.
         cache_folder: where anchors and beats are kept; None = `cache` in the trainer's root.
     """
-
-    replicates = 1000
 
     def __init__(
         self,
@@ -103,36 +97,20 @@ class Monitor(ValidationCallback, ABC):
         """Metrics that get a chart with their anchors."""
 
     @abstractmethod
-    def new_metrics(self) -> dict[str, Metric]:
-        """Fresh metrics for one segment of one row, by the name under which they are logged."""
+    def new_metrics(self) -> Metrics:
+        """Fresh metrics for one row."""
 
     @abstractmethod
-    def measure(self, segments: list[Segment], metrics: dict[str, Metric], keep: bool) -> None:
-        """Update the metrics with the segments' stems; `keep` says that these stems will come again."""
+    def measure(self, takes: list[Take], metrics: Metrics, keep: bool) -> None:
+        """Update the metrics of a row with its stems; `keep` says that these stems will come again."""
+
+    @abstractmethod
+    def read(self, metrics: Metrics) -> dict[str, Result]:
+        """The numbers of a row by the name under which they are logged; of all processes."""
 
     def accepts(self, clip: Clip) -> bool:
         """Whether this item is measured at all."""
         return True
-
-    def read(self, name: str, value: Any) -> dict[str, tuple[float, int]]:
-        """Number and count per logged name, from what the metric `name` computed."""
-        assert isinstance(value, Summary)
-        summaries = [value] + [value.group(i) for i in range(GROUPS)]
-        return {tag: (s.mean, s.items) for tag, s in zip(_tags(name), summaries, strict=True)}
-
-    def keep_songs(self, metric: Metric) -> None:
-        """Let a metric keep what is needed to resample songs."""
-        if isinstance(metric, MeanScore):
-            metric.keep_songs()
-
-    def resampled(self, name: str, metric: Metric, songs_U: Floats, counts_RU: Floats) -> dict[str, Floats]:
-        """The number per logged name in every replicate, in which songs count as often as they were drawn."""
-        assert isinstance(metric, MeanScore)
-        return dict(zip(_tags(name), metric.resampled(songs_U, counts_RU).T, strict=True))
-
-    def interval(self, value: float, replicates_R: Floats) -> Interval:
-        """The interval of a number, or of a drift, from its replicates."""
-        return percentile_interval(value, replicates_R)
 
     @property
     def state_key(self) -> str:
@@ -215,6 +193,7 @@ class Monitor(ValidationCallback, ABC):
             if name in self.charts:
                 self._log_number(pl_module, f"{stage}/{name}/drift", result.drift)
                 self._log_number(pl_module, f"{stage}/{name}/count", float(result.count))
+                self._log_number(pl_module, f"{stage}/{name}/drift/count", float(result.drift_count))
 
     def _log_number(self, pl_module: LightningModule, name: str, value: float) -> None:
         """Log a number that is the same on all ranks already."""
@@ -224,34 +203,38 @@ class Monitor(ValidationCallback, ABC):
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, resample: bool) -> dict[str, dict[str, Result]]:
         """Results per row; every rank, also one without items, issues the same collectives in the same order."""
-        played: list[Audio | None] = [clip.generated_N for clip in self._clips]
+        played: list[Stem | None] = [Stem(clip.generated_N, clip.song, clip.broken) for clip in self._clips]
         rows = {MODEL: self._measured(played, False, resample), **self._anchors(pl_module, resample)}
         if trainer.world_size > 1:
             # The processes' sums meet on the device that they communicate with.
-            for metric in (metric for pair in rows.values() for metrics in pair for metric in metrics.values()):
+            for metric in _flat(rows).values():
                 metric.to(pl_module.device)
         self._clips = []
-        return {row: self._results(*pair) for row, pair in rows.items()}
+        with warnings.catch_warnings():
+            # Metrics restored from disk were never updated by this process.
+            warnings.filterwarnings("ignore", message=".*method of metric .* was called before.*")
+            return {row: self.read(metrics) for row, metrics in rows.items()}
 
-    def _empty(self, resample: bool) -> Pair:
-        """Fresh metrics of the first and of the second segment."""
-        pair = (self.new_metrics(), self.new_metrics())
-        for metric in (metric for metrics in pair for metric in metrics.values() if resample):
-            self.keep_songs(metric)
-        return pair
+    def _empty(self, resample: bool) -> Metrics:
+        """Fresh metrics that keep songs where intervals are wanted."""
+        metrics = self.new_metrics()
+        for metric in metrics.values():
+            if resample and isinstance(metric, SongRows):
+                metric.keep_songs()
+        return metrics
 
-    def _measured(self, stems: list[Audio | None], keep: bool, resample: bool) -> Pair:
-        """Metrics of the first and of the second segment, with this process's items only."""
-        pair = self._empty(resample)
-        for index, metrics in enumerate(pair):
-            self.measure(segments_of(self._clips, stems, index, self.segment_seconds), metrics, keep)
-        return pair
+    def _measured(self, stems: list[Stem | None], keep: bool, resample: bool) -> Metrics:
+        """Metrics of a row, with this process's items only."""
+        metrics = self._empty(resample)
+        self.measure(takes_of(self._clips, stems, self.segment_seconds), metrics, keep)
+        return metrics
 
-    def _anchors(self, pl_module: LightningModule, resample: bool) -> dict[str, Pair]:
+    def _anchors(self, pl_module: LightningModule, resample: bool) -> dict[str, Metrics]:
         """Metrics of every anchor row, from disk where these items were measured before."""
         codec: Any = pl_module.codec
         key = identity_of(
             type(self).__name__,
+            PROTOCOL,
             self.identity,
             *self.charts,
             str(self.segment_seconds),
@@ -269,49 +252,11 @@ class Monitor(ValidationCallback, ABC):
             save_states(path, _flat(rows))
         return rows
 
-    def _results(self, first: dict[str, Metric], second: dict[str, Metric]) -> dict[str, Result]:
-        results = {}
-        with warnings.catch_warnings():
-            # Metrics restored from disk were never updated by this process.
-            warnings.filterwarnings("ignore", message=".*method of metric .* was called before.*")
-            for name in first:
-                now, later = (self.read(name, metrics[name].compute()) for metrics in (first, second))
-                replicates = self._replicates(name, first[name], second[name])
-                for tag, (value, count) in now.items():
-                    drift = later[tag][0] - value
-                    value_R, drift_R = replicates.get(tag, (np.empty(0), np.empty(0)))
-                    intervals = self.interval(value, value_R), self.interval(drift, drift_R)
-                    results[tag] = Result(value, drift, count, *intervals)
-        return results
-
-    def _replicates(self, name: str, first: Metric, second: Metric) -> dict[str, tuple[Floats, Floats]]:
-        """Value and drift in every replicate, per logged name; nothing without songs to draw."""
-        if not (isinstance(first, SongRows) and isinstance(second, SongRows)):
-            return {}
-        with first.sync_context(), second.sync_context():
-            songs_U = np.unique(np.concatenate([first.rows_by_song()[0], second.rows_by_song()[0]]))
-            if len(songs_U) < FEWEST_SONGS:
-                return {}
-            # Both segments of a song are drawn together.
-            counts_RU = multiplicities(len(songs_U), self.replicates)
-            now, later = (self.resampled(name, metric, songs_U, counts_RU) for metric in (first, second))
-        return {tag: (now[tag], later[tag] - now[tag]) for tag in now}
-
-
-def _tags(name: str) -> list[str]:
-    """The name under which a mean is logged, and the names per category."""
-    return [name, *(f"{name}/{category.replace(' ', '_')}" for category in (*CATEGORIES, "Any"))]
-
 
 def _metrics_file(trainer: Trainer) -> MetricsFile:
     return MetricsFile(Path(trainer.default_root_dir) / "metrics.csv")
 
 
-def _flat(rows: dict[str, Pair]) -> dict[str, Metric]:
+def _flat(rows: dict[str, Metrics]) -> Metrics:
     """Every metric by a name of its own."""
-    return {
-        f"{row}/{index}/{name}": metric
-        for row, pair in rows.items()
-        for index, metrics in enumerate(pair)
-        for name, metric in metrics.items()
-    }
+    return {f"{row}/{name}": metric for row, metrics in rows.items() for name, metric in metrics.items()}

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.monitor import MODEL, Monitor, Result
 from livejam.errors import UserError
-from metrics.bootstrap import Interval
+from metrics.intervals import Interval
 from metrics.results import ANCHORS, Rows, as_text, columns_of, read_rows, sorted_rows, write_table
 
 RENAMED = {
@@ -32,10 +32,11 @@ UNSEEN = (
 class ResultsTable(Callback):
     """Collects what the monitors measured in test into rows, writes them, and prints the table.
 
-    The JSON file is an object of rows; per row and column `{"value": …, "drift": …, "count": …, "interval": […],
-    "drift_interval": […]}`: the first segment, the second minus the first, the number of items (of embeddings for
-    Fréchet distances), and 95 % intervals over songs; null where undefined. Rows of other runs that are in the file
-    already stay there, so that several tests fill one table. `.md` and `.csv` files beside it hold the same.
+    The JSON file is an object of rows; per row and column `{"value": …, "drift": …, "count": …, "drift_count": …,
+    "interval": […], "drift_interval": […]}`: the first segment, the second minus the first, the number of items (of
+    embeddings for Fréchet distances) behind each, and 95 % intervals over songs; null where undefined. Rows of other
+    runs that are in the file already stay there, so that several tests fill one table. `.md` and `.csv` files beside
+    it hold the same.
 
     Args:
         row: name of this model's row.
@@ -88,6 +89,7 @@ def _cells(results: dict[str, Result], columns: dict[str, str]) -> dict[str, dic
             "value": _number(r.value),
             "drift": _number(r.drift),
             "count": r.count,
+            "drift_count": r.drift_count,
             "interval": _ends(r.interval),
             "drift_interval": _ends(r.drift_interval),
         }

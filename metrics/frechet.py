@@ -1,78 +1,24 @@
 """The Fréchet distance between two clouds of embeddings.
 
-Shapes: W embeddings (windows), D embedding width, R replicates, U songs, S sizes of subsets.
+Shapes: W embeddings (windows), D embedding width, U songs or groups of them, S sizes of subsets.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metrics.bootstrap import Floats, SongRows
 from metrics.frechet_reference import FrechetReference
+from metrics.gaussians import SampleGaussian, gaussian_distance
+from metrics.intervals import Floats, SongRows
 
-QUICK_ERROR = 1e-7
-"""Relative error up to which a distance is computed the quick way."""
-
-
-def _symmetric_root(covariance_DD: Tensor, scale: float) -> Tensor:
-    """Square root of a positive semi-definite matrix; reports negative eigenvalues beyond rounding at this scale."""
-    values_D, vectors_DD = torch.linalg.eigh(covariance_DD)
-    if float(values_D[0]) < -1e-9 * scale:
-        warnings.warn(f"a covariance has the eigenvalue {float(values_D[0]):.3g}, which is set to 0", stacklevel=3)
-    return (vectors_DD * values_D.clamp_min(0).sqrt()) @ vectors_DD.T
-
-
-def frechet_distance(mean_a_D: Tensor, cov_a_DD: Tensor, mean_b_D: Tensor, cov_b_DD: Tensor) -> float:
-    """Squared Fréchet (Wasserstein-2) distance of two Gaussians (Dowson & Landau 1982), in float64.
-
-    ‖μ_a - μ_b‖² + tr Σ_a + tr Σ_b - 2 tr (Σ_a Σ_b)^½, where the last trace is the nuclear norm of Σ_a^½ Σ_b^½: real
-    by construction and exact for singular covariances too. Where rounding cannot matter, a quicker way is taken.
-
-    Args:
-        mean_a_D: mean of the first Gaussian.
-        cov_a_DD: its covariance, symmetric and positive semi-definite.
-        mean_b_D: mean of the second Gaussian.
-        cov_b_DD: its covariance.
-
-    Returns:
-        A number ≥ 0. Rounding below 0 is clamped; more than rounding (1e-6 of all second moments) is reported as
-        a warning.
-    """
-    mean_a_D, cov_a_DD, mean_b_D, cov_b_DD = (x.to(torch.float64) for x in (mean_a_D, cov_a_DD, mean_b_D, cov_b_DD))
-    apart, spread = float((mean_a_D - mean_b_D).square().sum()), float(cov_a_DD.trace() + cov_b_DD.trace())
-    overlap, error = _quick_overlap(cov_a_DD, cov_b_DD)
-    distance = apart + spread - 2 * overlap
-    if not 2 * error <= QUICK_ERROR * distance:
-        scale = spread + float(mean_a_D.square().sum() + mean_b_D.square().sum())
-        roots = (_symmetric_root(covariance_DD, scale) for covariance_DD in (cov_a_DD, cov_b_DD))
-        distance = apart + spread - 2 * float(torch.linalg.svdvals(next(roots) @ next(roots)).sum())
-        if distance < -1e-6 * scale:
-            warnings.warn(f"a Fréchet distance of {distance:.3g} is set to 0", stacklevel=2)
-    return max(distance, 0.0)
-
-
-def _quick_overlap(cov_a_DD: Tensor, cov_b_DD: Tensor) -> tuple[float, float]:
-    """tr (Σ_a Σ_b)^½ and a bound of its rounding error; both nan unless Σ_a is positive definite.
-
-    With Σ_a = L Lᵀ it is the sum of the roots of the eigenvalues of Lᵀ Σ_b L, for which a fifth of the work is enough.
-    But a root amplifies the rounding of a small eigenvalue.
-    """
-    factor_DD, failed = torch.linalg.cholesky_ex(cov_a_DD)
-    if failed:
-        return math.nan, math.nan
-    values_D = torch.linalg.eigvalsh(factor_DD.T @ cov_b_DD @ factor_DD)
-    rounding = 4 * math.sqrt(len(values_D)) * torch.finfo(torch.float64).eps * values_D[-1].abs()
-    if float(values_D[0]) < -float(rounding):
-        return math.nan, math.nan
-    roots_D = values_D.clamp_min(0).sqrt()
-    return float(roots_D.sum()), float(torch.minimum(rounding / roots_D, rounding.sqrt()).sum())
+MOST_GROUPS = 50
+"""Songs beyond this number are left out in groups: a distance costs more than a mean."""
 
 
 class Extrapolation(NamedTuple):
@@ -92,7 +38,7 @@ class Extrapolation(NamedTuple):
 
 
 def extrapolated_distance(
-    mean_D: Tensor, cov_DD: Tensor, fake_WD: Tensor, steps: int = 15, smallest: float = 0.2, seed: int = 0
+    real: SampleGaussian, fake_WD: Tensor, steps: int = 15, smallest: float = 0.2, seed: int = 0
 ) -> Extrapolation:
     """FAD∞: the distance that unlimited generated embeddings would have (Chong & Forsyth 2020, Gui et al. 2024).
 
@@ -100,8 +46,7 @@ def extrapolated_distance(
     fitted by a line over 1/N. The line is straight only where subsets have more embeddings than dimensions.
 
     Args:
-        mean_D: mean of the reference.
-        cov_DD: its covariance.
+        real: the reference, on the CPU.
         fake_WD: generated embeddings.
         steps: number of subsets (≥ 2), of sizes from the smallest to all.
         smallest: share of the smallest subset, in (0, 1).
@@ -116,8 +61,7 @@ def extrapolated_distance(
     distances = []
     for size in sizes_S:
         subset_WD = x_WD[torch.randperm(total, generator=generator)[: int(size)]]
-        covariance_DD = torch.atleast_2d(torch.cov(subset_WD.T))
-        distances.append(frechet_distance(mean_D.cpu(), cov_DD.cpu(), subset_WD.mean(0), covariance_DD))
+        distances.append(gaussian_distance(real, SampleGaussian.of_samples(subset_WD)))
     slope, end = np.polyfit(1 / sizes_S, distances, 1)
     return Extrapolation(float(end), float(slope), sizes_S, np.array(distances))
 
@@ -144,6 +88,7 @@ class FrechetAudioDistance(SongRows):
         extrapolate: whether to compute FAD∞ too, for which all embeddings are kept: memory grows with their number.
     """
 
+    clouds: tuple[str, ...] = ("real", "fake")
     full_state_update = False
     real_count: Tensor
     fake_count: Tensor
@@ -154,7 +99,7 @@ class FrechetAudioDistance(SongRows):
         self.dimension, self.extrapolate = dimension, extrapolate
         self.kept_reference: FrechetReference | None = None
         self.add_state("real_data", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        for cloud in ("real", "fake"):
+        for cloud in self.clouds:
             self.add_state(f"{cloud}_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
             self.add_state(f"{cloud}_sum_D", torch.zeros(dimension, dtype=torch.float64), dist_reduce_fx="sum")
             outer_DD = torch.zeros(dimension, dimension, dtype=torch.float64)
@@ -174,21 +119,30 @@ class FrechetAudioDistance(SongRows):
         Raises:
             ValueError: wrong width, or numbers that are not finite.
         """
+        cloud = "real" if real else "fake"
+        self._add(cloud, embeddings_WD)
+        self._keep(cloud, embeddings_WD, song)
+        if real and data:
+            # A sum, unlike a digest, is the same in any order and on any number of processes.
+            self.real_data = self.real_data + int(hashlib.sha256(data.encode()).hexdigest()[:12], 16)
+
+    def _add(self, cloud: str, embeddings_WD: Tensor) -> None:
+        """Add to the sums of a cloud."""
         if embeddings_WD.ndim != 2 or embeddings_WD.shape[1] != self.dimension:
             raise ValueError(f"embeddings of width {self.dimension} expected, got shape {tuple(embeddings_WD.shape)}")
         if not embeddings_WD.isfinite().all():
             raise ValueError("embeddings are not finite; was the audio?")
-        cloud = "real" if real else "fake"
         x_WD = embeddings_WD.to(self.real_count.device, torch.float64)
         setattr(self, f"{cloud}_count", getattr(self, f"{cloud}_count") + len(x_WD))
         setattr(self, f"{cloud}_sum_D", getattr(self, f"{cloud}_sum_D") + x_WD.sum(0))
         setattr(self, f"{cloud}_outer_DD", getattr(self, f"{cloud}_outer_DD") + x_WD.T @ x_WD)
-        if real and data:
-            # A sum, unlike a digest, is the same in any order and on any number of processes.
-            self.real_data = self.real_data + int(hashlib.sha256(data.encode()).hexdigest()[:12], 16)
+
+    def _keep(self, cloud: str, embeddings_WD: Tensor, song: str | None) -> None:
+        """Keep embeddings as rows of a cloud, if they are wanted."""
         if self.extrapolate and song is None:
             song = ""
-        self.add_rows(song, torch.nn.functional.pad(x_WD, (1, 0), value=float(real)))
+        row_W1D = torch.nn.functional.pad(embeddings_WD.double(), (1, 0), value=float(self.clouds.index(cloud)))
+        self.add_rows(song, row_W1D)
 
     def use_reference(self, reference: FrechetReference) -> None:
         """Compare with this reference from now on, also after `reset`, in place of real embeddings.
@@ -203,16 +157,17 @@ class FrechetAudioDistance(SongRows):
             raise ValueError(f"a reference of width {self.dimension} expected, got {len(reference.sum_D)}")
         self.kept_reference = reference
 
-    def reference(self, embedding: str, sample_rate_hz: int) -> FrechetReference:
+    def reference(self, embedding: str, sample_rate_hz: int, segment_seconds: float) -> FrechetReference:
         """What has been seen of the real cloud, by all processes within `sync_context`.
 
         Args:
             embedding: identity of the embedding.
             sample_rate_hz: rate of the recordings.
+            segment_seconds: length of the stretches that they were cut into.
         """
         _, sum_D, outer_DD = (x.cpu().clone() for x in self._sums("real"))
-        data_hash = f"{int(self.real_data):x}"
-        return FrechetReference(embedding, sample_rate_hz, data_hash, int(self.real_count), sum_D, outer_DD)
+        made_of = (embedding, sample_rate_hz, segment_seconds, f"{int(self.real_data):x}", int(self.real_count))
+        return FrechetReference(*made_of, sum_D, outer_DD)
 
     def _sums(self, cloud: str) -> tuple[Tensor, Tensor, Tensor]:
         """Count, sum and sum of outer products."""
@@ -222,66 +177,91 @@ class FrechetAudioDistance(SongRows):
             return torch.tensor(kept.count, device=self.fake_count.device), sum_D, outer_DD
         return getattr(self, f"{cloud}_count"), getattr(self, f"{cloud}_sum_D"), getattr(self, f"{cloud}_outer_DD")
 
-    def _gaussian(self, cloud: str) -> tuple[Tensor, Tensor]:
-        """Mean and unbiased covariance of one cloud."""
-        count, sum_D, outer_DD = self._sums(cloud)
-        mean_D = sum_D / count
-        return mean_D, (outer_DD - count * torch.outer(mean_D, mean_D)) / (count - 1)
-
     def compute(self) -> FrechetScore:
         """The distance, nan if one cloud has fewer than two embeddings.
 
         With fewer embeddings than dimensions a covariance is singular: the distance is still defined, but biased
         upwards; compare it only with distances of as many embeddings.
         """
-        real_count, fake_count = self._sums("real")[0], self.fake_count
-        distance = extrapolated = math.nan
-        if min(int(real_count), int(fake_count)) >= 2:
-            real = self._gaussian("real")
-            distance = frechet_distance(*real, *self._gaussian("fake"))
-            if self.extrapolate:
-                extrapolated = extrapolated_distance(*real, self._fake_rows()).distance
+        real, fake = (_gaussian_of(*self._sums(cloud)) for cloud in ("real", "fake"))
+        distance, extrapolated = _distance(real, fake), math.nan
+        if self.extrapolate and real is not None and fake is not None:
+            extrapolated = extrapolated_distance(real, self._rows_of("fake")[1]).distance
         numbers = (torch.tensor(number, dtype=torch.float64) for number in (distance, extrapolated))
-        return FrechetScore(next(numbers), real_count, fake_count, next(numbers))
+        return FrechetScore(next(numbers), self._sums("real")[0], self.fake_count, next(numbers))
 
-    def _fake_rows(self) -> Tensor:
-        """All generated embeddings, in an order that does not depend on how processes shared the songs."""
+    def _rows_of(self, cloud: str) -> tuple[Floats, Tensor]:
+        """Songs and embeddings of a cloud, in an order that does not depend on how processes shared the songs."""
         keys, rows = self.rows_by_song()
-        keys, rows = keys[rows[:, 0] == 0], rows[rows[:, 0] == 0, 1:]
-        return torch.from_numpy(rows[np.lexsort((*rows.T[:2], keys))])
+        wanted = rows[:, 0] == self.clouds.index(cloud)
+        keys, rows = keys[wanted], rows[wanted, 1:]
+        order = np.lexsort((*rows.T[:2], keys))
+        return keys[order], torch.from_numpy(rows[order])
 
     def keep_songs(self) -> None:
-        """Keep all embeddings from now on, so that songs can be resampled: memory grows with their number."""
+        """Keep all embeddings from now on, so that songs can be left out: memory grows with their number."""
         self.keep_rows(width=1 + self.dimension)
 
-    def resampled(self, songs_U: Floats, counts_RU: Floats) -> Floats:
-        """The distance per replicate, distances_R; a song counts equally often in both clouds.
+    def left_out(self, cloud: str) -> Floats:
+        """The distance of a cloud without each of the songs, distances_U; a song is left out of stems and reference.
+
+        Songs are those of all processes within `sync_context`, none unless they are kept; more than fifty are left out
+        in groups.
 
         Args:
-            songs_U: keys of the songs, ascending.
-            counts_RU: how often every replicate draws every song.
+            cloud: name of one of the clouds that are not the reference.
         """
-        keys, rows = self.rows_by_song()
-        is_real = rows[:, 0] == 1
-        at = np.searchsorted(songs_U, keys)
-        clouds = [(torch.from_numpy(rows[part, 1:]), at[part]) for part in (is_real, ~is_real)]
-        fixed: list[Tensor] = []
-        if self.kept_reference is not None:
-            fixed, clouds = [x.cpu() for x in self._gaussian("real")], clouds[1:]
-        return np.array(
-            [_weighted_distance(fixed, [(x_WD, counts_U[at]) for x_WD, at in clouds]) for counts_U in counts_RU]
-        )
+        songs, x_WD = self._rows_of(cloud)
+        real_songs, real_WD = self._rows_of("real")
+        fixed = None if self.kept_reference is None else _gaussian_of(*(x.cpu() for x in self._sums("real")))
+        names = np.unique(np.concatenate([songs, real_songs]))
+        distances = []
+        for group in (names[i::MOST_GROUPS] for i in range(min(len(names), MOST_GROUPS))):
+            real, fake = (_samples(x[~np.isin(of, group)]) for x, of in ((real_WD, real_songs), (x_WD, songs)))
+            distances.append(_distance(fixed or real, fake))
+        return np.array(distances)
 
 
-def _weighted_distance(fixed: list[Tensor], clouds: list[tuple[Tensor, Floats]]) -> float:
-    """The distance of two clouds whose embeddings count as often as the weights say; of one, to a fixed Gaussian."""
-    gaussians = list(fixed)
-    for x_WD, weights in clouds:
-        weights_W = torch.from_numpy(np.asarray(weights, dtype=np.float64))
-        count = weights_W.sum()
-        if count < 2:
-            return math.nan
-        mean_D = weights_W @ x_WD / count
-        centred_WD = x_WD - mean_D
-        gaussians += [mean_D, centred_WD.T @ (weights_W[:, None] * centred_WD) / (count - 1)]
-    return frechet_distance(*gaussians)
+def _gaussian_of(count: Tensor, sum_D: Tensor, outer_DD: Tensor) -> SampleGaussian | None:
+    """None of fewer than two embeddings."""
+    return SampleGaussian.of_sums(int(count), sum_D, outer_DD) if int(count) >= 2 else None
+
+
+def _samples(x_WD: Tensor) -> SampleGaussian | None:
+    return SampleGaussian.of_samples(x_WD) if len(x_WD) >= 2 else None
+
+
+def _distance(real: SampleGaussian | None, fake: SampleGaussian | None) -> float:
+    return math.nan if real is None or fake is None else gaussian_distance(real, fake)
+
+
+class DriftingFrechetDistance(FrechetAudioDistance):
+    """The distance of stems, and its drift: that of their continuations minus that of the continued ones alone."""
+
+    clouds = ("real", "fake", "paired", "later")
+    later_count: Tensor
+    paired_count: Tensor
+
+    def update_pair(self, first_WD: Tensor, later_WD: Tensor | None, song: str | None = None) -> None:
+        """Add the embeddings of one stem.
+
+        Args:
+            first_WD: of its beginning.
+            later_WD: of its continuation; None = it has none and says nothing of the drift.
+            song: name of the song that the stem comes from, for intervals.
+        """
+        self.update(first_WD, real=False, song=song)
+        if later_WD is not None:
+            for cloud, x_WD in (("paired", first_WD), ("later", later_WD)):
+                self._add(cloud, x_WD)
+                self._keep(cloud, x_WD, song)
+
+    def drift(self, distance: float) -> float:
+        """Later minus earlier of the same stems, nan if one of them is undefined; of all within `sync_context`.
+
+        Args:
+            distance: of all beginnings, what `compute` said.
+        """
+        real, paired, later = (_gaussian_of(*self._sums(cloud)) for cloud in ("real", "paired", "later"))
+        everything = int(self.paired_count) == int(self.fake_count)
+        return _distance(real, later) - (distance if everything else _distance(real, paired))

@@ -26,6 +26,7 @@ class FrechetReference:
     Args:
         embedding: identity of the embedding.
         sample_rate_hz: rate of the recordings, before the embedding resampled them.
+        segment_seconds: length of the stretches that the recordings were cut into before they were embedded.
         data_hash: identifies the recordings, whatever their order.
         count: embeddings.
         sum_D: their sum, float64.
@@ -34,20 +35,22 @@ class FrechetReference:
 
     embedding: str
     sample_rate_hz: int
+    segment_seconds: float
     data_hash: str
     count: int
     sum_D: Tensor
     outer_DD: Tensor
 
-    def require_like(self, embedding: str, sample_rate_hz: int) -> None:
+    def require_like(self, embedding: str, sample_rate_hz: int, segment_seconds: float) -> None:
         """Refuse what does not compare.
 
         Raises:
-            UserError: the embedding or the rate is another.
+            UserError: the embedding, the rate or the length of segments is another.
         """
         for what, theirs, ours in (
             ("the embedding", self.embedding, embedding),
-            ("recordings at", self.sample_rate_hz, sample_rate_hz),
+            ("recordings at", f"{self.sample_rate_hz} Hz", f"{sample_rate_hz} Hz"),
+            ("segments of", f"{self.segment_seconds:g} s", f"{segment_seconds:g} s"),
         ):
             if theirs != ours:
                 raise UserError(
@@ -61,7 +64,7 @@ class FrechetReference:
         Raises:
             UserError: the embedding, the rate, the recordings or their number differ.
         """
-        self.require_like(other.embedding, other.sample_rate_hz)
+        self.require_like(other.embedding, other.sample_rate_hz, other.segment_seconds)
         if (self.data_hash, self.count) != (other.data_hash, other.count):
             raise UserError(
                 f"Fréchet distances to unlike references do not compare: {self.count} embeddings of the data "
@@ -70,7 +73,8 @@ class FrechetReference:
 
     def save(self, path: str | Path) -> None:
         """Write it as safetensors, whole or not at all."""
-        identity = {name: getattr(self, name) for name in ("embedding", "sample_rate_hz", "data_hash", "count")}
+        names = ("embedding", "sample_rate_hz", "segment_seconds", "data_hash", "count")
+        identity = {name: getattr(self, name) for name in names}
         tensors = {name: getattr(self, name).cpu().contiguous() for name in ("sum_D", "outer_DD")}
         with atomic_path(Path(path)) as temporary:
             save_file(tensors, str(temporary), {"frechet_reference": json.dumps(identity)})
@@ -88,6 +92,8 @@ class FrechetReference:
             with safe_open(str(path), framework="pt") as file:
                 identity = json.loads((file.metadata() or {})["frechet_reference"])
                 sums = {name: file.get_tensor(name) for name in ("sum_D", "outer_DD")}
+            if "segment_seconds" not in identity:
+                raise ValueError("it is of whole recordings, not of segments as they are judged")
             reference = cls(**identity, **sums)
             width = len(reference.sum_D)
             finite = all(bool(tensor.isfinite().all()) for tensor in sums.values())
@@ -95,6 +101,8 @@ class FrechetReference:
                 raise ValueError("its sums are not those of embeddings")
             if not (isinstance(reference.count, int) and reference.count >= 2):
                 raise ValueError("it stands for fewer than two embeddings")
+            if not (isinstance(reference.segment_seconds, int | float) and reference.segment_seconds > 0):
+                raise ValueError("its segments have no length")
         except (SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
             raise UserError(f"{path} is not a Fréchet reference ({error}); make it again") from error
         return cls(**identity, **{name: tensor.to(torch.float64) for name, tensor in sums.items()})

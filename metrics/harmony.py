@@ -1,26 +1,33 @@
-"""How much of what sounds belongs to the chord of the moment.
+"""How much of the time a stem sounds tones of the chord of the moment.
 
-N: audio samples, K: windows, F: frequency bins.
+N: audio samples, K: windows, F: frequency bins, P: the twelve pitch classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livejam.batch import Chord
+from metrics.loudness import GATE_DBFS
 
 WINDOW_SECONDS = 0.37
+SHORTEST_SECONDS = 0.04
 ZERO_PADDING = 2
 LOWEST_HZ = 30.0
 HIGHEST_HZ = 1100.0
-SILENT_DB = -70.0
 
 
-def chord_tone_share(audio_N: ArrayLike, sample_rate_hz: int, chords: Sequence[Chord]) -> float:
-    """Share of the tonal energy between 30 Hz and 1.1 kHz that lies on the pitch classes of the sounding chord.
+def chord_tone_share(audio_N: ArrayLike, true_N: ArrayLike, sample_rate_hz: int, chords: Sequence[Chord]) -> float:
+    """How much of the time in which a stem sounds, or ought to, it sounds tones of the chord.
+
+    Every second counts with the share of tonal energy between 30 Hz and 1.1 kHz that lies on the pitch classes of the
+    sounding chord, for as long as the stem sounds (above -60 dBFS) in it; the rest of the time in which the true stem
+    sounds counts as 0. Were all energy put together, half a second of a chord and then silence would score 1. What
+    is wrong is heard also where the true stem rests, but nothing need sound there.
 
     Spectral peaks are assigned to the nearest semitone by their interpolated frequency, so a bass note is not
     smeared over its neighbours, and no window reaches across a chord change. Noise scores the share of pitch
@@ -28,46 +35,82 @@ def chord_tone_share(audio_N: ArrayLike, sample_rate_hz: int, chords: Sequence[C
 
     Args:
         audio_N: mono audio in [-1, 1].
-        sample_rate_hz: its rate, above 2.3 kHz.
+        true_N: the true stem, as long.
+        sample_rate_hz: the rate of both, above 2.3 kHz.
         chords: the true chords, times in seconds from the start of the audio.
 
     Returns:
-        A number from 0 to 1; nan if no chord falls into the audio or all of it is silent (below -70 dBFS).
+        A number from 0 to 1; nan if no chord falls into the audio or both stems are silent wherever one does.
+
+    Raises:
+        ValueError: a stem has several dimensions, or they are not equally long.
     """
-    audio = np.asarray(audio_N, dtype=np.float64)
-    if audio.ndim != 1:
-        raise ValueError(f"chord_tone_share wants mono audio of one dimension, got {audio.ndim} dimensions")
-    on_chord = total = 0.0
+    audio, true = np.asarray(audio_N, dtype=np.float64), np.asarray(true_N, dtype=np.float64)
+    if audio.ndim != 1 or audio.shape != true.shape:
+        raise ValueError(f"chord_tone_share wants two mono stems of one length, got {audio.shape} and {true.shape}")
+    on_chord = expected = 0.0
     for chord in chords:
-        segment = audio[_sample(chord.start_seconds, sample_rate_hz) : _sample(chord.end_seconds, sample_rate_hz)]
-        pitch_classes, energies = tonal_peaks(segment, sample_rate_hz)
-        on_chord += float(energies[np.isin(pitch_classes, chord.pitch_classes)].sum())
-        total += float(energies.sum())
-    return on_chord / total if total > 0 else float("nan")
+        for part in _parts(chord, sample_rate_hz):
+            filled, counts = _filled(audio[part], true[part], sample_rate_hz, chord)
+            on_chord, expected = on_chord + filled, expected + counts
+    return on_chord / expected if expected > 0 else float("nan")
 
 
-def tonal_peaks(segment_N: NDArray[np.float64], sample_rate_hz: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pitch class and energy of every spectral peak of a stretch of audio.
+def _parts(chord: Chord, sample_rate_hz: int) -> list[slice]:
+    """The samples of a chord, in parts of equal length of at most a second."""
+    start, end = (max(0, round(seconds * sample_rate_hz)) for seconds in (chord.start_seconds, chord.end_seconds))
+    count = max(1, -(-(end - start) // sample_rate_hz))
+    ends = np.linspace(start, end, count + 1).round().astype(int).tolist()
+    return [slice(*pair) for pair in pairwise(ends)]
 
-    Returns:
-        Two arrays of equal length, empty if the stretch is silent or shorter than 40 ms.
-    """
+
+def _filled(
+    part_N: NDArray[np.float64], true_N: NDArray[np.float64], sample_rate_hz: int, chord: Chord
+) -> tuple[float, float]:
+    """Seconds filled with tones of the chord, and seconds in which one of the stems sounds."""
+    energies_KP = pitch_class_energies(part_N, sample_rate_hz)
+    sounds_K = energies_KP.any(1)
+    expected_K = sounds_K | is_loud(windows(true_N, sample_rate_hz))
+    total = float(energies_KP.sum())
+    share = float(energies_KP[:, list(set(chord.pitch_classes))].sum()) / total if total > 0 else 0.0
+    seconds = len(part_N) / sample_rate_hz / max(1, len(sounds_K))
+    return seconds * share * int(sounds_K.sum()), seconds * int(expected_K.sum())
+
+
+def windows(segment_N: NDArray[np.float64], sample_rate_hz: int) -> NDArray[np.float64]:
+    """Windows_KN of 0.37 s, or one as long as the stretch, that overlap by about half; none below 40 ms."""
     window = min(round(WINDOW_SECONDS * sample_rate_hz), len(segment_N))
-    if window < 0.04 * sample_rate_hz or np.mean(segment_N**2) < 10 ** (SILENT_DB / 10):
-        return np.empty(0, np.int64), np.empty(0)
+    if window < SHORTEST_SECONDS * sample_rate_hz:
+        return np.empty((0, 1))
     count = 1 + int(np.ceil((len(segment_N) - window) / (window / 2)))
     starts = np.linspace(0, len(segment_N) - window, count).round().astype(np.int64)
-    frames_KN = segment_N[starts[:, None] + np.arange(window)] * np.hanning(window)
+    return np.asarray(segment_N[starts[:, None] + np.arange(window)])
+
+
+def is_loud(windows_KN: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which windows sound at all."""
+    return np.asarray(np.mean(np.square(windows_KN), axis=1) >= 10 ** (GATE_DBFS / 10))
+
+
+def pitch_class_energies(segment_N: NDArray[np.float64], sample_rate_hz: int) -> NDArray[np.float64]:
+    """Energies_KP of the spectral peaks of every window of a stretch of audio; 0 in those that are silent."""
+    windows_KN = windows(segment_N, sample_rate_hz)
+    energies_KP, loud_K = np.zeros((len(windows_KN), 12)), is_loud(windows_KN)
+    if loud_K.any():
+        energies_KP[loud_K] = _peak_energies(windows_KN[loud_K], sample_rate_hz)
+    return energies_KP
+
+
+def _peak_energies(windows_KN: NDArray[np.float64], sample_rate_hz: int) -> NDArray[np.float64]:
+    window = windows_KN.shape[1]
     size = 1 << (ZERO_PADDING * window - 1).bit_length()  # powers of two transform fastest
-    level_KF = np.log(np.abs(np.fft.rfft(frames_KN, size)) / window + 1e-12)
+    level_KF = np.log(np.abs(np.fft.rfft(windows_KN * np.hanning(window), size)) / window + 1e-12)
     lowest, highest = int(LOWEST_HZ * size / sample_rate_hz), int(HIGHEST_HZ * size / sample_rate_hz)
     left, centre, right = (level_KF[:, lowest + shift : highest + shift] for shift in (-1, 0, 1))
     is_peak = (centre > left) & (centre >= right)
     offset = 0.5 * (left - right)[is_peak] / (left - 2 * centre + right)[is_peak]
-    frequency_hz = (lowest + np.nonzero(is_peak)[1] + offset) * sample_rate_hz / size
+    at, bins = np.nonzero(is_peak)
+    frequency_hz = (lowest + bins + offset) * sample_rate_hz / size
     pitch = np.round(69 + 12 * np.log2(frequency_hz / 440)).astype(np.int64)
-    return pitch % 12, np.exp(2 * centre[is_peak])
-
-
-def _sample(seconds: float, sample_rate_hz: int) -> int:
-    return max(0, round(seconds * sample_rate_hz))
+    energies = np.bincount(12 * at + pitch % 12, np.exp(2 * centre[is_peak]), minlength=12 * len(windows_KN))
+    return np.asarray(energies.reshape(-1, 12), dtype=np.float64)

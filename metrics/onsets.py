@@ -11,15 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metrics.phase_lock import FRAME_SECONDS, onset_strength
+from metrics.phase_lock import FRAME_SECONDS, WEAKEST, onset_strength
 
 Floats = NDArray[np.floating[Any]]
 
 NEIGHBOURHOOD_FRAMES = 5
 """An onset is the strongest frame within 50 ms to either side."""
-
-WEAKEST = 8.0
-"""Nepers of rise, summed over 40 mel bands, below which nothing begins."""
 
 WEAKEST_SHARE = 0.1
 """Share of the strongest onset below which an echo of it is heard, not a note."""

@@ -2,7 +2,7 @@
 
 Beat trackers err by octaves on stems without drums; the phase of onsets on the known grid does not.
 
-Shapes: N audio samples, T frames.
+Shapes: N audio samples, T frames, S stretches of four beats.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ Floats = NDArray[np.floating[Any]]
 
 FRAME_SECONDS = 0.01
 
+WEAKEST = 8.0
+"""Nepers of rise, summed over 40 mel bands, below which nothing begins."""
+
+STRETCH_BEATS = 4
+"""Whoever plays with the musician begins something at least every four beats."""
+
 
 def onset_strength(audio_N: Tensor, sample_rate_hz: int) -> Tensor:
     """How much gets louder, onsets_T: the rise of a log-mel spectrogram summed over 40 bands, 100 frames per second.
@@ -37,30 +43,41 @@ def onset_strength(audio_N: Tensor, sample_rate_hz: int) -> Tensor:
 
 
 def phase_lock(
-    audio_N: Floats, sample_rate_hz: int, beats_seconds: Sequence[float], subdivisions: Sequence[int] = (1, 2, 3, 4)
+    onsets_T: Floats, true_onsets_T: Floats, beats_seconds: Sequence[float], subdivisions: Sequence[int] = (1, 2, 3, 4)
 ) -> float:
     """Phase lock of onsets on the true beats: |Σ o(t) exp(2πi n φ(t))| / Σ o(t), for the best subdivision n.
 
     o is the onset strength and φ the phase within the beat, which runs from 0 to 1 between neighbouring beats.
 
+    A single onset would lock perfectly. The lock is therefore multiplied by the share of stretches of four beats, of
+    those in which the stem or the true one begins anything, in which the stem does.
+
     Args:
-        audio_N: mono audio.
-        sample_rate_hz: its sample rate.
+        onsets_T: `onset_strength` of the stem.
+        true_onsets_T: that of the true stem, of equal length.
         beats_seconds: ascending true beats; audio before the first and after the last is ignored.
         subdivisions: grids per beat that count (1 quarters, 2 eighths, 3 triplets, 4 sixteenths); the best one wins.
 
     Returns:
-        1 if all onsets share one phase, about 0 if they ignore the grid; nan with fewer than two beats or without
-        onsets.
+        1 if all onsets share one phase and there are some wherever there ought to be, about 0 if they ignore the grid
+        or are missing; nan with fewer than two beats or if neither stem has onsets.
     """
     if len(beats_seconds) < 2:
         return math.nan
-    onsets_T = onset_strength(torch.from_numpy(np.ascontiguousarray(audio_N)), sample_rate_hz).double().numpy()
     seconds_T = np.arange(len(onsets_T)) * FRAME_SECONDS
     inside_T = (seconds_T >= beats_seconds[0]) & (seconds_T < beats_seconds[-1])
-    onsets_T, seconds_T = onsets_T[inside_T], seconds_T[inside_T]
-    # One bit of onset per beat and band is less than any note; below it there is only noise.
-    if onsets_T.sum() < len(beats_seconds):
+    beats_T = np.interp(seconds_T[inside_T], beats_seconds, np.arange(len(beats_seconds)))
+    onsets_T = onsets_T[inside_T]
+    plays_S, ought_S = (_stretches_with_onsets(o_T, beats_T) for o_T in (onsets_T, true_onsets_T[inside_T]))
+    if not (plays_S | ought_S).any():
         return math.nan
-    phases_T = np.interp(seconds_T, beats_seconds, np.arange(len(beats_seconds)))
-    return max(float(abs(onsets_T @ np.exp(2j * np.pi * n * phases_T)) / onsets_T.sum()) for n in subdivisions)
+    if not plays_S.any():
+        return 0.0
+    lock = max(float(abs(onsets_T @ np.exp(2j * np.pi * n * beats_T)) / onsets_T.sum()) for n in subdivisions)
+    return lock * float(plays_S.sum() / (plays_S | ought_S).sum())
+
+
+def _stretches_with_onsets(onsets_T: Floats, beats_T: Floats) -> NDArray[np.bool_]:
+    """In which stretches of four beats something begins."""
+    stretches_T = beats_T.astype(np.int64) // STRETCH_BEATS
+    return np.asarray(np.bincount(stretches_T, onsets_T >= WEAKEST) > 0)

@@ -1,7 +1,7 @@
 """The table that a test ends with: rows of numbers that know their drift, interval and count; read, joined, written.
 
-On disk it is one JSON object, row → column → `{"value", "drift", "count", "interval", "drift_interval"}`; null where
-undefined.
+On disk it is one JSON object, row → column → `{"value", "drift", "count", "drift_count", "interval",
+"drift_interval"}`; null where undefined.
 """
 
 from __future__ import annotations
@@ -49,8 +49,6 @@ LABELS = {
     "broken_rate": "broken ↓",
 }
 """Column → heading; those of LiveBand's Table 1 come first, in its words. Other columns are headed by their names."""
-
-NEEDED = {"value", "drift", "count"}
 
 Cell = dict[str, Any]
 Rows = dict[str, dict[str, Cell]]
@@ -171,16 +169,17 @@ def as_markdown(rows: Rows, against: str | None = None) -> str:
 
 
 def as_csv(rows: Rows, against: str | None = None) -> str:
-    """One line per number: row, column, value, low, high, drift, drift_low, drift_high, count, differs."""
+    """One line per number: row, column, value, low, high, drift, drift_low, drift_high, count, drift_count, differs."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "column", "value", "low", "high", "drift", "drift_low", "drift_high", "count", "differs"])
+    ends = ["value", "low", "high", "drift", "drift_low", "drift_high"]
+    writer.writerow(["row", "column", *ends, "count", "drift_count", "differs"])
     for row, cells in rows.items():
         for column, cell in cells.items():
             interval, drift_interval = (cell.get(name) or [None, None] for name in ("interval", "drift_interval"))
             differs = "" if against is None else int(marked(rows, row, column, against))
-            numbers = (cell["value"], *interval, cell["drift"], *drift_interval, cell["count"], differs)
-            writer.writerow([row, column, *numbers])
+            numbers = (cell["value"], *interval, cell["drift"], *drift_interval)
+            writer.writerow([row, column, *numbers, cell["count"], cell.get("drift_count"), differs])
     return text.getvalue()
 
 
@@ -200,6 +199,12 @@ def _cell(cell: Cell | None, mark: bool) -> str:
 
 
 def _count(rows: Rows, column: str) -> str:
-    """How many items a column stands for: one number, or the range over the rows."""
-    counts = sorted({cells[column]["count"] for cells in rows.values() if column in cells})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    """How many items a column stands for, and in brackets its drift, if these are not as many."""
+    found = [cells[column] for cells in rows.values() if column in cells]
+    counts, drifts = (_range({c.get(name, c["count"]) for c in found}) for name in ("count", "drift_count"))
+    return counts if counts == drifts else f"{counts} ({drifts})"
+
+
+def _range(counts: set[Any]) -> str:
+    """One number, or the smallest and the largest."""
+    return str(min(counts)) if len(counts) == 1 else f"{min(counts)}–{max(counts)}"

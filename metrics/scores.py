@@ -1,6 +1,6 @@
 """Means that know how many items they stand for.
 
-Shapes: G groups, R replicates, U songs.
+Shapes: G groups, U songs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metrics.bootstrap import Floats, SongRows
+from metrics.intervals import Floats, SongRows
 
 
 class Summary(NamedTuple):
@@ -84,25 +84,28 @@ class MeanScore(SongRows):
         return Summary(self.total_G, self.count_G, self.excluded_G)
 
     def keep_songs(self) -> None:
-        """Keep every item's score from now on, so that songs can be resampled."""
+        """Keep every item's score from now on, so that songs can be left out."""
         self.keep_rows(width=2)
 
-    def resampled(self, songs_U: Floats, counts_RU: Floats) -> Floats:
-        """The mean per replicate, overall first and then per group, means_RG; nan where a replicate has no items.
+    def left_out(self) -> list[Floats]:
+        """The mean without each of the songs that have items: means_U overall, and then of every group.
 
-        Args:
-            songs_U: keys of the songs, ascending.
-            counts_RU: how often every replicate draws every song.
+        Songs are those of all processes within `sync_context`; none unless they are kept.
         """
         keys, rows = self.rows_by_song()
+        songs_U, at = np.unique(keys, return_inverse=True)
         totals_UG, items_UG = (np.zeros((len(songs_U), len(self.total_G))) for _ in range(2))
         if len(rows):
-            at = (np.searchsorted(songs_U, keys), rows[:, 0].astype(np.int64))
-            np.add.at(totals_UG, at, rows[:, 1])
-            np.add.at(items_UG, at, 1)
-        totals_RG, items_RG = (
-            counts_RU @ np.concatenate([sums_UG.sum(1, keepdims=True), sums_UG], axis=1)
-            for sums_UG in (totals_UG, items_UG)
-        )
-        with np.errstate(invalid="ignore"):
-            return np.asarray(totals_RG / items_RG)
+            groups = rows[:, 0].astype(np.int64)
+            np.add.at(totals_UG, (at, groups), rows[:, 1])
+            np.add.at(items_UG, (at, groups), 1)
+        overall = _without_each(totals_UG.sum(1), items_UG.sum(1))
+        return [overall, *(_without_each(*sums) for sums in zip(totals_UG.T, items_UG.T, strict=True))]
+
+
+def _without_each(totals_U: Floats, items_U: Floats) -> Floats:
+    """The mean without each of the songs that have items."""
+    totals_U, items_U = totals_U[items_U > 0], items_U[items_U > 0]
+    if len(items_U) < 2:
+        return np.full(len(items_U), math.nan)
+    return np.asarray((totals_U.sum() - totals_U) / (items_U.sum() - items_U))

@@ -50,7 +50,7 @@ def test_a_kept_reference_gives_the_same_distance(tmp_path: Path) -> None:
     first = monitor(save_reference=str(path), extrapolate=True)
     run_test(tmp_path, [first])
     reference = FrechetReference.load(path)
-    reference.require_like(first.embedding.identity, SAMPLE_RATE_HZ)
+    reference.require_like(first.embedding.identity, SAMPLE_RATE_HZ, SEGMENT_SECONDS)
     second = monitor(reference=str(path))
     assert second.identity != first.identity
     run_test(tmp_path / "second", [second])

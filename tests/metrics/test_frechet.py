@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import math
 import warnings
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from safetensors.torch import save_file
 
 from livejam.errors import UserError
 from metrics.embeddings import LogMel
-from metrics.frechet import FrechetAudioDistance, extrapolated_distance, frechet_distance
+from metrics.frechet import MOST_GROUPS, DriftingFrechetDistance, FrechetAudioDistance, extrapolated_distance
 from metrics.frechet_reference import FrechetReference
+from metrics.gaussians import SampleGaussian, frechet_distance, gaussian_distance
 
 SAMPLE_RATE_HZ = 22_050
 
@@ -210,7 +212,7 @@ def reference_of(x_WD: torch.Tensor, data: str = "song") -> FrechetReference:
     metric = FrechetAudioDistance(x_WD.shape[1])
     for i, piece_WD in enumerate(x_WD.split(10)):
         metric.update(piece_WD, real=True, data=f"{data} {i}")
-    return metric.reference("log_mel", SAMPLE_RATE_HZ)
+    return metric.reference("log_mel", SAMPLE_RATE_HZ, 10.0)
 
 
 def test_a_reference_survives_the_disk_and_the_epochs(tmp_path: Path) -> None:
@@ -237,9 +239,9 @@ def test_unlike_references_do_not_compare(tmp_path: Path) -> None:
     torch.manual_seed(3)
     x_WD = torch.randn(30, 4)
     reference = reference_of(x_WD)
-    for embedding, rate in (("vggish", SAMPLE_RATE_HZ), ("log_mel", 16_000)):
+    for made_of in (("vggish", SAMPLE_RATE_HZ, 10.0), ("log_mel", 16_000, 10.0), ("log_mel", SAMPLE_RATE_HZ, 5.0)):
         with pytest.raises(UserError, match="do not compare"):
-            reference.require_like(embedding, rate)
+            reference.require_like(*made_of)
     for other in (reference_of(x_WD, "another song"), reference_of(x_WD[:20])):
         with pytest.raises(UserError, match="unlike references"):
             reference.require_same(other)
@@ -253,6 +255,12 @@ def test_unlike_references_do_not_compare(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(UserError, match="is not a Fréchet reference"):
             FrechetReference.load(path)
+    made_of = {"embedding": "log_mel", "sample_rate_hz": SAMPLE_RATE_HZ, "data_hash": "0", "count": 30}
+    sums = {"sum_D": reference.sum_D, "outer_DD": reference.outer_DD}
+    for length in ({}, {"segment_seconds": "ten"}, {"segment_seconds": 0}):
+        save_file(sums, path, {"frechet_reference": json.dumps(made_of | length)})
+        with pytest.raises(UserError, match=r"is not a Fréchet reference .*segments"):
+            FrechetReference.load(path)
     save_file({"sum_D": torch.zeros(3)}, path)
     with pytest.raises(UserError, match="is not a Fréchet reference"):
         FrechetReference.load(path)
@@ -261,18 +269,99 @@ def test_unlike_references_do_not_compare(tmp_path: Path) -> None:
 def test_extrapolation_takes_the_bias_of_few_embeddings_away() -> None:
     generator = torch.Generator().manual_seed(0)
     dimension = 16
-    mean_D, cov_DD = torch.zeros(dimension).double(), torch.eye(dimension).double()
+    real = SampleGaussian(torch.zeros(dimension).double(), 10**9, torch.eye(dimension).double())
     fake_WD = torch.randn(2000, dimension, generator=generator)
-    result = extrapolated_distance(mean_D, cov_DD, fake_WD)
+    result = extrapolated_distance(real, fake_WD)
     assert result.slope > 0
     assert abs(result.distance) < 0.3 * result.distances_S[-1] < 0.3 * result.distances_S[0]
     assert result.sizes_S[-1] == 2000
-    again = extrapolated_distance(mean_D, cov_DD, fake_WD)
+    again = extrapolated_distance(real, fake_WD)
     assert again.distance == result.distance
-    assert math.isnan(extrapolated_distance(mean_D, cov_DD, fake_WD[:9]).distance)
+    assert math.isnan(extrapolated_distance(real, fake_WD[:9]).distance)
     metric = FrechetAudioDistance(dimension, extrapolate=True)
     metric.update(torch.randn(20_000, dimension, generator=generator), real=True)
     metric.update(fake_WD, real=False)
     score = metric.compute()
     assert float(score.extrapolated) < 0.5 * float(score.distance)
     assert math.isnan(float(FrechetAudioDistance(dimension).compute().extrapolated))
+
+
+def samples(seed: int, count: int, dimension: int) -> torch.Tensor:
+    """As embeddings are: off the origin, alike, and of unlike spread in unlike directions."""
+    generator = torch.Generator().manual_seed(seed)
+    spread_D = 1 / (1 + torch.arange(dimension, dtype=torch.float64))
+    return 1 + torch.randn(count, dimension, generator=generator, dtype=torch.float64) * spread_D
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 30), st.integers(2, 60), st.integers(2, 40))
+def test_few_samples_of_many_dimensions_have_the_distance_of_their_covariances(
+    seed: int, fake: int, real: int, dimension: int
+) -> None:
+    a, b = (SampleGaussian.of_samples(samples(seed + i, n, dimension)) for i, n in enumerate((real, fake)))
+    expected = frechet_distance(a.mean_D, a.covariance_DD, b.mean_D, b.covariance_DD)
+    assert gaussian_distance(a, b) == pytest.approx(expected, rel=1e-6)
+    by_sums = [
+        SampleGaussian.of_sums(len(x_WD), x_WD.sum(0), x_WD.T @ x_WD)
+        for x_WD in (samples(seed, real, dimension), samples(seed + 1, fake, dimension))
+    ]
+    assert gaussian_distance(*by_sums) == pytest.approx(expected, rel=1e-6)
+
+
+def drifting(songs: dict[str, tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]]) -> DriftingFrechetDistance:
+    metric = DriftingFrechetDistance(4)
+    metric.keep_songs()
+    for song, (first_WD, later_WD, real_WD) in songs.items():
+        metric.update_pair(first_WD, later_WD, song)
+        metric.update(real_WD, real=True, song=song)
+    return metric
+
+
+def test_a_drift_is_of_the_songs_that_go_on_and_leaving_out_one_is_measuring_the_others() -> None:
+    """A song that ends early, and sounds like nothing else, has no share in the drift."""
+    x = iter(samples(seed, 8, 4) for seed in range(99))
+    songs = {name: (next(x), next(x) + 0.3, next(x)) for name in "abcde"} | {"short": (5 + next(x), None, next(x))}
+    metric = drifting(songs)
+    score = metric.compute()
+    drift = metric.drift(float(score.distance))
+    rest = {name: (first, later, real) for name, (first, later, real) in songs.items() if later is not None}
+    first, later = (FrechetAudioDistance(4) for _ in range(2))
+    for a_WD, b_WD, _ in rest.values():
+        first.update(a_WD, real=False)
+        later.update(b_WD, real=False)
+    for distance in (first, later):
+        for _, _, real_WD in songs.values():
+            distance.update(real_WD, real=True)
+    expected = float(later.compute().distance) - float(first.compute().distance)
+    assert drift == pytest.approx(expected, rel=1e-6)
+    assert abs(drift) < 0.2 * float(score.distance), "the song without a second segment is in the value alone"
+    assert (int(score.fake_count), int(metric.later_count)) == (48, 40)
+    others = float(drifting({name: song for name, song in songs.items() if name != "c"}).compute().distance)
+    assert np.isclose(metric.left_out("fake"), others, rtol=1e-9).sum() == 1
+
+
+def test_stems_of_other_songs_are_left_out_with_the_song_they_come_from() -> None:
+    """The same stems dealt out otherwise: the distance is the same, and so is how sure it is."""
+    names = [str(i) for i in range(12)]
+    stems = {name: samples(i, 6, 4) + 0.5 * samples(99 + i, 1, 4) for i, name in enumerate(names)}
+    rows = {}
+    for shift in (0, 1):
+        metric = DriftingFrechetDistance(4)
+        metric.keep_songs()
+        for i, name in enumerate(names):
+            partner = names[(i + shift) % 12]
+            metric.update(stems[name], real=True, song=name)
+            metric.update_pair(stems[partner][:3], None, partner)
+        rows[shift] = metric.left_out("fake")
+    np.testing.assert_allclose(rows[1], rows[0], rtol=1e-6)
+
+
+def test_many_songs_are_left_out_in_groups() -> None:
+    metric = DriftingFrechetDistance(4)
+    metric.keep_songs()
+    for i in range(120):
+        metric.update_pair(samples(i, 2, 4), None, str(i))
+        metric.update(samples(i, 4, 4), real=True, song=str(i))
+    assert len(metric.left_out("fake")) == MOST_GROUPS
+    assert np.isfinite(metric.left_out("fake")).all()
+    assert np.isnan(metric.left_out("later")).all()

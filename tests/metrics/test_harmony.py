@@ -10,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livejam.batch import Chord
-from metrics.harmony import chord_tone_share
+from metrics import harmony
 
 RATE_HZ = 22_050
+
+
+def chord_tone_share(audio_N: np.ndarray, rate: int, chords: list[Chord]) -> float:
+    """Of a stem that sounds where the true one does."""
+    return harmony.chord_tone_share(audio_N, audio_N, rate, chords)
 
 
 def _tones(pitches: list[int], seconds: float = 1.0) -> np.ndarray:
@@ -65,6 +70,37 @@ def test_every_chord_is_heard_in_its_own_time() -> None:
     assert chord_tone_share(audio, RATE_HZ, wrong) < 0.02
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.1, 0.9), st.sampled_from([0.4, 1.0, 3.0]))
+def test_every_moment_weighs_alike_however_loud(part: float, chord_seconds: float) -> None:
+    """Chord tones for a part of the time and then nothing, or something else twenty decibels softer."""
+    length = 8 * RATE_HZ
+    full, other = _tones([60, 64, 67], 8.0), 0.1 * _tones([61, 66, 68], 8.0)
+    chords = [_chord((0, 4, 7), start, start + chord_seconds) for start in np.arange(0, 7.9, chord_seconds)]
+    begins = np.arange(length) < part * length
+    for rest in (np.zeros(length), other):
+        share = harmony.chord_tone_share(np.where(begins, full, rest), full, RATE_HZ, chords)
+        assert share == pytest.approx(part, abs=0.1), "up to a second"
+
+
+def test_where_the_true_stem_rests_nothing_need_sound_but_what_sounds_is_heard() -> None:
+    chord, silence = [_chord((0, 4, 7), 0, 4)], np.zeros(2 * RATE_HZ)
+    right, wrong = _tones([60, 64, 67], 2.0), _tones([61, 66, 68], 2.0)
+    true = np.concatenate([right, silence])
+    scores = {}
+    for name, rest in (("rests", silence), ("right", right), ("wrong", wrong)):
+        scores[name] = harmony.chord_tone_share(np.concatenate([right, rest]), true, RATE_HZ, chord)
+    assert scores["rests"] == pytest.approx(1, abs=0.02)
+    assert scores["right"] == pytest.approx(1, abs=0.02)
+    assert scores["wrong"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_silence_scores_nothing_where_something_ought_to_sound() -> None:
+    chord = [_chord((0, 4, 7))]
+    assert harmony.chord_tone_share(np.zeros(RATE_HZ), _tones([60]), RATE_HZ, chord) == 0
+    assert harmony.chord_tone_share(1e-4 * _tones([60]), _tones([60]), RATE_HZ, chord) == 0
+
+
 def test_undefined_is_nan() -> None:
     assert math.isnan(chord_tone_share(np.zeros(RATE_HZ), RATE_HZ, [_chord((0, 4, 7))]))
     assert math.isnan(chord_tone_share(_tones([60]), RATE_HZ, []))
@@ -74,3 +110,5 @@ def test_undefined_is_nan() -> None:
 def test_only_mono_is_taken() -> None:
     with pytest.raises(ValueError, match="mono"):
         chord_tone_share(np.zeros((2, RATE_HZ)), RATE_HZ, [_chord((0,))])
+    with pytest.raises(ValueError, match="one length"):
+        harmony.chord_tone_share(np.zeros(RATE_HZ), np.zeros(9), RATE_HZ, [_chord((0,))])

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metrics import phase_lock as locks
 from metrics.loudness import gated_level_dbfs, relative_level_db, silence_rate
-from metrics.phase_lock import phase_lock
 from metrics.scores import MeanScore
 
 SAMPLE_RATE_HZ = 22_050
@@ -57,6 +58,12 @@ def bursts(times: np.ndarray, seconds: float = 8.0) -> np.ndarray:
     return audio_N
 
 
+def phase_lock(audio_N: np.ndarray, rate: int, beats: np.ndarray, true_N: np.ndarray | None = None) -> float:
+    """Of a stem that begins something wherever the true one does, unless another one is given."""
+    stems = (audio_N, audio_N if true_N is None else true_N)
+    return locks.phase_lock(*(locks.onset_strength(torch.from_numpy(s), rate).numpy() for s in stems), beats)
+
+
 @pytest.mark.parametrize("per_beat", [1, 2, 3, 4])
 def test_onsets_on_the_grid_lock_and_others_do_not(per_beat: int) -> None:
     beats = np.arange(0.2, 8.0, 0.5)
@@ -77,6 +84,20 @@ def test_phase_lock_ignores_level_and_knows_nothing_of_silence() -> None:
     )
     assert math.isnan(phase_lock(np.zeros(8 * SAMPLE_RATE_HZ, np.float32), SAMPLE_RATE_HZ, beats))
     assert math.isnan(phase_lock(audio_N, SAMPLE_RATE_HZ, beats[:1]))
+
+
+@pytest.mark.parametrize("stretches", [1, 2, 4])
+def test_the_lock_counts_for_as_long_as_onsets_go_on(stretches: int) -> None:
+    """Sixteen beats, of which the stem plays the first four, eight or all."""
+    beats = 0.2 + 0.45 * np.arange(17)
+    true_N, stem_N = bursts(beats[:16]), bursts(beats[: 4 * stretches])
+    whole = phase_lock(true_N, SAMPLE_RATE_HZ, beats)
+    assert phase_lock(stem_N, SAMPLE_RATE_HZ, beats, true_N) == pytest.approx(whole * stretches / 4, abs=0.05)
+    assert phase_lock(bursts(beats[:1]), SAMPLE_RATE_HZ, beats, true_N) < 0.27, "a single onset locks to any grid"
+    once_a_bar_N = bursts(beats[:16:4])
+    assert phase_lock(once_a_bar_N, SAMPLE_RATE_HZ, beats, true_N) > 0.9 * whole, "to play less is no fault"
+    silence_N = np.zeros_like(true_N)
+    assert phase_lock(silence_N, SAMPLE_RATE_HZ, beats, true_N) == 0
 
 
 def test_mean_score_counts_what_it_excludes() -> None:

@@ -69,7 +69,9 @@ def test_noise_and_drums_do_not_click() -> None:
 
 
 def agreement(stem_N: np.ndarray, mix_N: np.ndarray) -> float:
-    return chroma_agreement(chroma(stem_N, RATE_HZ), chroma(mix_N, RATE_HZ))
+    """Of a stem that sounds where the true one does."""
+    stem_WP = chroma(stem_N, RATE_HZ)
+    return chroma_agreement(stem_WP, chroma(mix_N, RATE_HZ), stem_WP)
 
 
 @settings(max_examples=10, deadline=None)
@@ -94,5 +96,17 @@ def test_chords_are_compared_second_by_second_and_keys_as_a_whole() -> None:
     notes = [45, 48, 52, 55]
     orders = (notes, notes[::-1])
     forwards, backwards = (chroma(np.concatenate([tones([n], 1.0) for n in o]), RATE_HZ) for o in orders)
-    assert key_agreement(forwards, backwards) > 0.95
-    assert chroma_agreement(forwards, backwards) < 0.2
+    assert key_agreement(forwards, backwards, forwards) > 0.95
+    assert chroma_agreement(forwards, backwards, forwards) < 0.2
+
+
+def test_one_second_and_then_silence_agrees_for_one_second() -> None:
+    mix_WP = chroma(tones([57, 61, 64], 8.0), RATE_HZ)
+    short_WP = chroma(np.concatenate([tones([57, 61, 64], 1.0), np.zeros(7 * RATE_HZ)]), RATE_HZ)
+    for agrees in (chroma_agreement, key_agreement):
+        assert agrees(mix_WP, mix_WP, mix_WP) == pytest.approx(1)
+        assert agrees(short_WP, mix_WP, mix_WP) == pytest.approx(1 / 8, abs=0.01)
+        assert agrees(short_WP, mix_WP, short_WP) == pytest.approx(1, abs=0.01), "the true stem rests as well"
+        assert agrees(0 * mix_WP, mix_WP, mix_WP) == 0
+        assert math.isnan(agrees(mix_WP, 0 * mix_WP, mix_WP))
+        assert math.isnan(agrees(0 * mix_WP, mix_WP, 0 * mix_WP))

@@ -1,0 +1,70 @@
+"""Monitors whose number is a mean of one score per item."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+from callbacks.clips import Segment, Take
+from callbacks.monitor import Metrics, Monitor, Result
+from livejam.batch import CATEGORIES
+from metrics.intervals import Interval, jackknife_interval
+from metrics.scores import MeanScore, Summary
+
+GROUPS = len(CATEGORIES) + 1
+"""One group per instrument category, and one for "no instrument asked for"."""
+
+DRIFT = "/drift"
+
+Scores = dict[str, float]
+"""Name of a chart → score of a segment; nan where it is undefined."""
+
+
+class ScoreMonitor(Monitor):
+    """Means over items, overall and per category, and the mean of what each item's second segment scores more.
+
+    An item whose score is undefined in one of the segments has no drift, so that a drift compares like with like.
+    """
+
+    @abstractmethod
+    def scores(self, segments: list[Segment], keep: bool) -> list[Scores]:
+        """The scores of every segment; `keep` says that these stems will come again."""
+
+    def new_metrics(self) -> Metrics:
+        """A mean of the scores and a mean of their differences."""
+        return {name + of: MeanScore(GROUPS) for name in self.charts for of in ("", DRIFT)}
+
+    def measure(self, takes: list[Take], metrics: Metrics, keep: bool) -> None:
+        """Score both segments of every stem."""
+        firsts = self.scores([take.first for take in takes], keep)
+        seconds = iter(self.scores([take.second for take in takes if take.second is not None], keep))
+        for take, first in zip(takes, firsts, strict=True):
+            second = dict.fromkeys(first, math.nan) if take.second is None else next(seconds)
+            clip = take.first.clip
+            for name, score in first.items():
+                metrics[name].update(score, clip.category, clip.song)
+                metrics[name + DRIFT].update(second[name] - score, clip.category, clip.song)
+
+    def read(self, metrics: Metrics) -> dict[str, Result]:
+        """Mean and drift, overall and per category."""
+        results = {}
+        for name in self.charts:
+            values, drifts = _read(metrics[name]), _read(metrics[name + DRIFT])
+            for tag, (value, interval), (drift, drift_interval) in zip(_tags(name), values, drifts, strict=True):
+                results[tag] = Result(value.mean, drift.mean, value.items, drift.items, interval, drift_interval)
+        return results
+
+
+def _read(score: object) -> list[tuple[Summary, Interval]]:
+    """Summary and interval over all items, and then of every group."""
+    assert isinstance(score, MeanScore)
+    summary: Summary = score.compute()
+    summaries = [summary, *(summary.group(i) for i in range(GROUPS))]
+    with score.sync_context():
+        left_out = score.left_out()
+    return [(s, jackknife_interval(s.mean, means_U)) for s, means_U in zip(summaries, left_out, strict=True)]
+
+
+def _tags(name: str) -> list[str]:
+    """The name under which a mean is logged, and the names per category."""
+    return [name, *(f"{name}/{category.replace(' ', '_')}" for category in (*CATEGORIES, "Any"))]

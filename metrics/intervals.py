@@ -1,0 +1,101 @@
+"""How sure a number is: intervals from leaving songs out.
+
+Items of one song are not independent of each other, so whole songs are left out, one at a time.
+
+Shapes: U songs, or groups of songs; K columns of a row.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+from torch import Tensor
+from torchmetrics import Metric
+
+Floats = NDArray[np.floating[Any]]
+
+LEVEL = 0.95
+"""How often an interval is to hold what it is about."""
+
+FEWEST_SONGS = 5
+"""With fewer an interval would say nothing, and there is none."""
+
+
+class Interval(NamedTuple):
+    """Where a number would lie, had other songs been drawn; nan where that cannot be said."""
+
+    low: float
+    high: float
+
+
+UNKNOWN = Interval(math.nan, math.nan)
+
+
+def jackknife_interval(value: float, left_out_U: Floats) -> Interval:
+    """The number ± Student's quantile times its standard error by the jackknife (Tukey 1958).
+
+    For the mean of as many items of every song it is the t interval of the songs' means, which percentiles of
+    resampled songs are too narrow for: of five songs they hold the truth in 83 of 100 cases. Leaving out shifts a
+    distance by little, where drawing with replacement, which leaves a third of the songs out, makes it larger.
+
+    Args:
+        value: the number itself.
+        left_out_U: the number without each of the songs, or equally large groups of songs, that it is about.
+
+    Returns:
+        Both ends, nan if the number or one of the others is undefined, or songs are fewer than five.
+    """
+    songs = len(left_out_U)
+    if songs < FEWEST_SONGS or not (math.isfinite(value) and np.isfinite(left_out_U).all()):
+        return UNKNOWN
+    error = math.sqrt((songs - 1) / songs * float(np.square(left_out_U - left_out_U.mean()).sum()))
+    half_width = float(stdtrit(songs - 1, (1 + LEVEL) / 2)) * error
+    return Interval(value - half_width, value + half_width)
+
+
+class SongRows(Metric):
+    """A metric that, if asked, also keeps rows of numbers per song, so that songs can be left out.
+
+    Rows grow with the number of items, sums do not: a test keeps them, a validation need not.
+    """
+
+    rows: list[Tensor]
+
+    def keep_songs(self) -> None:
+        """From now on keep what leaving out songs needs; memory then grows with the number of items."""
+        raise NotImplementedError
+
+    def keep_rows(self, width: int) -> None:
+        """From now on rows are kept.
+
+        Args:
+            width: columns of a row, without the song.
+        """
+        self.add_state("rows", [], dist_reduce_fx="cat")
+        # Processes gather rows of equal width, also from one that has none.
+        self.rows.append(torch.zeros(0, 1 + width, dtype=torch.float64))
+
+    def add_rows(self, song: str | None, rows_K: Tensor) -> None:
+        """Keep rows, if they are wanted.
+
+        Args:
+            song: name of the song they come from; rows of unknown songs cannot be left out and are dropped.
+            rows_K: one row per line.
+        """
+        if hasattr(self, "rows") and song is not None:
+            key = torch.full((len(rows_K), 1), float(zlib.crc32(song.encode())), dtype=torch.float64)
+            self.rows.append(torch.cat([key, rows_K.detach().double().cpu()], dim=1).to(self.rows[0].device))
+
+    def rows_by_song(self) -> tuple[Floats, Floats]:
+        """The keys of all rows' songs, and the rows; of all processes within `sync_context`."""
+        if not hasattr(self, "rows"):
+            return np.zeros(0), np.zeros((0, 1))
+        rows = torch.cat(self.rows) if isinstance(self.rows, list) else self.rows
+        table = rows.cpu().numpy()
+        return table[:, 0], table[:, 1:]
