@@ -19,9 +19,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 CONFIG := configs/quickstart.yaml
 RUN := runs/quickstart
 
-# No vectors in torch's own kernels, MKL's way that is the same on every processor, and two threads. The passive ones
-# leave the cores to the other tests.
-PROCESSOR := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+# torch's kernels, oneDNN's and MKL's for the oldest processor that each of them knows, and two threads; the passive
+# ones leave the cores to the other tests.
+PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE \
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 
 .PHONY: help env demo test test-slow test-portable lint types clean distclean
 
