@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import os
 import socket
@@ -21,6 +22,8 @@ from lightning_modules import ARCForcing
 from lightning_modules.rollout_crop import RolloutCrop
 from livejam.accompanist import Controls
 from livejam.errors import UserError
+from livejam.lmdm import LMDMAccompanist
+from livejam.lmdm_state import LMDMState
 from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
 from livejam.objectives.flow import interpolate
 from livejam.objectives.rollout import RolloutSampler
@@ -167,20 +170,53 @@ def test_the_generators_rollout_has_gradient_and_the_context_has_none() -> None:
     assert all(p.grad is None for p in module.generator.prompt_encoder.parameters())  # type: ignore[union-attr]
 
 
+def copied(state: Any) -> Any:
+    """The same numbers without their history; apart from `detached`, which is on trial here."""
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if isinstance(state, tuple):
+        return tuple(map(copied, state))
+    if dataclasses.is_dataclass(state):
+        return dataclasses.replace(state, **{name: copied(value) for name, value in vars(state).items()})
+    return state
+
+
+def block_alone(player: LMDMAccompanist, heard_BTC: Tensor, state: LMDMState, steps: int) -> Tensor:
+    """The block that a rollout's sampler makes from a state, with the gradient of its last evaluation."""
+    sampler = player.sampler
+    assert isinstance(sampler, RolloutSampler)
+    sampler.steps, sampler.differentiable = steps, True
+    with torch.no_grad():
+        player.step(heard_BTC, state)
+    assert sampler.made_BTC is not None
+    return sampler.made_BTC
+
+
 @pytest.mark.parametrize("mask", MASKS)
-def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(mask: str) -> None:
-    """Each block alone, from the state that the rollout had before it, gives its share of the gradient."""
+def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(
+    mask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each block alone, from a copy of the state before it, gives its share: no gradient comes through states."""
     module = make_module(mask)
     network = module.generator.transformer
-    crop = ready(module)
-    whole_BTC = module._rollout(crop, differentiable=True)
+    visits, step = [], LMDMAccompanist.step
+
+    def recorded(player: LMDMAccompanist, heard_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
+        visits.append((player, heard_BTC, copied(state), player.sampler.steps))  # type: ignore[attr-defined]
+        return step(player, heard_BTC, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LMDMAccompanist, "step", recorded)
+        whole_BTC = module._rollout(ready(module), differentiable=True)
     weight_BTC = torch.randn(whole_BTC.shape, generator=torch.Generator().manual_seed(9))
     whole = torch.autograd.grad((weight_BTC * whole_BTC).sum(), list(network.parameters()), allow_unused=True)
     shares: list[list[Tensor | None]] = []
-    for block in range(BLOCKS):
-        made_BTC = module._rollout(ready(module), differentiable=True)
-        part = slice(block * BLOCK, (block + 1) * BLOCK)
-        loss = (weight_BTC * made_BTC)[:, part].sum()
+    for (player, heard_BTC, state, steps), weight, played in zip(
+        visits, weight_BTC.split(BLOCK, dim=1), whole_BTC.split(BLOCK, dim=1), strict=True
+    ):
+        alone_BTC = block_alone(player, heard_BTC, state, steps)
+        assert torch.allclose(alone_BTC, played, atol=1e-5)
+        loss = (weight * alone_BTC).sum()
         shares.append(list(torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)))
     for total, *parts in zip(whole, *shares, strict=True):
         given = [part for part in parts if part is not None]
