@@ -32,6 +32,7 @@ from livejam.errors import UserError
 from livejam.lineage import ancestors
 from livejam.lmdm import LMDMAccompanist, cutoff_frames, require_window
 from livejam.networks import ConditionedTransformer, DiffusionConditions, RolloutDiscriminator
+from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
 from livejam.objectives.arc import (
     approximate_gradient_penalty,
     arc_discriminator_loss,
@@ -69,6 +70,7 @@ class ARCForcing(AccompanimentModule):
         cutoff_blocks: how far, in blocks beyond the context, the mix is known; every rollout draws one of them. A
             generator that never hears the mix is judged without it.
         play_cutoff_blocks: the same in playing; None = the first of `cutoff_blocks`.
+        unconditional: what guidance guides away from, should it play with any; that of the fine-tuning.
         base_checkpoint: the fine-tuned generator, a checkpoint of FlowMatching with the same mask and window.
         discriminator_checkpoint: the discriminator's base, a checkpoint of FlowMatching on windows as long as context
             and rollout.
@@ -109,6 +111,7 @@ class ARCForcing(AccompanimentModule):
         sampler: Sampler,
         cutoff_blocks: list[int],
         play_cutoff_blocks: int | None = None,
+        unconditional: Unconditional = NOTHING_ASKED,
         base_checkpoint: str | None = None,
         discriminator_checkpoint: str | None = None,
         allow_untrained: bool = False,
@@ -138,7 +141,8 @@ class ARCForcing(AccompanimentModule):
         self.automatic_optimization = False
         self.generator, self.discriminator = generator, discriminator
         self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
-        self.past, self.sampler, self.cutoff_blocks = past, sampler, cutoff_blocks
+        self.past, self.sampler, self.unconditional = past, sampler, unconditional
+        self.cutoff_blocks = cutoff_blocks
         self.base_checkpoint, self.discriminator_checkpoint = base_checkpoint, discriminator_checkpoint
         self.allow_untrained = allow_untrained
         self.rollout_blocks, self.schedule_steps, self.fewest_steps = rollout_blocks, schedule_steps, fewest_steps
@@ -348,7 +352,8 @@ class ARCForcing(AccompanimentModule):
             require_same_statistics(judge, self.statistics)
 
     def _player(self, generator: ConditionedTransformer, sampler: Sampler, cutoff_blocks: int) -> LMDMAccompanist:
-        return LMDMAccompanist(generator, self.codec.spec, self.statistics, self.past, sampler, cutoff_blocks)
+        parts = generator, self.codec.spec, self.statistics, self.past, sampler, cutoff_blocks
+        return LMDMAccompanist(*parts, unconditional=self.unconditional)
 
     def _crop(self, batch: AccompanimentBatch) -> RolloutCrop:
         mix_BTC, target_BTC = self.latents(batch)

@@ -19,7 +19,7 @@ from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.lineage import ancestors
 from livejam.networks import ConditionedTransformer, DiffusionConditions
-from livejam.networks.conditioned_transformer import doubled
+from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
 from livejam.objectives.consistency import Scales, consistency_loss, denoising_loss, solve
 from livejam.objectives.flow import interpolate
 from livejam.past import Past
@@ -44,6 +44,7 @@ class ConsistencyDistillation(FlowMatching):
         allow_untrained: start without one all the same.
         scales: the noise levels between which the teacher's curves are solved; None = the paper's 18.
         teacher_guidance: weight of the teacher's classifier-free guidance; 1 = off, as in the paper.
+        unconditional: what the teacher's guidance guides away from, and the student's; the teacher's.
         consistency_weight: of the consistency loss.
         denoising_weight: of the denoising loss, which ties the student to the data.
         jam_dropout: share of items, 0 to 1, that hear no mix.
@@ -70,6 +71,7 @@ class ConsistencyDistillation(FlowMatching):
         allow_untrained: bool = False,
         scales: Scales | None = None,
         teacher_guidance: float = 1.0,
+        unconditional: Unconditional = NOTHING_ASKED,
         consistency_weight: float = 1.0,
         denoising_weight: float = 1.0,
         jam_dropout: float = 0.05,
@@ -96,6 +98,7 @@ class ConsistencyDistillation(FlowMatching):
             jam_partial_dropout=jam_partial_dropout,
             prompt_dropout=prompt_dropout,
             description_dropout=description_dropout,
+            unconditional=unconditional,
             optimizer=optimizer,
             warmup_iterations=warmup_iterations,
             ema_decay=ema_decay,
@@ -149,7 +152,7 @@ class ConsistencyDistillation(FlowMatching):
         network = self.teacher.transformer
         if self.teacher_guidance == 1:
             return lambda x, t: network(x, t, conditions).float()
-        both = doubled(conditions)
+        both = self.unconditional.beside(conditions)
         return guided(lambda x, t: network(x, t, both).float(), self.teacher_guidance)
 
     def _noise(self, clean_BTC: Tensor) -> Tensor:

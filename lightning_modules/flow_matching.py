@@ -26,6 +26,7 @@ from livejam.errors import UserError
 from livejam.lmdm import LMDMAccompanist, cutoff_frames, require_window
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.past import Past
 from livejam.sampling import Sampler
@@ -60,8 +61,13 @@ class FlowMatching(AccompanimentModule):
         jam_partial_dropout: share of items whose mix begins within the window, after one to all context blocks,
             as it does when a stream has just begun.
         prompt_dropout: share of items that are not told what to play.
+        unconditional_dropout: share of items that are told what guidance's unconditional side is told, besides those
+            that the dropouts above happen to leave so.
         description_dropout: share of items that are told the instrument's category alone, without the
             description of the very sound.
+        unconditional: what guidance guides away from, in playing; the reference drops the prompt alone, which
+            `prompt_dropout` trains. Neither prompt nor mix takes `unconditional_dropout`: independent dropouts hardly
+            ever drop both.
         base_checkpoint: a checkpoint of this recipe, or of `livejam weights import-stable-audio`, whose generator and
             normalisation of latents training starts from; None starts from scratch.
         optimizer: of the generator, LMDM's by default.
@@ -85,7 +91,9 @@ class FlowMatching(AccompanimentModule):
         jam_dropout: float = 0.05,
         jam_partial_dropout: float = 0.15,
         prompt_dropout: float = 0.1,
+        unconditional_dropout: float = 0.0,
         description_dropout: float = 0.5,
+        unconditional: Unconditional = NOTHING_ASKED,
         base_checkpoint: str | None = None,
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=5e-5, betas=(0.9, 0.999), weight_decay=0.0),
         warmup_iterations: int = 0,
@@ -105,6 +113,7 @@ class FlowMatching(AccompanimentModule):
         self.times = SobolTimes() if times is None else times
         self.jam_dropout, self.jam_partial_dropout = jam_dropout, jam_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
+        self.unconditional_dropout, self.unconditional = unconditional_dropout, unconditional
         self.base = None if base_checkpoint is None else load_base(Path(base_checkpoint), generator, codec)
         self.lineage = [] if self.base is None else self.base["livejam"]["lineage"]
         self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
@@ -119,9 +128,8 @@ class FlowMatching(AccompanimentModule):
     def accompanist(self) -> LMDMAccompanist:
         """The model as it plays, with the averaged generator where there is one."""
         generator = self.generator if self.ema_generator is None else self.ema_generator
-        return LMDMAccompanist(
-            generator, self.codec.spec, self.statistics, self.past, self.sampler, self.play_cutoff_blocks
-        )
+        parts = generator, self.codec.spec, self.statistics, self.past, self.sampler, self.play_cutoff_blocks
+        return LMDMAccompanist(*parts, unconditional=self.unconditional)
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -149,6 +157,7 @@ class FlowMatching(AccompanimentModule):
         return [optimizer], [{"scheduler": linear_warmup(optimizer, self.warmup_iterations), "interval": "step"}]
 
     def on_fit_start(self) -> None:
+        self._require_trained_guidance()
         self._random = torch.Generator(self.device)
         if self.compile_generator:
             self.generator.transformer.compile()
@@ -173,6 +182,24 @@ class FlowMatching(AccompanimentModule):
         if self.ema_generator is not None and self.ema_decay is not None:
             update_average(self.ema_generator, self.generator, self.ema_decay, int(self.iteration) - 1)
 
+    def _require_trained_guidance(self) -> None:
+        """Refuse guidance away from what no window trains.
+
+        Raises:
+            UserError: no window is told as little as the unconditional side.
+        """
+        network, told = self.generator.transformer, []
+        if self.unconditional.without_prompt and self.generator.prompt_encoder is not None and not self.prompt_dropout:
+            told.append("prompt")
+        hears = any(cutoff_frames(network, cutoff) for cutoff in self.cutoff_blocks)
+        if self.unconditional.without_mix and hears and not self.jam_dropout:
+            told.append("mix")
+        if self.sampler.doubles and told and not self.unconditional_dropout:
+            raise UserError(
+                f"the sampler guides away from a model without {' and '.join(told)}, but every training window has it; "
+                "set unconditional_dropout, 0.1 for example, or the sampler's guidance to 1"
+            )
+
     def _window(self, batch: AccompanimentBatch) -> TrainingWindow:
         network = self.generator.transformer
         frames = network.window_frames
@@ -189,6 +216,8 @@ class FlowMatching(AccompanimentModule):
         conditions = self.generator.conditions(
             prompt, self.codec.spec.seconds_in(frames), context=given.context, jam=self._jam(mix_BTC)
         )
+        if self.unconditional_dropout:
+            conditions = self.unconditional.in_rows(self._chance(len(batch), self.unconditional_dropout), conditions)
         return TrainingWindow(clean_BTC, given.target_BT, conditions)
 
     def _jam(self, mix_BTC: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from livejam.errors import UserError
 from livejam.lineage import ancestors, told
 from livejam.liveband import LiveBandAccompanist
 from livejam.lmdm import LMDMAccompanist
+from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
 from livejam.torch_file import read_torch_file
@@ -99,7 +100,11 @@ def _accompanist(
     if "past" in settings:
         past, sampler = _built(settings["past"], "livejam.past"), _built(settings["sampler"], "livejam.sampling")
         cutoffs, played = settings["cutoff_blocks"], settings["play_cutoff_blocks"]
-        return LMDMAccompanist(generator, spec, statistics, past, sampler, cutoffs[0] if played is None else played)
+        # A checkpoint that does not name it was trained before there was a choice.
+        named = settings.get("unconditional")
+        unconditional = NOTHING_ASKED if named is None else Unconditional(**named)
+        cutoff = cutoffs[0] if played is None else played
+        return LMDMAccompanist(generator, spec, statistics, past, sampler, cutoff, unconditional=unconditional)
     return LiveBandAccompanist(generator, spec, statistics, settings["anticipation_frames"])
 
 

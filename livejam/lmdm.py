@@ -15,12 +15,13 @@ from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.errors import UserError
 from livejam.lmdm_state import LMDMState, filled, heard, jam, played
 from livejam.networks.block_velocity import SlidingWindow
-from livejam.networks.conditioned_transformer import ConditionedTransformer, doubled
+from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.conditioning import Prompt
 from livejam.networks.diffusion_cache import DiffusionCache
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import BlockCausal
 from livejam.networks.diffusion_transformer import DiffusionTransformer
+from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
 from livejam.past import Past, Turn, with_context
 from livejam.sampling import Sampler, row_noise
 from livejam.spec import CodecSpec
@@ -42,6 +43,7 @@ class LMDMAccompanist:
         sampler: from noise to latents.
         cutoff_blocks: blocks of the mix that are known beyond the context.
         cached: whether keys and values are kept where the network's mask allows it.
+        unconditional: what guidance guides away from; what it was trained without.
 
     Raises:
         UserError: generator, codec and cutoff do not fit together.
@@ -56,6 +58,7 @@ class LMDMAccompanist:
         sampler: Sampler,
         cutoff_blocks: int = 0,
         cached: bool = True,
+        unconditional: Unconditional = NOTHING_ASKED,
     ) -> None:
         network = generator.transformer
         require_window(network, cutoff_blocks)
@@ -69,6 +72,7 @@ class LMDMAccompanist:
         self._spec, self._statistics = spec, statistics
         self._past, self._sampler = past, sampler
         self._cutoff_blocks, self._cached = cutoff_blocks, cached
+        self._unconditional = unconditional
 
     @property
     def spec(self) -> CodecSpec:
@@ -95,10 +99,12 @@ class LMDMAccompanist:
         return self._sampler
 
     def with_sampler(self, sampler: Sampler) -> LMDMAccompanist:
-        """The same model, sampling otherwise; states of the one fit the other if both or neither are guided."""
-        return LMDMAccompanist(
-            self.generator, self.spec, self._statistics, self._past, sampler, self._cutoff_blocks, self._cached
-        )
+        """The same model, sampling otherwise; states of the one fit the other.
+
+        Where guidance begins or ends, the next block encodes its context anew.
+        """
+        parts = self.generator, self.spec, self._statistics, self._past, sampler
+        return LMDMAccompanist(*parts, self._cutoff_blocks, self._cached, self._unconditional)
 
     def init_state(self, batch_size: int, controls: Controls) -> LMDMState:
         """The state before the first frame: nothing heard, nothing played."""
@@ -131,15 +137,23 @@ class LMDMAccompanist:
         """The state with another prompt from the next block on.
 
         Args:
-            prompt: from `generator.prompt`; `Prompt.faded` mixes two, for a cross-fade over several blocks.
+            prompt: from `generator.prompt`, one row per musician; `Prompt.faded` mixes two, for a cross-fade over
+                several blocks.
             state: before that.
             reencode: encode the context under the new prompt, too, as is due when another prompt prevails. What a
                 sliding window has encoded otherwise keeps the prompt under which it was played.
+
+        Raises:
+            UserError: there are more or fewer prompts than musicians.
         """
-        state = replace(state, prompt=prompt)
-        if reencode or state.cache is None:
+        if len(prompt.mask_BP) != len(state.seed_B):
+            raise UserError(
+                f"{len(prompt.mask_BP)} prompts were given for {len(state.seed_B)} musicians; give one for each"
+            )
+        state, cache = replace(state, prompt=prompt), self._cache(state)
+        if reencode or cache is None:
             return replace(state, cache=None)
-        return replace(state, cache=state.cache.with_prompt(self.generator.transformer.prompt_keys(self._asks(state))))
+        return replace(state, cache=cache.with_prompt(self.generator.transformer.prompt_keys(self._asks(state))))
 
     def restarted(self, rows: Tensor, controls: Controls, state: LMDMState) -> LMDMState:
         """The state in which some musicians of the batch start anew; the others do not notice.
@@ -160,10 +174,10 @@ class LMDMAccompanist:
             prompt = Prompt(changed(prompt.embedding_BPD, fresh.prompt.embedding_BPD), masks)
         names = ("heard_BTC", "heard_B", "played_BTC", "played_B", "seed_B")
         parts = {name: changed(getattr(state, name), getattr(fresh, name)) for name in names}
-        cache = None
-        if state.cache is not None and fresh.cache is not None:
-            both = torch.cat((rows, rows + len(state.seed_B))) if self._sampler.doubles else rows
-            cache = state.cache.put(both, fresh.cache)
+        cache = self._cache(state)
+        if cache is not None:
+            sides = torch.cat([rows + side * len(state.seed_B) for side in range(self._sides)])
+            cache = None if fresh.cache is None else cache.put(sides, fresh.cache)
         return replace(state, **parts, prompt=prompt, cache=cache)
 
     def step(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
@@ -184,24 +198,38 @@ class LMDMAccompanist:
         return cutoff_frames(self.generator.transformer, self._cutoff_blocks)
 
     def _turn(self, state: LMDMState) -> Turn:
-        known_BT = filled(state.played_B, state.played_BTC.shape[1])
-        return Turn(self._asks(state), state.played_BTC, known_BT, self._cutoff_frames, self._cached, state.cache)
+        played_BTC = self._played(state)
+        known_BT = filled(state.played_B.repeat(self._sides), played_BTC.shape[1])
+        return Turn(self._asks(state), played_BTC, known_BT, self._cutoff_frames, self._cached, self._cache(state))
 
     def _asks(self, state: LMDMState) -> DiffusionConditions:
-        """Jam, prompt and duration of the window."""
+        """Jam, prompt and duration of the window, for every side."""
         frames = self.generator.transformer.window_frames
-        return self.generator.conditions(state.prompt, self.spec.seconds_in(frames), jam=jam(state, frames))
+        asked = self.generator.conditions(state.prompt, self.spec.seconds_in(frames), jam=jam(state, frames))
+        return self._unconditional.beside(asked) if self._sampler.doubles else asked
+
+    def _played(self, state: LMDMState) -> Tensor:
+        """What was played, for every side."""
+        return state.played_BTC.repeat(self._sides, 1, 1)
+
+    def _cache(self, state: LMDMState) -> DiffusionCache | None:
+        """What the state remembers of its context; nothing if it was guided and is not any more, or the reverse."""
+        fits = state.cache is not None and state.cache.batch_size == len(state.seed_B) * self._sides
+        return state.cache if fits else None
+
+    @property
+    def _sides(self) -> int:
+        """Rows of the network per musician: under guidance the unconditional side has one of its own."""
+        return 1 + self._sampler.doubles
 
     def _silent_cache(self, state: LMDMState) -> DiffusionCache | None:
         """What a sliding window remembers of a past in which nobody played, so that the first block slides, too."""
         network = self.generator.transformer
         if not self._cached or not isinstance(network.mask, BlockCausal):
             return None
-        conditions = with_context(self._asks(state), state.played_BTC, network.block_frames)
-        window = SlidingWindow(
-            network, doubled(conditions) if self._sampler.doubles else conditions, self._cutoff_frames
-        )
-        rows = len(state.seed_B) * (1 + self._sampler.doubles)
+        conditions = with_context(self._asks(state), self._played(state), network.block_frames)
+        window = SlidingWindow(network, conditions, self._cutoff_frames)
+        rows = len(state.seed_B) * self._sides
         noise_BTC = state.played_BTC.new_zeros(rows, network.block_frames, network.latent_channels)
         window(noise_BTC, noise_BTC.new_ones(rows))
         return window.cache

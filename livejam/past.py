@@ -13,7 +13,6 @@ from torch import Tensor
 
 from livejam.errors import UserError
 from livejam.networks.block_velocity import BlockVelocity, EncodedOnce, Recomputed, SlidingWindow
-from livejam.networks.conditioned_transformer import doubled
 from livejam.networks.diffusion_cache import DiffusionCache
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
@@ -36,7 +35,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Turn:
-    """What is known when the next block is to be played.
+    """What is known when the next block is to be played; under guidance in 2B rows, the unconditional side last.
 
     Args:
         conditions: jam, prompt and global embedding of the window.
@@ -119,8 +118,6 @@ class RoutedPast(Past):
     ) -> tuple[Tensor, DiffusionCache | None]:
         """The next block, on cached context where the mask allows it."""
         conditions = with_context(turn.conditions, turn.played_BTC * turn.known_BT[..., None], network.block_frames)
-        if sampler.doubles:
-            conditions = doubled(conditions)
         velocity: BlockVelocity
         if turn.cached and isinstance(network.mask, EncoderDecoder):
             velocity = EncodedOnce(network, conditions, turn.cache)
@@ -148,10 +145,7 @@ class ImposedPast(Past):
         self, network: DiffusionTransformer, turn: Turn, sampler: Sampler, noise: Noise
     ) -> tuple[Tensor, DiffusionCache | None]:
         """The next block, by inpainting; nothing can be cached, because the past is as noisy as the block."""
-        conditions, played_BTC, known_BT = turn.conditions, turn.played_BTC, turn.known_BT
-        if sampler.doubles:
-            conditions, played_BTC, known_BT = doubled(conditions), played_BTC.repeat(2, 1, 1), known_BT.repeat(2, 1)
-        impose = imposed(lambda x, t: network(x, t, conditions), played_BTC, known_BT)
+        impose = imposed(lambda x, t: network(x, t, turn.conditions), turn.played_BTC, turn.known_BT)
         return sampler.sample(impose, noise)[:, network.context_frames :], None
 
 

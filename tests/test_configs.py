@@ -11,6 +11,9 @@ import yaml
 from commands import REPOSITORY, commands_of, experiments, overlays, relative, tiny_overlay, without_checkpoint
 from slakh_tree import write_tree
 
+from livejam.checkpoint import load_player
+from livejam.networks import Unconditional
+
 Command = Callable[..., tuple[int, str]]
 
 SONG_SECONDS = 15.0
@@ -219,3 +222,17 @@ def test_untrained_row_is_measured_like_the_trained_one() -> None:
         ]
 
     assert monitors("configs/quickstart.yaml") == monitors("configs/overlays/untrained.yaml")
+
+
+def test_a_checkpoint_keeps_what_guidance_drops(tiny: Path, lightning_command: Command) -> None:
+    """One that was written before there was a choice plays as it did: away from neither prompt nor mix."""
+    config = REPOSITORY / "configs/lmdm/encdec_sao_small.yaml"
+    saves = ("--trainer.callbacks", "[{class_path: ModelCheckpoint, init_args: {dirpath: null}}]")
+    quick = ("--trainer.limit_val_batches", "0", "--trainer.logger", "false")
+    assert lightning_command("fit", "--config", config, "--config", tiny_overlay(config), *saves, *quick)[0] == 0
+    path = next(tiny.rglob("*.ckpt"))
+    assert load_player(path).accompanist._unconditional == Unconditional(without_prompt=True, without_mix=False)
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["config"]["model"]["init_args"]["unconditional"]
+    torch.save(checkpoint, path)
+    assert load_player(path).accompanist._unconditional == Unconditional(without_prompt=True, without_mix=True)

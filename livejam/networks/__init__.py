@@ -8,8 +8,10 @@ from livejam.networks.diffusion_masks import Bidirectional, BlockCausal, Encoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.networks.rollout_discriminator import RolloutDiscriminator, ScoreHead
 from livejam.networks.sequence_discriminator import SequenceDiscriminator
+from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
 
 __all__ = [
+    "NOTHING_ASKED",
     "Bidirectional",
     "BlockCausal",
     "CausalTransformer",
@@ -24,4 +26,5 @@ __all__ = [
     "T5Encoder",
     "TagEncoder",
     "TransformerCache",
+    "Unconditional",
 ]

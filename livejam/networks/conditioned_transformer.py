@@ -5,7 +5,6 @@ Shapes: B batch, T latent frames, C latent channels, P prompt tokens, D channels
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -95,20 +94,3 @@ class ConditionedTransformer(nn.Module):
             prompt_mask_BP=None if prompt is None else prompt.mask_BP,
             global_BD=global_BD,
         )
-
-
-def without_wishes(conditions: DiffusionConditions) -> DiffusionConditions:
-    """The unconditional side of guidance: neither prompt nor jam; the model still knows what it played."""
-    names = ("jam_BTC", "jam_mask_BT", "prompt_mask_BP")
-    present = {name: x for name in names if (x := getattr(conditions, name)) is not None}
-    return dataclasses.replace(conditions, **{name: torch.zeros_like(x) for name, x in present.items()})
-
-
-def doubled(conditions: DiffusionConditions) -> DiffusionConditions:
-    """Rows of the conditions, then as many of their unconditional side, for guidance in one call."""
-    other = without_wishes(conditions)
-    both = {}
-    for field in dataclasses.fields(conditions):
-        first = getattr(conditions, field.name)
-        both[field.name] = None if first is None else torch.cat((first, getattr(other, field.name)))
-    return DiffusionConditions(**both)

@@ -52,6 +52,9 @@ def approximate_gradient_penalty(score_BM: Tensor, perturbed_BM: Tensor) -> Tens
 class TruncatedLogitNormalTimes(TimeDistribution):
     """t = 1 - (s - cut) / (1 - cut), s logit-normal given that s > cut: more often near noise than near music.
 
+    `truncated_logistic_normal_rescaled` of stable-audio-tools, flipped. ARC judges at these times as they are; the
+    discriminator's base is trained at them after the length shift (`ShiftedTimes`).
+
     Args:
         cut: in (0, 1), where the logit-normal distribution is cut off; there lies t = 1.
     """

@@ -72,8 +72,9 @@ class ShiftedSchedule(Schedule):
 def length_shift(times: Tensor, frames: int) -> Tensor:
     """t' = s t / (1 - t + s t): the longer the sequence, the more noise it takes to hide it.
 
-    s = e^(0.5 + 0.65 (L - 256) / 3840), L the frames, at least 256 and at most 4096 (LMDM's fine-tuning, after Stable
-    Diffusion 3, section 5.3.2).
+    s = e^(0.5 + 0.65 (L - 256) / 3840), L the frames, at least 256 and at most 4096: `DistributionShift.time_shift` in
+    LMDM's public code (stable_audio_tools/inference/sampling.py), which applies it to whatever distribution a model is
+    trained with, after Stable Diffusion 3, section 5.3.2.
     """
     length = min(max(frames, 256), 4096)
     shift = math.exp(0.5 + 0.65 * (length - 256) / 3840)

@@ -15,7 +15,14 @@ from livejam.accompanist import Controls, accompany
 from livejam.batch import AccompanimentOutput
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
-from livejam.networks import BlockCausal, ConditionedTransformer, DiffusionTransformer, EncoderDecoder, TagEncoder
+from livejam.networks import (
+    BlockCausal,
+    ConditionedTransformer,
+    DiffusionTransformer,
+    EncoderDecoder,
+    TagEncoder,
+    Unconditional,
+)
 from livejam.networks.diffusion_masks import AttentionMask
 from livejam.past import ImposedPast, RoutedPast
 from livejam.sampling import Euler
@@ -188,6 +195,44 @@ def test_divergence_stops_before_the_weights_are_touched(tmp_path: Path) -> None
     assert all(torch.equal(value, before[name]) for name, value in module.generator.named_parameters())
 
 
+@pytest.mark.parametrize(
+    ("unconditional", "settings"),
+    [
+        (Unconditional(True, True), {"unconditional_dropout": 0.3, "jam_dropout": 0.05, "prompt_dropout": 0.1}),
+        (Unconditional(True, False), {"unconditional_dropout": 0.0, "jam_dropout": 0.05, "prompt_dropout": 0.3}),
+        (Unconditional(False, True), {"unconditional_dropout": 0.0, "jam_dropout": 0.3, "prompt_dropout": 0.1}),
+    ],
+    ids=str,
+)
+def test_guidance_is_trained_as_it_is_used(unconditional: Unconditional, settings: dict[str, float]) -> None:
+    """As often as said, a window is told just what the unconditional side is told in playing."""
+    module = make_module(unconditional=unconditional, jam_partial_dropout=0.0, **settings)
+    module._random = torch.Generator().manual_seed(0)
+    conditions = module._window(make_batch(CONTEXT + BLOCK, 3000, seed=2)).conditions
+    assert conditions.prompt_mask_BP is not None
+    assert conditions.jam_mask_BT is not None
+    asked_B, hears_B = conditions.prompt_mask_BP.any(1), conditions.jam_mask_BT.any(1)
+    as_used_B = (asked_B != unconditional.without_prompt) & (hears_B != unconditional.without_mix)
+    others = 1 - settings["jam_dropout" if unconditional.without_prompt else "prompt_dropout"]
+    expected = 0.3 + 0.7 * 0.05 * 0.1 if settings["unconditional_dropout"] else 0.3 * others
+    assert float(as_used_B.float().mean()) == pytest.approx(expected, abs=0.03)
+
+
+def test_guidance_away_from_what_is_never_trained_is_refused(tmp_path: Path) -> None:
+    for unconditional, settings, words in (
+        (Unconditional(True, True), {"jam_dropout": 0.0}, "mix"),
+        (Unconditional(True, True), {"jam_dropout": 0.0, "prompt_dropout": 0.0}, "prompt and mix"),
+        (Unconditional(True, False), {"prompt_dropout": 0.0}, "prompt"),
+        (Unconditional(False, True), {"jam_dropout": 0.0}, "mix"),
+    ):
+        module = make_module(unconditional=unconditional, sampler=Euler(2, guidance=3.0), **settings)
+        with pytest.raises(UserError, match=rf"without {words}, but every .*set unconditional_dropout"):
+            fit(module, tmp_path)
+        fit(make_module(unconditional=unconditional, **settings), tmp_path, batches=1)  # does not guide
+        trained = settings | {"unconditional_dropout": 0.1}
+        fit(make_module(unconditional=unconditional, sampler=Euler(2, guidance=3.0), **trained), tmp_path, batches=1)
+
+
 def test_dropouts_drop_as_often_as_they_say(tmp_path: Path) -> None:
     module = make_module(cutoff_blocks=[-1, 0, 1], jam_dropout=0.1, jam_partial_dropout=0.3)
     module._random = torch.Generator().manual_seed(0)
@@ -210,7 +255,12 @@ def test_dropouts_drop_as_often_as_they_say(tmp_path: Path) -> None:
     context_BTC, context_mask_BT = given.context
     assert torch.equal(context_mask_BT, (~given.target_BT).float()), "dropped context counts as given"
     assert not context_BTC[:, CONTEXT:].any()
-    kept_B = (context_BTC != 0).any(-1).sum(1)
+    kept_BT = (context_BTC != 0).any(-1)
+    kept_B = kept_BT.sum(1)
+    index_T = torch.arange(CONTEXT + BLOCK)
+    newest_BT = (index_T >= CONTEXT - kept_B[:, None]) & (index_T < CONTEXT)
+    assert torch.equal(kept_BT, newest_BT), "the oldest blocks are dropped: what is left was played last"
+    assert torch.equal(context_BTC, mix_BTC * newest_BT[..., None])
     share = {n: float((kept_B == n).float().mean()) for n in (0, BLOCK, 2 * BLOCK, CONTEXT)}
     assert share[CONTEXT] == pytest.approx(0.5, abs=0.02)
     assert share[0] == pytest.approx(0.2 + 0.1, abs=0.02)

@@ -6,79 +6,35 @@ Shapes: B batch, T latent frames, C latent channels.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
+from lmdm_toys import (
+    BLOCK,
+    BLOCKS,
+    CONTEXT,
+    CONTROLS,
+    MASKS,
+    SILENCE_C,
+    SPEC,
+    STATISTICS,
+    C,
+    make_accompanist,
+    make_generator,
+    make_mix,
+    played,
+)
 from torch import Tensor
 
 from livejam.accompanist import Controls, accompany
 from livejam.errors import UserError
 from livejam.lmdm import LMDMAccompanist
-from livejam.networks import Bidirectional, BlockCausal, DiffusionTransformer, EncoderDecoder, TagEncoder
+from livejam.networks import Bidirectional, BlockCausal, DiffusionTransformer, EncoderDecoder
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import DiffusionConditions
-from livejam.networks.diffusion_masks import AttentionMask
 from livejam.past import ImposedPast, Past, RoutedPast, imposed
 from livejam.sampling import Euler, PingPong, PingPongPlusPlus, Sampler, UniformSchedule
 from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
-
-C, BLOCK, BLOCKS = 5, 3, 3
-CONTEXT = BLOCK * BLOCKS
-SPEC = CodecSpec("test", 22050, 1, 2048, C, 0)
-STATISTICS = LatentStatistics(torch.full((C,), 0.3), torch.linspace(0.5, 2.0, C))
-CONTROLS = Controls(torch.tensor([4, 14]), torch.tensor([1, 2]))
-SILENCE_C = torch.full((C,), -7.0, dtype=torch.float64)
-
-
-def make_generator(mask: AttentionMask, context: int = CONTEXT, block: int = BLOCK) -> ConditionedTransformer:
-    """Every weight random: an untrained network does not listen."""
-    network = DiffusionTransformer(
-        C,
-        width=16,
-        depth=3,
-        heads=2,
-        context_frames=context,
-        block_frames=block,
-        prompt_width=8,
-        jam_channels=C,
-        mask=mask,
-    )
-    generator = ConditionedTransformer(network, TagEncoder(8)).double().requires_grad_(False)
-    random = torch.Generator().manual_seed(0)
-    for parameter in generator.parameters():
-        parameter.copy_(torch.randn(parameter.shape, generator=random, dtype=torch.float64) * 0.3)
-    return generator
-
-
-MASKS: dict[str, AttentionMask] = {
-    "outpainting": Bidirectional(),
-    "encdec": EncoderDecoder(CONTEXT),
-    "blockcausal": BlockCausal(BLOCK, BLOCKS),
-}
-
-
-def make_accompanist(
-    mask: AttentionMask, cutoff: int = 0, sampler: Sampler | None = None, cached: bool = True, past: Past | None = None
-) -> LMDMAccompanist:
-    sampler = sampler or Euler(2)
-    return LMDMAccompanist(make_generator(mask), SPEC, STATISTICS, past or RoutedPast(), sampler, cutoff, cached)
-
-
-def make_mix(blocks: int = 6) -> Tensor:
-    random = torch.Generator().manual_seed(1)
-    return torch.randn(2, blocks * BLOCK, C, generator=random, dtype=torch.float64)
-
-
-def played(accompanist: LMDMAccompanist, mix_BTC: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-    state = state or accompanist.init_state(2, CONTROLS)
-    blocks = []
-    for block_BTC in mix_BTC.split(BLOCK, dim=1):
-        out_BTC, state = accompanist.step(block_BTC, state)
-        blocks.append(out_BTC)
-    return torch.cat(blocks, dim=1), state
-
 
 CASES: list[tuple[int, Sampler]] = [(0, Euler(1)), (1, PingPong(2)), (0, Euler(8)), (0, PingPongPlusPlus(2))]
 """Cutoffs and samplers: 1, 2 and 8 steps, with and without guidance."""
@@ -128,7 +84,8 @@ def test_never_hears_what_has_not_sounded(name: str, cutoff: int) -> None:
     # the third block that is heard differs, so the third that is emitted does
     same = 2 * BLOCK + delay
     assert torch.equal(first[:, :same], second[:, :same])
-    assert (first[:, same : same + BLOCK] != second[:, same : same + BLOCK]).any(dim=-1).all() or same >= first.shape[1]
+    assert same + BLOCK <= first.shape[1]
+    assert (first[:, same : same + BLOCK] != second[:, same : same + BLOCK]).any(dim=-1).all()
 
 
 class Echo(DiffusionTransformer):
@@ -200,26 +157,6 @@ def test_another_sampler_takes_over_between_blocks(name: str) -> None:
         )
         assert torch.allclose(rest, anew_rest, atol=1e-9)
     assert not torch.allclose(rest, expected[:, half:], atol=1e-4), "it goes on from what was played"
-
-
-@pytest.mark.parametrize("name", MASKS)
-def test_prompts_change_and_fade(name: str) -> None:
-    accompanist, mix_BTC = make_accompanist(MASKS[name]), make_mix(4)
-    _, state = played(accompanist, mix_BTC[:, : 2 * BLOCK])
-    rest_BTC = mix_BTC[:, 2 * BLOCK :]
-    old, new = state.prompt, accompanist.generator.prompt(["warm organ", "loud trumpet"])
-    assert old is not None
-    assert new is not None
-    outputs = [
-        played(accompanist, rest_BTC, accompanist.asked(old.faded(new, share), state, reencode=False))[0]
-        for share in (0.0, 0.5, 1.0)
-    ]
-    assert torch.allclose(outputs[0], played(accompanist, rest_BTC, state)[0], atol=1e-9)
-    assert not torch.allclose(outputs[0], outputs[1], atol=1e-4)
-    assert not torch.allclose(outputs[1], outputs[2], atol=1e-4)
-    reencoded, _ = played(accompanist, rest_BTC, accompanist.asked(new, state))
-    if name != "blockcausal":
-        assert torch.allclose(reencoded, outputs[2], atol=1e-9), "these encode their context for every block anyway"
 
 
 def test_rollouts_are_differentiable() -> None:

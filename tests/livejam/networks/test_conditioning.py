@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from pathlib import Path
 
@@ -13,8 +14,15 @@ from hypothesis import strategies as st
 
 from livejam.batch import CATEGORIES
 from livejam.errors import UserError
-from livejam.networks import ConditionedTransformer, DiffusionTransformer, NumberConditioner, T5Encoder, TagEncoder
-from livejam.networks.conditioned_transformer import doubled
+from livejam.networks import (
+    NOTHING_ASKED,
+    ConditionedTransformer,
+    DiffusionTransformer,
+    NumberConditioner,
+    T5Encoder,
+    TagEncoder,
+    Unconditional,
+)
 from livejam.networks.conditioning import Prompt
 from livejam.networks.tag_words import TAG_WORDS
 
@@ -80,22 +88,30 @@ def test_numbers_are_encoded_as_published(number: float) -> None:
     assert torch.allclose(conditioner(torch.tensor([number], dtype=torch.float64))[0], expected)
 
 
-def test_guidance_doubles_rows_and_forgets_wishes() -> None:
+@pytest.mark.parametrize("unconditional", [NOTHING_ASKED, Unconditional(True, False), Unconditional(False, True)])
+def test_guidance_asks_twice_and_drops_what_it_says(unconditional: Unconditional) -> None:
     network = DiffusionTransformer(3, 8, 1, 2, 4, 2, prompt_width=4, global_width=4, jam_channels=3)
     generator = ConditionedTransformer(network, TagEncoder(4), NumberConditioner(4))
     context, jam = ((torch.randn(2, 6, 3), torch.ones(2, 6)) for _ in range(2))
     conditions = generator.conditions(generator.prompt(["piano", "bass"]), 11.0, context=context, jam=jam)
     assert conditions.prompt_BPD is not None
     assert conditions.prompt_BPD.shape[1] == 13, "twelve words and the duration"
-    both = doubled(conditions)
-    for name in ("context_BTC", "context_mask_BT", "global_BD"):
-        assert torch.equal(getattr(both, name), torch.cat([getattr(conditions, name)] * 2))
-    for name in ("jam_BTC", "jam_mask_BT", "prompt_mask_BP"):
-        assert torch.equal(getattr(both, name)[:2], getattr(conditions, name))
-        assert not getattr(both, name)[2:].any()
+    both, rows = unconditional.beside(conditions), unconditional.in_rows(torch.tensor([False, True]), conditions)
+    dropped = {"prompt_BPD", "prompt_mask_BP"} if unconditional.without_prompt else set()
+    dropped |= {"jam_BTC", "jam_mask_BT"} if unconditional.without_mix else set()
+    for field in dataclasses.fields(conditions):
+        told = getattr(conditions, field.name)
+        other = torch.zeros_like(told) if field.name in dropped else told
+        assert torch.equal(getattr(both, field.name), torch.cat((told, other)))
+        assert torch.equal(getattr(rows, field.name), torch.stack((told[0], other[1])))
     time_B, noisy = torch.rand(2), torch.randn(2, 6, 3)
     twice = network(noisy.repeat(2, 1, 1), time_B.repeat(2), both)
     assert torch.allclose(twice[:2], network(noisy, time_B, conditions), atol=1e-6)
+
+
+def test_guidance_away_from_the_same_is_refused() -> None:
+    with pytest.raises(UserError, match="is told everything; set without_prompt or without_mix to true"):
+        Unconditional(without_prompt=False, without_mix=False)
 
 
 def test_widths_must_fit() -> None:
