@@ -44,7 +44,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/lightning fit --config $(CONFIG)
+	$(BIN)/lightning fit --config $(CONFIG) --overwrite
 	$(BIN)/lightning test --config $(CONFIG) --config configs/overlays/untrained.yaml
 	$(BIN)/lightning test --config $(CONFIG) --ckpt_path $(RUN)/checkpoints/last.ckpt
 	@echo

@@ -112,7 +112,7 @@ def train_codec(configs: Sequence[Path], budget: Budget, folder: Path) -> Path:
     weights, unfinished = folder / "codec.safetensors", folder / "unfinished.safetensors"
     if not weights.is_file():
         files = [word for path in configs for word in ("--config", path)]
-        run("lightning_modules.cli", "fit", *files, *codec_options(configs, budget, folder, unfinished))
+        run("lightning_modules.cli", "fit", *files, *codec_options(configs, budget, folder, unfinished), "--overwrite")
         unfinished.rename(weights)
     return weights
 
@@ -143,7 +143,7 @@ def train_generator(weights: Path, generator: Sequence[Path], folder: Path) -> d
     files: list[str | Path] = [word for path in generator for word in ("--config", path)]
     options = generator_options(weights, generator, folder)
     if not checkpoint.is_file():
-        run("lightning_modules.cli", "fit", *files, *options)
+        run("lightning_modules.cli", "fit", *files, *options, "--overwrite")
     if not results.is_file():
         run("lightning_modules.cli", "test", *files, *options, "--ckpt_path", checkpoint)
     # the bank serves no other codec

@@ -29,7 +29,7 @@ class AudioLogger(ValidationCallback):
     noise in its latents, the low anchor of `livejam listening-test`. `lightning predict` writes `generated` and `both`
     of every item of the test, with their start in the name, to `predictions` in the trainer's root.
 
-    Loggers other than TensorBoard get no audio, which is said once.
+    Loggers other than TensorBoard get no audio, which is said once. A dry `fast_dev_run` writes no files.
 
     Args:
         max_items: examples logged per validation.
@@ -92,7 +92,8 @@ class AudioLogger(ValidationCallback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         codec: Any = pl_module.codec
         folder = self.folder or Path(trainer.default_root_dir) / "audio"
-        for name, clip in zip(names_of(self._clips), self._clips, strict=True):
+        kept = [] if trainer.fast_dev_run else self._clips
+        for name, clip in zip(names_of(kept), kept, strict=True):
             write_wavs(folder, name, clip, codec)
         self._log(trainer, pl_module, "test")
 
@@ -106,6 +107,8 @@ class AudioLogger(ValidationCallback):
         dataloader_idx: int = 0,
     ) -> None:
         """Every rank writes its own items, all of them."""
+        if trainer.fast_dev_run:
+            return
         folder = self.folder or Path(trainer.default_root_dir) / "predictions"
         for clip in clips_of(outputs):
             name = f"{clip.song}_{clip.instrument.replace(' ', '-')}_{clip.start_seconds:.1f}s"

@@ -125,7 +125,7 @@ class FADMonitor(Monitor):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the reference first, whose embeddings the evaluation then finds ready."""
-        if self.save_reference is not None:
+        if self.save_reference is not None and not trainer.fast_dev_run:
             self._write_reference(trainer, pl_module, self.save_reference)
         super().on_test_epoch_end(trainer, pl_module)
 

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 class LatentBankWriter(BasePredictionWriter):
     """One file per song as soon as it is encoded, by whichever rank did it, and the manifest at the very end.
 
-    A run that was killed goes on where it was: the data module offers only the songs that are missing.
+    A run that was killed goes on where it was: the data module offers only the songs that are missing. A dry
+    `fast_dev_run` encodes one batch and writes nothing.
     """
 
     def __init__(self) -> None:
@@ -36,12 +37,13 @@ class LatentBankWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write one song."""
-        _builder(trainer).write(prediction)
+        if not trainer.fast_dev_run:
+            _builder(trainer).write(prediction)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """When every rank has written its songs, the first one writes the manifest; also if none was missing."""
         trainer.strategy.barrier("latent bank")
-        if trainer.is_global_zero and stage == "predict":
+        if trainer.is_global_zero and stage == "predict" and not trainer.fast_dev_run:
             builder = _builder(trainer)
             missing = len(builder.pending())
             if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,13 +37,20 @@ class MetricsFile:
                 writer.writerow(COLUMNS)
             writer.writerows((step, epoch, tag, f"{value:.6g}") for tag, value in numbers.items())
 
-    def forget_after(self, step: int) -> None:
-        """Drop lines of later steps, and any that are damaged: a run goes on, or begins, here.
+    def begin(self, step: int) -> None:
+        """Make room for a run that begins or goes on here.
+
+        A run that begins anew leaves what is there to another file, `metrics.1.csv` and so on. One that goes on drops
+        the lines of later steps, which are done again, and any that are damaged.
 
         Args:
-            step: iterations that a run has done when it starts.
+            step: iterations that the run has done when it starts.
         """
         if not self.path.is_file():
+            return
+        if step == 0:
+            names = (self.path.with_suffix(f".{number}{self.path.suffix}") for number in itertools.count(1))
+            self.path.rename(next(name for name in names if not name.exists()))
             return
         with self.path.open(newline="") as file:
             lines = [line for line in csv.reader(file) if _is_before(line, step)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
 from callbacks.anchors import LATENT_NOISE, anchor_stems, identity_of, load_states, save_states
@@ -58,7 +59,8 @@ class Monitor(ValidationCallback, ABC):
     same items. In validation it logs `val/<metric>`, `val/<metric>/drift`, the `/count` of both,
     `val/<metric>/<category>` and `anchor/<row>/<metric>`; in test `test/…`, and leaves all rows in `results`. Numbers
     that are undefined are not logged. Anchors are computed once per items, settings and codec and kept on disk. What a
-    validation logs also goes to `metrics.csv` in the trainer's root, whatever logger is used.
+    validation logs while fitting also goes to `metrics.csv` in the trainer's root, whatever logger is used; not in a
+    dry `fast_dev_run`.
 
     In test every number gets a 95 % interval over songs.
 
@@ -131,10 +133,10 @@ class Monitor(ValidationCallback, ABC):
                 logger.experiment.add_custom_scalars({"model and anchors": lines})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lines of a run that stopped after its last checkpoint are done again."""
+        """Lines of a run that stopped after its last checkpoint are done again; those of another run are kept."""
         monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
-        if monitors[0] is self and trainer.is_global_zero:
-            _metrics_file(trainer).forget_after(iteration_of(trainer, pl_module))
+        if monitors[0] is self and trainer.is_global_zero and not trainer.fast_dev_run:
+            _metrics_file(trainer).begin(iteration_of(trainer, pl_module))
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_epoch_start(trainer, pl_module)
@@ -160,7 +162,8 @@ class Monitor(ValidationCallback, ABC):
         for row in ANCHORS:
             for name in self.charts:
                 self._log_number(pl_module, f"anchor/{row}/{name}", results[row][name].value)
-        if trainer.is_global_zero:
+        in_fit = trainer.state.fn == TrainerFn.FITTING
+        if trainer.is_global_zero and in_fit and not trainer.fast_dev_run:
             _metrics_file(trainer).append(iteration_of(trainer, pl_module), trainer.current_epoch, self._logged)
         self._logged = {}
 

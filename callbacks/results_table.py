@@ -36,7 +36,7 @@ class ResultsTable(Callback):
     "interval": […], "drift_interval": […]}`: the first segment, the second minus the first, the number of items (of
     embeddings for Fréchet distances) behind each, and 95 % intervals over songs; null where undefined. Rows of other
     runs that are in the file already stay there, so that several tests fill one table. `.md` and `.csv` files beside
-    it hold the same.
+    it hold the same. A dry `fast_dev_run` writes nothing and shows its own rows only.
 
     Args:
         row: name of this model's row.
@@ -64,6 +64,9 @@ class ResultsTable(Callback):
         columns = self.columns or _columns(monitors)
         path = self.path or Path(trainer.default_root_dir) / "results.json"
         cells = {row: _cells(results, columns) for row, results in measured.items()}
+        if trainer.fast_dev_run:
+            self._table = f"\n{_on_screen(sorted_rows(cells))}\n\na dry run: nothing is written\n"
+            return
         rows = sorted_rows({**read_rows(path), **cells})
         write_table(rows, path)
         self._table = f"\n{_on_screen(rows)}\n\nall numbers: {path}, {path.stem}.md, {path.stem}.csv\n"

@@ -7,22 +7,26 @@ import logging
 import os
 import sys
 import warnings
-from argparse import RawDescriptionHelpFormatter
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import DefaultHelpFormatter, set_parsing_settings
+from jsonargparse import DefaultHelpFormatter, Namespace, set_parsing_settings
 from jsonargparse._deprecated import JsonargparseDeprecationWarning
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
+from omegaconf import OmegaConf
 
 from lightning_modules.checkpoint_io import PlainCheckpointIO
 from lightning_modules.config_errors import explain
+from lightning_modules.kept_config import PLACEHOLDER, ROOT, KeptConfig, movable, suffix
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from lightning_modules.run_errors import as_user_error, refused_options
+from lightning_modules.run_folder import one_run_at_a_time, starting_point
 from livejam.errors import UserError
 
 DESCRIPTION = """\
@@ -46,7 +50,12 @@ class ConfigParser(LightningArgumentParser):
 
     Interpolation is resolved once, after all files and options are merged (`omegaconf+`), so `${…}` follows
     overrides. Abbreviated options are unknown options: a typing slip must not pass for another key.
+
+    Attributes:
+        unresolved: what was read, before interpolation, as YAML.
     """
+
+    unresolved = "{}"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # jsonargparse makes parsers of this class for nested classes too, with settings of its own
@@ -68,17 +77,21 @@ class ConfigParser(LightningArgumentParser):
         known_keys = [action.dest for action in parser._actions]
         raise UserError(explain(message, known_keys)) from ex
 
+    def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
+        """As YAML; of a subcommand, what is printed and saved follows the run's folder."""
+        if hasattr(self, "parent_parser"):
+            read = yaml.safe_load(self.parent_parser.unresolved).get(self.subcommand, {})
+            namespace = movable(namespace, read)
+            namespace.pop("overwrite", None)
+            return super().dump(namespace, *args, **kwargs).replace(PLACEHOLDER, ROOT)
+        text = super().dump(namespace, *args, **kwargs)
+        # the parser interpolates by way of this text
+        self.unresolved = text if "${" in text else self.unresolved
+        return text
 
-class KeptConfig(SaveConfigCallback):
-    """Writes the complete configuration beside the logs and into every checkpoint.
-
-    `checkpoint["config"]` is plain data, so that a player can rebuild the networks without Lightning and without
-    unpickling anything.
-    """
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        text = self.parser.dump(self.config, skip_unset=False, skip_link_targets=False, skip_validation=True)
-        checkpoint["config"] = yaml.safe_load(text)
+    def resolved(self, namespace: Namespace) -> str:
+        """As YAML, without interpolation."""
+        return super().dump(namespace, skip_unset=False, skip_link_targets=False, skip_validation=True)
 
 
 class LivejamCLI(LightningCLI):
@@ -89,6 +102,36 @@ class LivejamCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("model.codec", "data.init_args.codec", apply_on="instantiate")
+        parser.add_argument(
+            "--variant",
+            type=list[str],
+            default=[],
+            help="names that the run's folder ends with; overlays add their own (variant+: [no_sink])",
+        )
+
+    def setup_parser(self, *args: Any) -> None:
+        super().setup_parser(*args)
+        self._subcommand_parsers["fit"].add_argument(
+            "--overwrite",
+            action="store_true",
+            help="start anew where another run's checkpoint is, and overwrite that run; without it, fit refuses",
+        )
+        # a configuration that one subcommand saved is read by all
+        known = {name: {action.dest for action in parser._actions} for name, parser in self._subcommand_parsers.items()}
+        for name, parser in self._subcommand_parsers.items():
+            for key in sorted(set().union(*known.values()) - known[name] - {"overwrite"}):
+                parser.add_argument(f"--{key}", type=Any, default=None, help=SUPPRESS)
+
+    def fit(self, **arguments: Any) -> None:
+        """Train, where that destroys no other run."""
+        if self.trainer.fast_dev_run:
+            self.trainer.fit(**arguments)
+            return
+        overwrite = self.config_init["fit"]["overwrite"]
+        begin = starting_point(self.trainer, self.model, arguments["ckpt_path"], overwrite)
+        self.config["fit"]["ckpt_path"] = begin
+        with one_run_at_a_time(Path(self.trainer.default_root_dir)):
+            self.trainer.fit(**{**arguments, "ckpt_path": begin})
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -115,6 +158,10 @@ class LivejamCLI(LightningCLI):
         path = self.config[self.config.subcommand].get("ckpt_path")
         if path and path not in NAMES and "://" not in path and not Path(path).is_file():
             raise UserError(f"--ckpt_path {path} does not exist{_nearest_checkpoints(Path(path))}")
+
+    def after_instantiate_classes(self) -> None:
+        if self.trainer.fast_dev_run:
+            rank_zero_info("fast_dev_run: a dry run that writes no results, no curves, no audio and no weights")
 
     def instantiate_classes(self) -> None:
         # jsonargparse wraps what a constructor refuses into a tree of all alternatives to that class
@@ -173,6 +220,9 @@ def run() -> None:
     """
     _check_yaml(sys.argv[1:])
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    # the name before OmegaConf 2.4
+    register = getattr(OmegaConf, "register_resolver", None) or OmegaConf.register_new_resolver
+    register("suffix", suffix, replace=True)
     try:
         LivejamCLI(
             parser_class=ConfigParser,

@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
@@ -41,6 +42,7 @@ class CocolaTraining(lightning.LightningModule):
     Args:
         cocola: the network to train.
         optimizer: optimiser of its parameters.
+        export_path: where the best weights are written.
         late_stems: by how much stems come early or late as negatives, least and most, in seconds; None = only the
             other stems of the batch, as published.
         pooled_weight: weight ≥ 0 of `pooled_contrast`; 0 = off, as published.
@@ -48,20 +50,19 @@ class CocolaTraining(lightning.LightningModule):
         warmup_steps: steps of linear warm-up; 0 = none.
         decay: whether the learning rate falls to zero along a cosine.
         seed: of windows, masks and delays; what a step draws depends on seed, rank and step alone.
-        export_path: where the best weights are written.
     """
 
     def __init__(
         self,
         cocola: Cocola,
         optimizer: OptimizerCallable,
+        export_path: str,
         late_stems: tuple[float, float] | None = (0.1, 0.6),
         pooled_weight: float = 1.0,
         parts_per_item: bool = False,
         warmup_steps: int = 0,
         decay: bool = False,
         seed: int = 0,
-        export_path: str = "runs/cocola/pocket.safetensors",
     ) -> None:
         super().__init__()
         if late_stems is not None and not 0 < late_stems[0] <= late_stems[1]:
@@ -154,7 +155,8 @@ class CocolaTraining(lightning.LightningModule):
         self.log_dict({f"val/auc_{kind}": area for kind, area in areas.items()}, rank_zero_only=True)
         # a number of all processes, and the same in all of them
         self.log("val/auc", auc, prog_bar=True, sync_dist=True)
-        if not self.trainer.sanity_checking and auc > self.best_auc:
+        in_fit = self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
+        if in_fit and auc > self.best_auc:
             self.best_auc.fill_(auc)
             self._export()
 
@@ -168,7 +170,7 @@ class CocolaTraining(lightning.LightningModule):
         return {kind: torch.cat([part for shard in shards for part in shard.get(kind, [])]) for kind in kinds}
 
     def _export(self) -> None:
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
             save_cocola(self.cocola, Path(self.export_path), {"steps": self.global_step, "auc": float(self.best_auc)})
 
     def configure_optimizers(self) -> Any:

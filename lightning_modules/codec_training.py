@@ -15,6 +15,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -42,6 +43,7 @@ class CodecTraining(lightning.LightningModule):
     Args:
         codec: the codec to train.
         optimizer: optimiser of the codec's parameters.
+        export_path: where the weights are written after every validation.
         code_frames: latent frames from which the principal components are computed.
         low_band_weight: weight of the low-band maps against the spectra in the principal components.
         latent_noise: largest standard deviation of the noise on the latents, 0 or more.
@@ -59,13 +61,13 @@ class CodecTraining(lightning.LightningModule):
         ema_decay: decay in [0, 1) per step of the averaged codec that is validated and exported; None = off.
         seed: seed of noise and of oscillator times; what a step draws depends on seed, rank and step alone.
         initial_weights: bundled name or file to start from, linear code included; None fits the code first.
-        export_path: where the weights are written after every validation.
     """
 
     def __init__(
         self,
         codec: CausalCodec,
         optimizer: OptimizerCallable,
+        export_path: str,
         code_frames: int = 20000,
         low_band_weight: float = 1.2,
         latent_noise: float = 0.4,
@@ -81,7 +83,6 @@ class CodecTraining(lightning.LightningModule):
         ema_decay: float | None = None,
         seed: int = 0,
         initial_weights: str | None = None,
-        export_path: str = "runs/codec/pocket.safetensors",
     ) -> None:
         super().__init__()
         _require_sense(latent_weight, encoder_lr_share, adversary, magnitude_steps)
@@ -254,7 +255,7 @@ class CodecTraining(lightning.LightningModule):
 
     def on_validation_end(self) -> None:
         """Write the weights, so that an interrupted run leaves a usable codec."""
-        if not self.trainer.sanity_checking:
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.export()
 
     def on_train_end(self) -> None:
@@ -262,8 +263,8 @@ class CodecTraining(lightning.LightningModule):
         self.export()
 
     def export(self) -> None:
-        """Write the codec to `export_path`, once for all ranks."""
-        if self.trainer.is_global_zero:
+        """Write the codec to `export_path`, once for all ranks; not in a dry `fast_dev_run`."""
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
             training = {"steps": self.iteration, "code_frames": self.code_frames, "latent_noise": self.latent_noise}
             save_codec(self.trained_codec, Path(self.export_path), training)
 

@@ -17,6 +17,7 @@ from livejam.commands.compare import add_compare
 from livejam.commands.listening_test import add_listening_test
 from livejam.commands.weights import add_weights
 from livejam.errors import UserError
+from livejam.outputs import add_overwrite, require_free
 
 SLAKH = """\
 Slakh2100 (about 105 GB; licence CC BY 4.0) is Zenodo record 4599666, the archive slakh2100_flac_redux.tar.gz.
@@ -130,6 +131,7 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--out", type=Path, required=True, metavar="WAV", help="the stem that livejam plays")
     play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem in one file, too")
     play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds play equal notes (default: 0)")
+    add_overwrite(play)
     play.set_defaults(run=_play)
 
 
@@ -174,8 +176,12 @@ def _describe(options: argparse.Namespace) -> int:
 
 def _play(options: argparse.Namespace) -> int:
     from livejam.checkpoint import load_player
-    from livejam.play import instrument_index, play_file, write_audio
+    from livejam.play import instrument_index, play_file, require_audio_name, write_audio
 
+    outputs = {"--out": options.out, "--together": options.together}
+    require_free(outputs, (options.mix, options.checkpoint), options.overwrite)
+    for path in filter(None, outputs.values()):
+        require_audio_name(path)
     instrument = instrument_index(options.instrument)
     performance = play_file(load_player(options.checkpoint), options.mix, instrument, options.seed)
     write_audio(options.out, performance.stem_NA, performance.sample_rate_hz)

@@ -85,10 +85,19 @@ def write_audio(path: Path, audio_NA: npt.NDArray[Any], sample_rate_hz: int) -> 
     Raises:
         UserError: the file name's ending is no audio format, or the disk is full.
     """
-    if path.suffix[1:].upper() not in soundfile.available_formats():
-        raise UserError(f"{path.name} does not end in an audio format; call it {path.stem}.wav")
+    require_audio_name(path)
     with atomic_path(path) as temporary:
         soundfile.write(temporary, audio_NA, sample_rate_hz)
+
+
+def require_audio_name(path: Path) -> None:
+    """Refuse a file to write whose name's ending is no audio format.
+
+    Raises:
+        UserError: suggests a name.
+    """
+    if path.suffix[1:].upper() not in soundfile.available_formats():
+        raise UserError(f"{path.name} does not end in an audio format; call it {path.stem}.wav")
 
 
 def instrument_index(name: str) -> int:

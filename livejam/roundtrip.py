@@ -23,6 +23,7 @@ from livejam.codecs.offline import OfflineCodec
 from livejam.codecs.steps import piece_frames
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.play import require_audio_name
 from livejam.spec import CodecSpec
 
 BLOCK_SAMPLES = 1 << 16
@@ -94,8 +95,7 @@ def roundtrip(stream: Stream, source: Path, target: Path, listen: Listener) -> R
     Raises:
         UserError: the recording is missing, unreadable, empty or not finite, or the target is no audio format.
     """
-    if target.suffix[1:].upper() not in soundfile.available_formats():
-        raise UserError(f"{target.name} does not end in an audio format; call it {target.stem}.wav")
+    require_audio_name(target)
     spec, report = stream.codec.spec, Roundtrip()
     pieces = regrouped(_coded(stream, source, report), round(LISTEN_SECONDS * spec.sample_rate_hz))
     with (

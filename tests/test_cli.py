@@ -67,8 +67,8 @@ def data() -> ToyData:
 
 class TestLightning:
     def test_trains_and_keeps_its_config(self, toy: Path, lightning_command: Command) -> None:
-        for _ in range(2):  # the second start overwrites config.yaml
-            assert lightning_command("fit", "--config", toy)[0] == 0
+        for again in ([], ["--overwrite"]):  # the second start overwrites config.yaml
+            assert lightning_command("fit", "--config", toy, *again)[0] == 0
         config = yaml.safe_load((toy.parent / "run/log/config.yaml").read_text())
         assert config["model"]["init_args"]["frames"] == 3, "defaults are written out"
         path = next(toy.parent.glob("run/**/*.ckpt"))
@@ -110,7 +110,7 @@ class TestLightning:
         assert lightning_command("fit", "--config", toy)[0] == 0
         uninterrupted = recipe().layer.weight.clone()
         toy.write_text(TOY.replace("ToyRecipe", InterruptedRecipe.__name__))
-        assert lightning_command("fit", "--config", toy)[0] == 1
+        assert lightning_command("fit", "--config", toy, "--overwrite")[0] == 1
         kept = toy.parent / "run/interrupted.ckpt"
         assert lightning_command("fit", "--config", toy, "--ckpt_path", kept)[0] == 0
         assert len(recipe().seen) == 4, "the four batches that were left"

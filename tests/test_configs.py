@@ -90,6 +90,8 @@ def test_fast_dev_run(config: Path, tiny: Path, lightning_command: Command) -> N
     overlay = ("--config", tiny_overlay(config), "--trainer.fast_dev_run", "1")
     status, err = lightning_command("fit", "--config", config, *overlay)
     assert status == 0, err
+    left = [path for path in tiny.rglob("*") if path.is_file() and tiny / "cache" not in path.parents]
+    assert not left, "a dry run leaves caches only"
 
 
 TRAINING_OVERLAYS = [path for path in overlays() if path.stem != "slurm" and fit_command(path)]
@@ -128,9 +130,11 @@ def test_slurm_overlay_takes_the_jobs_size(
         cli.main()
     trainer = yaml.safe_load(capfd.readouterr().out)["trainer"]
     assert (trainer["num_nodes"], trainer["devices"]) == (2, 4)
-    assert trainer["default_root_dir"] == trainer["logger"]["init_args"]["save_dir"] == "runs/jam-77"
+    assert trainer["default_root_dir"] == "runs/jam-77"
+    assert trainer["logger"]["init_args"]["save_dir"] == "${trainer.default_root_dir}"
     checkpoints = [c for c in trainer["callbacks"] if c["class_path"].endswith("ModelCheckpoint")]
-    assert all(c["init_args"]["dirpath"].startswith("runs/jam-77") for c in checkpoints), "paths follow the root"
+    dirpaths = [c["init_args"]["dirpath"] for c in checkpoints]
+    assert dirpaths == ["${trainer.default_root_dir}/checkpoints"], "paths follow the root"
 
 
 @pytest.mark.parametrize("name", ["single", "multi"])

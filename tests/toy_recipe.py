@@ -101,3 +101,22 @@ class ToyData(LightningDataModule):
         return DataLoader(TensorDataset(item.expand(8, -1)))
 
     test_dataloader = train_dataloader
+
+
+class WholeRecipe(ToyRecipe):
+    """Can be validated and asked for predictions, too; exports what it learnt, if asked to."""
+
+    def __init__(self, codec: ToyCodec, export_path: str | None = None) -> None:
+        super().__init__(codec)
+        self.export_path = export_path
+
+    validation_step = ToyRecipe.test_step
+
+    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return self.layer(batch[0])
+
+
+class WholeData(ToyData):
+    """Has batches for every subcommand."""
+
+    val_dataloader = predict_dataloader = ToyData.train_dataloader

@@ -5,6 +5,7 @@ N: audio samples.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -128,7 +129,8 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path, soundfont_
 
 
 def _require_origin(out: Path, seed: int, soundfont_name: str) -> None:
-    first = next(Path(out).glob("*/Track*/metadata.yaml"), None)
+    found = itertools.chain(Path(out).glob("*/Track*/metadata.yaml"), Path(out).glob("Track*/metadata.yaml"))
+    first = next(found, None)
     if first is None:
         return
     if f"{_origin(seed)}/" not in (text := first.read_text()):

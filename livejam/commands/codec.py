@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livejam.errors import UserError
+from livejam.outputs import add_overwrite, require_free
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +66,7 @@ def add_codec(commands: Any) -> None:
     once.add_argument("target", type=Path, metavar="OUT", help="the decoded recording")
     once.add_argument("--stream", action="store_true", help="frame by frame, as on stage")
     once.add_argument("--picture", type=Path, metavar="PNG", help="mel spectrograms of the first 20 seconds")
+    add_overwrite(once)
     once.set_defaults(run=_roundtrip)
     several = actions.add_parser(
         "compare",
@@ -78,6 +80,7 @@ def add_codec(commands: Any) -> None:
     several.add_argument("--no-beats", action="store_true", help="skip beat tracking, which needs the metrics extra")
     several.add_argument("--markdown", type=Path, metavar="MD", help="write the table as Markdown")
     several.add_argument("--csv", type=Path, metavar="CSV", help="write the table as CSV")
+    add_overwrite(several)
     several.set_defaults(run=_compare)
 
 
@@ -86,6 +89,8 @@ def _roundtrip(options: argparse.Namespace) -> int:
     from livejam.roundtrip import frame_by_frame, in_pieces, roundtrip
     from metrics.reconstruction import LogMelScore, WaveformScore
 
+    outputs = {"OUT": options.target, "--picture": options.picture}
+    require_free(outputs, (options.source, *_files_of(options.codec)), options.overwrite)
     codec = choose_codec(shlex.split(options.codec))
     stream = frame_by_frame(codec) if options.stream else in_pieces(codec)
     waveform, mel = WaveformScore(), LogMelScore(codec.spec.sample_rate_hz)
@@ -110,6 +115,11 @@ def _roundtrip(options: argparse.Namespace) -> int:
     encode, decode = seconds / report.encode_seconds, seconds / report.decode_seconds
     print(f"  real time   encodes {encode:.1f} ×, decodes {decode:.1f} ×")
     return 0
+
+
+def _files_of(codec: str) -> list[Path]:
+    """What a codec may be read from: whatever its name or its options could mean as a path."""
+    return [Path(word.partition("=")[2] or word) for word in shlex.split(codec)]
 
 
 def _number(value: float, unit: str) -> str:
@@ -146,6 +156,8 @@ def _compare(options: argparse.Namespace) -> int:
     from metrics.beats import MadmomRNN
     from metrics.codec_comparison import as_csv, as_markdown, compare_codec
 
+    read = (*options.files, *(path for text in options.codec for path in _files_of(text)))
+    require_free({"--markdown": options.markdown, "--csv": options.csv}, read, options.overwrite)
     codecs = [choose_codec(shlex.split(text)) for text in options.codec]
     recordings = [_excerpt(path, options.seconds) for path in options.files]
     tracker = None if options.no_beats else MadmomRNN()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livejam.errors import UserError
+from livejam.outputs import add_overwrite, require_free
 
 if TYPE_CHECKING:
     from metrics.results import Rows
@@ -26,6 +27,7 @@ def add_compare(commands: Any) -> None:
     compare.add_argument("--markdown", type=Path, metavar="MD", help="write the table as Markdown")
     compare.add_argument("--csv", type=Path, metavar="CSV", help="write the table as CSV, one line per number")
     compare.add_argument("--width", type=int, default=120, metavar="N", help="characters per line (default: 120)")
+    add_overwrite(compare)
     compare.set_defaults(run=_compare)
 
 
@@ -86,6 +88,8 @@ def _compare(options: argparse.Namespace) -> int:
     from livejam.files import atomic_path
     from metrics.results import as_csv, as_markdown, as_text
 
+    outputs = {"--markdown": options.markdown, "--csv": options.csv}
+    require_free(outputs, map(_table, options.runs), options.overwrite)
     rows, warnings = joined(
         [(name, _rows(run)) for name, run in zip(run_names(options.runs), options.runs, strict=True)]
     )
@@ -101,10 +105,15 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def _table(run: Path) -> Path:
+    """The file of a run's results."""
+    return run if run.suffix == ".json" else run / "results.json"
+
+
 def _rows(run: Path) -> Rows:
     from metrics.results import read_rows
 
-    path = run if run.suffix == ".json" else run / "results.json"
+    path = _table(run)
     rows = read_rows(path)
     if not rows:
         raise UserError(f"{path} does not exist or is empty; run `lightning test` first, which writes it")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from livejam.batch import CATEGORIES
 from livejam.commands.compare import run_names
 from livejam.errors import UserError
+from livejam.outputs import add_overwrite, require_free
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,12 +73,15 @@ def add_listening_test(commands: Any) -> None:
     test.add_argument("--items", type=int, default=10, metavar="N", help="pages per part (default: 10)")
     test.add_argument("--seed", type=int, default=0, metavar="S", help="of choice and order (default: 0)")
     test.add_argument("--markdown", type=Path, metavar="MD", help="write the analysis as Markdown, too")
+    add_overwrite(test)
     test.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.words[0] == "analyse":
-        return _analyse([Path(word) for word in options.words[1:]], options.markdown)
+        answers = [Path(word) for word in options.words[1:]]
+        require_free({"--markdown": options.markdown}, answers, options.overwrite)
+        return _analyse(answers, options.markdown)
     if options.out is None:
         raise UserError("a listening test needs a folder to go to: add --out DIR")
     runs = [Path(word) for word in options.words]

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from livejam.outputs import add_overwrite, require_free
+
 
 def add_import(actions: Any) -> None:
     """Add the action to those of `livejam weights`."""
@@ -21,12 +23,14 @@ def add_import(actions: Any) -> None:
     imported.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.safetensors", help="its weights (or a .ckpt)")
     imported.add_argument("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
     imported.add_argument("--jam", action="store_true", help="for a fine-tune that hears the musician")
+    add_overwrite(imported)
     imported.set_defaults(run=_import)
 
 
 def _import(options: argparse.Namespace) -> int:
     from livejam.stable_audio import import_stable_audio
 
+    require_free({"--out": options.out}, (options.config, options.checkpoint), options.overwrite)
     imported = import_stable_audio(options.config, options.checkpoint, options.out, options.jam)
     print(f"{imported.out}: {imported.parameters / 1e6:.1f} M numbers")
     print(f"network: {', '.join(f'{name} {value}' for name, value in imported.settings.items())}")

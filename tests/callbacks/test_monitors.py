@@ -270,12 +270,12 @@ def test_latent_noise_rises_and_is_the_same_every_time() -> None:
 
 def test_a_run_that_goes_on_writes_its_curves_once(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path / "metrics.csv")
-    file.forget_after(0)
+    file.begin(0)
     for step, epoch in ((10, 0), (20, 1), (30, 2)):
         file.append(step, epoch, {"val/a": step / 3, "val/b": -1.0})
     with file.path.open("a") as text:
         text.write("40,3,val/a")  # the machine went down here
-    file.forget_after(20)
+    file.begin(20)
     file.append(30, 2, {"val/a": 7.0})
     lines = file.path.read_text().splitlines()
     assert lines == [
@@ -286,6 +286,15 @@ def test_a_run_that_goes_on_writes_its_curves_once(tmp_path: Path) -> None:
         "20,1,val/b,-1",
         "30,2,val/a,7",
     ]
+
+
+def test_a_run_that_begins_anew_keeps_the_curves_of_the_one_before(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.csv")
+    for value in (1.0, 2.0, 3.0):
+        file.begin(0)
+        file.append(10, 0, {"val/a": value})
+    kept = {path.name: path.read_text().splitlines()[1] for path in tmp_path.iterdir()}
+    assert kept == {"metrics.1.csv": "10,0,val/a,1", "metrics.2.csv": "10,0,val/a,2", "metrics.csv": "10,0,val/a,3"}
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_encoder_stays_the_principal_components(trained: tuple[CodecTraining, Pa
 
 def test_a_restored_run_does_not_fit_the_code_again(trained: tuple[CodecTraining, Path, dict[str, float]]) -> None:
     module, _, _ = trained
-    other = CodecTraining(small_codec(), partial(torch.optim.AdamW, lr=1e-3))
+    other = CodecTraining(small_codec(), partial(torch.optim.AdamW, lr=1e-3), "unused.safetensors")
     other.load_state_dict(module.state_dict())
     before = other.codec.projection.weight.clone()
     other.on_fit_start()

@@ -1,0 +1,131 @@
+"""A run writes into a folder of its own: it destroys no other run, and no second run joins it.
+
+The folder is `trainer.default_root_dir`; checkpoints may be configured to lie elsewhere, and count as well.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+from lightning_modules.named_checkpoints import NAMES
+from livejam.errors import UserError
+
+LOCK = ".lock"
+
+
+def starting_point(trainer: Trainer, module: LightningModule, asked: str | None, overwrite: bool) -> str | None:
+    """The checkpoint that a fit goes on from, None to start anew.
+
+    A SLURM job that was requeued types the same command again: it goes on from its newest checkpoint. Only the first
+    process refuses; the others run the same command.
+
+    Args:
+        trainer: says where the run writes.
+        module: may export weights to its `export_path`.
+        asked: `--ckpt_path`.
+        overwrite: whether another run may be overwritten.
+
+    Raises:
+        UserError: the run would overwrite another one's checkpoints or exported weights.
+    """
+    found = checkpoints(trainer)
+    if found and _requeued(trainer):
+        rank_zero_info(f"this job was requeued: it goes on from {found[0]}")
+        return str(found[0])
+    goes_on = asked in NAMES or (asked is not None and Path(asked).resolve().parent in _folders(trainer))
+    taken = [*found, *exports(module)]
+    if taken and not goes_on and not overwrite and in_charge():
+        raise UserError(_refusal(taken[0], found[:1], trainer))
+    return asked
+
+
+def checkpoints(trainer: Trainer) -> list[Path]:
+    """Checkpoints that lie where this run would write its own, the newest first."""
+    root, *others = _folders(trainer)
+    found = {path for pattern in ("interrupted.ckpt", "hpc_ckpt_*.ckpt") for path in root.glob(pattern)}
+    found |= {path for folder in others for path in folder.glob("*.ckpt")}
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def exports(module: LightningModule) -> list[Path]:
+    """Weights that lie where a recipe would export its own to."""
+    path = getattr(module, "export_path", None)
+    return [Path(path)] if path is not None and Path(path).exists() else []
+
+
+@contextmanager
+def one_run_at_a_time(folder: Path) -> Iterator[None]:
+    """Keeps other trainings out of a folder; a lock of the operating system, which ends with the process.
+
+    Raises:
+        UserError: another process trains there, or the folder cannot be written.
+    """
+    if not in_charge():
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("w")
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder with --trainer.default_root_dir"
+        ) from error
+    with file:
+        try:
+            # of the process, not of the file: workers that are forked do not hold it
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is training in {folder}; wait for it, or choose another folder with "
+                "--trainer.default_root_dir"
+            ) from error
+        except OSError as error:
+            rank_zero_info(f"{folder} cannot be locked ({error.strerror}): do not start a second training in it")
+        yield
+
+
+def in_charge() -> bool:
+    """Whether this is the first process of the run."""
+    # where Lightning starts processes by itself, the first one of every node has no rank yet
+    node = int(os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or 0)
+    return node == 0 and rank_zero_only.rank == 0
+
+
+def _requeued(trainer: Trainer) -> bool:
+    """Whether SLURM starts this job again, or a job left its checkpoint here when its time was up."""
+    again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    return again or (SLURMEnvironment.detect() and any(Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt")))
+
+
+def _folders(trainer: Trainer) -> list[Path]:
+    """The run's folder, and those of its checkpoints."""
+    root = Path(trainer.default_root_dir)
+    named: list[Any] = [getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks]
+    folders = [root, root / "checkpoints", *(Path(path) for path in named if path is not None)]
+    if None in named:
+        # Lightning's own default; other loggers name a new folder for every run
+        logs = [logger.log_dir for logger in trainer.loggers[:1] if isinstance(logger, (TensorBoardLogger, CSVLogger))]
+        folders += [Path(folder) / "checkpoints" for folder in logs]
+    return list(dict.fromkeys(folder.resolve() for folder in folders))
+
+
+def _refusal(taken: Path, newest: list[Path], trainer: Trainer) -> str:
+    """What lies in the way, and the three ways out."""
+    on = [f"go on from it with --ckpt_path {'last' if p.stem.startswith('last') else shown(p)}" for p in newest]
+    ways = [*on, "choose another folder with --trainer.default_root_dir", "start anew in its place with --overwrite"]
+    return f"{shown(taken)} is another run's: {', '.join(ways[:-1])}, or {ways[-1]}"
+
+
+def shown(path: Path) -> str:
+    """A path as one would type it here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
