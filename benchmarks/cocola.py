@@ -2,9 +2,9 @@
 
   python -m benchmarks.cocola --root data/pocket_slakh --json cocola.json
 
-Items are those of the test split, in segments of ten seconds. Intervals are of the mean over songs (95 %, bootstrap).
+Items are those of the test split, in segments of ten seconds. Intervals are over songs (95 %, `metrics.intervals`).
 
-Shapes: I items, P parts, W windows, D width, R replicates.
+Shapes: I items, P parts, W windows, D width.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from metrics.cocola import PARTS, Cocola, masked
 from metrics.cocola_score import area_under_curve, windows_of
 from metrics.cocola_spectrogram import SAMPLE_RATE_HZ, harmonic_percussive_db, relative_db
 from metrics.cocola_weights import pretrained_cocola
+from metrics.intervals import jackknife_interval
 
 SEGMENT_SECONDS = 10
 KINDS = ("true", "late", "foreign")
-REPLICATES = 500
 
 
 @dataclass(frozen=True)
@@ -100,19 +100,13 @@ def statistics(found: dict[str, Tensor], songs: list[str], chosen: np.ndarray) -
 
 def with_intervals(found: dict[str, Tensor], songs: list[str]) -> dict[str, dict[str, float]]:
     """Every number and the interval in which it would lie, had other songs been drawn."""
-    random, unique = np.random.default_rng(0), sorted(set(songs))
-    of_song = {song: np.flatnonzero(np.array(songs) == song) for song in unique}
-    drawn = [
-        statistics(found, songs, np.concatenate([of_song[song] for song in random.choice(unique, len(unique))]))
-        for _ in range(REPLICATES)
-    ]
+    names = np.array(songs)
     whole = statistics(found, songs, np.arange(len(songs)))
-    return {
-        name: dict(
-            zip(("value", "low", "high"), (value, *np.percentile([d[name] for d in drawn], [2.5, 97.5])), strict=True)
-        )
-        for name, value in whole.items()
+    left_out = [statistics(found, songs, np.flatnonzero(names != song)) for song in sorted(set(songs))]
+    intervals = {
+        name: jackknife_interval(value, np.array([d[name] for d in left_out])) for name, value in whole.items()
     }
+    return {name: {"value": value, **intervals[name]._asdict()} for name, value in whole.items()}
 
 
 def by_instrument(found: dict[str, Tensor], segments: list[Segment]) -> dict[str, dict[str, float]]:

@@ -7,8 +7,11 @@ best of a few turns that alternate, in one process on one thread. The last line 
 `calculate_frechet_distance` by our `frechet_distance`, on the same means and covariances, both sizes together.
 `speedup_from_embeddings`: the same with the covariances, ours in batches; `speedup_kept_reference`: the same when ours
 has kept the reference of an earlier epoch, whose embeddings the package goes through again. `sizes`: all of it per
-size, with the seconds. `peak_bytes`: by how much the memory of a process grows meanwhile, on the largest size, null
-where the system does not say; `kept_bytes`: what stays between two batches, our sums and the package's embeddings.
+size, with the seconds. `singular`: as many embeddings as 48 items of 24 songs have in PANN's 2048
+dimensions, and each song left out once, as a test does for every row and segment: `seconds` of the processor from
+samples, `covariances_seconds` from covariances (of one song left out, times 24), `speedup`, `relative_difference` for
+that song. `peak_bytes`: by how much the memory of a process grows meanwhile, on the largest size, null where the
+system does not say; `kept_bytes`: what stays between two batches, our sums and the package's embeddings.
 """
 
 from __future__ import annotations
@@ -132,6 +135,33 @@ def compare(count: int, dimension: int, turns: int) -> dict[str, float]:
     return {"relative_difference": max(abs(result / expected - 1) for result in results.values()), **best}
 
 
+def singular(songs: int = 24, windows: int = 2, dimension: int = 2048) -> dict[str, float]:
+    """Fewer embeddings than dimensions, with songs left out for an interval."""
+    fake_WD, real_WD = (torch.from_numpy(cloud) for cloud in clouds_of(2 * windows * songs, dimension))
+    metric = FrechetAudioDistance(dimension)
+    metric.keep_songs()
+    for i in range(songs):
+        metric.update(fake_WD[windows * i :][:windows], real=False, song=str(i))
+        metric.update(real_WD[2 * windows * i :][: 2 * windows], real=True, song=str(i))
+    start = time.process_time()
+    ours_U = metric.left_out("fake")
+    seconds = time.process_time() - start
+    start = time.process_time()
+    without_first = (real_WD[2 * windows : 2 * windows * songs], fake_WD[windows : windows * songs])
+    theirs = frechet_distance(*(f(x_WD.double().T) for x_WD in without_first for f in (_mean, torch.cov)))
+    theirs_seconds = songs * (time.process_time() - start)
+    return {
+        "relative_difference": float(np.abs(ours_U / theirs - 1).min()),
+        "seconds": seconds,
+        "covariances_seconds": theirs_seconds,
+        "speedup": theirs_seconds / seconds,
+    }
+
+
+def _mean(x_DW: torch.Tensor) -> torch.Tensor:
+    return x_DW.mean(1)
+
+
 def _status_bytes(name: str) -> int:
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return 1024 * int(line.split()[1])
@@ -171,6 +201,7 @@ def main() -> None:
         "speedup": total["package_distance_seconds"] / total["distance_seconds"],
         "speedup_from_embeddings": everything / total["from_embeddings_seconds"],
         "speedup_kept_reference": everything / total["kept_reference_seconds"],
+        "singular": singular(),
         "sizes": sizes,
         "peak_bytes": {"ours": peak_bytes(ours, clouds), "package": peak_bytes(theirs, clouds)},
         "kept_bytes": {"ours": kept, "package": 2 * count * widest * 4},
