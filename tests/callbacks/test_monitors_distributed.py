@@ -51,6 +51,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         assert set(one[row]) == set(two[row])
         for column, cell in one[row].items():
             assert two[row][column]["count"] == cell["count"]
+            assert two[row][column]["drift_count"] == cell["drift_count"]
             if row != "trained":  # The made-up player draws its noise per batch, and batches differ.
                 for name in ("value", "drift", "interval", "drift_interval"):
                     expected = cell[name] if cell[name] is None else pytest.approx(cell[name], rel=1e-9, abs=1e-9)
