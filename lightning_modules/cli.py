@@ -169,7 +169,8 @@ class LivejamCLI(LightningCLI):
             super().instantiate_classes()
         except Exception as error:
             raise as_user_error(error) or refused_options(error) from error
-        name = self.config[self.subcommand].get("ckpt_path")
+        # benchmarks build an experiment without a subcommand
+        name = self.config[self.subcommand].get("ckpt_path") if self.subcommand else None
         if name in NAMES:
             require_named_checkpoint(name, self.trainer)
 
