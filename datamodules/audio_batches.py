@@ -72,6 +72,11 @@ class AudioBatches(Dataset[AccompanimentBatch]):
                 "frames; make data.crop_frames smaller, or choose other data.targets"
             )
 
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Class indices that occur among the targets."""
+        return tuple(sorted({song.stems[stem].category for song, stem in self.pairs}))
+
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:
         rng = np.random.default_rng([self.seed, key.rank, key.number])
         drawn = [self._draw(rng) for _ in range(self.batch_size)]

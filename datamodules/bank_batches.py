@@ -76,6 +76,11 @@ class BankBatches(Dataset[AccompanimentBatch]):
                 "sound; make data.crop_frames smaller, or choose other data.targets"
             )
 
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Class indices that occur among the targets."""
+        return tuple(sorted({self.bank[pair.song].stems[pair.stem].category for pair in self.pairs}))
+
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:
         rng = np.random.default_rng([self.seed, key.rank, key.number])
         items = [self._pick(*numbers) for numbers in rng.random((self.batch_size, 3)).tolist()]

@@ -60,6 +60,11 @@ class EvaluationItems(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.plan)
 
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Class indices that occur among the targets."""
+        return tuple(sorted({excerpt.song.stems[excerpt.target].category for excerpt in self.plan}))
+
     def __getitem__(self, position: int) -> Item:
         if position in self._decoded:
             return self._decoded[position]

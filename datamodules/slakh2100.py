@@ -30,6 +30,7 @@ from datamodules.splits import SplitByFolder, SplitPolicy
 from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.instruments import named
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
 
@@ -142,6 +143,12 @@ class Slakh2100DataModule(LightningDataModule):
         elif self._statistics is None and (self.bank_root / MANIFEST).is_file():
             self._statistics = self._open_bank().manifest.statistics
         return self._statistics
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """Names of the categories that training asks for, in other stages those of the items; nothing before setup."""
+        items = self._training or next(iter(self._evaluation.values()), None)
+        return () if items is None else named(items.categories)
 
     @property
     def bank_settings(self) -> BankSettings:

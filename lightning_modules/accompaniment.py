@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_modules.checkpoints import require_same_codec, require_same_shapes, require_same_statistics
@@ -17,6 +18,7 @@ from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.instruments import in_order, learnt_instruments
 from livejam.lineage import Ancestor
 from livejam.statistics import LatentStatistics
 
@@ -37,6 +39,7 @@ class AccompanimentModule(lightning.LightningModule):
         super().__init__()
         self.codec = codec.requires_grad_(False)
         self.lineage: list[Ancestor] = []
+        self.instruments: tuple[str, ...] = ()
         channels = codec.spec.latent_channels
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
         self.register_buffer("latent_mean_C", torch.zeros(channels))
@@ -47,6 +50,11 @@ class AccompanimentModule(lightning.LightningModule):
     def statistics(self) -> LatentStatistics:
         """Of the latents that the networks are trained on."""
         return LatentStatistics(self.latent_mean_C, self.latent_std_C)
+
+    @property
+    def may_choose(self) -> bool:
+        """Whether training leaves out at times what to play, so that nothing need be asked for."""
+        return False
 
     def accompanist(self) -> Accompanist[Any]:
         """The model as it plays."""
@@ -122,7 +130,33 @@ class AccompanimentModule(lightning.LightningModule):
             "latent_mean_C": self.latent_mean_C.detach().cpu(),
             "latent_std_C": self.latent_std_C.detach().cpu(),
             "lineage": self.lineage,
+            "instruments": list(self._learnt()),
         }
+
+    def _learnt(self) -> tuple[str, ...]:
+        """What was learnt before, and what this run trains."""
+        return in_order([*self.instruments, *self._asked(), *["Any"] * self.may_choose])
+
+    def _asked(self) -> tuple[str, ...]:
+        return getattr(self.trainer.datamodule, "instruments", ())
+
+    def on_validation_start(self) -> None:
+        self._warn_of_unlearnt()
+
+    def on_test_start(self) -> None:
+        self._warn_of_unlearnt()
+
+    def on_predict_start(self) -> None:
+        self._warn_of_unlearnt()
+
+    def _warn_of_unlearnt(self) -> None:
+        """Numbers of an instrument that a checkpoint never learnt look like those of a bad model."""
+        unlearnt = [name for name in self._asked() if name not in self.instruments]
+        if self.instruments and unlearnt and not self.trainer.training:
+            rank_zero_warn(
+                f"this checkpoint never learnt to play {', '.join(unlearnt)}; it learnt {', '.join(self.instruments)}: "
+                "set data.init_args.targets to these"
+            )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another codec, another size or, when training goes on, other data."""
@@ -132,5 +166,6 @@ class AccompanimentModule(lightning.LightningModule):
         checkpoint["state_dict"] = weights | {f"codec.{name}": w for name, w in self.codec.state_dict().items()}
         require_same_shapes(checkpoint, self)
         self.lineage = checkpoint["livejam"].get("lineage", [])
+        self.instruments = learnt_instruments(checkpoint)
         if self._trainer is not None and self.trainer.training:
             require_same_statistics(checkpoint, self.statistics)

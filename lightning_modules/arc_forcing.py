@@ -177,6 +177,11 @@ class ARCForcing(AccompanimentModule):
             )
 
     @property
+    def may_choose(self) -> bool:
+        """Whether rollouts are not told at times what to play, or never."""
+        return self.prompt_dropout > 0 or self.generator.prompt_encoder is None
+
+    @property
     def crop_frames(self) -> int:
         """Frames that a training crop needs: context and rollout."""
         return crop_frames(self.generator.transformer, self.rollout_blocks)

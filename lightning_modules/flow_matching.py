@@ -125,6 +125,11 @@ class FlowMatching(AccompanimentModule):
         self.compile_generator = compile_generator
         self.accompanist()
 
+    @property
+    def may_choose(self) -> bool:
+        """Whether the generator is not told at times what to play, or never."""
+        return self.prompt_dropout > 0 or self.generator.prompt_encoder is None
+
     def accompanist(self) -> LMDMAccompanist:
         """The model as it plays, with the averaged generator where there is one."""
         generator = self.generator if self.ema_generator is None else self.ema_generator

@@ -139,6 +139,11 @@ class R3GAN(AccompanimentModule):
         self._alarmed = False
 
     @property
+    def may_choose(self) -> bool:
+        """Whether the generator is not told at times what to play."""
+        return self.generator_class_dropout > 0
+
+    @property
     def crop_frames(self) -> int:
         """Frames a training crop needs: the generator's window and the 1 + δ frames it plays ahead.
 

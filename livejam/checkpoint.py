@@ -18,6 +18,7 @@ from livejam.accompanist import Accompanist
 from livejam.codecs.codec import Codec
 from livejam.codecs.pretrained import load_codec, pretrained_codec
 from livejam.errors import UserError
+from livejam.instruments import learnt_instruments
 from livejam.lineage import ancestors, told
 from livejam.liveband import LiveBandAccompanist
 from livejam.lmdm import LMDMAccompanist
@@ -35,11 +36,13 @@ class Player:
         accompanist: the trained model, in evaluation mode.
         codec: the very codec it was trained with.
         silence_C: the codec's latent of silence, played until the first emitted frame is due.
+        instruments: names of what it learnt to play; empty = not known.
     """
 
     accompanist: Accompanist[Any]
     codec: Codec[Any, Any]
     silence_C: Tensor
+    instruments: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def load_player(path: str | Path) -> Player:
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
         generator = generator.eval().requires_grad_(False)
         accompanist = _accompanist(settings, generator, codec.spec, statistics)
-        return Player(accompanist, codec, weights["silence_C"])
+        return Player(accompanist, codec, weights["silence_C"], learnt_instruments(checkpoint))
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ImportError) as error:
@@ -159,6 +162,7 @@ def describe(path: str | Path) -> str:
         "iteration": int(weights["iteration"]) if "iteration" in weights else "unknown",
         "epoch": checkpoint.get("epoch", "unknown"),
         "networks": ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in _sizes(weights).items()),
+        "instruments": ", ".join(learnt_instruments(checkpoint)) or "unknown",
         "anticipation": _anticipation(settings),
         "plays with": "averaged generator (EMA)" if _part(weights, "ema_generator") else "raw generator",
         "codec": f"{spec.name}, {spec.sample_rate_hz} Hz × {spec.audio_channels}, hop {spec.hop_samples} "

@@ -70,7 +70,7 @@ def build_parser() -> Parser:
     checkpoint = commands.add_parser(
         "describe",
         help="say what a checkpoint is and where it comes from",
-        description="Recipe, iteration, codec, statistics and lineage of a checkpoint. Runs no code from it.",
+        description="What a checkpoint is: recipe, iteration, instruments, codec, statistics, lineage. Runs no code from it.",
         epilog="example:\n  livejam describe runs/quickstart/checkpoints/last.ckpt",
     )
     checkpoint.add_argument("checkpoint", type=Path, help="a .ckpt file written by `lightning fit`")
@@ -123,11 +123,16 @@ def _add_play(commands: Any) -> None:
         help="play along with a recording",
         description="Hear a recording frame by frame and play one instrument to it, exactly as on stage.",
         epilog="example:\n  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav "
-        "--instrument Bass --out bass.wav",
+        "--instrument Drums --out drums.wav",
     )
     play.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT", help="written by `lightning fit`")
     play.add_argument("--mix", type=Path, required=True, metavar="WAV", help="what the musician plays (WAV or FLAC)")
-    play.add_argument("--instrument", required=True, metavar="NAME", help="Piano, Bass, Drums, …, or Any")
+    play.add_argument(
+        "--instrument",
+        metavar="NAME",
+        help="one that the model learnt: Piano, Bass, Drums, …, or Any (default: Any if it learnt to choose by "
+        "itself, else the first that `livejam describe` lists)",
+    )
     play.add_argument("--out", type=Path, required=True, metavar="WAV", help="the stem that livejam plays")
     play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem in one file, too")
     play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds play equal notes (default: 0)")
@@ -141,7 +146,7 @@ examples:
   livejam data render --out data/pocket --songs 40 --seed 0
   livejam data index data/pocket
   livejam describe runs/quickstart/checkpoints/last.ckpt
-  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --instrument Bass --out bass.wav
+  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --instrument Drums --out drums.wav
   livejam codec roundtrip --codec pocket song.wav decoded.wav
   livejam weights list
 
@@ -176,16 +181,19 @@ def _describe(options: argparse.Namespace) -> int:
 
 def _play(options: argparse.Namespace) -> int:
     from livejam.checkpoint import load_player
-    from livejam.play import instrument_index, play_file, require_audio_name, write_audio
+    from livejam.instruments import NAMES, default_instrument, instrument_index
+    from livejam.play import play_file, require_audio_name, write_audio
 
     outputs = {"--out": options.out, "--together": options.together}
     require_free(outputs, (options.mix, options.checkpoint), options.overwrite)
     for path in filter(None, outputs.values()):
         require_audio_name(path)
-    instrument = instrument_index(options.instrument)
-    performance = play_file(load_player(options.checkpoint), options.mix, instrument, options.seed)
+    asked = None if options.instrument is None else instrument_index(options.instrument)
+    player = load_player(options.checkpoint)
+    instrument = default_instrument(player.instruments) if asked is None else asked
+    performance = play_file(player, options.mix, instrument, options.seed)
     write_audio(options.out, performance.stem_NA, performance.sample_rate_hz)
-    print(f"{options.out}: {performance.real_time_factor:.1f} × real time")
+    print(f"{options.out}: {NAMES[instrument]}, {performance.real_time_factor:.1f} × real time")
     if options.together:
         together_NA = performance.mix_NA + performance.stem_NA
         write_audio(options.together, together_NA / max(1.0, abs(together_NA).max()), performance.sample_rate_hz)

@@ -17,10 +17,10 @@ import soxr
 import torch
 
 from livejam.accompanist import Controls, accompany
-from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.checkpoint import Player
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.instruments import require_learnt
 from livejam.spec import CodecSpec
 
 
@@ -40,12 +40,13 @@ def play_file(player: Player, mix: Path, instrument: int, seed: int) -> Performa
     Args:
         player: model and codec.
         mix: a WAV or FLAC of any rate and any number of channels.
-        instrument: class index, 0–17, 18 = the model chooses.
+        instrument: class index, 0–17, 18 = the model chooses; one that the model learnt.
         seed: of the model's noise; equal seeds play equal notes.
 
     Raises:
-        UserError: the recording is missing, unreadable, empty or not finite.
+        UserError: the recording is missing, unreadable, empty or not finite, or the model never learnt the instrument.
     """
+    require_learnt(instrument, player.instruments)
     spec = player.codec.spec
     mix_NA = read_audio(mix, spec)
     samples = len(mix_NA)
@@ -98,16 +99,3 @@ def require_audio_name(path: Path) -> None:
     """
     if path.suffix[1:].upper() not in soundfile.available_formats():
         raise UserError(f"{path.name} does not end in an audio format; call it {path.stem}.wav")
-
-
-def instrument_index(name: str) -> int:
-    """The class index of an instrument category, whatever its case; "Drums" is "Percussive", "Any" is null.
-
-    Raises:
-        UserError: there is no such category.
-    """
-    names = {category.lower(): index for index, category in enumerate(CATEGORIES)}
-    names |= {"drums": CATEGORIES.index("Percussive"), "any": NULL_CATEGORY}
-    if name.lower() not in names:
-        raise UserError(f"there is no instrument {name!r}; choose one of {', '.join(CATEGORIES)}, or Any")
-    return names[name.lower()]

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from commands import REPOSITORY, commands_of, experiments, overlays, relative, tiny_overlay, without_checkpoint
+from commands import (
+    REPOSITORY,
+    commands_in,
+    commands_of,
+    experiments,
+    overlays,
+    relative,
+    tiny_overlay,
+    without_checkpoint,
+)
 from slakh_tree import write_tree
 
 from livejam.checkpoint import load_player
@@ -146,13 +155,18 @@ def test_batch_file_asks_for_a_signal_and_a_requeue(name: str) -> None:
 
 
 def test_the_demo_in_miniature(
-    tiny: Path, lightning_command: Command, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    tiny: Path,
+    lightning_command: Command,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Untrained row, training, trained row, then a stem from the checkpoint: what `make demo` and README promise."""
     from livejam import cli as livejam_cli
 
     quickstart = REPOSITORY / "configs/quickstart.yaml"
     configs = ("--config", quickstart, "--config", tiny_overlay(quickstart))
+    configs += ("--data.init_args.targets", "[Percussive, Piano]")  # the quickstart's own
     untrained = ("--config", REPOSITORY / "configs/overlays/untrained.yaml")
     checkpoint = tiny / "checkpoints/last.ckpt"
     assert lightning_command("test", *configs, *untrained)[0] == 0
@@ -162,13 +176,28 @@ def test_the_demo_in_miniature(
     assert {"trained", "untrained", "ground_truth", "codec", "random_pairing", "silence"} <= rows.keys()
     assert list((tiny / "audio").rglob("*.wav"))
 
-    mix, stem = _recording(tmp_path), tmp_path / "stem.wav"
-    play = ["play", "--checkpoint", checkpoint, "--mix", mix, "--instrument", "Bass", "--out", stem]
-    assert livejam_cli.main([str(word) for word in play]) == 0
-    assert livejam_cli.main(["describe", str(checkpoint)]) == 0
+    mix = _recording(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    replaced = {"runs/quickstart/checkpoints/last.ckpt": str(checkpoint), "song.wav": str(mix)}
+    said = commands_in((REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    for words in (words[1:] for words in said if words[1] in ("play", "describe")):
+        assert livejam_cli.main([replaced.get(word, word) for word in words]) == 0
     text = capfd.readouterr().out
     assert "lightning_modules.R3GAN" in text
-    _check_stem(mix, stem, checkpoint)
+    assert "instruments  Piano, Percussive\n" in text
+    assert "drums.wav: Percussive, " in text
+    _check_stem(mix, tmp_path / "drums.wav", checkpoint)
+
+    bass = ("--data.init_args.targets", "[Bass]")
+    play = ["play", "--checkpoint", str(checkpoint), "--mix", str(mix), "--out", "other.wav"]
+    assert livejam_cli.main([*play, "--instrument", "Bass"]) == 2
+    assert "never learnt to play Bass; it learnt Piano, Percussive" in capfd.readouterr().err
+    assert livejam_cli.main([*play, "--instrument", "Any"]) == 2
+    assert not Path("other.wav").exists()
+    assert livejam_cli.main(play) == 0
+    assert "other.wav: Piano, " in capfd.readouterr().out
+    with pytest.warns(UserWarning, match="never learnt to play Bass"):
+        assert lightning_command("validate", *configs, "--ckpt_path", checkpoint, *bass)[0] == 0
 
 
 @pytest.mark.parametrize("name", ["lmdm/encdec_pocket", "lookahead/pocket"])
@@ -202,12 +231,13 @@ def _check_stem(mix: Path, stem: Path, checkpoint: Path) -> None:
     import soundfile
 
     from livejam.checkpoint import load_player
+    from livejam.instruments import instrument_index
     from livejam.play import play_file
 
     audio, rate = soundfile.read(stem)
     assert len(audio) / rate == pytest.approx(soundfile.info(mix).duration, abs=0.01)
     player = load_player(checkpoint)
-    performance = play_file(player, mix, instrument=4, seed=0)
+    performance = play_file(player, mix, instrument=instrument_index("Drums"), seed=0)
     assert performance.stem_NA[:, 0] == pytest.approx(audio, abs=1e-3)
     assert abs(audio).max() > 0
     saved = torch.load(checkpoint, weights_only=True)["state_dict"]

@@ -1,0 +1,75 @@
+"""Which instruments a model learnt to play, and which one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from livejam.batch import CATEGORIES, NULL_CATEGORY
+from livejam.errors import UserError
+
+NAMES = (*CATEGORIES, "Any")
+"""Name per class index; "Any" is what a model plays that is not told what to play."""
+
+NEVER_ASKED = ("Vocal", "Unknown")
+"""What a data set without `targets` does not train either."""
+
+
+def named(instruments: Iterable[int]) -> tuple[str, ...]:
+    """Names of class indices (0–18), each once, in their order."""
+    return tuple(NAMES[index] for index in sorted(set(instruments)))
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that stand for an instrument, each once, in the order of their class index."""
+    return named(NAMES.index(name) for name in names if name in NAMES)
+
+
+def learnt_instruments(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a checkpoint learnt to play; nothing if it does not say so.
+
+    Checkpoints that were written before they said it tell by the targets in their configuration.
+    """
+    said = checkpoint.get("livejam", {}).get("instruments")
+    return _configured(checkpoint.get("config", {})) if said is None else in_order(map(str, said))
+
+
+def _configured(config: Mapping[str, Any]) -> tuple[str, ...]:
+    data, model = ((config.get(part) or {}).get("init_args") or {} for part in ("data", "model"))
+    if "targets" not in data:
+        return ()
+    dropouts = (model.get("generator_class_dropout"), model.get("prompt_dropout"))
+    may_choose = any(isinstance(share, float) and share > 0 for share in dropouts)
+    targets = data["targets"] or [name for name in CATEGORIES if name not in NEVER_ASKED]
+    return in_order([*map(str, targets), *["Any"] * may_choose])
+
+
+def instrument_index(name: str) -> int:
+    """The class index of an instrument, whatever its case; "Drums" is "Percussive", "Any" is 18.
+
+    Raises:
+        UserError: there is no such instrument.
+    """
+    indices = {known.lower(): index for index, known in enumerate(NAMES)} | {"drums": CATEGORIES.index("Percussive")}
+    if name.lower() not in indices:
+        raise UserError(f"there is no instrument {name!r}; choose one of {', '.join(CATEGORIES)}, or Any")
+    return indices[name.lower()]
+
+
+def default_instrument(learnt: Sequence[str]) -> int:
+    """What is played if nothing is asked for: what the model chooses where it learnt to, else the first it learnt."""
+    return NULL_CATEGORY if not learnt or "Any" in learnt else NAMES.index(learnt[0])
+
+
+def require_learnt(instrument: int, learnt: Sequence[str]) -> None:
+    """Refuse what a model would play from an embedding that no training ever touched.
+
+    Args:
+        instrument: class index, 0–18.
+        learnt: names of what the model learnt; empty = not known, anything goes.
+
+    Raises:
+        UserError: names what it learnt.
+    """
+    if learnt and NAMES[instrument] not in learnt:
+        raise UserError(f"this model never learnt to play {NAMES[instrument]}; it learnt {', '.join(learnt)}")
