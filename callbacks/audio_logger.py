@@ -16,6 +16,7 @@ from callbacks.anchors import LATENT_NOISE, codec_stem
 from callbacks.clips import Audio, Clip, clips_of, known_categories
 from callbacks.validations import ValidationCallback, iteration_of
 from livejam.codecs.codec import Codec
+from livejam.errors import UserError
 from livejam.files import atomic_path
 from metrics.beat_tracking import CachedBeatTracker
 from metrics.beats import BeatTracker
@@ -110,7 +111,10 @@ class AudioLogger(ValidationCallback):
         if trainer.fast_dev_run:
             return
         folder = self.folder or Path(trainer.default_root_dir) / "predictions"
-        for clip in clips_of(outputs):
+        clips = clips_of(outputs)
+        if broken := [clip.song for clip in clips if clip.broken]:
+            raise UserError(f"what the model plays to {', '.join(broken)} is no sound, so nothing was written for it")
+        for clip in clips:
             name = f"{clip.song}_{clip.instrument.replace(' ', '-')}_{clip.start_seconds:.1f}s"
             for part in ("generated", "both"):
                 _write(folder / f"{name}_{part}.wav", parts_of(clip)[part], clip.sample_rate_hz)

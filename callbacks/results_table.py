@@ -109,6 +109,11 @@ def _ends(interval: Interval) -> list[float] | None:
     return list(interval) if all(map(math.isfinite, interval)) else None
 
 
+def _alarms(rows: Rows, column: str) -> bool:
+    """Whether a model played what is no sound, and was judged as silence."""
+    return column == "broken_rate" and any(cells[column]["value"] for cells in rows.values() if column in cells)
+
+
 def _on_screen(rows: Rows) -> str:
-    columns = [column for column in columns_of(rows) if column not in UNSEEN]
+    columns = [column for column in columns_of(rows) if column not in UNSEEN or _alarms(rows, column)]
     return as_text(rows, columns, shutil.get_terminal_size((120, 24)).columns)

@@ -18,6 +18,7 @@ from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.finite import require_finite_weights
 from livejam.instruments import in_order, learnt_instruments
 from livejam.lineage import Ancestor
 from livejam.statistics import LatentStatistics
@@ -159,12 +160,13 @@ class AccompanimentModule(lightning.LightningModule):
             )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another codec, another size or, when training goes on, other data."""
+        """Refuse a checkpoint that diverged, of another codec or size or, when training goes on, of other data."""
         require_same_codec(checkpoint, self.codec)
         # The codec that the configuration names plays: its decoder may be newer than the run.
         weights = {name: w for name, w in checkpoint["state_dict"].items() if not name.startswith("codec.")}
         checkpoint["state_dict"] = weights | {f"codec.{name}": w for name, w in self.codec.state_dict().items()}
         require_same_shapes(checkpoint, self)
+        require_finite_weights(checkpoint["state_dict"], "the checkpoint")
         self.lineage = checkpoint["livejam"].get("lineage", [])
         self.instruments = learnt_instruments(checkpoint)
         if self._trainer is not None and self.trainer.training:

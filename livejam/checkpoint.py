@@ -18,6 +18,7 @@ from livejam.accompanist import Accompanist
 from livejam.codecs.codec import Codec
 from livejam.codecs.pretrained import load_codec, pretrained_codec
 from livejam.errors import UserError
+from livejam.finite import require_finite_weights
 from livejam.instruments import learnt_instruments
 from livejam.lineage import ancestors, told
 from livejam.liveband import LiveBandAccompanist
@@ -72,9 +73,12 @@ def load_player(path: str | Path) -> Player:
         raise UserError(f"{path} has no configuration in it; train with the `lightning` command, which keeps it")
     try:
         settings = checkpoint["config"]["model"]["init_args"]
+        played = _part(weights, "ema_generator") or _part(weights, "generator")
+        statistics_C = {name: facts[name] for name in ("latent_mean_C", "latent_std_C")}
+        require_finite_weights({**played, **_part(weights, "codec"), **statistics_C}, str(path))
         codec = _codec(settings["codec"], weights, facts)
         generator = _built(settings["generator"], "livejam.networks")
-        generator.load_state_dict(_part(weights, "ema_generator") or _part(weights, "generator"))
+        generator.load_state_dict(played)
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
         generator = generator.eval().requires_grad_(False)
         accompanist = _accompanist(settings, generator, codec.spec, statistics)

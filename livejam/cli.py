@@ -70,7 +70,7 @@ def build_parser() -> Parser:
     checkpoint = commands.add_parser(
         "describe",
         help="say what a checkpoint is and where it comes from",
-        description="What a checkpoint is: recipe, iteration, instruments, codec, statistics, lineage. Runs no code from it.",
+        description="Recipe, iteration, instruments, codec, statistics and lineage. Runs no code from the checkpoint.",
         epilog="example:\n  livejam describe runs/quickstart/checkpoints/last.ckpt",
     )
     checkpoint.add_argument("checkpoint", type=Path, help="a .ckpt file written by `lightning fit`")

@@ -20,6 +20,7 @@ from livejam.accompanist import Controls, accompany
 from livejam.checkpoint import Player
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.finite import require_finite_sound
 from livejam.instruments import require_learnt
 from livejam.spec import CodecSpec
 
@@ -44,7 +45,8 @@ def play_file(player: Player, mix: Path, instrument: int, seed: int) -> Performa
         seed: of the model's noise; equal seeds play equal notes.
 
     Raises:
-        UserError: the recording is missing, unreadable, empty or not finite, or the model never learnt the instrument.
+        UserError: the recording is missing, unreadable, empty or not finite, the model never learnt the instrument,
+            or it plays what is no sound.
     """
     require_learnt(instrument, player.instruments)
     spec = player.codec.spec
@@ -56,7 +58,9 @@ def play_file(player: Player, mix: Path, instrument: int, seed: int) -> Performa
     with torch.inference_mode():
         controls = Controls(torch.tensor([instrument]), torch.tensor([seed]))
         stem_BTC = accompany(player.accompanist, player.codec.encode(mix_BAN), controls, player.silence_C)
-        stem_NA = player.codec.decode(stem_BTC)[0].T.clamp(-1, 1).numpy()[:samples]
+        stem_AN = player.codec.decode(stem_BTC)[0]
+        require_finite_sound(stem_AN, "the model")
+        stem_NA = stem_AN.T.clamp(-1, 1).numpy()[:samples]
     seconds = time.perf_counter() - started
     return Performance(stem_NA, mix_NA, spec.sample_rate_hz, samples / spec.sample_rate_hz / seconds)
 

@@ -23,6 +23,7 @@ from livejam.codecs.offline import OfflineCodec
 from livejam.codecs.steps import piece_frames
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.finite import require_finite_sound
 from livejam.play import require_audio_name
 from livejam.spec import CodecSpec
 
@@ -124,6 +125,7 @@ def _coded(stream: Stream, source: Path, report: Roundtrip) -> Iterator[Tensor]:
             encoded = time.perf_counter()
             decoded_BAN, decoder = codec.decode_step(latents_BTC, decoder)
             decoded = time.perf_counter()
+        require_finite_sound(decoded_BAN, f"codec {spec.name}")
         report.encode_seconds += encoded - begun
         report.decode_seconds += decoded - encoded
         if sum(piece.shape[1] for piece in report.original) < early:

@@ -196,6 +196,11 @@ def test_the_demo_in_miniature(
     assert not Path("other.wav").exists()
     assert livejam_cli.main(play) == 0
     assert "other.wav: Piano, " in capfd.readouterr().out
+    poisoned = _poisoned(checkpoint)
+    assert livejam_cli.main([*play[:2], str(poisoned), *play[3:-1], "silence.wav"]) == 2
+    assert "holds weights that are not finite (" in capfd.readouterr().err
+    assert not Path("silence.wav").exists()
+    assert "not finite" in lightning_command("test", *configs, "--ckpt_path", poisoned)[1]
     with pytest.warns(UserWarning, match="never learnt to play Bass"):
         assert lightning_command("validate", *configs, "--ckpt_path", checkpoint, *bass)[0] == 0
 
@@ -223,6 +228,16 @@ def _recording(folder: Path) -> Path:
     path = folder / "mix.wav"
     rng = np.random.default_rng(0)
     soundfile.write(path, 0.1 * rng.standard_normal((44100 * 3 + 17, 2)), 44100)
+    return path
+
+
+def _poisoned(checkpoint: Path) -> Path:
+    """A copy of which one number of the network that plays is not finite."""
+    contents = torch.load(checkpoint, weights_only=True)
+    name = next(name for name in contents["state_dict"] if name.startswith("ema_generator."))
+    contents["state_dict"][name].view(-1)[0] = float("nan")
+    path = checkpoint.with_name("poisoned.ckpt")
+    torch.save(contents, path)
     return path
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.finite import require_finite_weights
 
 BUNDLED = Path(__file__).parent / "weights"
 
@@ -23,8 +24,12 @@ def save_codec(codec: CausalCodec, path: str | Path, training: dict[str, str | i
         codec: the codec.
         path: the .safetensors file.
         training: how it was trained, for people (seed, steps, data).
+
+    Raises:
+        UserError: a weight is not finite, or too large for float16; an older file stays as it was.
     """
     tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in codec.state_dict().items()}
+    require_finite_weights(tensors, f"codec {codec.spec.name}")
     metadata = {"config": json.dumps(codec.config), "training": json.dumps(training)}
     with atomic_path(path) as temporary:
         save_file(tensors, str(temporary), metadata)
@@ -34,7 +39,7 @@ def load_codec(path: str | Path) -> CausalCodec:
     """The codec in a .safetensors file, frozen, in evaluation mode.
 
     Raises:
-        UserError: the file is missing, is no codec, or does not fit its own configuration.
+        UserError: the file is missing, is no codec, does not fit its own configuration, or is not finite.
     """
     if not Path(path).is_file():
         raise UserError(f"there is no codec file {path}; train one with configs/codec/pocket.yaml or use 'pocket'")
@@ -42,7 +47,9 @@ def load_codec(path: str | Path) -> CausalCodec:
         with safe_open(str(path), framework="pt") as file:
             config = json.loads((file.metadata() or {})["config"])
         codec = CausalCodec(**config)
-        codec.load_state_dict({name: tensor.float() for name, tensor in load_file(str(path)).items()})
+        weights = {name: tensor.float() for name, tensor in load_file(str(path)).items()}
+        require_finite_weights(weights, str(path))
+        codec.load_state_dict(weights)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError, struct.error) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a codec written by livejam ({reason}); fetch or train it again") from error

@@ -173,6 +173,23 @@ def test_audio_that_is_not_finite_counts_as_silence(tmp_path: Path) -> None:
     assert repr(loud[MODEL]) == repr(broken[MODEL])
 
 
+def test_a_table_shows_what_was_no_sound_and_predictions_refuse_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for gain, shown in ((1.0, False), (math.nan, True)):
+        root = tmp_path / str(gain)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer(root, [*monitors(), ResultsTable()]).test(Player(gain=gain), loader(2), verbose=False)
+        assert ("broken ↓" in capsys.readouterr().out) is shown
+    output = Player(gain=math.nan).validation_step(next(iter(loader(2))), 0)
+    with pytest.warns(UserWarning, match="counts as silence"), pytest.raises(UserError, match="is no sound"):
+        AudioLogger(folder=str(tmp_path / "heard")).on_predict_batch_end(
+            trainer(tmp_path, []), Player(), output, None, 0
+        )
+    assert not (tmp_path / "heard").exists()
+
+
 def test_short_items_have_no_drift_and_no_items_have_no_value(tmp_path: Path) -> None:
     callbacks = monitors()
     trainer(tmp_path, list(callbacks)).test(Player(), loader(seconds=1.0), verbose=False)

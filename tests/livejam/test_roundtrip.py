@@ -13,12 +13,15 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from livejam import cli
 from livejam.codec_choice import choose_codec
-from livejam.codecs import CausalCodec, Codec
+from livejam.codecs import CausalCodec, Codec, pretrained_codec, save_codec
 from livejam.commands.codec import fold_codec_options
+from livejam.errors import UserError
 from livejam.roundtrip import Stream, frame_by_frame, in_pieces, regrouped, roundtrip
 from livejam.spec import CodecSpec
 from metrics.reconstruction import measured_delay
@@ -52,6 +55,13 @@ class Delaying(Codec[Tensor, Tensor]):
         audio_BAN = torch.cat([state, self.decode(latents_BTC)], dim=2)
         samples = latents_BTC.shape[1] * HOP
         return audio_BAN[:, :, :samples], audio_BAN[:, :, samples:]
+
+
+class Diverged(Delaying):
+    """Plays numbers that are not finite."""
+
+    def decode(self, latents_BTC: Tensor) -> Tensor:
+        return super().decode(latents_BTC) * torch.nan
 
 
 def write(path: Path, audio: Any, rate: int = RATE) -> Path:
@@ -252,3 +262,25 @@ def test_memory_does_not_grow(tmp_path: Path, seconds: int, monkeypatch: pytest.
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(peak_growth_mb, (tmp_path, seconds)) < 20
+
+
+def test_what_is_not_finite_is_not_written_as_silence(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.wav", np.zeros((RATE, 1))), tmp_path / "out.wav"
+    with pytest.raises(UserError, match="codec delaying gave samples that are not finite"):
+        roundtrip(frame_by_frame(Diverged()), source, target, lambda decoded, original: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_a_codec_that_diverged_is_neither_written_nor_read(tmp_path: Path) -> None:
+    codec, path = pretrained_codec("pocket"), tmp_path / "codec.safetensors"
+    save_codec(codec, path, {})
+    kept = path.read_bytes()
+    for poison in (float("nan"), 1e6):
+        next(codec.decoder.parameters()).data.view(-1)[0] = poison
+        with pytest.raises(UserError, match="codec pocket holds weights that are not finite"):
+            save_codec(codec, path, {})
+    assert path.read_bytes() == kept, "float16 cannot hold 1e6"
+    with safe_open(path, "pt") as file:
+        save_file({name: tensor * torch.nan for name, tensor in load_file(path).items()}, path, file.metadata())
+    source = write(tmp_path / "in.wav", np.zeros(RATE))
+    assert cli.main(["codec", "roundtrip", "--codec", str(path), str(source), str(tmp_path / "out.wav")]) == 2
