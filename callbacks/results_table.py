@@ -24,7 +24,7 @@ RENAMED = {
 
 UNSEEN = (
     *("beat_f1_mix", "beat_f1_together", "beat_f1_together_truth", "key_agreement", "loudness_error_db"),
-    *("onset_ratio", "silence_rate", "click_db", "broken_rate"),
+    *("onset_ratio", "click_db", "broken_rate"),
 )
 """Columns that are in the files but, being less telling, not on screen."""
 

@@ -22,7 +22,6 @@ from livejam.torch_file import read_torch_file
 from metrics.beat_networks import BeatNetworks
 from metrics.embeddings.foreign import optional_module, weights_file
 from metrics.madmom_shims import beat_processors, old_names
-from metrics.scores import MeanScore
 
 Floats = NDArray[np.floating[Any]]
 
@@ -203,29 +202,3 @@ def beat_f_measure(reference_seconds: ArrayLike, estimated_seconds: ArrayLike, w
         else:
             i += 1
     return 2 * matches / (len(reference) + len(estimated))
-
-
-class BeatF1(MeanScore):
-    """Mean beat F1 over items, overall and per group; items without any beats are excluded and counted.
-
-    Args:
-        groups: number of groups that items fall into (≥ 1).
-        window_seconds: greatest distance of two matching beats in seconds.
-    """
-
-    def __init__(self, groups: int = 1, window_seconds: float = 0.07) -> None:
-        super().__init__(groups)
-        self.window_seconds = window_seconds
-
-    def update(  # type: ignore[override]
-        self, reference_seconds: ArrayLike, estimated_seconds: ArrayLike, group: int = 0, song: str | None = None
-    ) -> None:
-        """Add one item.
-
-        Args:
-            reference_seconds: beats of the mix, or true beats, in seconds.
-            estimated_seconds: beats of the stem, in seconds.
-            group: index of the item's group.
-            song: name of the item's song, for intervals; None leaves the item out of them.
-        """
-        super().update(beat_f_measure(reference_seconds, estimated_seconds, self.window_seconds), group, song)

@@ -23,9 +23,10 @@ from callbacks.anchors import load_states
 from datamodules.latent_bank import read_manifest, read_song
 from livejam import cli as livejam_cli
 from livejam.errors import UserError
-from metrics.beats import BeatF1, BeatThis
+from metrics.beats import BeatThis
 from metrics.cocola_weights import pretrained_cocola
 from metrics.embeddings import VGGish
+from metrics.scores import MeanScore
 
 Command = Callable[..., tuple[int, str]]
 
@@ -153,7 +154,7 @@ def test_caches_of_songs(
     kind: str, rendered_songs: Path, tmp_path: Path, mark: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A bank's songs, its manifest, the index and the anchors' states: refused, or made anew."""
-    metrics = {"beats": BeatF1()}
+    metrics = {"beats": MeanScore()}
     assert not load_states(set_trap(tmp_path / "anchor.safetensors", mark, kind), metrics)
     for read, name in ((read_song, "Track00001.safetensors"), (read_manifest, "manifest.json")):
         path = set_trap(tmp_path / name, mark, kind)
