@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningCLI
 
-from lightning_modules.cli import ConfigParser, LivejamCLI
+from lightning_modules.cli import ConfigParser, LivejamCLI, set_up_parsing
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Experiment:
 class Unrun(LivejamCLI):
     """The command line without a command."""
 
+    def setup_parser(self, *args: Any) -> None:
+        """No subcommand has options of its own."""
+        LightningCLI.setup_parser(self, *args)
+
     def _parse_ckpt_path(self) -> None:
         """There is none."""
 
@@ -44,7 +49,7 @@ def experiment(configs: Sequence[Path], data_root: Path | None = None) -> Experi
     words = [word for path in configs for word in ("--config", str(path))]
     if data_root is not None:
         words += ["--data.init_args.root", str(data_root), "--data.init_args.render_if_missing", "null"]
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    set_up_parsing()
     cli = Unrun(
         args=words, run=False, parser_class=ConfigParser, save_config_callback=None, auto_configure_optimizers=False
     )

@@ -213,6 +213,14 @@ def _quieten() -> None:
         logging.getLogger(name).addFilter(lambda record: "Tip: For seamless" not in str(record.msg))
 
 
+def set_up_parsing() -> None:
+    """What configurations are written in, for whoever reads them."""
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    # the name before OmegaConf 2.4
+    register = getattr(OmegaConf, "register_resolver", None) or OmegaConf.register_new_resolver
+    register("suffix", suffix, replace=True)
+
+
 def run() -> None:
     """Parse the command line, instantiate and run one subcommand.
 
@@ -220,10 +228,7 @@ def run() -> None:
         UserError: something in the configuration or in the input is wrong.
     """
     _check_yaml(sys.argv[1:])
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    # the name before OmegaConf 2.4
-    register = getattr(OmegaConf, "register_resolver", None) or OmegaConf.register_new_resolver
-    register("suffix", suffix, replace=True)
+    set_up_parsing()
     try:
         LivejamCLI(
             parser_class=ConfigParser,

@@ -186,7 +186,9 @@ class FrechetAudioDistance(SongRows):
         real, fake = (_gaussian_of(*self._sums(cloud)) for cloud in ("real", "fake"))
         distance, extrapolated = _distance(real, fake), math.nan
         if self.extrapolate and real is not None and fake is not None:
-            extrapolated = extrapolated_distance(real, self._rows_of("fake")[1]).distance
+            known = _gaussian_of(*(x.cpu() for x in self._sums("real")))
+            assert known is not None
+            extrapolated = extrapolated_distance(known, self._rows_of("fake")[1]).distance
         numbers = (torch.tensor(number, dtype=torch.float64) for number in (distance, extrapolated))
         return FrechetScore(next(numbers), self._sums("real")[0], self.fake_count, next(numbers))
 

@@ -122,6 +122,7 @@ def test_every_beat_of_a_grid_matches_its_copy_seventy_milliseconds_later() -> N
         assert beat_f_measure(beats * 0.01, later * 0.01) == 1.0
         assert beat_f_measure(beats / 100, later / 100) == 1.0
     assert beat_f_measure(beats * 0.01, (beats + 8) * 0.01) == 0.0
+    assert beat_f_measure(beats * 0.01, (beats + 3) * 0.01, 0.03) == 1.0, "onsets lie on the same grid"
 
 
 @settings(max_examples=100, deadline=None)
