@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import sys
@@ -23,18 +22,22 @@ from omegaconf import OmegaConf
 
 from lightning_modules.checkpoint_io import PlainCheckpointIO
 from lightning_modules.config_errors import explain
+from lightning_modules.config_files import check_configs
 from lightning_modules.kept_config import PLACEHOLDER, ROOT, KeptConfig, movable, suffix
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from lightning_modules.run_errors import as_user_error, refused_options
 from lightning_modules.run_folder import one_run_at_a_time, starting_point
+from lightning_modules.trainer_options import require_sound
+from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
+from livejam.option_ranges import require_ranges
 
 DESCRIPTION = """\
 Train and evaluate livejam's recipes. Every experiment is one YAML in configs/; further --config files and options
 overlay it, and values that must match follow the override.
 
   lightning fit --config configs/quickstart.yaml
-  lightning fit --config configs/quickstart.yaml --model.init_args.batch_size 8 --print_config
+  lightning fit --config configs/quickstart.yaml --data.init_args.batch_size 8 --print_config
   lightning test --config configs/quickstart.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt
 
 A mistake in the configuration is one line and exit status 2; LIVEJAM_DEBUG=1 shows the whole traceback.
@@ -157,7 +160,8 @@ class LivejamCLI(LightningCLI):
         # and the checkpoint brings the state.
         path = self.config[self.config.subcommand].get("ckpt_path")
         if path and path not in NAMES and "://" not in path and not Path(path).is_file():
-            raise UserError(f"--ckpt_path {path} does not exist{_nearest_checkpoints(Path(path))}")
+            fault = "is a folder" if Path(path).is_dir() else "does not exist"
+            raise UserError(f"--ckpt_path {path} {fault}{_nearest_checkpoints(Path(path))}")
 
     def after_instantiate_classes(self) -> None:
         if self.trainer.fast_dev_run:
@@ -165,6 +169,9 @@ class LivejamCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         # jsonargparse wraps what a constructor refuses into a tree of all alternatives to that class
+        options = self.config[self.subcommand].as_dict()
+        require_sound(options["trainer"])
+        require_ranges(options)
         try:
             super().instantiate_classes()
         except Exception as error:
@@ -182,21 +189,6 @@ def _nearest_checkpoints(path: Path) -> str:
     if not found:
         return "; train first, or leave it out to start from untrained weights"
     return f"; found {', '.join(os.path.relpath(name) for name in found)}"
-
-
-def _check_yaml(arguments: list[str]) -> None:
-    """Name the file and the line of a YAML mistake, which the parser does not know."""
-    flags = ("--config", "-c")
-    paths = [following for flag, following in itertools.pairwise(arguments) if flag in flags]
-    paths += [argument.partition("=")[2] for argument in arguments if argument.startswith("--config=")]
-    for path in map(Path, paths):
-        try:
-            yaml.safe_load(path.read_text(encoding="utf-8") if path.is_file() else "")
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else "?"
-            raise UserError(f"{path}, line {line}, is not valid YAML: {error.problem or error.context}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not a YAML file: {error}") from error
 
 
 def _quieten() -> None:
@@ -227,7 +219,7 @@ def run() -> None:
     Raises:
         UserError: something in the configuration or in the input is wrong.
     """
-    _check_yaml(sys.argv[1:])
+    check_configs(sys.argv[1:])
     set_up_parsing()
     try:
         LivejamCLI(
@@ -249,8 +241,7 @@ def run() -> None:
 def main() -> int:
     """Entry point of the console script."""
     _quieten()
-    # configs may name classes of the working directory, as `python -m` would allow
-    sys.path.insert(0, os.getcwd())
+    put_last(Path.cwd())
     try:
         run()
     except UserError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 from collections.abc import Iterable
@@ -27,6 +28,9 @@ _INTERPOLATION = re.compile(r"Interpolation key '\.*([^']+)' not found")
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.+)\)")
 _NO_SUBCOMMAND = re.compile(r'expected "subcommand" to be one of')
 _OWN_PACKAGES = ("livejam", "lightning_modules", "datamodules", "callbacks", "metrics")
+_CLASS_NAME = re.compile(r"(?:a )?<class '([\w.]+)'>")
+_LITERAL = re.compile(r"a typing\.Literal\[(.+)\]")
+_ALTERNATIVE = re.compile(r"^- (?!Expected |Problem with |Parser key )(.+)")
 _LEAF = re.compile(r"^(?:- )?(Expected (?!a path but|a <class 'NoneType'>).+)")
 
 
@@ -37,19 +41,20 @@ def explain(message: str, known_keys: Iterable[str] = ()) -> str:
         message: what the parser says, usually many lines.
         known_keys: dotted names of all options, from which to suggest when one is unknown.
     """
-    lines = [line.strip() for line in message.strip().splitlines()]
+    raw = message.strip("\n").splitlines()
+    lines = [line.strip() for line in raw]
     keys: list[str] = []
     class_path = ""
-    for line in lines:
+    for number, line in enumerate(lines):
         if found := _KEY.search(line):
             keys.append(found[1])
         if found := _CLASS.search(line):
             class_path = found[1]
             continue
-        if reason := _reason(line, class_path, list(known_keys)):
+        if reason := _reason(line, class_path, list(known_keys)) or _expectation(raw[number:]):
             where = f"{'.'.join(keys)}: " if keys else ""
             return where + reason
-    return _shortened(lines)
+    return _last_resort(lines, keys)
 
 
 def suggestion(wrong: str, candidates: Iterable[str]) -> str:
@@ -59,6 +64,8 @@ def suggestion(wrong: str, candidates: Iterable[str]) -> str:
 
 
 def _reason(line: str, class_path: str, known_keys: list[str]) -> str:
+    if (found := _UNKNOWN_OPTION.search(line)) and not class_path:
+        return f"there is no option {found[1]!r}{suggestion(found[1], known_keys)}"
     if found := _UNKNOWN_OPTION.search(line):
         option, options = found[1].partition(".")[0], _parameters(class_path)
         return f"{class_path} has no option {option!r}{suggestion(option, options) or _choice(options)}"
@@ -89,8 +96,24 @@ def _reason(line: str, class_path: str, known_keys: list[str]) -> str:
         return (
             f"nothing is called {key!r} that an interpolation '${{...}}' could stand for{suggestion(key, known_keys)}"
         )
-    found = _LEAF.search(line)
-    return re.sub(r"<class '([\w.]+)'>", r"\1", found[1]).replace("Expected", "expected", 1) if found else ""
+    return ""
+
+
+def _expectation(lines: list[str]) -> str:
+    """What the first of some lines expects, together with the alternatives that stand below it."""
+    if not _LEAF.search(lines[0].strip()):
+        return ""
+    depth = len(lines[0]) - len(lines[0].lstrip())
+    alike = itertools.takewhile(lambda line: line[:depth].isspace() and line[depth:].startswith("- Expected "), lines)
+    leaves = [found[1] for line in [lines[0], *list(alike)[1:]] if (found := _LEAF.search(line.strip()))]
+    kinds = [_CLASS_NAME.sub(r"\1", _LITERAL.sub(r"one of \1", leaf)).removeprefix("Expected ") for leaf in leaves]
+    return f"expected {' or '.join(dict.fromkeys(kinds))}"
+
+
+def _last_resort(lines: list[str], keys: list[str]) -> str:
+    """The first alternative's reason where a class was expected, else the message itself, cut."""
+    reasons = [found[1] for line in lines if (found := _ALTERNATIVE.search(line))]
+    return f"{'.'.join(keys)}: {reasons[0]}" if reasons and keys else _shortened(lines)
 
 
 def _choice(options: list[str]) -> str:

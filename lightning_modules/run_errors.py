@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from collections.abc import Iterator
 from types import FrameType
@@ -12,10 +11,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.config_errors import explain
-from livejam.errors import UserError
+from livejam.errors import UserError, of_the_system
 
 _JUDGES = ("lightning.", "lightning_fabric.", "jsonargparse.", "omegaconf.", "torch.optim.", "torch.utils.data.")
 """Packages that raise plain exceptions about the values that they were given."""
+
+_RESTORES = "lightning.pytorch.trainer.connectors.checkpoint_connector"
 
 
 def as_user_error(error: BaseException) -> UserError | None:
@@ -28,13 +29,13 @@ def as_user_error(error: BaseException) -> UserError | None:
         if isinstance(link, UserError):
             return UserError(str(link))  # raising the link itself would make it its own cause
     root = links[-1]
-    if isinstance(root, OSError):
-        return UserError(_of_the_system(root))
-    if isinstance(root, (torch.OutOfMemoryError, MemoryError)):
-        return UserError(f"the memory is used up ({explain(str(root))}); make batches, crops or networks smaller")
+    if isinstance(root, torch.OutOfMemoryError):
+        return UserError(f"{explain(str(root))} Make batches, crops or networks smaller")
     if isinstance(root, (OmegaConfBaseException, MisconfigurationException)) or _is_judged(root):
-        return UserError(explain(str(root)))
-    return None
+        return UserError(explain(str(root.args[0]) if isinstance(root, KeyError) else str(root)))
+    if any(_restores(frame) for frame in _frames(root)):
+        return UserError(f"--ckpt_path names a checkpoint that does not fit this run ({explain(repr(root))})")
+    return of_the_system(root)
 
 
 def refused_options(error: BaseException) -> UserError:
@@ -52,18 +53,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__
 
 
-def _of_the_system(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"{where}the disk is full; free some space and start again"
-    return f"{where}{error.strerror or error}"
-
-
 def _is_judged(error: BaseException) -> bool:
     """Whether it was raised, as a refusal of values, by a package that knows its own options."""
     frames = _frames(error)
     module = frames[-1].f_globals.get("__name__", "") if frames else ""
-    return isinstance(error, (ValueError, TypeError, RuntimeError)) and f"{module}.".startswith(_JUDGES)
+    return isinstance(error, (ValueError, TypeError, RuntimeError, KeyError)) and f"{module}.".startswith(_JUDGES)
+
+
+def _restores(frame: FrameType) -> bool:
+    """Whether a function is putting the states of a checkpoint in their places."""
+    name = frame.f_code.co_name
+    return frame.f_globals.get("__name__") == _RESTORES and name.startswith(("resume_start", "restore", "_restore"))
 
 
 def _frames(error: BaseException) -> list[FrameType]:

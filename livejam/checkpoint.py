@@ -58,7 +58,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     checkpoint = read_torch_file(path, "copy it again or train anew")
     if not isinstance(checkpoint, dict) or not {"state_dict", "livejam"} <= checkpoint.keys():
         raise UserError(f"{path} was not written by a livejam recipe; train one with `lightning fit`")
+    _require_facts(path, checkpoint)
     return checkpoint
+
+
+def _require_facts(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that does not hold what every recipe writes, whoever changed it."""
+    weights, facts = checkpoint["state_dict"], checkpoint["livejam"]
+    try:
+        CodecSpec(**facts["codec_spec"])
+        sound = "latents_hash" in facts and all(isinstance(weight, Tensor) for weight in weights.values())
+    except (KeyError, TypeError, ValueError, AttributeError):
+        sound = False
+    if not sound or not isinstance(checkpoint.get("config", {}), Mapping):
+        raise UserError(f"{path} lacks what a livejam recipe writes; train anew, or update livejam")
 
 
 def load_player(path: str | Path) -> Player:

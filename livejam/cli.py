@@ -16,7 +16,8 @@ from livejam.commands.codec import add_codec, fold_codec_options
 from livejam.commands.compare import add_compare
 from livejam.commands.listening_test import add_listening_test
 from livejam.commands.weights import add_weights
-from livejam.errors import UserError
+from livejam.errors import UserError, of_the_system
+from livejam.option_ranges import Range, require_number
 from livejam.outputs import add_overwrite, require_free
 
 SLAKH = """\
@@ -156,6 +157,8 @@ Training and evaluation are the `lightning` command. A mistake is one line and e
 def _render(options: argparse.Namespace) -> int:
     from datamodules.pocket_slakh.render import render_songs
 
+    require_number("--seed", options.seed, Range(0))
+    require_number("--workers", options.workers, Range(1))
     render_songs(options.out, options.songs, options.seed, options.workers, soundfont=options.soundfont)
     return 0
 
@@ -188,6 +191,7 @@ def _play(options: argparse.Namespace) -> int:
     require_free(outputs, (options.mix, options.checkpoint), options.overwrite)
     for path in filter(None, outputs.values()):
         require_audio_name(path)
+    require_number("--seed", options.seed, Range(0, 2**63 - 1))
     asked = None if options.instrument is None else instrument_index(options.instrument)
     player = load_player(options.checkpoint)
     instrument = default_instrument(player.instruments) if asked is None else asked
@@ -220,14 +224,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = build_parser().parse_args(fold_codec_options(arguments))
         return int(options.run(options))
-    except UserError as error:
-        if os.environ.get("LIVEJAM_DEBUG") or "--debug" in arguments:
-            raise
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return 2
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130
+    except Exception as error:
+        told = error if isinstance(error, UserError) else of_the_system(error)
+        if told is None or os.environ.get("LIVEJAM_DEBUG") or "--debug" in arguments:
+            raise
+        sys.stderr.write(f"error: {' '.join(str(told).split())}\n")
+        return 2
 
 
 if __name__ == "__main__":

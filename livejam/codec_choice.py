@@ -13,6 +13,7 @@ import yaml
 from livejam.codecs import Codec, pretrained_codec
 from livejam.codecs.pretrained import BUNDLED
 from livejam.errors import UserError
+from livejam.option_ranges import require_ranges
 from livejam.weights import WEIGHTS
 
 
@@ -71,6 +72,7 @@ def _instantiated(description: str, options: Sequence[str]) -> Codec[Any, Any]:
     parser.add_argument("--codec", type=Codec)
     try:
         settings = parser.parse_args(["--codec", description, *options])
+        require_ranges(settings.as_dict())
         codec: Codec[Any, Any] = parser.instantiate(settings).codec
     except ArgumentError as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]

@@ -107,6 +107,8 @@ def roundtrip(stream: Stream, source: Path, target: Path, listen: Listener) -> R
             decoded_AN, original_AN = both_AN.split(spec.audio_channels)
             out.write(decoded_AN.T.clamp(-1, 1).numpy())
             listen(decoded_AN, original_AN)
+        if not report.samples:
+            raise UserError(f"{source} is too short for a single sample at {spec.sample_rate_hz} Hz; give a longer one")
     return report
 
 
@@ -117,7 +119,7 @@ def _coded(stream: Stream, source: Path, report: Roundtrip) -> Iterator[Tensor]:
     waiting_AN = torch.zeros(spec.audio_channels, 0)
     early = round(EARLY_SECONDS * spec.sample_rate_hz)
     skip, encoder, decoder = spec.delay_samples, codec.init_encoder_state(1), codec.init_decoder_state(1)
-    for original_AN in _with_silence(regrouped(read_blocks(source, spec), step), spec, report):
+    for original_AN in _with_silence(regrouped(read_blocks(source, spec), step), step, spec, report):
         padded_AN = torch.nn.functional.pad(original_AN, (0, step - original_AN.shape[1]))
         with torch.inference_mode():
             begun = time.perf_counter()
@@ -140,13 +142,12 @@ def _coded(stream: Stream, source: Path, report: Roundtrip) -> Iterator[Tensor]:
         waiting_AN = waiting_AN[:, ready:]
 
 
-def _with_silence(steps: Iterable[Tensor], spec: CodecSpec, report: Roundtrip) -> Iterator[Tensor]:
+def _with_silence(steps: Iterable[Tensor], step: int, spec: CodecSpec, report: Roundtrip) -> Iterator[Tensor]:
     """The recording, and as many empty steps as bring out its end."""
     for step_AN in steps:
         report.samples += step_AN.shape[1]
-        size = step_AN.shape[1]
         yield step_AN
-    for _ in range(math.ceil(spec.delay_samples / size) if spec.delay_samples else 0):
+    for _ in range(math.ceil(spec.delay_samples / step)):
         yield torch.zeros(spec.audio_channels, 0)
 
 

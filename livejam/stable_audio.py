@@ -67,17 +67,22 @@ def import_stable_audio(config: Path, checkpoint: Path, out: Path, jam: bool = F
             of another model.
     """
     described, tensors = read_config(config), read_tensors(checkpoint)
-    settings = transformer_settings(described, jam)
+    try:
+        settings, spec = transformer_settings(described, jam), codec_spec(described)
+        with torch.device("meta"):
+            expected = DiffusionTransformer(**settings).state_dict()
+    except UserError:
+        raise
+    except Exception as error:  # whatever a stranger's numbers may do to a network
+        fault = f"{config} lacks {error}" if isinstance(error, KeyError) else f"{config} describes no network ({error})"
+        raise UserError(f"{fault}; download it again") from error
     weights, unused = renamed(tensors, checkpoint)
-    with torch.device("meta"):
-        expected = DiffusionTransformer(**settings).state_dict()
     zeros = [name for name in ("project_given.weight",) if name not in weights]
     weights.update({name: torch.zeros(expected[name].shape) for name in zeros})
     require_same_shapes(weights, {name: tuple(x.shape) for name, x in expected.items()}, checkpoint)
     duration, duration_names = duration_weights(tensors, described)
     state = {TRANSFORMER + name: x.float().contiguous() for name, x in weights.items()}
     state |= {DURATION + name: x.float().contiguous() for name, x in duration.items()}
-    spec = codec_spec(described)
     ones_C = torch.ones(spec.latent_channels)
     # Its autoencoder's latents are used as they are: mean 0 and deviation 1 stand for "not normalised".
     facts = {"codec_spec": asdict(spec), "latents_hash": None, "latent_mean_C": 0 * ones_C, "latent_std_C": ones_C}

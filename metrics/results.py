@@ -72,9 +72,15 @@ def read_rows(path: Path) -> Rows:
 
 
 def _is_row(cells: Any) -> bool:
-    return isinstance(cells, dict) and all(
-        isinstance(c, dict) and {"value", "drift", "count"} <= set(c) for c in cells.values()
-    )
+    return isinstance(cells, dict) and all(isinstance(cell, dict) and _is_cell(cell) for cell in cells.values())
+
+
+def _is_cell(cell: Cell) -> bool:
+    numbers = [cell.get("value", ""), cell.get("drift", ""), cell.get("count", "")]
+    intervals = [cell.get(name) or [0.0, 0.0] for name in ("interval", "drift_interval")]
+    if not all(isinstance(ends, list) and len(ends) == 2 for ends in intervals):
+        return False
+    return all(number is None or isinstance(number, int | float) for number in numbers + intervals[0] + intervals[1])
 
 
 def sorted_rows(rows: Rows) -> Rows:

@@ -138,9 +138,11 @@ def test_a_sound_checkpoint_on_a_server_is_resumed(toy: Path, server: str, light
     assert lightning_command("fit", "--config", toy)[0] == 0
     (path,) = toy.parent.glob("run/**/*.ckpt")
     url = f"{server}/{path.relative_to(toy.parent)}"
-    status, err = lightning_command("fit", "--config", toy, "--ckpt_path", url, "--trainer.max_epochs", "2")
+    elsewhere = ("--trainer.default_root_dir", "elsewhere", "--trainer.max_epochs", "2")
+    status, err = lightning_command("fit", "--config", toy, "--ckpt_path", url, *elsewhere)
     assert status == 0, err
-    assert "cannot be fetched" in refused(lightning_command("fit", "--config", toy, "--ckpt_path", f"{server}/no.ckpt"))
+    missing = ("--ckpt_path", f"{server}/no.ckpt", *elsewhere)
+    assert "cannot be fetched" in refused(lightning_command("fit", "--config", toy, *missing, "--overwrite"))
 
 
 def test_there_is_no_switch_that_unpickles(toy: Path, lightning_command: Command) -> None:

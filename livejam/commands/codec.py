@@ -175,12 +175,12 @@ def _excerpt(path: Path, seconds: float) -> Tensor:
     import soundfile
     import torch
 
+    from livejam.option_ranges import Range, require_number
     from livejam.roundtrip import read_blocks
     from livejam.spec import CodecSpec
     from metrics.codec_comparison import RATE_HZ
 
-    if not seconds >= 1:
-        raise UserError(f"--seconds {seconds:g} is too short to measure anything; use 1 or more")
+    require_number("--seconds", seconds, Range(1))
     if not path.is_file():
         raise UserError(f"there is no recording {path}; give a WAV or FLAC file")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import pytest
 import torch
 
 from livejam.checkpoint import load_player
+from livejam.codecs.pretrained import pretrained_codec
 from livejam.errors import UserError
 
 
 def checkpoint(folder: Path, codec: dict[str, Any]) -> Path:
     path = folder / "stranger.ckpt"
     config = {"model": {"init_args": {"codec": codec}}}
-    torch.save({"state_dict": {}, "livejam": {}, "config": config}, path)
+    spec, ones_C = pretrained_codec().spec, torch.ones(pretrained_codec().spec.latent_channels)
+    facts = {"codec_spec": asdict(spec), "latents_hash": None, "latent_mean_C": 0 * ones_C, "latent_std_C": ones_C}
+    torch.save({"state_dict": {}, "livejam": facts, "config": config}, path)
     return path
 
 

@@ -1,0 +1,124 @@
+"""What the numbers in a configuration may be, by the name of the option: one name means one thing everywhere.
+
+The objects themselves check what depends on several options. This is the first look, before anything is made, so that
+a slip of the keyboard is a sentence with the place in it and not the end of a long computation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from livejam.errors import UserError
+
+PACKAGES = ("livejam.", "lightning_modules.", "datamodules.", "callbacks.", "metrics.")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; `open_low` and `open_high` leave the ends out, which an infinite end always is."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, number: float) -> bool:
+        low = self.low < number if self.open_low else self.low <= number
+        high = number < self.high if self.open_high else number <= self.high
+        return low and high and math.isfinite(number)
+
+    def __str__(self) -> str:
+        if math.isinf(self.low):
+            return "a finite number"
+        low = f"more than {self.low:g}" if self.open_low else f"{self.low:g} or more"
+        if math.isinf(self.high):
+            return low
+        return f"{low} and less than {self.high:g}" if self.open_high else f"from {self.low:g} to {self.high:g}"
+
+
+FINITE = Range()
+
+_COUNTS = """
+    accumulated_pieces audio_channels bands batch_size batches_per_epoch block_frames blocks blocks_per_level channels
+    classes code_frames context_blocks crop_frames crop_samples curves denoising_steps depth dimension eval_batch_size
+    eval_items every_n_validations expansion fewest_steps frequencies groups harmonics heads hidden hop_samples inputs
+    latent_channels levels longest multipliers penalty_every prompt_hidden rollout_blocks sample_rate_hz
+    schedule_steps songs steps strides subframe_blocks subframe_width submixes_per_song test_items validation_crops
+    views width window_blocks window_frames windows_samples
+"""
+_WHOLES = """
+    bank_workers class_channels context_frames cutoff_frames fade_samples frames generator_warmup_iterations
+    global_width jam_channels layer lookahead_frames magnitude_steps max_items max_test_items noise_channels
+    num_workers prompt_width seed start_iteration warmup_iterations warmup_steps workers
+"""
+_POSITIVES = """
+    bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems lowest_sigma rho rotary_base seconds
+    segment_seconds window_seconds
+"""
+_WEIGHTS = """
+    base_lr_share consistency_weight contrastive_weight denoising_weight encoder_lr_share feature_weight gain_db
+    guidance latent_noise latent_weight low_band_weight mel_weight mismatch_weight penalty_noise penalty_step
+    penalty_weight pooled_weight regression_weight teacher_guidance valley_weight weight
+"""
+_SHARES = """
+    description_dropout discriminator_class_dropout dropout generator_class_dropout jam_dropout jam_partial_dropout
+    largest_pan min_active_ratio mix_share partial_dropout prompt_dropout prompt_time test test_fraction
+    unconditional_dropout validation validation_fraction whole_dropout
+"""
+_FINITES = """
+    cutoff_blocks high highest_gain_db low lowest_gain_db play_cutoff_blocks residual_gain target_advantage
+"""
+
+RANGES: dict[str, Range] = {
+    **dict.fromkeys(_COUNTS.split(), Range(1)),
+    **dict.fromkeys(_WHOLES.split(), Range(0)),
+    **dict.fromkeys(_POSITIVES.split(), Range(0, open_low=True)),
+    **dict.fromkeys(_WEIGHTS.split(), Range(0)),
+    **dict.fromkeys(_SHARES.split(), Range(0, 1)),
+    **dict.fromkeys(_FINITES.split(), FINITE),
+    "anticipation_frames": Range(-1),  # of a bidirectional generator
+    "ema_decay": Range(0, 1, open_high=True),
+    "threshold_dbfs": Range(-120, 0),
+}
+"""Option → what it may be. Options that are lists hold such numbers."""
+
+
+def require_ranges(config: Mapping[str, Any]) -> None:
+    """Refuse a number that its option cannot be, in whatever class of ours.
+
+    Args:
+        config: nested options, with objects as `class_path` and `init_args`.
+
+    Raises:
+        UserError: says where it is, and what it may be.
+    """
+    for place, name, number in _numbers(config, "", own=False):
+        require_number(place, number, RANGES.get(name, FINITE))
+
+
+def require_number(name: str, number: float | None, allowed: Range) -> None:
+    """Refuse a number that an option cannot be; None is left to whoever gave it a meaning.
+
+    Raises:
+        UserError: names the option, and what it may be.
+    """
+    if number is not None and number not in allowed:
+        raise UserError(f"{name} is {number}; it must be {allowed}")
+
+
+def _numbers(node: Any, place: str, own: bool) -> Iterator[tuple[str, str, float]]:
+    """Place, option and number of every number below a node that is an option of a class of ours."""
+    if isinstance(node, Mapping):
+        class_path = node.get("class_path")
+        own = str(class_path).startswith(PACKAGES) if class_path else own
+        for name, value in node.items():
+            inside = place if name == "init_args" else f"{place}.{name}".lstrip(".")
+            yield from _numbers(value, inside, own)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _numbers(value, place, own)
+    elif own and isinstance(node, int | float) and not isinstance(node, bool):
+        yield place, place.rpartition(".")[2], node
