@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from callbacks.clips import Audio, Stem, Take, takes_of
 from callbacks.monitor import Metrics, Monitor, Result
+from livejam.outputs import require_free
 from metrics.embeddings import Embedding, LogMel
 from metrics.frechet import DriftingFrechetDistance, FrechetAudioDistance
 from metrics.frechet_reference import FrechetReference
@@ -59,6 +61,9 @@ class FADMonitor(Monitor):
         cache_folder: str | None = None,
     ) -> None:
         super().__init__(every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
+        if save_reference is not None:
+            read = [Path(reference)] if reference is not None else []
+            require_free({"save_reference": Path(save_reference)}, read, overwrite=True)
         self.embedding = embedding or LogMel()
         self.reference = FrechetReference.load(reference) if reference is not None else None
         self.save_reference, self.extrapolate = save_reference, extrapolate

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.monitor import MODEL, Monitor, Result
 from livejam.errors import UserError
+from livejam.files import one_after_the_other
 from metrics.intervals import Interval
 from metrics.results import ANCHORS, Rows, as_text, columns_of, read_rows, sorted_rows, write_table
 
@@ -67,8 +68,9 @@ class ResultsTable(Callback):
         if trainer.fast_dev_run:
             self._table = f"\n{_on_screen(sorted_rows(cells))}\n\na dry run: nothing is written\n"
             return
-        rows = sorted_rows({**read_rows(path), **cells})
-        write_table(rows, path)
+        with one_after_the_other(path):
+            rows = sorted_rows({**read_rows(path), **cells})
+            write_table(rows, path)
         self._table = f"\n{_on_screen(rows)}\n\nall numbers: {path}, {path.stem}.md, {path.stem}.csv\n"
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

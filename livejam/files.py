@@ -1,12 +1,13 @@
-"""Writes that either happen whole or not at all."""
+"""Writes that either happen whole or not at all, and one after the other."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from livejam.errors import UserError
@@ -39,3 +40,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_after_the_other(path: Path) -> Iterator[None]:
+    """Waits for other processes that read a file, change it and write it again; a hidden file beside it is locked.
+
+    Args:
+        path: the file; it need not exist, its folder is made if needed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        # some network disks know no locks: there, as without this
+        with suppress(OSError):
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield

@@ -118,10 +118,18 @@ def test_fast_dev_run_of_overlays(overlay: Path, tiny: Path, lightning_command: 
     assert status == 0, err
 
 
-def test_bank_is_built(tiny: Path, lightning_command: Command) -> None:
+def test_bank_is_built(
+    tiny: Path, lightning_command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = REPOSITORY / "configs/bank/pocket.yaml"
-    status, err = lightning_command("predict", "--config", config, "--config", tiny_overlay(config))
+    command = ("predict", "--config", config, "--config", tiny_overlay(config), "--data.init_args.cache_root", tmp_path)
+    status, err = lightning_command(*command, "--trainer.fast_dev_run", "1")
     assert status == 0, err
+    assert "fast_dev_run: a dry run" in caplog.text
+    assert not list(tmp_path.rglob("songs/*")), "a dry run builds no bank"
+    status, err = lightning_command(*command)
+    assert status == 0, err
+    assert list(tmp_path.rglob("songs/*"))
 
 
 def test_slurm_overlay_takes_the_jobs_size(
@@ -175,6 +183,7 @@ def test_the_demo_in_miniature(
     rows = yaml.safe_load((tiny / "results.json").read_text())
     assert {"trained", "untrained", "ground_truth", "codec", "random_pairing", "silence"} <= rows.keys()
     assert list((tiny / "audio").rglob("*.wav"))
+    _check_that_nothing_is_lost(tiny, lightning_command, *configs)
 
     mix = _recording(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -203,6 +212,24 @@ def test_the_demo_in_miniature(
     assert "not finite" in lightning_command("test", *configs, "--ckpt_path", poisoned)[1]
     with pytest.warns(UserWarning, match="never learnt to play Bass"):
         assert lightning_command("validate", *configs, "--ckpt_path", checkpoint, *bass)[0] == 0
+
+
+def _check_that_nothing_is_lost(root: Path, lightning_command: Command, *configs: str | Path) -> None:
+    """A second training is refused, dry runs leave nothing, and a validation adds nothing to the training's curves."""
+
+    def files(*names: str) -> dict[Path, bytes]:
+        found = [path for name in names for path in root.rglob(name) if path.is_file()]
+        return {path: path.read_bytes() for path in found if root / "cache" not in path.parents}
+
+    before = files("*")
+    assert lightning_command("fit", *configs)[0] == 2
+    for dry in ("fit", "test", "predict"):
+        status, err = lightning_command(dry, *configs, "--trainer.fast_dev_run", "1")
+        assert status == 0, err
+    assert files("*") == before
+    curves = files("metrics*.csv", "config.yaml")
+    assert lightning_command("validate", *configs, "--ckpt_path", "last")[0] == 0
+    assert files("metrics*.csv", "config.yaml") == curves
 
 
 @pytest.mark.parametrize("name", ["lmdm/encdec_pocket", "lookahead/pocket"])
