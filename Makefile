@@ -23,6 +23,7 @@ RUN := runs/quickstart
 # ones leave the cores to the other tests.
 PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE \
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
 .PHONY: help env demo test test-slow test-portable lint types clean distclean
 
@@ -57,7 +58,7 @@ test: lint types
 
 # What rounds: a result that hangs on the width of a vector or the number of threads shows here.
 test-portable: $(INSTALLED)
-	$(PROCESSOR) $(BIN)/python -m pytest -n auto --maxprocesses 4 tests/metrics tests/livejam
+	$(PROCESSOR) $(BIN)/python -m pytest -n auto --maxprocesses 4 $(NUMERICS)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow --timeout 3600
