@@ -48,6 +48,7 @@ class Echo(LightningModule):
             song=batch.song,
             start_seconds=batch.start_seconds,
             annotations=batch.annotations,
+            planned=batch.planned,
         )
 
 

@@ -38,7 +38,7 @@ def anchor_stems(row: str, clips: list[Clip], codec: Codec) -> list[Stem | None]
         codec: the codec of the model.
     """
     if row == "random_pairing":
-        return [_partner_stem(i, clips) for i in range(len(clips))]
+        return [clip.partner for clip in clips]
     return [Stem(_own_stem(row, clip, codec), clip.song) for clip in clips]
 
 
@@ -51,16 +51,6 @@ def _own_stem(row: str, clip: Clip, codec: Codec) -> Audio:
     if row == "latent_noise":
         return codec_stem(clip, codec, LATENT_NOISE)
     return np.zeros_like(clip.target_N)
-
-
-def _partner_stem(index: int, clips: list[Clip]) -> Stem | None:
-    """The true stem of the next clip that has the same instrument and is of another song, cut or padded to fit."""
-    clip = clips[index]
-    for other in clips[index + 1 :] + clips[:index]:
-        if other.category == clip.category and other.song != clip.song:
-            stem_N = other.target_N[: len(clip.target_N)]
-            return Stem(np.pad(stem_N, (0, len(clip.target_N) - len(stem_N))), other.song)
-    return None
 
 
 @torch.no_grad()

@@ -13,11 +13,12 @@ import soundfile
 from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.anchors import LATENT_NOISE, codec_stem
-from callbacks.clips import Audio, Clip, clips_of, known_categories
+from callbacks.clips import Audio, Clip, clips_of, first_of_run, known_categories
 from callbacks.validations import ValidationCallback, iteration_of
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.processes import gathered, own_rank
 from metrics.beat_tracking import CachedBeatTracker
 from metrics.beats import BeatTracker
 
@@ -33,8 +34,8 @@ class AudioLogger(ValidationCallback):
     Loggers other than TensorBoard get no audio, which is said once. A dry `fast_dev_run` writes no files.
 
     Args:
-        max_items: examples logged per validation.
-        max_test_items: examples logged and written in test.
+        max_items: examples logged per validation, the first of the plan.
+        max_test_items: examples logged and written in test, the first of the plan.
         every_n_validations: log in every n-th validation only (≥ 1).
         categories: names of the categories that are logged; None = all.
         tracker: finds beats in the accompaniment for the picture; None = only true beats are drawn.
@@ -71,10 +72,12 @@ class AudioLogger(ValidationCallback):
         dataloader_idx: int = 0,
     ) -> None:
         if self._due:
-            self._collect(trainer, outputs, self.max_items)
+            self._collect(outputs, self.max_items)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(trainer, pl_module, "val")
+        if self._due:
+            self._clips = _on_rank_zero(self._clips, self.max_items)
+            self._log(trainer, pl_module, "val")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._clips = []
@@ -88,9 +91,10 @@ class AudioLogger(ValidationCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._collect(trainer, outputs, self.max_test_items)
+        self._collect(outputs, self.max_test_items)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clips = _on_rank_zero(self._clips, self.max_test_items)
         codec: Any = pl_module.codec
         folder = self.folder or Path(trainer.default_root_dir) / "audio"
         kept = [] if trainer.fast_dev_run else self._clips
@@ -119,9 +123,8 @@ class AudioLogger(ValidationCallback):
             for part in ("generated", "both"):
                 _write(folder / f"{name}_{part}.wav", parts_of(clip)[part], clip.sample_rate_hz)
 
-    def _collect(self, trainer: Trainer, outputs: Any, limit: int) -> None:
-        """Only rank zero keeps examples; there are no collectives here for others to wait in."""
-        if trainer.is_global_zero and len(self._clips) < limit:
+    def _collect(self, outputs: Any, limit: int) -> None:
+        if len(self._clips) < limit:
             wanted = [c for c in clips_of(outputs) if self.categories is None or c.instrument in self.categories]
             self._clips = (self._clips + wanted)[:limit]
 
@@ -141,6 +144,12 @@ class AudioLogger(ValidationCallback):
         if self.tracker is None:
             return None
         return [float(beat) for beat in self.tracker([clip.generated_N], clip.sample_rate_hz, keep=False)[0]]
+
+
+def _on_rank_zero(clips: list[Clip], limit: int) -> list[Clip]:
+    """The first of all processes' clips, in the order of the plan; nothing on other ranks."""
+    everyones = [clip for own in gathered(first_of_run(clips, limit)) for clip in own]
+    return sorted(everyones, key=lambda clip: clip.position or 0) if own_rank() == 0 else []
 
 
 def names_of(clips: list[Clip]) -> list[str]:

@@ -29,8 +29,8 @@ class BeatF1Monitor(ScoreMonitor):
         categories: names of the categories that are tracked, such as Percussive; None = all.
         workers: processes that track; 0 = this one, which tracks at about thirty times real time on one core.
         every_n_validations: measure in every n-th validation only (≥ 1).
-        max_items: items measured in validation, per process; None = all.
-        max_test_items: items measured in test, per process; None = all.
+        max_items: items measured in validation, the first of the plan; None = all.
+        max_test_items: items measured in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: where anchors and beats are kept; None = `cache` in the trainer's root.
         together: whether a test listens to mix and stem together too, for as long again.

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from livejam.batch import CATEGORIES, AccompanimentOutput, Annotations
+from livejam.batch import CATEGORIES, AccompanimentOutput, Annotations, PlannedItem
 from livejam.errors import UserError
+from livejam.processes import gathered, own_rank
 
 Audio = NDArray[np.float32]
 
@@ -35,6 +36,8 @@ class Clip:
         start_seconds: where in the song the clip starts.
         annotations: musical truth of the clip, if known.
         broken: whether what the model played was no sound, and `generated_N` is silence in its place.
+        position: in the plan of the evaluation; None where there is no plan.
+        partner: a true stem of the same instrument from another song; None if there is none.
     """
 
     mix_N: Audio
@@ -46,6 +49,8 @@ class Clip:
     start_seconds: float
     annotations: Annotations | None
     broken: bool = False
+    position: int | None = None
+    partner: Stem | None = None
 
     @property
     def instrument(self) -> str:
@@ -54,13 +59,21 @@ class Clip:
 
     @cached_property
     def identity(self) -> str:
-        """Hash of everything but what the model played."""
+        """Hash of what there is to play to and to be played; neither of what was played nor of the partner."""
         digest = hashlib.sha256()
         for audio_N in (self.mix_N, self.target_N):
             digest.update(np.ascontiguousarray(audio_N).tobytes())
         truth = (self.sample_rate_hz, self.category, self.song, self.start_seconds, self.annotations)
         digest.update(repr(truth).encode())
         return digest.hexdigest()
+
+    @property
+    def pairing(self) -> str:
+        """Hash of the partner."""
+        if self.partner is None:
+            return "alone"
+        audio = np.ascontiguousarray(self.partner.audio_N).tobytes()
+        return hashlib.sha256(self.partner.song.encode() + audio).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,7 @@ def _mono(audio_BAN: Tensor, songs: tuple[str, ...]) -> tuple[list[Audio], list[
 
 
 def clips_of(output: object) -> list[Clip]:
-    """The items of what a validation or test step returned.
+    """The items of what a validation or test step returned, without those that another batch has already.
 
     Raises:
         UserError: it is no `AccompanimentOutput`.
@@ -146,6 +159,7 @@ def clips_of(output: object) -> list[Clip]:
         )
     audio = (output.mix_BAN, output.target_BAN, output.generated_BAN)
     (mixes, _), (targets, _), (generated, broken) = (_mono(audio_BAN, output.song) for audio_BAN in audio)
+    planned = output.planned or [None] * len(output.song)
     return [
         Clip(
             mixes[i],
@@ -157,9 +171,32 @@ def clips_of(output: object) -> list[Clip]:
             output.start_seconds[i],
             output.annotations[i],
             broken[i],
+            *_place(planned[i]),
         )
-        for i in range(len(output.song))
+        for i in output.counting
     ]
+
+
+def _place(item: PlannedItem | None) -> tuple[int | None, Stem | None]:
+    """Position and partner of an item."""
+    if item is None or item.partner is None:
+        return item and item.position, None
+    return item.position, Stem(item.partner.audio_AN.mean(0).numpy(), item.partner.song)
+
+
+def first_of_run(clips: list[Clip], limit: int | None) -> list[Clip]:
+    """Those clips of this process that are among the first `limit` of all processes'; all have to ask together.
+
+    Args:
+        clips: of this process, in the order of the plan; without a plan, in that of their coming.
+        limit: how many of all processes; None = all.
+    """
+    if limit is None:
+        return clips
+    own = [i if clip.position is None else clip.position for i, clip in enumerate(clips)]
+    places = sorted((place, rank) for rank, places in enumerate(gathered(own)) for place in places)[:limit]
+    mine = {place for place, rank in places if rank == own_rank()}
+    return [clip for place, clip in zip(own, clips, strict=True) if place in mine]
 
 
 def known_categories(names: list[str] | None) -> list[str] | None:

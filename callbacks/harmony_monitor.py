@@ -61,8 +61,8 @@ class HarmonyMonitor(ScoreMonitor):
 
     Args:
         every_n_validations: measure in every n-th validation only (≥ 1).
-        max_items: items measured in validation, per process; None = all.
-        max_test_items: items measured in test, per process; None = all.
+        max_items: items measured in validation, the first of the plan; None = all.
+        max_test_items: items measured in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: where anchors are kept; None = `cache` in the trainer's root.
     """

@@ -15,7 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
 from callbacks.anchors import LATENT_NOISE, anchor_stems, identity_of, load_states, save_states
-from callbacks.clips import Clip, Stem, Take, clips_of, takes_of
+from callbacks.clips import Clip, Stem, Take, clips_of, first_of_run, takes_of
 from callbacks.metrics_file import MetricsFile
 from callbacks.validations import ValidationCallback, iteration_of
 from livejam.codecs.codec import codec_hash
@@ -66,8 +66,8 @@ class Monitor(ValidationCallback, ABC):
 
     Args:
         every_n_validations: measure in every n-th validation only (≥ 1).
-        max_items: items measured in validation, per process; None = all.
-        max_test_items: items measured in test, per process; None = all.
+        max_items: items measured in validation, the first of the plan; None = all.
+        max_test_items: items measured in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: where anchors and beats are kept; None = `cache` in the trainer's root.
     """
@@ -157,7 +157,7 @@ class Monitor(ValidationCallback, ABC):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._due:
             return
-        results = self._evaluate(trainer, pl_module, resample=False)
+        results = self._evaluate(trainer, pl_module, self.max_items, resample=False)
         self._log(pl_module, "val", results[MODEL])
         for row in ANCHORS:
             for name in self.charts:
@@ -182,12 +182,13 @@ class Monitor(ValidationCallback, ABC):
         self._collect(outputs, self.max_test_items)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.results = self._evaluate(trainer, pl_module, resample=True)
+        self.results = self._evaluate(trainer, pl_module, self.max_test_items, resample=True)
         self._log(pl_module, "test", self.results[MODEL])
         self._logged = {}
 
     def _collect(self, outputs: Any, limit: int | None) -> None:
         accepted = [clip for clip in clips_of(outputs) if self.accepts(clip)]
+        # the first of a run are among the first of every process
         self._clips = (self._clips + accepted)[:limit]
 
     def _log(self, pl_module: LightningModule, stage: str, results: dict[str, Result]) -> None:
@@ -204,8 +205,11 @@ class Monitor(ValidationCallback, ABC):
             pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
             self._logged[name] = value
 
-    def _evaluate(self, trainer: Trainer, pl_module: LightningModule, resample: bool) -> dict[str, dict[str, Result]]:
+    def _evaluate(
+        self, trainer: Trainer, pl_module: LightningModule, limit: int | None, resample: bool
+    ) -> dict[str, dict[str, Result]]:
         """Results per row; every rank, also one without items, issues the same collectives in the same order."""
+        self._clips = first_of_run(self._clips, limit)
         played: list[Stem | None] = [Stem(clip.generated_N, clip.song, clip.broken) for clip in self._clips]
         rows = {MODEL: self._measured(played, False, resample), **self._anchors(pl_module, resample)}
         if trainer.world_size > 1:
@@ -244,7 +248,7 @@ class Monitor(ValidationCallback, ABC):
             "songs" if resample else "sums",
             f"noise {LATENT_NOISE}",
             codec_hash(codec),
-            *(c.identity for c in self._clips),
+            *(part for clip in self._clips for part in (clip.identity, clip.pairing)),
         )
         assert self.cache_folder is not None
         path = self.cache_folder / "anchors" / f"{key}.safetensors"

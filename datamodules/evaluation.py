@@ -11,30 +11,52 @@ import logging
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from datamodules.crops import ActivityRule
 from datamodules.excerpts import Excerpt, ExcerptAudio, ExcerptReader
+from datamodules.run_sampler import BatchShare
 from datamodules.slakh_scan import Song
-from livejam.batch import AccompanimentBatch, Annotations
+from livejam.batch import AccompanimentBatch, Annotations, Partner, PlannedItem
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.spec import CodecSpec
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 TRIES = 16
 LARGEST_MEMORY_BYTES = 1 << 30
 """Decoded items are kept while all of them together fit into this."""
 
-Item = tuple[Excerpt, ExcerptAudio, Annotations | None]
+
+@dataclass(frozen=True)
+class PairedExcerpt:
+    """An item of a plan.
+
+    Args:
+        excerpt: what is heard and asked for.
+        partner: a stem of the same instrument in another song, alone; None where there is none.
+    """
+
+    excerpt: Excerpt
+    partner: Excerpt | None
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of a plan, decoded."""
+
+    audio: ExcerptAudio
+    annotations: Annotations | None
+    partner: Partner | None
 
 
 def evaluation_frames(songs: Sequence[Song], spec: CodecSpec, seconds: float) -> int:
@@ -43,75 +65,148 @@ def evaluation_frames(songs: Sequence[Song], spec: CodecSpec, seconds: float) ->
     return spec.frames_in(min(seconds, usual))
 
 
-class EvaluationItems(Dataset[Item]):
-    """The items of a plan; decoded once if they are few, because every validation asks for all of them.
+class EvaluationBatches(Dataset[AccompanimentBatch]):
+    """The batches of a plan; items are decoded once if they are few, because every validation asks for all of them.
 
     Args:
         reader: reads the excerpts.
         plan: which ones.
+        batch_size: items per batch; the last one has what is left.
     """
 
-    def __init__(self, reader: ExcerptReader, plan: Sequence[Excerpt]) -> None:
-        self.reader, self.plan = reader, tuple(plan)
+    def __init__(self, reader: ExcerptReader, plan: Sequence[PairedExcerpt], batch_size: int) -> None:
+        self.reader, self.plan, self.batch_size = reader, tuple(plan), batch_size
         samples = reader.spec.samples_in(reader.frames) * reader.spec.audio_channels
-        self.keeps_audio = len(self.plan) * samples * 2 * 4 <= LARGEST_MEMORY_BYTES
+        self.keeps_audio = len(self.plan) * samples * 3 * 4 <= LARGEST_MEMORY_BYTES
         self._decoded: dict[int, Item] = {}
 
     def __len__(self) -> int:
-        return len(self.plan)
+        return -(-len(self.plan) // self.batch_size)
 
     @property
     def categories(self) -> tuple[int, ...]:
         """Class indices that occur among the targets."""
-        return tuple(sorted({excerpt.song.stems[excerpt.target].category for excerpt in self.plan}))
+        return tuple(sorted({_category(item.excerpt) for item in self.plan}))
 
-    def __getitem__(self, position: int) -> Item:
-        if position in self._decoded:
-            return self._decoded[position]
-        excerpt = self.plan[position]
-        item = excerpt, self.reader.read(excerpt), self.reader.annotations(excerpt)
-        if self.keeps_audio:
-            self._decoded[position] = item
-        return item
+    def __getitem__(self, share: BatchShare) -> AccompanimentBatch:
+        first = share.number * self.batch_size
+        positions = range(first, min(first + self.batch_size, len(self.plan)))
+        items = [self._item(position) for position in positions]
+        batch = self.reader.batch(
+            [self.plan[position].excerpt for position in positions],
+            [item.audio for item in items],
+            [item.annotations for item in items],
+        )
+        places = zip(positions, items, strict=True)
+        return replace(batch, planned=tuple(PlannedItem(p, share.repeated, item.partner) for p, item in places))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_decoded": {}}
 
-    def collate(self, items: list[Item]) -> AccompanimentBatch:
-        """One batch of audio."""
-        excerpts, audio, annotations = zip(*items, strict=True)
-        return self.reader.batch(excerpts, audio, annotations)
+    def _item(self, position: int) -> Item:
+        if position in self._decoded:
+            return self._decoded[position]
+        excerpt, partner = self.plan[position].excerpt, self.plan[position].partner
+        item = Item(self.reader.read(excerpt), self.reader.annotations(excerpt), partner and self._partner(partner))
+        if self.keeps_audio:
+            self._decoded[position] = item
+        return item
+
+    def _partner(self, excerpt: Excerpt) -> Partner:
+        return Partner(torch.from_numpy(self.reader.read(excerpt).target_AN), excerpt.song.name)
 
 
 def evaluation_plan(
-    reader: ExcerptReader, songs: Sequence[Song], categories: tuple[int, ...], items: int, seed: int, folder: Path
-) -> list[Excerpt]:
-    """The plan of `plan_excerpts`, kept as a JSON file in `folder` so that the audio is searched only once."""
-    by_name = {song.name: song for song in songs}
+    reader: ExcerptReader,
+    songs: Sequence[Song],
+    training: Sequence[Song],
+    categories: tuple[int, ...],
+    items: int,
+    seed: int,
+    folder: Path,
+) -> list[PairedExcerpt]:
+    """The plan of `plan_excerpts` with the partners of `paired`, kept as a JSON file in `folder`.
+
+    So the audio is searched only once.
+    """
     key = {
         "schema": SCHEMA,
         "spec": reader.spec.to_dict() | {"name": "", "latent_channels": 0, "delay_samples": 0},
         "frames": reader.frames,
         "rule": asdict(reader.rule),
         "songs": sorted((song.name, song.digest) for song in songs),
+        "training": sorted((song.name, song.digest) for song in training),
         "categories": categories,
         "items": items,
         "seed": seed,
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"evaluation-{name}.json"
+    by_folder = {song.folder: song for song in (*songs, *training)}
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return [_full_mix(by_name[row["song"]], row["target"], row["start_frame"]) for row in rows]
+        return [_from_row(row, by_folder) for row in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, KeyError, TypeError, IndexError):
-        plan = plan_excerpts(reader, songs, categories, items, seed)
-    rows = [{"song": e.song.name, "target": e.target, "start_frame": e.start_frame} for e in plan]
+        plan = paired(reader, plan_excerpts(reader, songs, categories, items, seed), training, seed)
     try:
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps([_to_row(item) for item in plan], indent=1), encoding="utf-8")
     except OSError as error:
         log.warning("the choice of evaluation items cannot be kept at %s (%s): it is made anew each time", path, error)
     return plan
+
+
+def _to_row(item: PairedExcerpt) -> dict[str, Any]:
+    place = lambda e: {"song": e.song.folder, "target": e.target, "start_frame": e.start_frame}  # noqa: E731
+    return place(item.excerpt) | {"partner": item.partner and place(item.partner)}
+
+
+def _from_row(row: dict[str, Any], by_folder: dict[str, Song]) -> PairedExcerpt:
+    excerpt = _full_mix(by_folder[row["song"]], row["target"], row["start_frame"])
+    other = row["partner"]
+    partner = other and _alone(by_folder[other["song"]], other["target"], other["start_frame"])
+    return PairedExcerpt(excerpt, partner or None)
+
+
+def paired(reader: ExcerptReader, plan: Sequence[Excerpt], training: Sequence[Song], seed: int) -> list[PairedExcerpt]:
+    """Every item with a true stem of the same instrument from another song: what chance would score.
+
+    The partner is the next item of the plan that qualifies, in a circle; where the instrument occurs in one song of
+    the plan only, a stem of a training song; None where no song has one.
+
+    Args:
+        reader: reads the excerpts.
+        plan: all items, of all processes.
+        training: songs to fall back on.
+        seed: of the choice among them.
+    """
+    return [
+        PairedExcerpt(item, _next_alike(plan, position) or _from_training(reader, item, training, seed))
+        for position, item in enumerate(plan)
+    ]
+
+
+def _next_alike(plan: Sequence[Excerpt], position: int) -> Excerpt | None:
+    item = plan[position]
+    for other in (*plan[position + 1 :], *plan[:position]):
+        if _category(other) == _category(item) and other.song.name != item.song.name:
+            return _alone(other.song, other.target, other.start_frame)
+    return None
+
+
+def _from_training(reader: ExcerptReader, item: Excerpt, training: Sequence[Song], seed: int) -> Excerpt | None:
+    songs = [song for song in training if song.name != item.song.name and _is_long_enough(song, reader)]
+    stems = [(song, i) for song in songs for i, s in enumerate(song.stems) if s.category == _category(item)]
+    for choice in np.random.default_rng([seed, _number(item.song, item.target)]).permutation(len(stems)):
+        song, stem = stems[choice]
+        sounding = (_alone(song, stem, start) for start in _starts(reader, song, stem, seed))
+        found = next((e for e in sounding if _is_enough(reader.rule, reader.read(e).target_active_T)), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _category(excerpt: Excerpt) -> int:
+    return excerpt.song.stems[excerpt.target].category
 
 
 def plan_excerpts(
@@ -162,18 +257,25 @@ def _targets(song: Song, categories: tuple[int, ...], rng: np.random.Generator) 
 
 def _find_crop(reader: ExcerptReader, song: Song, target: int, seed: int) -> Excerpt | None:
     """The first of some random crops that the rule accepts; it depends on nothing but song, target and seed."""
-    number = int.from_bytes(hashlib.sha256(f"{song.name}/{song.stems[target].name}".encode()).digest()[:8], "big")
-    rng = np.random.default_rng([seed, number])
-    starts = rng.permutation(reader.spec.frames_in(song.seconds) - reader.frames + 1)[:TRIES]
-    for start in starts:
-        alone = Excerpt(song, target, (), int(start), (0.0,))
+    for start in _starts(reader, song, target, seed):
         # most refusals show in the target alone, which costs a fraction of the whole mix
-        if not _is_enough(reader.rule, reader.read(alone).target_active_T):
+        if not _is_enough(reader.rule, reader.read(_alone(song, target, start)).target_active_T):
             continue
-        excerpt = _full_mix(song, target, int(start))
+        excerpt = _full_mix(song, target, start)
         if _is_enough(reader.rule, reader.read(excerpt).both_active_T):
             return excerpt
     return None
+
+
+def _starts(reader: ExcerptReader, song: Song, stem: int, seed: int) -> list[int]:
+    """First frames of some random crops."""
+    rng = np.random.default_rng([seed, _number(song, stem)])
+    return rng.permutation(reader.spec.frames_in(song.seconds) - reader.frames + 1)[:TRIES].tolist()
+
+
+def _number(song: Song, stem: int) -> int:
+    """Of a song's stem, for seeds."""
+    return int.from_bytes(hashlib.sha256(f"{song.name}/{song.stems[stem].name}".encode()).digest()[:8], "big")
 
 
 def _is_enough(rule: ActivityRule, active_T: np.ndarray) -> bool:
@@ -183,3 +285,7 @@ def _is_enough(rule: ActivityRule, active_T: np.ndarray) -> bool:
 def _full_mix(song: Song, target: int, start_frame: int) -> Excerpt:
     others = tuple(i for i in range(len(song.stems)) if i != target)
     return Excerpt(song, target, others, start_frame, (0.0,) * len(song.stems))
+
+
+def _alone(song: Song, stem: int, start_frame: int) -> Excerpt:
+    return Excerpt(song, stem, (), start_frame, (0.0,))

@@ -49,11 +49,42 @@ class RunSampler(DistributedSampler[BatchKey]):
         """Epochs have no meaning for the order."""
 
 
-class ShardSampler(DistributedSampler[int]):
-    """Every item on exactly one rank, also when a rank gets none.
+class BatchShare(NamedTuple):
+    """A batch of an evaluation that this process takes, and whether another one, or this one, has it already."""
 
-    Lightning's own sampler repeats items until all ranks have equally many, and then metrics depend on the number of
-    ranks.
+    number: int
+    repeated: bool
+
+
+class ShareSampler(DistributedSampler[BatchShare]):
+    """Every batch on one rank, and equally many on all: a rank that has fewer takes one a second time.
+
+    Whole batches are dealt, so that an item is played and measured in the same company whatever the number of ranks,
+    and its numbers are the same to the last bit. Equally many batches, because steps may hold collectives (DDP
+    broadcasts buffers in each of them), and because Lightning leaves out the whole evaluation of a rank without any.
+
+    Args:
+        batches: how many there are.
+        ranks: how many processes share them.
+        rank: this process among them.
+    """
+
+    def __init__(self, batches: int, ranks: int, rank: int) -> None:
+        numbers = [turn * ranks + rank for turn in range(-(-batches // ranks))]
+        self.shares = [BatchShare(number % batches, number >= batches) for number in numbers]
+
+    def __iter__(self) -> Iterator[BatchShare]:
+        return iter(self.shares)
+
+    def __len__(self) -> int:
+        return len(self.shares)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The order is always the same."""
+
+
+class ShardSampler(DistributedSampler[int]):
+    """Every item on exactly one rank, also when a rank gets none: for work in which ranks do not wait for each other.
 
     Args:
         items: how many there are.

@@ -19,11 +19,11 @@ from datamodules.bank_batches import BankBatches
 from datamodules.bank_building import BankBuilder
 from datamodules.categories import target_categories
 from datamodules.crops import ActivityRule
-from datamodules.evaluation import EvaluationItems, Item, evaluation_frames, evaluation_plan
+from datamodules.evaluation import EvaluationBatches, evaluation_frames, evaluation_plan
 from datamodules.excerpts import ExcerptReader
 from datamodules.latent_bank import MANIFEST, BankSettings, LatentBank
 from datamodules.rendering import RenderIfMissing
-from datamodules.run_sampler import ResumableLoader, RunSampler, ShardSampler
+from datamodules.run_sampler import ResumableLoader, RunSampler, ShareSampler
 from datamodules.slakh_index import SlakhIndex
 from datamodules.slakh_scan import Song
 from datamodules.splits import SplitByFolder, SplitPolicy
@@ -66,7 +66,7 @@ class Slakh2100DataModule(LightningDataModule):
         eval_seconds: length of validation and test items in seconds, less where most songs are shorter.
         eval_items: validation items, at least 1.
         test_items: test items, at least 1; None is as many as `eval_items`.
-        eval_batch_size: validation and test items per batch.
+        eval_batch_size: validation and test items per batch; processes share whole batches.
         splits: which songs are for training, validation and test; None is `SplitByFolder`.
         render_if_missing: render songs where there are none; None raises an error that says what to do.
         seed: of items and sub-mixes, at least 0.
@@ -124,7 +124,7 @@ class Slakh2100DataModule(LightningDataModule):
         self._index: SlakhIndex | None = None
         self._statistics: LatentStatistics | None = None
         self._training: BankBatches | AudioBatches | None = None
-        self._evaluation: dict[str, EvaluationItems] = {}
+        self._evaluation: dict[str, EvaluationBatches] = {}
 
     @property
     def codec_spec(self) -> CodecSpec:
@@ -212,9 +212,9 @@ class Slakh2100DataModule(LightningDataModule):
         if stage == "fit":
             self._training = self._bank_batches() if self.mode == "bank" else self._audio_batches()
         if stage in ("fit", "validate"):
-            self._evaluation["validation"] = self._evaluation_items("validation")
+            self._evaluation["validation"] = self._evaluation_batches("validation")
         if stage in ("test", "predict"):
-            self._evaluation["test"] = self._evaluation_items("test")
+            self._evaluation["test"] = self._evaluation_batches("test")
 
     def train_dataloader(self) -> DataLoader[AccompanimentBatch]:
         """Batches of latents, or of audio, from where the run stands."""
@@ -229,15 +229,15 @@ class Slakh2100DataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def val_dataloader(self) -> DataLoader[Item]:
+    def val_dataloader(self) -> DataLoader[AccompanimentBatch]:
         """Batches of audio."""
         return self._evaluation_loader("validation")
 
-    def test_dataloader(self) -> DataLoader[Item]:
+    def test_dataloader(self) -> DataLoader[AccompanimentBatch]:
         """Batches of audio."""
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> DataLoader[Item]:
+    def predict_dataloader(self) -> DataLoader[AccompanimentBatch]:
         """The items of the test, to be heard."""
         return self._evaluation_loader("test")
 
@@ -255,22 +255,22 @@ class Slakh2100DataModule(LightningDataModule):
             reader, self.songs("train"), self.categories, self.batch_size, self.full_mix, self.gain_db, self.seed
         )
 
-    def _evaluation_items(self, split: str) -> EvaluationItems:
+    def _evaluation_batches(self, split: str) -> EvaluationBatches:
         songs = self.songs(split)
         frames = evaluation_frames(songs, self.codec.spec, self.eval_seconds)
         reader = ExcerptReader(self.root, self.codec.spec, frames, self.rule)
-        plan = evaluation_plan(reader, songs, self.categories, self.items[split], self.seed, self.cache_root)
-        return EvaluationItems(reader, plan)
+        training, items = self.index.split("train", self.splits), self.items[split]
+        plan = evaluation_plan(reader, songs, training, self.categories, items, self.seed, self.cache_root)
+        return EvaluationBatches(reader, plan, self.eval_batch_size)
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Item]:
-        items = self._evaluation[split]
+    def _evaluation_loader(self, split: str) -> DataLoader[AccompanimentBatch]:
+        batches = self._evaluation[split]
         return DataLoader(
-            items,
-            batch_size=self.eval_batch_size,
-            sampler=ShardSampler(len(items), self._ranks, self._rank),
+            batches,
+            batch_size=None,
+            sampler=ShareSampler(len(batches), self._ranks, self._rank),
             # items that stay in memory must stay in this process's
-            num_workers=0 if items.keeps_audio else self.num_workers,
-            collate_fn=items.collate,
+            num_workers=0 if batches.keeps_audio else self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
 

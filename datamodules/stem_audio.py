@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning
 import numpy as np
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from tqdm import tqdm
 
 from datamodules.audio import read_audio
+from datamodules.run_sampler import BatchShare, ShareSampler
 from livejam.errors import UserError
 from livejam.files import atomic_path
 
@@ -39,6 +41,7 @@ class StemCrops(IterableDataset[Tensor]):
         highest_gain_db: highest random gain.
         largest_pan: how far stems are panned at random, 0 (not at all) to 1 (hard left or right); stereo only.
         seed: seed of all choices.
+        rank: this process among those of a training, each of which hears other crops.
     """
 
     def __init__(
@@ -50,13 +53,14 @@ class StemCrops(IterableDataset[Tensor]):
         highest_gain_db: float,
         largest_pan: float,
         seed: int,
+        rank: int = 0,
     ) -> None:
         self.songs = [song for song in songs if song.shape[-1] >= crop_samples]
         if not self.songs:
             raise UserError(f"no song is as long as a crop of {crop_samples} samples; choose shorter crops")
         self.crop_samples, self.mix_share, self.seed, self.epoch = crop_samples, mix_share, seed, 0
         self.gains_db, self.largest_pan = (lowest_gain_db, highest_gain_db), largest_pan
-        self.skip = 0
+        self.rank, self.skip = rank, 0
 
     def start_at(self, epoch: int, crops: int) -> None:
         """Begin the next pass at an epoch's n-th crop: what a resumed run has not heard yet."""
@@ -64,7 +68,8 @@ class StemCrops(IterableDataset[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         worker = get_worker_info()
-        rng = np.random.default_rng([self.seed, self.epoch, worker.id if worker else 0])
+        ranks = [self.rank] if self.rank else []
+        rng = np.random.default_rng([self.seed, self.epoch, worker.id if worker else 0, *ranks])
         for _ in range(self.skip):
             self._crop(rng)
         self.epoch, self.skip = self.epoch + 1, 0
@@ -96,18 +101,25 @@ def panning(position_S: np.ndarray) -> np.ndarray:
     return gains[:, :, None].astype(np.float32)
 
 
-class FixedCrops(Dataset[Tensor]):
-    """The same crops at every epoch, drawn once from `StemCrops`."""
+class HeldOutCrops(NamedTuple):
+    """A batch of validation, and whether it is there only because all processes take as many."""
 
-    def __init__(self, crops: StemCrops, count: int) -> None:
+    audio_BAN: Tensor
+    repeated: bool
+
+
+class FixedCrops(Dataset[HeldOutCrops]):
+    """The same batches of crops at every epoch, drawn once from `StemCrops`."""
+
+    def __init__(self, crops: StemCrops, count: int, batch_size: int) -> None:
         stream = iter(crops)
-        self.items = [next(stream) for _ in range(count)]
+        self.batches = torch.stack([next(stream) for _ in range(count)]).split(batch_size)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.batches)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.items[index]
+    def __getitem__(self, share: BatchShare) -> HeldOutCrops:
+        return HeldOutCrops(self.batches[share.number], share.repeated)
 
 
 class StemAudioDataModule(lightning.LightningDataModule):
@@ -170,8 +182,9 @@ class StemAudioDataModule(lightning.LightningDataModule):
         crops = partial(StemCrops, crop_samples=self.crop_samples, mix_share=self.mix_share)
         crops = partial(crops, lowest_gain_db=self.gains_db[0], highest_gain_db=self.gains_db[1])
         crops = partial(crops, largest_pan=self.largest_pan)
-        self.train_crops = crops(self._open("train"), seed=self.seed)
-        self.held_out_crops = FixedCrops(crops(self._open("validation"), seed=self.seed + 1), self.validation_crops)
+        self.train_crops = crops(self._open("train"), seed=self.seed, rank=self._rank)
+        held_out = crops(self._open("validation"), seed=self.seed + 1)
+        self.held_out_crops = FixedCrops(held_out, self.validation_crops, self.batch_size)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Endless: the trainer's limit_train_batches ends an epoch. A resumed run goes on where it stopped."""
@@ -185,9 +198,15 @@ class StemAudioDataModule(lightning.LightningDataModule):
             self.train_crops.start_at(self.trainer.current_epoch + epochs, batches * self.batch_size)
         return DataLoader(self.train_crops, batch_size=self.batch_size)
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
-        """The fixed crops of held-out songs."""
-        return DataLoader(self.held_out_crops, batch_size=self.batch_size)
+    def val_dataloader(self) -> DataLoader[HeldOutCrops]:
+        """The fixed crops of held-out songs, shared by the processes."""
+        ranks = self.trainer.world_size if self.trainer else 1
+        sampler = ShareSampler(len(self.held_out_crops), ranks, self._rank)
+        return DataLoader(self.held_out_crops, batch_size=None, sampler=sampler)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
 
     def _songs(self, split: str) -> list[Path]:
         songs = sorted(path for path in (self.root / split).glob("Track*") if (path / "stems").is_dir())

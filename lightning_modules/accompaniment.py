@@ -91,6 +91,7 @@ class AccompanimentModule(lightning.LightningModule):
             song=batch.song,
             start_seconds=batch.start_seconds,
             annotations=batch.annotations,
+            planned=batch.planned,
         )
 
     def test_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:

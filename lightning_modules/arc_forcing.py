@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
 from lightning_modules.base_weights import load_base
+from lightning_modules.block_clicks import BlockClicks
 from lightning_modules.checkpoints import require_same_statistics
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, prompts_of, rollout_crop
 from lightning_modules.stage_one import adopt_statistics, load_stage_one
@@ -43,7 +44,6 @@ from livejam.objectives.flow import LogSNRTimes, TimeDistribution, interpolate
 from livejam.objectives.rollout import RolloutSampler, boundary_jump, draw_rollout_steps, rollout
 from livejam.past import Past
 from livejam.sampling import Sampler
-from metrics.clicks import click_db
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ class ARCForcing(AccompanimentModule):
         self.cutoff_blocks = cutoff_blocks
         self.base_checkpoint, self.discriminator_checkpoint = base_checkpoint, discriminator_checkpoint
         self.allow_untrained = allow_untrained
+        self._clicks = BlockClicks()
         self.rollout_blocks, self.schedule_steps, self.fewest_steps = rollout_blocks, schedule_steps, fewest_steps
         self.judging_times = LogSNRTimes() if judging_times is None else judging_times
         self.contrastive_weight = contrastive_weight
@@ -322,13 +323,14 @@ class ARCForcing(AccompanimentModule):
     def validation_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
         """Play along; joins of blocks must not click."""
         output = super().validation_step(batch, batch_idx)
-        samples = self.codec.spec.samples_in(self.generator.transformer.block_frames)
-        for name, audio_BAN in (("rollout", output.generated_BAN), ("real", output.target_BAN)):
-            clicks = [click_db(audio_N, samples) for audio_N in audio_BAN.mean(1).float().cpu().numpy()]
-            heard = [click for click in clicks if np.isfinite(click)]
-            if heard:
-                self.log(f"val/block_click_db/{name}", float(np.mean(heard)), batch_size=len(heard), on_epoch=True)
+        self._clicks.update(output, self.codec.spec.samples_in(self.generator.transformer.block_frames))
         return output
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self._clicks.collect(), sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self._clicks.collect(), sync_dist=True)
 
     def _start(self) -> None:
         """Begin with the networks of stage 1.

@@ -23,14 +23,17 @@ class PlainCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """The checkpoint at a path or a URL of fsspec, on the CPU; `map_location` and `weights_only` change nothing.
+        """The checkpoint at a path or a URL of fsspec, on the CPU, whatever `map_location` and `weights_only` say.
 
         Raises:
             UserError: it cannot be reached or read, wants to run code, or is no checkpoint.
         """
         remedy = "name another with --ckpt_path, or train anew"
         checkpoint = read_torch_file(path, remedy, _remote_bytes(str(path)))
-        if not isinstance(checkpoint, dict) or not {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys():
+        # Lightning says what it wants of a trainer's checkpoint; the bare weights in which forked processes hand theirs
+        # back to the first one it asks for without
+        parts = {"state_dict", "pytorch-lightning_version"} if weights_only is not None else set()
+        if not isinstance(checkpoint, dict) or not parts <= checkpoint.keys():
             raise UserError(f"{path} is no checkpoint of a training (a file of bare weights, perhaps); {remedy}")
         return checkpoint
 

@@ -17,6 +17,7 @@ from jsonargparse._deprecated import JsonargparseDeprecationWarning
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from omegaconf import OmegaConf
 
@@ -145,6 +146,10 @@ class LivejamCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = PlainCheckpointIO()
+        if self._get(self.config, "trainer")["strategy"] == "auto" and isinstance(trainer.strategy, DDPStrategy):
+            # networks take turns, and a prompt that is dropped leaves its encoder without gradients: the choice that
+            # is left to us is ddp_find_unused_parameters_true
+            trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

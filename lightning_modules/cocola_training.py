@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lightning_modules.spectrogram_latents import SpectrogramLatents, as_spectrogram
 from livejam.batch import AccompanimentBatch, Annotations
 from livejam.errors import UserError
+from livejam.processes import gathered
 from metrics.cocola import PARTS, Cocola, masked
 from metrics.cocola_score import area_under_curve
 from metrics.cocola_spectrogram import FRAMES, relative_db
@@ -124,6 +125,8 @@ class CocolaTraining(lightning.LightningModule):
 
     def validation_step(self, batch: AccompanimentBatch, batch_index: int) -> None:
         """Scores of true, late and foreign stems, in full, in every window of five seconds."""
+        if batch.planned is not None and batch.planned[0].repeated:
+            return
         if batch_index not in self._held_out:
             # the items are the same every time, and their spectrograms cost more than all the rest
             mix_BTC, stem_BTC = self._levels(batch)
@@ -148,7 +151,9 @@ class CocolaTraining(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Areas under the curve; the better network is written."""
-        scores = self._gathered()
+        shards, self._scores = gathered(self._scores), {}
+        kinds = dict.fromkeys(kind for shard in shards for kind in shard)
+        scores = {kind: torch.cat([part for shard in shards for part in shard.get(kind, [])]) for kind in kinds}
         areas = {kind: area_under_curve(scores["true"], scores[kind]) for kind in ("late", "foreign") if kind in scores}
         auc = sum(areas.values()) / len(areas)
         self.log_dict({f"val/{kind}": scores_W.mean() for kind, scores_W in scores.items()}, rank_zero_only=True)
@@ -159,15 +164,6 @@ class CocolaTraining(lightning.LightningModule):
         if in_fit and auc > self.best_auc:
             self.best_auc.fill_(auc)
             self._export()
-
-    def _gathered(self) -> dict[str, Tensor]:
-        """Scores of all processes, some of which may have none."""
-        shards: list[Any] = [self._scores] * self.trainer.world_size
-        if self.trainer.world_size > 1:
-            torch.distributed.all_gather_object(shards, self._scores)
-        self._scores = {}
-        kinds = dict.fromkeys(kind for shard in shards for kind in shard)
-        return {kind: torch.cat([part for shard in shards for part in shard.get(kind, [])]) for kind in kinds}
 
     def _export(self) -> None:
         if self.trainer.is_global_zero and not self.trainer.fast_dev_run:

@@ -20,9 +20,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from datamodules.stem_audio import HeldOutCrops
 from lightning_modules.averaging import update_average
 from lightning_modules.codec_adversary import CodecAdversary
 from lightning_modules.codec_losses import audio_losses, heard, magnitude_losses, sounds
+from lightning_modules.epoch_means import EpochMeans
 from lightning_modules.linear_code import fit_linear_code
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec, save_codec
@@ -101,6 +103,7 @@ class CodecTraining(lightning.LightningModule):
         self.windows_samples, self.valley_weight = tuple(windows_samples), valley_weight
         self.mel_weight, self.latent_weight, self.encoder_lr_share = mel_weight, latent_weight, encoder_lr_share
         self.ema_decay, self.seed, self.export_path = ema_decay, seed, export_path
+        self._held_out = EpochMeans()
         self.register_buffer("code_is_fitted", torch.tensor(initial_weights is not None))
 
     @property
@@ -123,8 +126,12 @@ class CodecTraining(lightning.LightningModule):
         self._random = torch.Generator(self.device)
         if bool(self.code_is_fitted):
             return
-        features_TX = torch.cat(list(self._feature_frames()))
-        fit_linear_code(self.codec, features_TX, self.low_band_weight)
+        if self.trainer.is_global_zero:
+            features_TX = torch.cat(list(self._feature_frames()))
+            fit_linear_code(self.codec, features_TX, self.low_band_weight)
+        # the others have waited: every process goes on with the very same code
+        code = {name: value.cpu() for name, value in self.codec.state_dict().items()}
+        self.codec.load_state_dict(self.trainer.strategy.broadcast(code))
         if self.averaged is not None:
             self.averaged.load_state_dict(self.codec.state_dict())
         self.code_is_fitted.fill_(True)
@@ -225,9 +232,11 @@ class CodecTraining(lightning.LightningModule):
         """Transforms, logarithms and phases need float32; only the networks run in a trainer's lower precision."""
         return torch.autocast(self.device.type, enabled=False)
 
-    def validation_step(self, audio_BAN: Tensor, batch_index: int) -> None:
+    def validation_step(self, batch: HeldOutCrops, batch_index: int) -> None:
         """The same losses on held-out songs, without noise and adversary, at fixed oscillator times."""
-        codec = self.trained_codec
+        if batch.repeated:
+            return
+        codec, audio_BAN = self.trained_codec, batch.audio_BAN
         with self._full_precision():
             features_BTX = self._features(audio_BAN)
             latents_BTC = codec.project(features_BTX)
@@ -238,8 +247,15 @@ class CodecTraining(lightning.LightningModule):
         values = {f"val/{name}": value for name, value in losses.items()}
         values["val/latent_std"] = latents_BTC.flatten(0, 1).std(0).mean()
         values["val/latent_smoothness"] = smoothness(latents_BTC).mean()
-        self.log_dict(values, batch_size=len(audio_BAN))
-        self.log("val/loss", torch.stack(list(losses.values())).sum(), prog_bar=True, batch_size=len(audio_BAN))
+        values["val/loss"] = torch.stack(list(losses.values())).sum()
+        for name, value in values.items():
+            self._held_out.add(name, value, len(audio_BAN))
+
+    def on_validation_epoch_end(self) -> None:
+        """Means over the crops of all processes."""
+        means = self._held_out.collect()
+        self.log("val/loss", means.pop("val/loss"), prog_bar=True, sync_dist=True)
+        self.log_dict(means, sync_dist=True)
 
     def _decode(self, codec: CausalCodec, latents_BTC: Tensor) -> SpectralParts:
         """Parts of every sub-frame; the trunk alone may run in lower precision."""

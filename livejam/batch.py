@@ -74,6 +74,35 @@ class Annotations:
 
 
 @dataclass(frozen=True)
+class Partner:
+    """A true stem of another song, which has nothing to do with the mix.
+
+    Args:
+        audio_AN: as long as the item, on the CPU.
+        song: name of its song.
+    """
+
+    audio_AN: Tensor
+    song: str
+
+
+@dataclass(frozen=True)
+class PlannedItem:
+    """An item's place in the plan of an evaluation, which is the same for any number of processes.
+
+    Args:
+        position: from 0 on; whoever measures n items measures the first n.
+        repeated: whether the item is here a second time, because all processes take as many batches: it does not
+            count.
+        partner: a stem of the same instrument from another song; None if there is none.
+    """
+
+    position: int
+    repeated: bool
+    partner: Partner | None
+
+
+@dataclass(frozen=True)
 class AccompanimentBatch:
     """One batch of (mix, target) pairs that start at the same time of the same song.
 
@@ -87,6 +116,7 @@ class AccompanimentBatch:
         song: name of the song per item.
         start_seconds: where in the song the item starts, per item.
         annotations: musical truth of exactly this excerpt per item; None where it is not known.
+        planned: place of every item in the plan of an evaluation; None in training.
     """
 
     mix: Tensor
@@ -98,6 +128,7 @@ class AccompanimentBatch:
     song: tuple[str, ...]
     start_seconds: tuple[float, ...]
     annotations: tuple[Annotations | None, ...]
+    planned: tuple[PlannedItem, ...] | None = None
 
     def __len__(self) -> int:
         return self.mix.shape[0]
@@ -130,6 +161,7 @@ class AccompanimentBatch:
             song=pick(self.song),
             start_seconds=pick(self.start_seconds),
             annotations=pick(self.annotations),
+            planned=None if self.planned is None else pick(self.planned),
         )
 
 
@@ -139,7 +171,8 @@ class AccompanimentOutput:
 
     `generated_BAN` was made by `Accompanist.step`, frame by frame, and is aligned with `mix_BAN`: what the
     model would have played at that moment. All audio is float32 on the CPU or the module's device, of equal
-    length, at `sample_rate_hz`.
+    length, at `sample_rate_hz`. `planned` is the batch's: without it items count as they come, and there is no
+    partner to compare them with.
     """
 
     mix_BAN: Tensor
@@ -150,3 +183,11 @@ class AccompanimentOutput:
     song: tuple[str, ...]
     start_seconds: tuple[float, ...]
     annotations: tuple[Annotations | None, ...]
+    planned: tuple[PlannedItem, ...] | None = None
+
+    @property
+    def counting(self) -> tuple[int, ...]:
+        """The items that no other batch of the evaluation has too."""
+        planned = self.planned or ()
+        repeated = {i for i, item in enumerate(planned) if item.repeated}
+        return tuple(i for i in range(len(self.song)) if i not in repeated)

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from livejam.batch import CATEGORIES, AccompanimentBatch, AccompanimentOutput, Annotations, Chord
+from livejam.batch import (
+    CATEGORIES,
+    AccompanimentBatch,
+    AccompanimentOutput,
+    Annotations,
+    Chord,
+    Partner,
+    PlannedItem,
+)
 from livejam.codecs.codec import Codec
 from livejam.spec import CodecSpec
 from metrics.beats import BeatTracker
@@ -77,7 +85,7 @@ def tone_stem(pitch: int, seconds: float) -> np.ndarray:
 
 
 class Songs(torch.utils.data.Dataset):
-    """Item i: song i // 2, drums and bass in turn, with its own tempo and chord."""
+    """Item i: song i // 2, drums and bass in turn, with its own tempo and chord; its partner is of the next song."""
 
     def __init__(self, items: int, seconds: float) -> None:
         self.items, self.seconds = items, seconds
@@ -85,7 +93,12 @@ class Songs(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return self.items
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, int, str, Annotations]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, int, str, Annotations, PlannedItem]:
+        other = (index + 2) % self.items
+        partner = Partner(torch.from_numpy(self._item(other)[1])[None], self._item(other)[3])
+        return *self._item(index), PlannedItem(index, False, partner if other // 2 != index // 2 else None)
+
+    def _item(self, index: int) -> tuple[np.ndarray, np.ndarray, int, str, Annotations]:
         song, is_bass = divmod(index, 2)
         bpm, root = 90 + 17 * song, 36 + 2 * song
         drums_N, bass_N = drum_stem(bpm, self.seconds, song), tone_stem(root, self.seconds)
@@ -96,8 +109,8 @@ class Songs(torch.utils.data.Dataset):
         return drums_N + bass_N - target_N, target_N, BASS if is_bass else DRUMS, f"Track{song:05d}", truth
 
 
-def collate(items: list[tuple[np.ndarray, np.ndarray, int, str, Annotations]]) -> AccompanimentBatch:
-    mixes, targets, instruments, songs, truths = zip(*items, strict=True)
+def collate(items: list[tuple[np.ndarray, np.ndarray, int, str, Annotations, PlannedItem]]) -> AccompanimentBatch:
+    mixes, targets, instruments, songs, truths, planned = zip(*items, strict=True)
     mix_BAN, target_BAN = (torch.from_numpy(np.stack(audios))[:, None] for audios in (mixes, targets))
     return AccompanimentBatch(
         mix=mix_BAN,
@@ -109,6 +122,7 @@ def collate(items: list[tuple[np.ndarray, np.ndarray, int, str, Annotations]]) -
         song=songs,
         start_seconds=tuple(0.0 for _ in songs),
         annotations=truths,
+        planned=planned,
     )
 
 
@@ -136,6 +150,7 @@ class Player(lightning.LightningModule):
             song=batch.song,
             start_seconds=batch.start_seconds,
             annotations=batch.annotations,
+            planned=batch.planned,
         )
 
     test_step = validation_step

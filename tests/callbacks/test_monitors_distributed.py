@@ -25,7 +25,8 @@ def results(root: Path, devices: int) -> Rows:
         # With two processes the sampler deals drums to the first and bass to the second, which has no item here.
         BeatF1Monitor(Energetic(), categories=["Percussive"], segment_seconds=SEGMENT_SECONDS),
         FADMonitor(LogMel(bands=4, window_seconds=0.5), segment_seconds=SEGMENT_SECONDS),
-        HarmonyMonitor(segment_seconds=SEGMENT_SECONDS),
+        # The first three of the run, of which each process has some.
+        HarmonyMonitor(max_test_items=3, segment_seconds=SEGMENT_SECONDS),
         AudioLogger(max_test_items=1),
         ResultsTable(),
     ]
@@ -57,3 +58,4 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
                     expected = cell[name] if cell[name] is None else pytest.approx(cell[name], rel=1e-9, abs=1e-9)
                     assert two[row][column][name] == expected, (row, column)
     assert two["ground_truth"]["beat_f1_drums"]["interval"] is not None
+    assert two["random_pairing"]["loudness_db"]["count"] == 3

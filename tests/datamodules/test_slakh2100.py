@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from slakh_tree import HOP, PROGRAMS, RATE_HZ, FrameCodec, tone, tone_hz, write_song, write_tree
 
 from datamodules import RenderIfMissing, Slakh2100DataModule, SplitByHash
-from datamodules.run_sampler import BatchKey, RunSampler, ShardSampler
+from datamodules.run_sampler import BatchKey, BatchShare, RunSampler, ShardSampler, ShareSampler
 from livejam.errors import UserError
 
 
@@ -121,9 +123,58 @@ def test_the_sampler_begins_where_the_run_stands():
 
 
 @pytest.mark.parametrize(("items", "ranks"), [(7, 1), (7, 2), (8, 3), (1, 4)])
-def test_evaluation_items_are_shared_without_repetition(items, ranks):
+def test_songs_are_shared_without_repetition(items, ranks):
     shares = [list(ShardSampler(items, ranks, rank)) for rank in range(ranks)]
     assert sorted(item for share in shares for item in share) == list(range(items))
+
+
+@given(batches=st.integers(1, 30), ranks=st.integers(1, 9))
+def test_every_batch_counts_once_and_all_ranks_take_equally_many(batches, ranks):
+    shares = [list(ShareSampler(batches, ranks, rank)) for rank in range(ranks)]
+    assert sorted(s.number for share in shares for s in share if not s.repeated) == list(range(batches))
+    assert len({len(share) for share in shares}) == 1
+    assert all(0 <= s.number < batches for share in shares for s in share)
+
+
+def test_a_repeated_batch_says_so(root):
+    batches = ready(root).val_dataloader().dataset
+    assert [[item.repeated for item in batches[BatchShare(1, again)].planned] for again in (False, True)] == [
+        [False] * 2,
+        [True] * 2,
+    ]
+
+
+def test_partners_are_chosen_from_the_whole_plan(root):
+    """The next item of the same instrument in another song; without one, a song of the training; the same again."""
+    for items in (6, 1):
+        plan = ready(root, eval_items=items).val_dataloader().dataset.plan
+        again = ready(root, eval_items=items).val_dataloader().dataset.plan
+        assert plan == again
+        for position, item in enumerate(plan):
+            category = item.excerpt.song.stems[item.excerpt.target].category
+            assert item.partner.song.stems[item.partner.target].category == category
+            assert item.partner.song.name != item.excerpt.song.name
+            alike = [
+                other.excerpt.song.name
+                for other in (*plan[position + 1 :], *plan[:position])
+                if other.excerpt.song.stems[other.excerpt.target].category == category
+                and other.excerpt.song.name != item.excerpt.song.name
+            ]
+            assert item.partner.song.name == alike[0] if alike else item.partner.song.split_folder == "train"
+
+
+def test_a_partner_is_heard_in_full(root):
+    batch = next(iter(ready(root).val_dataloader()))
+    for item, target_AN in zip(batch.planned, batch.target, strict=True):
+        assert item.partner.audio_AN.shape == target_AN.shape
+        assert item.partner.audio_AN.abs().max() > 0.05
+    assert [item.position for item in batch.planned] == [0, 1, 2, 3]
+
+
+def test_without_another_song_there_is_no_partner(tmp_path):
+    write_tree(tmp_path / "data", train=0, validation=1, test=0, seconds=3.0)
+    module = ready(tmp_path / "data", "validate", mode="audio")
+    assert all(item.partner is None for batch in module.val_dataloader() for item in batch.planned)
 
 
 def test_validation_items_are_audio_of_full_length_with_their_truth(root):
@@ -156,11 +207,16 @@ def test_evaluation_targets_do_not_sound_in_their_mix(root, stage):
             assert sounds == [[s == stem for s in range(4)], [s != stem for s in range(4)]]
 
 
+def excerpts(module):
+    plan = [item.excerpt for item in module.val_dataloader().dataset.plan]
+    return [(excerpt.song.name, excerpt.target, excerpt.start_frame) for excerpt in plan]
+
+
 def test_evaluation_items_are_the_same_every_time_and_spread_over_songs_and_categories(root, tmp_path):
     modules = [
         ready(root, cache_root=str(tmp_path / name), num_workers=w) for name, w in (("a", 0), ("b", 0), ("a", 1))
     ]
-    plans = [[(e.song.name, e.target, e.start_frame) for e in m._evaluation["validation"].plan] for m in modules]
+    plans = [excerpts(module) for module in modules]
     assert plans[0] == plans[1] == plans[2]
     assert len(set(plans[0])) == 6
     first = plans[0][:4]
@@ -168,7 +224,7 @@ def test_evaluation_items_are_the_same_every_time_and_spread_over_songs_and_cate
     assert {target for _, target, _ in first} == {0, 1, 2, 3}
     assert len(list((tmp_path / "a").glob("evaluation-*.json"))) == 1
     other = ready(root, seed=1, cache_root=str(tmp_path / "c"))
-    assert [(e.song.name, e.target, e.start_frame) for e in other._evaluation["validation"].plan] != plans[0]
+    assert excerpts(other) != plans[0]
 
 
 def test_validation_decodes_once(root, monkeypatch):
