@@ -74,12 +74,12 @@ def test_songs_of_unlike_length_are_covered_too() -> None:
 def test_of_one_item_per_song_it_is_the_t_interval() -> None:
     x = np.random.default_rng(1).normal(3.0, 2.0, 12)
     expected = stats.t.interval(0.95, 11, x.mean(), stats.sem(x))
-    assert interval_of(scored([(float(v), 0, str(i)) for i, v in enumerate(x)])) == pytest.approx(expected)
+    assert tuple(interval_of(scored([(float(v), 0, str(i)) for i, v in enumerate(x)]))) == pytest.approx(expected)
 
 
 def test_copies_of_a_song_make_nothing_surer() -> None:
     values = [(float(v), 0, str(i)) for i, v in enumerate(np.random.default_rng(2).normal(size=20))]
-    assert interval_of(scored(values * 7)) == pytest.approx(interval_of(scored(values)))
+    assert tuple(interval_of(scored(values * 7))) == pytest.approx(tuple(interval_of(scored(values))))
 
 
 @settings(max_examples=30)
