@@ -82,7 +82,8 @@ class KeptConfig(SaveConfigCallback):
         name = "config.yaml" if stage == TrainerFn.FITTING else f"config_{trainer.state.fn.value}.yaml"
         with atomic_path(folder / name) as path:
             text = self.parser.dump(config, skip_unset=False, skip_validation=True)
-            path.write_text(f"# {shlex.join(['lightning', *sys.argv[1:]])}\n{text}", encoding="utf-8")
+            command = " ".join(shlex.join(["lightning", *sys.argv[1:]]).split())
+            path.write_text(f"# {command}\n{text}", encoding="utf-8")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = yaml.safe_load(self.parser.resolved(self.config))

@@ -42,18 +42,19 @@ def starting_point(trainer: Trainer, module: LightningModule, asked: str | None,
     if found and _requeued(trainer):
         rank_zero_info(f"this job was requeued: it goes on from {found[0]}")
         return str(found[0])
-    goes_on = asked in NAMES or (asked is not None and Path(asked).resolve().parent in _folders(trainer))
+    own = [Path(trainer.default_root_dir).resolve(), *_checkpoint_folders(trainer)]
+    goes_on = asked in NAMES or (asked is not None and Path(asked).resolve().parent in own)
     taken = [*found, *exports(module)]
     if taken and not goes_on and not overwrite and in_charge():
-        raise UserError(_refusal(taken[0], found[:1], trainer))
+        raise UserError(_refusal(taken[0], found[:1]))
     return asked
 
 
 def checkpoints(trainer: Trainer) -> list[Path]:
     """Checkpoints that lie where this run would write its own, the newest first."""
-    root, *others = _folders(trainer)
+    root = Path(trainer.default_root_dir).resolve()
     found = {path for pattern in ("interrupted.ckpt", "hpc_ckpt_*.ckpt") for path in root.glob(pattern)}
-    found |= {path for folder in others for path in folder.glob("*.ckpt")}
+    found |= {path for folder in _checkpoint_folders(trainer) for path in folder.glob("*.ckpt")}
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
@@ -107,19 +108,18 @@ def _requeued(trainer: Trainer) -> bool:
     return again or (SLURMEnvironment.detect() and any(Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt")))
 
 
-def _folders(trainer: Trainer) -> list[Path]:
-    """The run's folder, and those of its checkpoints."""
-    root = Path(trainer.default_root_dir)
+def _checkpoint_folders(trainer: Trainer) -> list[Path]:
+    """Where the run's ModelCheckpoints write."""
     named: list[Any] = [getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks]
-    folders = [root, root / "checkpoints", *(Path(path) for path in named if path is not None)]
+    folders = [Path(trainer.default_root_dir) / "checkpoints", *(Path(path) for path in named if path is not None)]
     if None in named:
         # Lightning's own default; other loggers name a new folder for every run
         logs = [logger.log_dir for logger in trainer.loggers[:1] if isinstance(logger, (TensorBoardLogger, CSVLogger))]
         folders += [Path(folder) / "checkpoints" for folder in logs]
-    return list(dict.fromkeys(folder.resolve() for folder in folders))
+    return [folder.resolve() for folder in folders]
 
 
-def _refusal(taken: Path, newest: list[Path], trainer: Trainer) -> str:
+def _refusal(taken: Path, newest: list[Path]) -> str:
     """What lies in the way, and the three ways out."""
     on = [f"go on from it with --ckpt_path {'last' if p.stem.startswith('last') else shown(p)}" for p in newest]
     ways = [*on, "choose another folder with --trainer.default_root_dir", "start anew in its place with --overwrite"]

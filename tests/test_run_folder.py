@@ -102,6 +102,17 @@ class TestAnotherRun:
         assert f"run/{name} is another run's" in err
         assert ("--ckpt_path run/" in err) == (left.suffix == ".ckpt")
 
+    def test_where_its_config_keeps_checkpoints(self, toy: Path, lightning_command: Command) -> None:
+        """In the run's folder itself, or anywhere else."""
+        for folder in ("${trainer.default_root_dir}", "kept"):
+            toy.write_text(toy.read_text().replace("${trainer.default_root_dir}/checkpoints", folder))
+            root = ("--trainer.default_root_dir", toy.parent / f"run {folder[:1]}")
+            assert lightning_command("fit", "--config", toy, *root)[0] == 0
+            status, err = lightning_command("fit", "--config", toy, *root)
+            assert status == 2
+            assert "last.ckpt is another run's" in err
+            toy.write_text(toy.read_text().replace(f'"{folder}"', '"${trainer.default_root_dir}/checkpoints"'))
+
     @pytest.mark.parametrize("config", ["quickstart", "codec/pocket", "cocola/pocket"])
     def test_is_noticed_before_songs_are_rendered(
         self, config: str, tmp_path: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
