@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -23,6 +23,7 @@ from lightning_modules.averaging import update_average
 from lightning_modules.base_weights import load_base
 from lightning_modules.block_clicks import BlockClicks
 from lightning_modules.checkpoints import require_same_statistics
+from lightning_modules.gradients import clipped_norm, divergence, has_diverged
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, prompts_of, rollout_crop
 from lightning_modules.stage_one import adopt_statistics, load_stage_one
 from lightning_modules.warmup import linear_warmup
@@ -198,12 +199,14 @@ class ARCForcing(AccompanimentModule):
         self._shared.manual_seed(draw)
         self._random.manual_seed(draw * self.trainer.world_size + self.global_rank)
         trains_generator = iteration % 2 == 0
-        optimizer = self.optimizers()[0 if trains_generator else 1]
+        name, optimizer = ("generator", "discriminator")[iteration % 2], self.optimizers()[iteration % 2]
         with self.toggled_optimizer(optimizer):
             for crop in self._crop(batch).pieces(self.accumulated_pieces):
                 loss = self._generator_loss(crop) if trains_generator else self._discriminator_loss(crop)
                 self.manual_backward(loss / self.accumulated_pieces)
-            self._update(optimizer, "generator" if trains_generator else "discriminator", loss)
+            self._stepping = name, loss.detach()
+            optimizer.step()
+            optimizer.zero_grad()
         if trains_generator:
             self.lr_schedulers().step()
         if trains_generator and self.ema_generator is not None and self.ema_decay is not None:
@@ -383,27 +386,13 @@ class ARCForcing(AccompanimentModule):
             )
         return crop
 
-    def _update(self, optimizer: Any, name: str, loss: Tensor) -> None:
-        """One optimiser step; a score that is not finite stops training before it touches the weights."""
-        network: nn.Module = getattr(self, name)
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):
-            known = ", ".join(f"{k} {v.item():.4g}" for k, v in self._latest.items() if k.startswith("gradient_norm"))
-            raise UserError(
-                f"training diverged at iteration {int(self.iteration)}: {name} loss {loss.item():.4g}, gradient norm "
-                f"{norm.item():.4g} (last norms: {known or 'none'}); lower its learning rate or gradient_clip, and "
-                f"resume from {self._last_checkpoint()}"
-            )
-        if self.gradient_clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(network.parameters(), self.gradient_clip, norm)
-        optimizer.step()
-        optimizer.zero_grad()
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """A gradient that is not finite stops training; others are clipped."""
+        name, loss = self._stepping
+        norm = clipped_norm(self, optimizer, getattr(self, name).parameters(), self.gradient_clip)
+        if has_diverged(self, norm):
+            raise divergence(self, int(self.iteration), name, loss, norm, self._latest)
         self._note({f"gradient_norm/{name}": norm})
-
-    def _last_checkpoint(self) -> str:
-        saved = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        return saved or "the last checkpoint, whose weights are finite"
 
     def _jump(self, blocks_BTC: Tensor) -> Tensor:
         return boundary_jump(blocks_BTC.detach().float(), self.generator.transformer.block_frames).mean()

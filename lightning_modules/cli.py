@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 from lightning_modules.checkpoint_io import PlainCheckpointIO
 from lightning_modules.config_errors import explain
 from lightning_modules.config_files import check_configs
+from lightning_modules.gradients import require_precision
 from lightning_modules.kept_config import PLACEHOLDER, ROOT, KeptConfig, movable, suffix
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from lightning_modules.run_errors import as_user_error, refused_options
@@ -181,6 +182,7 @@ class LivejamCLI(LightningCLI):
             super().instantiate_classes()
         except Exception as error:
             raise as_user_error(error) or refused_options(error) from error
+        require_precision(self.trainer)
         # benchmarks build an experiment without a subcommand
         name = self.config[self.subcommand].get("ckpt_path") if self.subcommand else None
         if name in NAMES:

@@ -15,8 +15,10 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lightning_modules.gradients import clipped_norm, has_diverged
 from lightning_modules.spectrogram_latents import SpectrogramLatents, as_spectrogram
 from livejam.batch import AccompanimentBatch, Annotations
 from livejam.errors import UserError
@@ -122,6 +124,14 @@ class CocolaTraining(lightning.LightningModule):
         choices = torch.randint(len(keep), (size if self.parts_per_item else 1,), generator=random)
         keep_B211 = keep[choices.to(self.device)].expand(size, 2)[:, :, None, None]
         return [levels_B2FT * keep_B211[: len(levels_B2FT)] for levels_B2FT in windows]
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """A gradient that is not finite stops training."""
+        if has_diverged(self, clipped_norm(self, optimizer, self.cocola.parameters(), largest=None)):
+            raise UserError(
+                f"training diverged at step {self.global_step}: the gradient is not finite; lower the learning rate, "
+                "and resume from the last checkpoint"
+            )
 
     def validation_step(self, batch: AccompanimentBatch, batch_index: int) -> None:
         """Scores of true, late and foreign stems, in full, in every window of five seconds."""

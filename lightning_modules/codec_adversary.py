@@ -5,13 +5,10 @@ Shapes: B batch, V views of the audio channels, N audio samples, P patches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from livejam.errors import UserError
 from livejam.networks.spectrogram_discriminator import SpectrogramDiscriminator
 from livejam.objectives import discriminator_loss, generator_loss, lazy_penalty_scale, zero_centred_penalty
 from livejam.objectives.feature_matching import feature_distance
@@ -82,21 +79,6 @@ class CodecAdversary(nn.Module):
         if self.feature_weight:
             losses["features"] = self.feature_weight * feature_distance(fake.features, real.features).mean()
         return losses
-
-    def clip(self, parameters: Iterable[nn.Parameter], name: str) -> Tensor:
-        """Gradient norm before clipping.
-
-        Raises:
-            UserError: it is not finite; the weights are still those of the step before.
-        """
-        with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(with_gradient, self.gradient_clip)
-        if not torch.isfinite(norm):
-            raise UserError(
-                f"training diverged: the gradient of the {name} is not finite; lower its learning rate or the "
-                "adversary's weight, and resume from the last checkpoint"
-            )
-        return norm
 
     def _images(self, audio_BVN: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(audio_BVN.device.type, enabled=False):

@@ -25,6 +25,7 @@ from lightning_modules.averaging import update_average
 from lightning_modules.codec_adversary import CodecAdversary
 from lightning_modules.codec_losses import audio_losses, heard, magnitude_losses, sounds
 from lightning_modules.epoch_means import EpochMeans
+from lightning_modules.gradients import clipped_norm, has_diverged
 from lightning_modules.linear_code import fit_linear_code
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec, save_codec
@@ -186,12 +187,10 @@ class CodecTraining(lightning.LightningModule):
         with self.toggled_optimizer(optimizer):
             losses = adversary.discriminator_losses(real_BVN, made_BVN, iteration - adversary.start_iteration)
             self.manual_backward(torch.stack(list(losses.values())).sum())
-            norm = adversary.clip(adversary.parameters(), "discriminator")
             optimizer.step()
             optimizer.zero_grad()
         self.lr_schedulers()[1].step()
         self.log_dict({f"train/discriminator/{name}": value.detach() for name, value in losses.items()})
-        self.log("train/discriminator/gradient_norm", norm)
         with self.toggled_optimizer(codec_optimizer):
             return adversary.codec_losses(real_BVN, made_BVN)
 
@@ -199,11 +198,24 @@ class CodecTraining(lightning.LightningModule):
         """One step of the codec by manual optimisation."""
         optimizer = self.optimizers()[0]
         self.manual_backward(total)
-        self.log("train/gradient_norm", self.adversary.clip(self.codec.parameters(), "codec"))
         optimizer.step()
         optimizer.zero_grad()
         self.lr_schedulers()[0].step()
         self._average()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """A gradient that is not finite stops training; with an adversary, which has the limit, others are clipped."""
+        judges = self.adversary is not None and optimizer is not self.optimizers(use_pl_optimizer=False)[0]
+        network, name = (self.adversary, "discriminator") if judges else (self.codec, "codec")
+        largest = None if self.adversary is None else self.adversary.gradient_clip
+        norm = clipped_norm(self, optimizer, network.parameters(), largest)
+        if has_diverged(self, norm):
+            raise UserError(
+                f"training diverged at iteration {self.iteration}: the gradient of the {name} is not finite; lower its "
+                "learning rate, or an adversary's weight, and resume from the last checkpoint"
+            )
+        if self.adversary is not None:
+            self.log("train/discriminator/gradient_norm" if judges else "train/gradient_norm", norm)
 
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """The step of automatic optimisation, then the average: a checkpoint must hold both or neither."""

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
 from lightning_modules.base_weights import load_base, statistics_of
+from lightning_modules.gradients import clipped_norm, has_diverged
 from lightning_modules.warmup import linear_warmup
 from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
@@ -169,16 +170,13 @@ class FlowMatching(AccompanimentModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """A gradient that is not finite stops training before it touches the weights."""
-        gradients = [p.grad for p in self.generator.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):
+        norm = clipped_norm(self, optimizer, self.generator.parameters(), self.gradient_clip)
+        if has_diverged(self, norm):
             raise UserError(
                 f"training diverged at iteration {int(self.iteration) - 1}: the gradient norm is {norm.item():.4g}; "
                 "lower the learning rate or set gradient_clip, and resume from the last checkpoint, whose weights are "
                 "finite"
             )
-        if self.gradient_clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.generator.parameters(), self.gradient_clip, norm)
         self.log("train/gradient_norm", norm)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
+from lightning_modules.gradients import clipped_norm, divergence, has_diverged
 from lightning_modules.warmup import linear_warmup
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
@@ -266,21 +267,18 @@ class R3GAN(AccompanimentModule):
         return generator_loss(fake_B.float(), real_B.float()).mean()
 
     def _update(self, optimizer: Any, network: nn.Module, loss: Tensor, name: str) -> None:
-        """One optimiser step; a loss that is not finite stops training before it touches the weights."""
+        """One optimiser step; a loss that is not finite does not touch the weights."""
         self.manual_backward(loss)
-        parameters = [p for p in network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not torch.isfinite(norm):
-            known = ", ".join(f"{k} {v.item():.4g}" for k, v in self._latest.items() if k.startswith("gradient_norm"))
-            raise UserError(
-                f"training diverged at iteration {int(self.iteration)}: {name} loss {loss.item():.4g}, gradient norm "
-                f"{norm.item():.4g} (last norms: {known or 'none'}); lower its learning rate or set gradient_clip, and "
-                "resume from the last checkpoint, whose weights are finite"
-            )
-        if self.gradient_clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip, norm)
+        self._stepping = network, loss.detach(), name
         optimizer.step()
         optimizer.zero_grad()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """A gradient that is not finite stops training; others are clipped."""
+        network, loss, name = self._stepping
+        norm = clipped_norm(self, optimizer, network.parameters(), self.gradient_clip)
+        if has_diverged(self, norm):
+            raise divergence(self, int(self.iteration), name, loss, norm, self._latest)
         self._latest[f"gradient_norm/{name}"] = norm
 
     def _end_iteration(self, iteration: int) -> None:
