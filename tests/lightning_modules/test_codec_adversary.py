@@ -225,7 +225,7 @@ def test_the_shipped_config_plays_against_its_adversary(
 
 def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     codec = CausalCodec(width=24, subframe_width=16, blocks=1, subframe_blocks=1)
-    training = partial(CodecTraining, codec, torch.optim.AdamW)
+    training = partial(CodecTraining, codec, torch.optim.AdamW, export_path=str(tmp_path / "unused"))
     with pytest.raises(UserError, match="frozen encoder"):
         training(latent_weight=1e-3)
     with pytest.raises(UserError, match="no sound to judge"):
