@@ -16,7 +16,7 @@ from livejam.outputs import require_free
 from metrics.embeddings import Embedding, LogMel
 from metrics.frechet import DriftingFrechetDistance, FrechetAudioDistance
 from metrics.frechet_reference import FrechetReference
-from metrics.intervals import Interval, jackknife_interval
+from metrics.intervals import Interval, jackknife_interval, positive_interval
 
 
 class FADMonitor(Monitor):
@@ -165,4 +165,4 @@ def _intervals(metric: DriftingFrechetDistance, distance: float, drift: float) -
     """Of the distance and of its drift; unknown unless songs are kept."""
     values_U, later_U = metric.left_out("fake"), metric.left_out("later")
     paired_U = values_U if int(metric.paired_count) == int(metric.fake_count) else metric.left_out("paired")
-    return jackknife_interval(distance, values_U), jackknife_interval(drift, later_U - paired_U)
+    return positive_interval(distance, values_U), jackknife_interval(drift, later_U - paired_U)

@@ -59,6 +59,20 @@ def jackknife_interval(value: float, left_out_U: Floats) -> Interval:
     return Interval(value - half_width, value + half_width)
 
 
+def positive_interval(value: float, left_out_U: Floats) -> Interval:
+    """The interval of a number that cannot be negative, such as a distance: that of its logarithm, taken back.
+
+    Distances of other songs are lopsided, few of them far larger than the others, and their logarithms less so.
+
+    Args:
+        value: the number itself.
+        left_out_U: as in `jackknife_interval`, to which it falls back where a logarithm does not exist.
+    """
+    if not (value > 0 and (left_out_U > 0).all()):
+        return jackknife_interval(value, left_out_U)
+    return Interval(*map(math.exp, jackknife_interval(math.log(value), np.log(left_out_U))))
+
+
 class SongRows(Metric):
     """A metric that, if asked, also keeps rows of numbers per song, so that songs can be left out.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from metrics.frechet import DriftingFrechetDistance
-from metrics.intervals import FEWEST_SONGS, Interval, jackknife_interval
+from metrics.intervals import FEWEST_SONGS, Interval, jackknife_interval, positive_interval
 from metrics.scores import MeanScore
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -112,11 +112,21 @@ def test_rows_are_kept_only_if_asked_for_and_if_the_song_is_known() -> None:
     assert torch.is_tensor(scored([(1.0, 0, "a")]).rows[0])
 
 
-def test_undefined_numbers_have_no_interval() -> None:
+@pytest.mark.parametrize("interval", [jackknife_interval, positive_interval])
+def test_undefined_numbers_have_no_interval(interval: Callable[[float, np.ndarray], Interval]) -> None:
     few = np.ones(FEWEST_SONGS - 1)
     for value, left_out in ((math.nan, np.ones(9)), (1.0, np.empty(0)), (1.0, few), (1.0, np.append(few, math.nan))):
-        assert all(map(math.isnan, jackknife_interval(value, left_out)))
-    assert jackknife_interval(1.0, np.ones(5)) == (1, 1)
+        assert all(map(math.isnan, interval(value, left_out)))
+    for same in (0.0, 1.0):
+        assert interval(same, np.full(5, same)) == (same, same)
+
+
+def test_what_cannot_be_negative_has_no_negative_end() -> None:
+    left_out = np.array([0.1, 0.28, 0.3, 0.32, 0.34])
+    assert jackknife_interval(0.28, left_out).low < 0
+    low, high = positive_interval(0.28, left_out)
+    assert 0 < low < 0.28 < high
+    assert 0.28 / low == pytest.approx(high / 0.28), "as far up as down, by factors"
 
 
 def distance_of(x_UWD: np.ndarray, real_UWD: np.ndarray) -> DriftingFrechetDistance:
@@ -137,6 +147,6 @@ def test_intervals_hold_the_distance_that_as_many_songs_have_on_average(songs: i
         stems = 1.1 * real + 0.5 + 0.2 * rng.normal(size=real.shape)
         metric = distance_of(stems, real)
         value = float(metric.compute().distance)
-        found.append((value, *jackknife_interval(value, metric.left_out("fake"))))
+        found.append((value, *positive_interval(value, metric.left_out("fake"))))
     values, low, high = np.array(found).T
     assert lowest <= np.mean((low <= values.mean()) & (values.mean() <= high)) <= 0.99
