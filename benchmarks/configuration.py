@@ -35,6 +35,10 @@ class Unrun(LivejamCLI):
         """No subcommand has options of its own."""
         LightningCLI.setup_parser(self, *args)
 
+    def instantiate_classes(self) -> None:
+        """No subcommand has options to look at."""
+        LightningCLI.instantiate_classes(self)
+
     def _parse_ckpt_path(self) -> None:
         """There is none."""
 

@@ -157,7 +157,7 @@ class Monitor(ValidationCallback, ABC):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._due:
             return
-        results = self._evaluate(trainer, pl_module, self.max_items, resample=False)
+        results = self._evaluate(trainer, pl_module, self.max_items, intervals=False)
         self._log(pl_module, "val", results[MODEL])
         for row in ANCHORS:
             for name in self.charts:
@@ -182,7 +182,7 @@ class Monitor(ValidationCallback, ABC):
         self._collect(outputs, self.max_test_items)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.results = self._evaluate(trainer, pl_module, self.max_test_items, resample=True)
+        self.results = self._evaluate(trainer, pl_module, self.max_test_items, intervals=True)
         self._log(pl_module, "test", self.results[MODEL])
         self._logged = {}
 
@@ -206,12 +206,12 @@ class Monitor(ValidationCallback, ABC):
             self._logged[name] = value
 
     def _evaluate(
-        self, trainer: Trainer, pl_module: LightningModule, limit: int | None, resample: bool
+        self, trainer: Trainer, pl_module: LightningModule, limit: int | None, intervals: bool
     ) -> dict[str, dict[str, Result]]:
         """Results per row; every rank, also one without items, issues the same collectives in the same order."""
         self._clips = first_of_run(self._clips, limit)
         played: list[Stem | None] = [Stem(clip.generated_N, clip.song, clip.broken) for clip in self._clips]
-        rows = {MODEL: self._measured(played, False, resample), **self._anchors(pl_module, resample)}
+        rows = {MODEL: self._measured(played, False, intervals), **self._anchors(pl_module, intervals)}
         if trainer.world_size > 1:
             # The processes' sums meet on the device that they communicate with.
             for metric in _flat(rows).values():
@@ -222,21 +222,21 @@ class Monitor(ValidationCallback, ABC):
             warnings.filterwarnings("ignore", message=".*method of metric .* was called before.*")
             return {row: self.read(metrics) for row, metrics in rows.items()}
 
-    def _empty(self, resample: bool) -> Metrics:
+    def _empty(self, intervals: bool) -> Metrics:
         """Fresh metrics that keep songs where intervals are wanted."""
         metrics = self.new_metrics()
         for metric in metrics.values():
-            if resample and isinstance(metric, SongRows):
+            if intervals and isinstance(metric, SongRows):
                 metric.keep_songs()
         return metrics
 
-    def _measured(self, stems: list[Stem | None], keep: bool, resample: bool) -> Metrics:
+    def _measured(self, stems: list[Stem | None], keep: bool, intervals: bool) -> Metrics:
         """Metrics of a row, with this process's items only."""
-        metrics = self._empty(resample)
+        metrics = self._empty(intervals)
         self.measure(takes_of(self._clips, stems, self.segment_seconds), metrics, keep)
         return metrics
 
-    def _anchors(self, pl_module: LightningModule, resample: bool) -> dict[str, Metrics]:
+    def _anchors(self, pl_module: LightningModule, intervals: bool) -> dict[str, Metrics]:
         """Metrics of every anchor row, from disk where these items were measured before."""
         codec: Any = pl_module.codec
         key = identity_of(
@@ -245,17 +245,17 @@ class Monitor(ValidationCallback, ABC):
             self.identity,
             *self.charts,
             str(self.segment_seconds),
-            "songs" if resample else "sums",
+            "songs" if intervals else "sums",
             f"noise {LATENT_NOISE}",
             codec_hash(codec),
             *(part for clip in self._clips for part in (clip.identity, clip.pairing)),
         )
         assert self.cache_folder is not None
         path = self.cache_folder / "anchors" / f"{key}.safetensors"
-        rows = {row: self._empty(resample) for row in ANCHORS}
+        rows = {row: self._empty(intervals) for row in ANCHORS}
         if not load_states(path, _flat(rows)):
             stems = {row: anchor_stems(row, self._clips, codec) for row in ANCHORS}
-            rows = {row: self._measured(stems[row], True, resample) for row in ANCHORS}
+            rows = {row: self._measured(stems[row], True, intervals) for row in ANCHORS}
             save_states(path, _flat(rows))
         return rows
 

@@ -183,8 +183,7 @@ class LivejamCLI(LightningCLI):
         except Exception as error:
             raise as_user_error(error) or refused_options(error) from error
         require_precision(self.trainer)
-        # benchmarks build an experiment without a subcommand
-        name = self.config[self.subcommand].get("ckpt_path") if self.subcommand else None
+        name = self.config[self.subcommand].get("ckpt_path")
         if name in NAMES:
             require_named_checkpoint(name, self.trainer)
 
