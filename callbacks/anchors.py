@@ -26,7 +26,7 @@ straight line, as in the low anchor of LiveBand's listening test, so this row dr
 
 REMEMBERED_CLIPS = 128
 
-_reconstructions: WeakKeyDictionary[Codec, dict[tuple[str, float], Audio]] = WeakKeyDictionary()
+_reconstructions: WeakKeyDictionary[Codec, dict[tuple[str, float, str], Audio]] = WeakKeyDictionary()
 
 
 def anchor_stems(row: str, clips: list[Clip], codec: Codec) -> list[Stem | None]:
@@ -64,7 +64,8 @@ def codec_stem(clip: Clip, codec: Codec, noise: float = 0.0) -> Audio:
             rises from 0 and is the same for the same item whenever it is asked for.
     """
     known = _reconstructions.setdefault(codec, {})
-    if (clip.identity, noise) not in known:
+    key = (clip.identity, noise, str(codec.settings))
+    if key not in known:
         weights = next(codec.parameters(), next(codec.buffers(), torch.empty(0)))
         padded_N = np.pad(clip.target_N, (0, -len(clip.target_N) % codec.spec.hop_samples))
         audio_BAN = torch.from_numpy(padded_N).to(weights.device).expand(1, codec.spec.audio_channels, -1)
@@ -74,8 +75,8 @@ def codec_stem(clip: Clip, codec: Codec, noise: float = 0.0) -> Audio:
         decoded_BAN = codec.decode(latents_BTC)
         if len(known) >= REMEMBERED_CLIPS:
             known.pop(next(iter(known)))
-        known[clip.identity, noise] = decoded_BAN[0].float().mean(0).cpu().numpy()[: len(clip.target_N)]
-    return known[clip.identity, noise]
+        known[key] = decoded_BAN[0].float().mean(0).cpu().numpy()[: len(clip.target_N)]
+    return known[key]
 
 
 def _rising_noise(latents_BTC: Tensor, seed: int) -> Tensor:

@@ -18,7 +18,7 @@ from callbacks.anchors import LATENT_NOISE, anchor_stems, identity_of, load_stat
 from callbacks.clips import Clip, Stem, Take, clips_of, first_of_run, takes_of
 from callbacks.metrics_file import MetricsFile
 from callbacks.validations import ValidationCallback, iteration_of
-from livejam.codecs.codec import codec_hash
+from livejam.codecs.codec import codec_identity
 from metrics.intervals import UNKNOWN, Interval, SongRows
 from metrics.results import ANCHORS
 
@@ -247,7 +247,7 @@ class Monitor(ValidationCallback, ABC):
             str(self.segment_seconds),
             "songs" if intervals else "sums",
             f"noise {LATENT_NOISE}",
-            codec_hash(codec),
+            codec_identity(codec),
             *(part for clip in self._clips for part in (clip.identity, clip.pairing)),
         )
         assert self.cache_folder is not None

@@ -9,6 +9,8 @@ from typing import Any
 from livejam.batch import Annotations, Chord
 from livejam.errors import UserError
 
+MIDI = "all_src.mid"
+
 
 def read_annotations(folder: Path) -> Annotations | None:
     """Beats, downbeats and chords of the song in `folder`, in seconds of its audio.
@@ -25,8 +27,13 @@ def read_annotations(folder: Path) -> Annotations | None:
             return annotations_from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is damaged ({error!r}); render the song again or delete the file") from error
-    midi = folder / "all_src.mid"
+    midi = folder / MIDI
     return beats_from_midi(midi) if midi.is_file() else None
+
+
+def midi_is_lost(folder: Path, annotations: Annotations | None) -> bool:
+    """Whether a song has a MIDI file, and nothing was read from it."""
+    return annotations is None and (folder / MIDI).is_file()
 
 
 def annotations_from_dict(values: dict[str, Any]) -> Annotations:

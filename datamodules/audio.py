@@ -25,8 +25,8 @@ class AudioFileError(UserError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"{path}: {reason}; restore the file, or run `livejam data index --deep` on the data set so that it is "
-            "listed and left out"
+            f"{path}: {reason}; restore the file, or run `livejam data index --deep DATA_SET`, with --cache where "
+            "data.cache_root is set, so that it is listed and left out"
         )
         self.path, self.reason = path, reason
 

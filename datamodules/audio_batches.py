@@ -77,6 +77,11 @@ class AudioBatches(Dataset[AccompanimentBatch]):
         """Class indices that occur among the targets."""
         return tuple(sorted({song.stems[stem].category for song, stem in self.pairs}))
 
+    @property
+    def songs_heard(self) -> frozenset[str]:
+        """Names of the songs that offer a target."""
+        return frozenset(song.name for song, _ in self.pairs)
+
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:
         rng = np.random.default_rng([self.seed, key.rank, key.number])
         drawn = [self._draw(rng) for _ in range(self.batch_size)]

@@ -81,6 +81,11 @@ class BankBatches(Dataset[AccompanimentBatch]):
         """Class indices that occur among the targets."""
         return tuple(sorted({self.bank[pair.song].stems[pair.stem].category for pair in self.pairs}))
 
+    @property
+    def songs_heard(self) -> frozenset[str]:
+        """Names of the songs that offer a target."""
+        return frozenset(self.bank[pair.song].name for pair in self.pairs)
+
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:
         rng = np.random.default_rng([self.seed, key.rank, key.number])
         items = [self._pick(*numbers) for numbers in rng.random((self.batch_size, 3)).tolist()]

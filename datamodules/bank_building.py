@@ -200,7 +200,7 @@ class BankBuilder:
         manifest = self.folder / MANIFEST
         if manifest.is_file():
             self.settings.require_same(read_manifest(self.folder).settings, self.folder)
-        return tuple(song for song in self.songs if not is_banked(self.folder, song.name, song.digest, self.settings))
+        return tuple(song for song in self.songs if not is_banked(self.folder, self.root, song, self.settings))
 
     def invalidate(self) -> None:
         """Take the manifest away, because songs will be added: a build that is killed leaves no bank behind."""

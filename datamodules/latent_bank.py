@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from datamodules.annotations import annotations_from_dict, annotations_to_dict
-from datamodules.slakh_scan import Refusal
+from datamodules.slakh_scan import Refusal, Song
 from livejam.batch import Annotations
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -194,13 +194,22 @@ def read_song(path: Path) -> tuple[SongLatents, BankSettings]:
         ) from error
 
 
-def is_banked(folder: Path, song: str, digest: str, settings: BankSettings) -> bool:
-    """Whether the song's file is there, whole, and made from these files with these settings."""
+def is_banked(folder: Path, root: Path, song: Song, settings: BankSettings) -> bool:
+    """Whether the song's file is there, whole, and made from these files with these settings.
+
+    Banks of older versions know only the names and sizes of what they were made from: of these, no stem may be younger
+    than the bank's own file.
+    """
+    path = song_path(folder, song.name)
     try:
-        banked, its_settings = read_song(song_path(folder, song))
+        banked, its_settings = read_song(path)
     except UserError:
         return False
-    return banked.digest == digest and its_settings == settings
+    same = banked.digest == song.digest
+    if banked.digest == song.name_digest:
+        files = (root / song.folder / stem.file for stem in song.stems)
+        same = all(file.stat().st_mtime <= path.stat().st_mtime for file in files)
+    return same and its_settings == settings
 
 
 def write_manifest(folder: Path, songs: Iterable[str], settings: BankSettings) -> None:

@@ -14,6 +14,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
+from datamodules.annotations import midi_is_lost
 from datamodules.audio_batches import AudioBatches, latent_statistics
 from datamodules.bank_batches import BankBatches
 from datamodules.bank_building import BankBuilder
@@ -22,9 +23,10 @@ from datamodules.crops import ActivityRule
 from datamodules.evaluation import EvaluationBatches, evaluation_frames, evaluation_plan
 from datamodules.excerpts import ExcerptReader
 from datamodules.latent_bank import MANIFEST, BankSettings, LatentBank
+from datamodules.losses import Demand, losses_line
 from datamodules.rendering import RenderIfMissing
 from datamodules.run_sampler import ResumableLoader, RunSampler, ShareSampler
-from datamodules.slakh_index import SlakhIndex
+from datamodules.slakh_index import INDEX, SlakhIndex
 from datamodules.slakh_scan import Song
 from datamodules.splits import SplitByFolder, SplitPolicy
 from livejam.batch import AccompanimentBatch
@@ -107,7 +109,8 @@ class Slakh2100DataModule(LightningDataModule):
         self.root = Path(root)
         self.codec = codec
         self.mode = mode
-        self.cache_root = self.root / ".livejam" if cache_root is None else Path(cache_root)
+        self._cache_root = None if cache_root is None else Path(cache_root)
+        self.cache_root = self._cache_root or self.root / ".livejam"
         self.crop_frames, self.batch_size, self.batches_per_epoch = crop_frames, batch_size, batches_per_epoch
         self.categories = target_categories(targets)
         self.full_mix, self.submixes_per_song, self.gain_db = full_mix, submixes_per_song, gain_db
@@ -180,7 +183,7 @@ class Slakh2100DataModule(LightningDataModule):
     def index(self) -> SlakhIndex:
         """Everything in the data set, usable or not."""
         if self._index is None:
-            self._index = SlakhIndex.open(self.root, self.cache_root / "slakh_index.json")
+            self._index = SlakhIndex.open(self.root, self.cache_root / INDEX)
         return self._index
 
     def songs(self, split: str) -> tuple[Song, ...]:
@@ -202,8 +205,6 @@ class Slakh2100DataModule(LightningDataModule):
         if self.render_if_missing is not None:
             self.render_if_missing.render(self.root)
             self._index = None
-        if self.index.refusals:
-            log.info("%d stems or songs cannot be used: `livejam data index` lists them", len(self.index.refusals))
         if self._is(TrainerFn.FITTING) and self.mode == "bank":
             self.bank_builder.build(self.codec, self.bank_workers)
 
@@ -211,10 +212,31 @@ class Slakh2100DataModule(LightningDataModule):
         """Open what the stage needs, on every rank."""
         if stage == "fit":
             self._training = self._bank_batches() if self.mode == "bank" else self._audio_batches()
+            self._say_what_is_left_out(self._training)
         if stage in ("fit", "validate"):
             self._evaluation["validation"] = self._evaluation_batches("validation")
         if stage in ("test", "predict"):
             self._evaluation["test"] = self._evaluation_batches("test")
+
+    def _say_what_is_left_out(self, training: BankBatches | AudioBatches) -> None:
+        """One line, by one process, of what is in the data set and is never trained on."""
+        songs, bank = self.songs("train"), training.bank if isinstance(training, BankBatches) else None
+        demand = Demand(self.codec.spec.seconds_in(self.crop_frames), self.categories)
+        damaged = set(bank.manifest.refusals if bank else ()) - set(self.index.refusals)
+        beats = {bank[i].name: bank[i].annotations for i in range(len(bank))} if bank else {}
+        unread = [s for s in songs if s.name in beats and midi_is_lost(self.root / s.folder, beats[s.name])]
+        line = losses_line(
+            self.root,
+            self._cache_root,
+            songs,
+            demand,
+            refused=self.index.refused,
+            damaged=len(damaged),
+            mute=[song.name for song in songs if song.name not in training.songs_heard and not demand.missing(song)],
+            unread=len(unread),
+        )
+        if line and self._rank == 0:
+            log.warning(line)
 
     def train_dataloader(self) -> DataLoader[AccompanimentBatch]:
         """Batches of latents, or of audio, from where the run stands."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from datamodules.annotations import MIDI
 from datamodules.slakh_scan import Refusal, Song, Stem, fingerprint, scan_track
 from datamodules.splits import SPLITS, SplitPolicy
 from livejam.batch import CATEGORIES
@@ -21,9 +22,10 @@ from livejam.files import atomic_path
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 SPLIT_FOLDERS = (*SPLITS, "omitted")
-DEFAULT_CACHE = ".livejam/slakh_index.json"
+INDEX = "slakh_index.json"
+DEFAULT_CACHE = f".livejam/{INDEX}"
 SCAN_THREADS = 8
 
 
@@ -59,7 +61,8 @@ class SlakhIndex:
             root: a folder with track folders in it, or in its sub-folders train, validation, test and omitted.
             cache: where the index is kept; None is `.livejam/slakh_index.json` under the root. Where that cannot be
                 written the index is made anew each time.
-            deep: decode all audio and refuse stems that are truncated inside or not finite (slow, done once).
+            deep: decode all audio and refuse stems that are truncated inside or not finite, and list MIDI files that
+                cannot be read (slow, done once, known to every later index of these files).
 
         Raises:
             UserError: there is no track folder, or no usable song.
@@ -70,7 +73,7 @@ class SlakhIndex:
         if not folders:
             raise UserError(missing_root_message(root))
         known = _read_cache(cache)
-        tracks = _scan(root, folders, known, deep)
+        tracks = _scan(root, folders, [known, _read_cache(root / DEFAULT_CACHE)], deep)
         if tracks != known:
             _write_cache(cache, tracks)
         songs = tuple(track.song for _, track in sorted(tracks.items()) if track.song)
@@ -82,12 +85,21 @@ class SlakhIndex:
             )
         return cls(root, songs, refusals)
 
+    @property
+    def refused(self) -> int:
+        """How many stems and songs are refused; a MIDI file that cannot be read refuses no song."""
+        return sum(refusal.stem != MIDI for refusal in self.refusals)
+
     def split(self, name: str, policy: SplitPolicy) -> tuple[Song, ...]:
         """The songs of the split "train", "validation" or "test"."""
         return tuple(song for song in self.songs if policy.split_of(song.name, song.split_folder) == name)
 
-    def summary(self) -> str:
-        """What is there and what is not, for people; the refusals are in `refusals`."""
+    def summary(self, left_out: Sequence[Refusal] = ()) -> str:
+        """What is there and what is not, for people.
+
+        Args:
+            left_out: songs that a training does not use although they are whole.
+        """
         folders = Counter(song.split_folder or "flat" for song in self.songs)
         categories = Counter(CATEGORIES[stem.category] for song in self.songs for stem in song.stems)
         hours = sum(song.seconds for song in self.songs) / 3600
@@ -97,7 +109,9 @@ class SlakhIndex:
             "  stems: " + ", ".join(f"{count} {name}" for name, count in categories.most_common()),
             f"  refused: {len(self.refusals)}",
         ]
-        return "\n".join(lines + [f"    {_describe(refusal)}" for refusal in self.refusals])
+        lines += [f"    {_describe(refusal)}" for refusal in self.refusals]
+        lines += [f"  left out by a training: {len(left_out)}"] * bool(left_out)
+        return "\n".join(lines + [f"    {_describe(refusal)}" for refusal in left_out])
 
 
 def missing_root_message(root: Path) -> str:
@@ -141,14 +155,15 @@ def _is_track(folder: Path) -> bool:
 
 
 def _scan(
-    root: Path, folders: list[tuple[Path, str | None]], known: dict[str, _Track], deep: bool
+    root: Path, folders: list[tuple[Path, str | None]], caches: list[dict[str, _Track]], deep: bool
 ) -> dict[str, _Track]:
     def look(place: tuple[Path, str | None]) -> tuple[str, _Track]:
         folder, split_folder = place
         key, mark = folder.relative_to(root).as_posix(), fingerprint(folder)
-        cached = known.get(key)
-        if cached and cached.fingerprint == mark and cached.deep >= deep:
-            return key, cached
+        cached = [known[key] for known in caches if key in known and known[key].fingerprint == mark]
+        best = max(cached, key=lambda track: track.deep, default=None)
+        if best and best.deep >= deep:
+            return key, best
         song, refusals = scan_track(folder, root, split_folder, deep)
         return key, _Track(mark, deep, song, tuple(refusals))
 

@@ -12,10 +12,14 @@ import numpy as np
 import soundfile
 import yaml
 
+from datamodules.annotations import MIDI, midi_is_lost, read_annotations
 from datamodules.categories import category_of
 
 AUDIO_SUFFIXES = (".flac", ".wav")
 BLOCK_SAMPLES = 1 << 20
+PROBE_BYTES = 1 << 16
+FACTS = ("metadata.yaml", "annotations.json", MIDI)
+"""What is known of a song beside its audio."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Song:
         split_folder: the split folder in which it lies; None in a flat data set.
         sample_rate_hz: rate of its stems in Hz.
         seconds: duration of its longest stem in seconds.
-        digest: changes when a usable stem's file changes its name or its size.
+        digest: changes when a usable stem's file is replaced, and when what is known of the song changes.
+        name_digest: changes when a usable stem's file changes its name or its size; older banks know no other.
         stems: the usable stems, by name.
     """
 
@@ -55,12 +60,13 @@ class Song:
     sample_rate_hz: int
     seconds: float
     digest: str
+    name_digest: str
     stems: tuple[Stem, ...]
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Something that cannot be used, and why; `stem` is None where it is the whole song."""
+    """Something that cannot be used, and why; `stem` is None where it is the whole song, or the MIDI file's name."""
 
     song: str
     stem: str | None
@@ -96,7 +102,7 @@ def scan_track(folder: Path, root: Path, split_folder: str | None, deep: bool) -
         folder: the track folder.
         root: the data set's root.
         split_folder: the split folder that holds the track; None in a flat data set.
-        deep: decode every stem to the end and look for numbers that are not finite (slow).
+        deep: decode every stem to the end and look for numbers that are not finite, and read the MIDI file (slow).
     """
     refusals: list[Refusal] = []
     refuse = lambda stem, reason: refusals.append(Refusal(folder.name, stem, str(reason)))  # noqa: E731
@@ -118,6 +124,8 @@ def scan_track(folder: Path, root: Path, split_folder: str | None, deep: bool) -
     if not stems:
         refuse(None, "it has no usable stem")
         return None, refusals
+    if deep and _midi_is_unreadable(folder):
+        refuse(MIDI, "it cannot be read, so the song's beats are not known")
     rows = [f"{stem.name} {stem.file} {files[stem.name].size}" for stem in stems]
     song = Song(
         name=folder.name,
@@ -125,10 +133,33 @@ def scan_track(folder: Path, root: Path, split_folder: str | None, deep: bool) -
         split_folder=split_folder,
         sample_rate_hz=rate_hz,
         seconds=max(files[stem.name].samples for stem in stems) / rate_hz,
-        digest=hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
+        digest=_content_digest(folder, stems),
+        name_digest=hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
         stems=tuple(stems),
     )
     return song, refusals
+
+
+def _midi_is_unreadable(folder: Path) -> bool:
+    return not (folder / "annotations.json").is_file() and midi_is_lost(folder, read_annotations(folder))
+
+
+def _content_digest(folder: Path, stems: list[Stem]) -> str:
+    """Of the stems that are used, and of the files that say what they are and where the beats lie.
+
+    Of each file its name, its size, and what it holds at its beginning, its middle and its end: of a FLAC file that
+    includes the hash of all its samples.
+    """
+    digest = hashlib.sha256()
+    for name in (*FACTS, *(stem.file for stem in stems)):
+        if (folder / name).is_file():
+            size = (folder / name).stat().st_size
+            digest.update(f"{name} {size}\n".encode())
+            with (folder / name).open("rb") as file:
+                for place in sorted({0, max(0, size - PROBE_BYTES) // 2, max(0, size - PROBE_BYTES)}):
+                    file.seek(place)
+                    digest.update(file.read(PROBE_BYTES))
+    return digest.hexdigest()[:16]
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -7,9 +7,10 @@ Shapes: B batch, S stems, A audio channels, N audio samples.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +22,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from tqdm import tqdm
 
-from datamodules.audio import read_audio
+from datamodules.audio import AudioFileError, read_audio
+from datamodules.losses import Demand, losses_line
 from datamodules.run_sampler import BatchShare, ShareSampler
+from datamodules.slakh_index import SlakhIndex
+from datamodules.slakh_scan import Song
+from datamodules.splits import SplitByFolder
 from livejam.errors import UserError
 from livejam.files import atomic_path
+
+log = logging.getLogger(__name__)
 
 CACHE_GAIN = 0.5
 """Stems may exceed full scale before they are mixed; the cache stores them at half level."""
@@ -126,8 +133,8 @@ class StemAudioDataModule(lightning.LightningDataModule):
     """Crops `audio_BAN` of a Slakh-format root; held-out songs come from its validation split.
 
     Args:
-        root: folder with train/ and validation/, each with TrackXXXXX/stems/*.flac (or .wav).
-        cache: folder for the decoded songs; built once, deleted by hand.
+        root: a data set in Slakh2100's format, with songs for training and validation.
+        cache: folder for the decoded songs; they are decoded again when their files change, deleted by hand.
         sample_rate_hz: rate of the crops in Hz.
         audio_channels: 1 (mixed down) or 2.
         crop_samples: samples per crop, a multiple of the codec's hop.
@@ -168,10 +175,14 @@ class StemAudioDataModule(lightning.LightningDataModule):
         self.largest_pan = largest_pan
 
     def prepare_data(self) -> None:
-        """Decode and resample what is not in the cache yet."""
-        wanted = [(song, self._cached(song)) for split in ("train", "validation") for song in self._songs(split)]
-        missing = [(song, target) for song, target in wanted if not target.exists()]
-        decode = partial(cache_song, sample_rate_hz=self.sample_rate_hz, audio_channels=self.audio_channels)
+        """Decode and resample what is not in the cache yet; say what cannot be used."""
+        songs = [song for split in ("train", "validation") for song in self._songs(split)]
+        demand = Demand(self.crop_samples / self.sample_rate_hz)
+        if line := losses_line(self.root, None, songs, demand, refused=self._index.refused):
+            log.warning(line)
+        missing = [(song, self._cached(song)) for song in songs if not self._cached(song).exists()]
+        rate = {"sample_rate_hz": self.sample_rate_hz, "audio_channels": self.audio_channels}
+        decode = partial(cache_song, self.root, **rate)
         if missing:
             with ProcessPoolExecutor(self.workers) as pool:
                 results = pool.map(decode, *zip(*missing, strict=True))
@@ -208,17 +219,23 @@ class StemAudioDataModule(lightning.LightningDataModule):
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
-    def _songs(self, split: str) -> list[Path]:
-        songs = sorted(path for path in (self.root / split).glob("Track*") if (path / "stems").is_dir())
+    @cached_property
+    def _index(self) -> SlakhIndex:
+        return SlakhIndex.open(self.root)
+
+    def _songs(self, split: str) -> tuple[Song, ...]:
+        songs = self._index.split(split, SplitByFolder())
         if not songs:
             raise UserError(
-                f"{self.root / split} has no songs; run "
+                f"{self.root} has no songs for {split}; run "
                 f"`livejam data render --out {self.root} --songs 150 --seed 20` or set data.root"
             )
         return songs
 
-    def _cached(self, song: Path) -> Path:
-        return self.cache / f"{self.sample_rate_hz}x{self.audio_channels}" / song.parent.name / f"{song.name}.npy"
+    def _cached(self, song: Song) -> Path:
+        """Named after all that it depends on: what is in the song's files, and what becomes of it."""
+        folder = self.cache / f"{self.sample_rate_hz}x{self.audio_channels}" / (song.split_folder or "flat")
+        return folder / f"{song.name}-{song.digest}.npy"
 
     def _open(self, split: str) -> list[np.ndarray]:
         return [open_cached(self._cached(song)) for song in self._songs(split)]
@@ -236,9 +253,21 @@ def open_cached(path: Path) -> np.ndarray:
         raise UserError(f"{path} is no decoded song ({error}); delete it and start again") from error
 
 
-def cache_song(song: Path, target: Path, sample_rate_hz: int, audio_channels: int) -> None:
-    """Write all stems of a song as one int16 array SAN at the given rate."""
-    stems = [read_audio(path, sample_rate_hz, audio_channels) for path in stem_files(song)]
+def cache_song(root: Path, song: Song, target: Path, sample_rate_hz: int, audio_channels: int) -> None:
+    """Write all usable stems of a song as one int16 array SAN at the given rate.
+
+    Raises:
+        UserError: none of them can be decoded.
+    """
+    stems, errors = [], []
+    for stem in song.stems:
+        try:
+            stems.append(read_audio(root / song.folder / stem.file, sample_rate_hz, audio_channels))
+        except AudioFileError as error:
+            log.warning("left out: %s", error)
+            errors.append(error)
+    if not stems:
+        raise errors[0]
     length = max(stem.shape[-1] for stem in stems)
     with atomic_path(target) as temporary:
         out = open_memmap(temporary, "w+", np.int16, (len(stems), audio_channels, length))
@@ -246,15 +275,3 @@ def cache_song(song: Path, target: Path, sample_rate_hz: int, audio_channels: in
             level = np.clip(stem_AN * (32767 * CACHE_GAIN), -32767, 32767)
             out[index, :, : stem_AN.shape[-1]] = np.round(level)
         out.flush()
-
-
-def stem_files(song: Path) -> list[Path]:
-    """Audio files of a song's stems, in order.
-
-    Raises:
-        UserError: the song has none.
-    """
-    files = sorted(path for path in (song / "stems").iterdir() if path.suffix in (".flac", ".wav"))
-    if not files:
-        raise UserError(f"{song} has no stems; remove the folder or render it again")
-    return files

@@ -105,12 +105,17 @@ def _add_data(commands: Any) -> None:
     index = actions.add_parser(
         "index",
         help="list what a data set holds, and what cannot be used and why",
-        description="Songs, stems and hours of a data set in Slakh2100's format, and every refused stem with its\n"
-        "reason. The index is cached in the data set.",
+        description="Songs, stems and hours of a data set in Slakh2100's format, every refused stem with its\n"
+        "reason, and songs that a training leaves out. The index is cached in the data set, or where --cache says.",
         epilog="example:\n  livejam data index data/pocket --deep",
     )
     index.add_argument("root", type=Path, help="the data set's folder")
     index.add_argument("--deep", action="store_true", help="decode all audio too: finds damage inside files (slow)")
+    index.add_argument("--cache", type=Path, metavar="DIR", help="where the index is kept: a config's data.cache_root")
+    index.add_argument("--seconds", type=float, default=0.0, metavar="S", help="list songs shorter than a crop")
+    index.add_argument(
+        "--targets", nargs="+", metavar="NAME", help="list songs without one of these instruments (default: any)"
+    )
     index.set_defaults(run=_index)
     download = actions.add_parser(
         "download", help="say how to obtain Slakh2100", description="How to obtain Slakh2100; nothing is fetched."
@@ -164,9 +169,14 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _index(options: argparse.Namespace) -> int:
-    from datamodules.slakh_index import SlakhIndex
+    from datamodules.categories import target_categories
+    from datamodules.losses import Demand
+    from datamodules.slakh_index import INDEX, SlakhIndex
 
-    print(SlakhIndex.open(options.root, deep=options.deep).summary())
+    cache = None if options.cache is None else options.cache / INDEX
+    index = SlakhIndex.open(options.root, cache, options.deep)
+    demand = Demand(options.seconds, target_categories(options.targets))
+    print(index.summary(demand.left_out(index.songs)))
     return 0
 
 

@@ -1,7 +1,7 @@
 """Audio codecs: the contract, the bundled strictly causal one, and adapters for published ones."""
 
 from livejam.codecs.causal_codec import CausalCodec
-from livejam.codecs.codec import Codec, codec_hash
+from livejam.codecs.codec import Codec, codec_hash, codec_identity
 from livejam.codecs.codicodec import CoDiCodec
 from livejam.codecs.dac import DAC
 from livejam.codecs.encodec import EnCodec
@@ -22,6 +22,7 @@ __all__ = [
     "StableAudioVAE",
     "WindowedCodec",
     "codec_hash",
+    "codec_identity",
     "load_codec",
     "pretrained_codec",
     "save_codec",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.checks import require_audio, require_latents
-from livejam.codecs.codec import Codec, codec_hash
+from livejam.codecs.codec import Codec, Plain, codec_hash
 from livejam.codecs.front_end import LOW_FRAMES, SUBFRAMES, FrontEnd
 from livejam.codecs.pitch_grid import LOW_PITCHES, OSCILLATORS, grid_hz
 from livejam.codecs.stereo import view_count, views
@@ -198,6 +198,11 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         self.spec = CodecSpec(
             name, sample_rate_hz, audio_channels, hop_samples, latent_channels, self.synthesis.tail_samples
         )
+
+    @property
+    def settings(self) -> dict[str, Plain]:
+        """The constructor's arguments."""
+        return dict(self.config)
 
     @property
     def latents_hash(self) -> str:

@@ -6,12 +6,16 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
 from livejam.spec import CodecSpec
+
+Plain = str | int | float
+"""What settings are made of."""
 
 EncoderState = TypeVar("EncoderState")
 DecoderState = TypeVar("DecoderState")
@@ -39,6 +43,11 @@ class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
         needs no new bank and no new generator.
         """
         return codec_hash(self)
+
+    @property
+    def settings(self) -> dict[str, Plain]:
+        """What the output depends on beside the weights and the spec, such as denoising steps and windows."""
+        return {}
 
     @abstractmethod
     def encode(self, audio_BAN: Tensor) -> Tensor:
@@ -72,3 +81,12 @@ def codec_hash(codec: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def codec_identity(codec: Codec[Any, Any]) -> str:
+    """SHA-256 (hexadecimal) over everything that a codec's output depends on: class, spec, settings and weights.
+
+    Equal identities give equal audio for equal audio; `latents_hash` says less, so that decoders may change.
+    """
+    meaning = {"class": type(codec).__qualname__, "spec": codec.spec.to_dict(), "settings": codec.settings}
+    return hashlib.sha256(f"{json.dumps(meaning, sort_keys=True)} {codec_hash(codec)}".encode()).hexdigest()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.checks import require_audio, require_latents
-from livejam.codecs.codec import Codec
+from livejam.codecs.codec import Codec, Plain
 from livejam.codecs.published import Published, load_state, optional_package
 from livejam.codecs.steps import encode_in_steps
 from livejam.errors import UserError
@@ -93,13 +93,13 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         self.eval().requires_grad_(False)
         self.denoising_steps, self.prompt_time = denoising_steps, prompt_time
         with untouched_settings():
-            self.settings = optional_package("codicodec.hparams")
+            self.hparams = optional_package("codicodec.hparams")
             self.transforms = optional_package("codicodec.audio")
             self.noising = optional_package("codicodec.utils")
             self.scale: float = optional_package("codicodec.hparams_inference").sigma_rescale
-        stride, spectra = self.settings.hop, self.settings.spec_length
-        latent_channels = self.settings.num_latents * self.settings.bottleneck_channels
-        delay_samples = stride * (self.settings.fac - 1)
+        stride, spectra = self.hparams.hop, self.hparams.spec_length
+        latent_channels = self.hparams.num_latents * self.hparams.bottleneck_channels
+        delay_samples = stride * (self.hparams.fac - 1)
         self.spec = CodecSpec(name, sample_rate_hz, 2, stride * spectra, latent_channels, delay_samples)
 
     @classmethod
@@ -119,6 +119,11 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         codec = cls(model, published.spec.name, published.spec.sample_rate_hz)
         published.verify(codec.spec, weights)
         return codec
+
+    @property
+    def settings(self) -> dict[str, Plain]:
+        """How it is decoded."""
+        return {"denoising_steps": self.denoising_steps, "prompt_time": self.prompt_time}
 
     def encode(self, audio_BAN: Tensor) -> Tensor:
         """Latents BTC of audio BAN; N must be a multiple of the hop.
@@ -153,7 +158,7 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         require_audio(audio_BAN, self.spec)
         heard_BAN = torch.cat([state.past_BAN, audio_BAN], dim=2)
         spectra_BRFM = self.transforms.to_representation_encoder(heard_BAN)
-        chunks = spectra_BRFM.split(self.settings.spec_length, dim=3)
+        chunks = spectra_BRFM.split(self.hparams.spec_length, dim=3)
         bounded = [self.model.encoder_forward(chunk, dont_quantize=True).flatten(1) for chunk in chunks]
         latents_BTC = torch.atanh(torch.stack(bounded, dim=1)) / self.scale
         return latents_BTC, EncoderState(heard_BAN[:, :, audio_BAN.shape[2] :])
@@ -161,8 +166,8 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
     def init_decoder_state(self, batch_size: int) -> DecoderState:
         """Before the first chunk."""
         start = self.model.latents
-        shape = (batch_size, self.settings.stft_channels, self.settings.hop * self.settings.fac // 2, 0)
-        latents_BKQ = start.new_zeros(batch_size, self.settings.num_latents, self.settings.bottleneck_channels)
+        shape = (batch_size, self.hparams.stft_channels, self.hparams.hop * self.hparams.fac // 2, 0)
+        latents_BKQ = start.new_zeros(batch_size, self.hparams.num_latents, self.hparams.bottleneck_channels)
         return DecoderState(start.new_zeros(shape), latents_BKQ, torch.zeros((), dtype=torch.int64))
 
     def decode_step(self, latents_BTC: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
@@ -174,7 +179,7 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         require_latents(latents_BTC, self.spec)
         pieces = []
         for latents_BC in latents_BTC.unbind(1):
-            latents_BKQ = torch.tanh(latents_BC * self.scale).unflatten(1, (-1, self.settings.bottleneck_channels))
+            latents_BKQ = torch.tanh(latents_BC * self.scale).unflatten(1, (-1, self.hparams.bottleneck_channels))
             spectra_BRFM = self.denoise(latents_BKQ, state)
             both_BAN = self.transforms.to_waveform(torch.cat([state.spectra_BRFM, spectra_BRFM], dim=3))
             end = both_BAN.shape[2] - self.spec.delay_samples
@@ -187,7 +192,7 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         generator = torch.Generator().manual_seed(int(state.frame))
         opens = not state.spectra_BRFM.shape[3]
         denoiser = self.opener(latents_BKQ) if opens else self.follower(latents_BKQ, state, generator)
-        spectra_BRFM = latents_BKQ.new_zeros(*state.spectra_BRFM.shape[:3], self.settings.spec_length)
+        spectra_BRFM = latents_BKQ.new_zeros(*state.spectra_BRFM.shape[:3], self.hparams.spec_length)
         for step in range(self.denoising_steps):
             sigma = self.noising.get_sigma_continuous(1 - step / self.denoising_steps)
             spectra_BRFM = denoiser(self.blur(spectra_BRFM, sigma, generator), sigma)
@@ -195,7 +200,7 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
 
     def blur(self, spectra_BRFM: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
         """Clean spectra, which have the least noise level, at another one."""
-        spread = max(0.0, sigma**2 - self.settings.sigma_min**2) ** 0.5
+        spread = max(0.0, sigma**2 - self.hparams.sigma_min**2) ** 0.5
         return spectra_BRFM + spread * noise_like(spectra_BRFM, generator)
 
     def opener(self, latents_BKQ: Tensor) -> Denoiser:

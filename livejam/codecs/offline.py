@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.checks import require_audio, require_latents
-from livejam.codecs.codec import Codec
+from livejam.codecs.codec import Codec, Plain
 from livejam.errors import UserError
 
 
@@ -28,6 +28,11 @@ class OfflineCodec(Codec[None, None]):
     causal = False
     reach_frames: int
     piece_frames = 256
+
+    @property
+    def settings(self) -> dict[str, Plain]:
+        """How long songs are cut."""
+        return {"reach_frames": self.reach_frames, "piece_frames": self.piece_frames}
 
     @abstractmethod
     def encode_window(self, audio_BAN: Tensor, first_frame: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.checks import require_audio, require_latents
-from livejam.codecs.codec import Codec
+from livejam.codecs.codec import Codec, Plain
 from livejam.codecs.offline import OfflineCodec
 from livejam.errors import UserError
 
@@ -86,6 +86,12 @@ class WindowedCodec(Codec[WindowState, WindowState]):
         self.eval()
         self.context_frames, self.lookahead_frames, self.block_frames = context_frames, lookahead_frames, block_frames
         self.spec = replace(codec.spec, delay_samples=2 * lookahead_frames * codec.spec.hop_samples)
+
+    @property
+    def settings(self) -> dict[str, Plain]:
+        """The windows and their fade, and the codec's own."""
+        names = ("context_frames", "lookahead_frames", "block_frames", "fade_samples")
+        return {**self.codec.settings, **{name: getattr(self, name) for name in names}}
 
     @property
     def latents_hash(self) -> str:

@@ -34,13 +34,18 @@ class RoundingCodec(Codec[None, None]):
         self.spec = CodecSpec("rounding", SAMPLE_RATE_HZ, 1, 160, 160, 0)
         self.register_buffer("steps", torch.tensor(steps))
         self.encoded = 0
+        self.loudness = 1.0
+
+    @property
+    def settings(self) -> dict[str, str | int | float]:
+        return {"loudness": self.loudness}
 
     def encode(self, audio_BAN: Tensor) -> Tensor:
         self.encoded += len(audio_BAN)
         return (audio_BAN[:, 0].unflatten(1, (-1, 160)) * self.steps).round()
 
     def decode(self, latents_BTC: Tensor) -> Tensor:
-        return (latents_BTC / self.steps).flatten(1)[:, None]
+        return self.loudness * (latents_BTC / self.steps).flatten(1)[:, None]
 
     def init_encoder_state(self, batch_size: int) -> None: ...
 

@@ -156,6 +156,11 @@ def test_anchors_and_beats_are_computed_once(tmp_path: Path) -> None:
     # Another codec has other anchors.
     coarse = measured(tmp_path, Player(steps=4.0), monitors(tracker))
     assert coarse["codec"]["fad/log_mel"].value > first["codec"]["fad/log_mel"].value
+    # So has the same codec with other settings than its weights.
+    player.codec.loudness = 0.5
+    softer = measured(tmp_path, player, monitors(tracker))
+    assert softer["codec"]["loudness_db"].value == pytest.approx(first["codec"]["loudness_db"].value - 6.02, abs=0.01)
+    player.codec.loudness = 1.0
     for path in (tmp_path / "cache" / "anchors").iterdir():
         path.write_bytes(b"damaged")
     assert repr(measured(tmp_path, player, monitors(tracker))) == repr(first)

@@ -5,6 +5,7 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 
 import errno
 import json
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -17,9 +18,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounding import assert_same_up_to_rounding
-from slakh_tree import HOP, RATE_HZ, FrameCodec, tone_hz, write_song, write_tree
+from slakh_tree import HOP, RATE_HZ, FrameCodec, tone, tone_hz, write_metadata, write_song, write_tree
 
-from datamodules import bank_building
+from datamodules import bank_building, latent_bank
 from datamodules.bank_batches import BankBatches
 from datamodules.bank_building import BankBuilder, encode_song
 from datamodules.crops import ActivityRule
@@ -374,3 +375,36 @@ def test_the_manifest_says_what_the_bank_is(tmp_path):
     assert manifest["settings"]["latents_hash"] == codec.latents_hash
     assert manifest["counts"]["songs"] == len(manifest["songs"]) == 3
     assert all(len(row["sha256"]) == 64 for row in manifest["songs"])
+
+
+def test_a_stem_replaced_by_one_of_the_same_size_is_encoded_anew(tmp_path):
+    codec = FrameCodec()
+    builder(tmp_path, codec).build(codec, workers=0)
+    stem = tmp_path / "data/train/Track00001/stems/S00.wav"
+    stem.with_suffix(".flac").unlink()
+    for samples in (tone(1, 0), -tone(1, 0)):
+        soundfile.write(stem, samples, RATE_HZ, subtype="PCM_16")
+        pending = builder(tmp_path, codec)
+        assert [song.name for song in pending.pending()] == ["Track00001"]
+        pending.build(codec, workers=0)
+        assert not builder(tmp_path, codec).pending()
+
+
+def test_facts_about_a_song_are_a_part_of_what_it_was_made_from(tmp_path):
+    codec = FrameCodec()
+    builder(tmp_path, codec).build(codec, workers=0)
+    write_metadata(tmp_path / "data/train/Track00002", {"S00": 128, "S01": 33, "S02": 25, "S03": 48})
+    assert [song.name for song in builder(tmp_path, codec).pending()] == ["Track00002"]
+
+
+def test_banks_that_know_only_names_and_sizes_stay_valid(tmp_path):
+    codec = FrameCodec()
+    bank = builder(tmp_path, codec).build(codec, workers=0)
+    songs = {song.name: song for song in builder(tmp_path, codec).songs}
+    for position in range(len(bank)):
+        old = replace(bank[position], digest=songs[bank[position].name].name_digest)
+        latent_bank.write_song(bank.folder, old, bank.manifest.settings)
+    assert not builder(tmp_path, codec).pending()
+    later = song_path(bank.folder, "Track00001").stat().st_mtime + 10
+    os.utime(tmp_path / "data/train/Track00001/stems/S02.flac", (later, later))
+    assert [song.name for song in builder(tmp_path, codec).pending()] == ["Track00001"]

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slakh_tree import RATE_HZ, tone, write_tree
 
 from datamodules.audio import read_audio
-from datamodules.stem_audio import CACHE_GAIN, StemAudioDataModule, StemCrops, panning, stem_files
+from datamodules.stem_audio import CACHE_GAIN, StemAudioDataModule, StemCrops, panning
 from livejam.errors import UserError
 
 
@@ -29,7 +31,7 @@ def data(rendered_songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Stem
 def test_cache_holds_the_resampled_stems(data: StemAudioDataModule, rendered_songs: Path) -> None:
     song = next((rendered_songs / "train").glob("Track*"))
     cached = np.load(next(data.cache.glob("**/train/*.npy")), mmap_mode="r")
-    for index, path in enumerate(stem_files(song)):
+    for index, path in enumerate(sorted((song / "stems").iterdir())):
         true = read_audio(path, 22050, 1)
         held = cached[index, :, : true.shape[1]] / (32767 * CACHE_GAIN)
         assert float(np.abs(held - true).max()) < 1e-4
@@ -113,8 +115,42 @@ def test_processes_hear_different_crops(data: StemAudioDataModule) -> None:
 def test_errors_name_the_cure(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="livejam data render"):
         StemAudioDataModule(str(tmp_path), str(tmp_path / "cache")).prepare_data()
-    (tmp_path / "train" / "Track00001" / "stems").mkdir(parents=True)
-    with pytest.raises(UserError, match="no stems"):
-        stem_files(tmp_path / "train" / "Track00001")
     with pytest.raises(UserError, match="shorter crops"):
         StemCrops([np.zeros((1, 1, 10), np.int16)], 20, 0.5, -6, 4, 0.0, 0)
+
+
+def opened(root: Path, cache: Path) -> list[np.ndarray]:
+    module = StemAudioDataModule(str(root), str(cache), RATE_HZ, crop_samples=4096, validation_crops=1, workers=1)
+    module.prepare_data()
+    return module._open("train")
+
+
+def test_a_data_set_of_the_same_song_names_gets_its_own_audio(tmp_path: Path) -> None:
+    one, other = write_tree(tmp_path / "one", train=1), write_tree(tmp_path / "other", train=1)
+    stem = other / "train/Track00001/stems/S00.flac"
+    soundfile.write(stem, np.zeros(len(tone(0, 0))), RATE_HZ, subtype="PCM_16")
+    first, second = (opened(root, tmp_path / "cache")[0] for root in (one, other))
+    assert np.abs(first[0]).max() > 1000
+    assert not np.abs(second[0]).max()
+
+
+def test_a_stem_that_is_replaced_is_noticed_whatever_its_size(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "songs", train=1)
+    stem = (root / "train/Track00001/stems/S00.flac").with_suffix(".wav")
+    for samples in (tone(0, 0), -tone(0, 0)):
+        soundfile.write(stem, samples, RATE_HZ, subtype="PCM_16")
+        stem.with_suffix(".flac").unlink(missing_ok=True)
+        cached = opened(root, tmp_path / "cache")[0][0, 0]
+        assert cached / (32767 * CACHE_GAIN) == pytest.approx(samples, abs=1e-3)
+
+
+def test_a_truncated_stem_is_refused_with_the_line_that_lists_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_tree(tmp_path / "songs", train=2)
+    stem = root / "train/Track00001/stems/S01.flac"
+    stem.write_bytes(stem.read_bytes()[: stem.stat().st_size // 2])
+    songs = opened(root, tmp_path / "cache")
+    assert [len(song) for song in songs] == [3, 4]
+    (said,) = [record.message for record in caplog.records]
+    assert said.startswith(f"{root}: left out are 1 stems or songs that cannot be used: `livejam data index {root}")

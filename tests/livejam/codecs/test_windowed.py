@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 from itertools import pairwise
 
 import pytest
 import torch
-from codec_models import tiny_dac, tiny_music2latent, tiny_stable_audio_vae
+from codec_models import tiny_codicodec, tiny_dac, tiny_music2latent, tiny_stable_audio_vae
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livejam.codecs import Codec, WindowedCodec
+from livejam.codecs import (
+    CausalCodec,
+    Codec,
+    CoDiCodec,
+    WindowedCodec,
+    codec_hash,
+    codec_identity,
+    pretrained_codec,
+)
 from livejam.codecs.offline import OfflineCodec
 from livejam.codecs.windowed import seam_error
 from livejam.errors import UserError
@@ -181,3 +190,28 @@ def test_what_cannot_be_built_or_cut_is_refused() -> None:
     windowed = WindowedCodec(codec, 1, 1, block_frames=2)
     with pytest.raises(UserError, match="whole blocks"):
         windowed.encode_step(torch.zeros(1, 1, 3 * codec.spec.hop_samples), windowed.init_encoder_state(1))
+
+
+def test_settings_count_beside_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every plain argument of a constructor is in the settings or the spec, and changes the identity."""
+    dac, codicodec = built("dac"), tiny_codicodec()
+    variants = [
+        [WindowedCodec(dac, *sizes) for sizes in ((4, 2), (5, 2), (4, 3), (4, 2, 2), (4, 2, 1, 8))],
+        [CoDiCodec(codicodec.model, "tiny", 44100, *numbers) for numbers in ((2, 0.4), (3, 0.4), (2, 0.5))],
+        [CausalCodec("small", width=16, subframe_width=16, floor=floor) for floor in (6e-4, 1e-3)],
+    ]
+    for codecs in variants:
+        assert len({codec_identity(codec) for codec in codecs}) == len(codecs)
+        for name, parameter in inspect.signature(type(codecs[0])).parameters.items():
+            known = {**codecs[0].spec.to_dict(), **codecs[0].settings}
+            assert name in known or parameter.annotation not in ("int", "float", "str"), name
+    assert codec_identity(variants[1][0]) == codec_identity(CoDiCodec(codicodec.model, "tiny"))
+    before = codec_identity(dac)
+    monkeypatch.setattr(dac, "piece_frames", 7)
+    assert codec_identity(dac) != before
+
+
+def test_the_hashes_of_the_bundled_codec_are_those_of_banks_and_checkpoints() -> None:
+    codec = pretrained_codec("pocket")
+    assert codec.latents_hash.startswith("0a7e02b17aab")
+    assert codec_hash(codec).startswith("10c8897966b9")

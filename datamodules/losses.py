@@ -1,0 +1,89 @@
+"""What a training leaves out of a data set: said once, in one line, with the command that lists it."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datamodules.categories import target_categories
+from datamodules.slakh_scan import Refusal, Song
+from livejam.instruments import named
+
+SHOWN = 5
+"""Songs that a line names at most."""
+
+SHORT, ALONE, NO_TARGET = "too short for a crop", "of one stem", "without a target"
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a training needs of a song.
+
+    Args:
+        seconds: length of a crop in seconds; 0 = any song is long enough.
+        targets: class indices of the stems of which it needs one, beside another stem; None = single stems do.
+    """
+
+    seconds: float = 0.0
+    targets: tuple[int, ...] | None = None
+
+    def missing(self, song: Song) -> str:
+        """The reason why a song gives nothing to train on; empty if it does."""
+        if song.seconds < self.seconds:
+            return SHORT
+        if self.targets is not None and len(song.stems) < 2:
+            return ALONE
+        if self.targets is not None and not any(stem.category in self.targets for stem in song.stems):
+            return NO_TARGET
+        return ""
+
+    def left_out(self, songs: Iterable[Song]) -> list[Refusal]:
+        """The songs that give nothing, with the reason."""
+        reasons = ((song.name, self.missing(song)) for song in songs)
+        return [Refusal(name, None, f"it is {reason}") for name, reason in reasons if reason]
+
+    def options(self) -> list[str]:
+        """Of `livejam data index`, so that it asks for the same."""
+        words = ["--seconds", f"{self.seconds:.2f}"] if self.seconds else []
+        if self.targets is not None and self.targets != target_categories(None):
+            words += ["--targets", *named(self.targets)]
+        return words
+
+
+def losses_line(
+    root: Path,
+    cache: Path | None,
+    songs: Sequence[Song],
+    demand: Demand,
+    refused: int,
+    damaged: int = 0,
+    mute: Sequence[str] = (),
+    unread: int = 0,
+) -> str:
+    """One line about everything that a training does not hear; empty if it hears everything.
+
+    Args:
+        root: the data set.
+        cache: folder of its index, where that is not the data set's own.
+        songs: the training's.
+        demand: what it needs of them.
+        refused: stems and songs that the index refuses.
+        damaged: stems that turned out to be damaged inside when they were decoded.
+        mute: songs in which no target sounds together with a mix for a whole crop.
+        unread: songs whose MIDI file cannot be read.
+    """
+    reasons = Counter(reason for song in songs if (reason := demand.missing(song)))
+    parts = [f"{count} of {len(songs)} songs {reason}" for reason, count in sorted(reasons.items())]
+    if mute:
+        names = ", ".join([*mute[:SHOWN], *["…"] * (len(mute) > SHOWN)])
+        parts.append(f"{len(mute)} of {len(songs)} songs in which no target sounds with others for a crop ({names})")
+    if refused or damaged:
+        parts.append(f"{refused + damaged} stems or songs that cannot be used")
+    if unread:
+        parts.append(f"the beats of {unread} songs, whose all_src.mid cannot be read")
+    words = ["livejam", "data", "index", str(root), *demand.options(), *["--deep"] * bool(unread or damaged)]
+    words += [] if cache is None else ["--cache", str(cache)]
+    return f"{root}: left out are {'; '.join(parts)}: `{shlex.join(words)}` lists them" if parts else ""
