@@ -174,13 +174,12 @@ class LivejamCLI(LightningCLI):
             rank_zero_info("fast_dev_run: a dry run that writes no results, no curves, no audio and no weights")
 
     def instantiate_classes(self) -> None:
-        # jsonargparse wraps what a constructor refuses into a tree of all alternatives to that class
         options = self.config[self.subcommand].as_dict()
-        require_sound(options["trainer"])
+        require_sound(options)
         require_ranges(options)
         try:
             super().instantiate_classes()
-        except Exception as error:
+        except Exception as error:  # jsonargparse wraps what a constructor refuses into a tree of all alternatives
             raise as_user_error(error) or refused_options(error) from error
         require_precision(self.trainer)
         name = self.config[self.subcommand].get("ckpt_path")

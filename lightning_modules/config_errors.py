@@ -34,12 +34,13 @@ _ALTERNATIVE = re.compile(r"^- (?!Expected |Problem with |Parser key )(.+)")
 _LEAF = re.compile(r"^(?:- )?(Expected (?!a path but|a <class 'NoneType'>).+)")
 
 
-def explain(message: str, known_keys: Iterable[str] = ()) -> str:
+def explain(message: str, known_keys: Iterable[str] = (), limit: int = 400) -> str:
     """The mendable reason inside a parser's message, on one line.
 
     Args:
         message: what the parser says, usually many lines.
         known_keys: dotted names of all options, from which to suggest when one is unknown.
+        limit: characters of a message that nothing is known about.
     """
     raw = message.strip("\n").splitlines()
     lines = [line.strip() for line in raw]
@@ -54,7 +55,7 @@ def explain(message: str, known_keys: Iterable[str] = ()) -> str:
         if reason := _reason(line, class_path, list(known_keys)) or _expectation(raw[number:]):
             where = f"{'.'.join(keys)}: " if keys else ""
             return where + reason
-    return _last_resort(lines, keys)
+    return _last_resort(lines, keys, limit)
 
 
 def suggestion(wrong: str, candidates: Iterable[str]) -> str:
@@ -110,17 +111,17 @@ def _expectation(lines: list[str]) -> str:
     return f"expected {' or '.join(dict.fromkeys(kinds))}"
 
 
-def _last_resort(lines: list[str], keys: list[str]) -> str:
+def _last_resort(lines: list[str], keys: list[str], limit: int) -> str:
     """The first alternative's reason where a class was expected, else the message itself, cut."""
     reasons = [found[1] for line in lines if (found := _ALTERNATIVE.search(line))]
-    return f"{'.'.join(keys)}: {reasons[0]}" if reasons and keys else _shortened(lines)
+    return f"{'.'.join(keys)}: {reasons[0]}" if reasons and keys else _shortened(lines, limit)
 
 
 def _choice(options: list[str]) -> str:
     return f"; it has {', '.join(options)}" if options else ""
 
 
-def _shortened(lines: list[str], limit: int = 400) -> str:
+def _shortened(lines: list[str], limit: int) -> str:
     text = " ".join(line for line in lines if line)
     return text if len(text) <= limit else text[:limit] + " …"
 

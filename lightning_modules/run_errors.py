@@ -31,11 +31,14 @@ def as_user_error(error: BaseException) -> UserError | None:
     root = links[-1]
     if isinstance(root, torch.OutOfMemoryError):
         return UserError(f"{explain(str(root))} Make batches, crops or networks smaller")
-    if isinstance(root, (OmegaConfBaseException, MisconfigurationException)) or _is_judged(root):
-        return UserError(explain(str(root.args[0]) if isinstance(root, KeyError) else str(root)))
+    if (told := of_the_system(root)) is not None:
+        return told
     if any(_restores(frame) for frame in _frames(root)):
-        return UserError(f"--ckpt_path names a checkpoint that does not fit this run ({explain(repr(root))})")
-    return of_the_system(root)
+        return UserError(f"the checkpoint does not fit this run ({type(root).__name__}: {explain(str(root))})")
+    if isinstance(root, (OmegaConfBaseException, MisconfigurationException)) or _is_judged(root):
+        # long enough for the names of all that is logged, where a callback asks for another
+        return UserError(explain(str(root.args[0]) if isinstance(root, KeyError) else str(root), limit=2000))
+    return None
 
 
 def refused_options(error: BaseException) -> UserError:

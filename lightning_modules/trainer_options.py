@@ -1,10 +1,11 @@
-"""Numbers of the trainer that Lightning takes without looking, and then stumbles over."""
+"""Options of the trainer that Lightning takes without looking, and then stumbles over."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
 
 RANGES = {
@@ -19,15 +20,21 @@ RANGES = {
 
 
 def require_sound(options: Mapping[str, Any]) -> None:
-    """Refuse numbers out of range, whoever will train.
+    """Refuse numbers out of range, and what our data modules cannot do.
 
     Args:
-        options: of the trainer; what is missing has Lightning's default.
+        options: of the trainer and of the data module, under `trainer` and `data`.
 
     Raises:
         UserError: names the option, and what it may be.
     """
+    trainer, data = options["trainer"], options.get("data")
+    if trainer.get("overfit_batches") and isinstance(data, Mapping) and data["class_path"].startswith("datamodules."):
+        raise UserError(
+            "trainer.overfit_batches does not go with training items that are drawn anew in every epoch; to overfit, "
+            "train on a few songs: `livejam data render --out data/few --songs 3`, and data.init_args.root data/few"
+        )
     for name, allowed in RANGES.items():
-        value = options.get(name)
+        value = trainer.get(name)
         if isinstance(value, int | float):
             require_number(f"trainer.{name}", value, allowed)

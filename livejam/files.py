@@ -21,9 +21,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: the file to write; its folder is made if needed.
 
     Raises:
-        UserError: the disk is full; nothing was left behind and an older file stays as it was.
+        UserError: the disk is full, nothing was left behind and an older file stays as it was; or there is something
+            else than a file in its place, such as a device.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file that could be replaced; name another")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)

@@ -102,7 +102,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         diffusion = described["model"]["diffusion"]
-        kind, options = diffusion["type"], diffusion["config"]
+        kind, options = diffusion["type"], dict(diffusion["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no model_config.json of Stable Audio ({type(error).__name__}: {error})") from error
     if kind != "dit":
