@@ -293,6 +293,8 @@ def test_what_could_unpickle_is_called_in_known_places_only(path: Path) -> None:
             assert relative(path) in LOADERS.get(ast.unparse(node.func), {relative(path)})
             keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             assert "allow_pickle" not in keywords
+            if ast.unparse(node.func).endswith(".from_pretrained") and "Tokenizer" not in ast.unparse(node.func):
+                assert keywords.get("use_safetensors") == "True"
             assert keywords.get("weights_only", "True") in ("True", "weights_only") or "save" in ast.unparse(node.func)
 
 

@@ -131,7 +131,8 @@ class T5Encoder(PromptEncoder):
             ) from error
         self.longest = longest
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._model: Any = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+        model = T5EncoderModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        self._model: Any = model.eval().requires_grad_(False)
         self.width: int = self._model.config.d_model
 
     def __deepcopy__(self, memo: dict[int, Any]) -> T5Encoder:
