@@ -24,6 +24,7 @@ from livejam.accompanist import Controls
 from livejam.errors import UserError
 from livejam.lmdm import LMDMAccompanist
 from livejam.lmdm_state import LMDMState
+from livejam.networks import Unconditional
 from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
 from livejam.objectives.flow import interpolate
 from livejam.objectives.rollout import RolloutSampler
@@ -135,6 +136,8 @@ def test_checkpointing_changes_no_gradient(mask: str) -> None:
 def test_a_rollout_is_what_is_played_live(mask: str, cutoff: int) -> None:
     """The blocks are those that an accompanist plays after the same context, with as many steps."""
     module = make_module(mask, cutoff_blocks=[cutoff], schedule_steps=3, fewest_steps=2)
+    module.latent_mean_C.fill_(0.3)
+    module.latent_std_C.copy_(torch.linspace(0.5, 2.0, CHANNELS))
     crop = ready(module)
     made_BTC = module._rollout(crop, differentiable=False)
 
@@ -155,6 +158,22 @@ def test_a_rollout_is_what_is_played_live(mask: str, cutoff: int) -> None:
             block_BTC, state = player.step(mix_BTC[:, start : start + BLOCK], state)
             played.append(module.statistics.normalise(block_BTC))
     assert torch.allclose(made_BTC, torch.cat(played, dim=1), atol=1e-4)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_dropped_prompt_is_not_told(dropped: bool) -> None:
+    module = make_module(prompt_dropout=float(dropped))
+    crop = ready(module)
+    made_BTC = module._rollout(crop, differentiable=False)
+    ready(module)
+    other = dataclasses.replace(crop, words=("warm organ", "loud trumpet", "strings", "bass"))
+    assert torch.equal(made_BTC, module._rollout(other, differentiable=False)) == dropped
+
+
+@pytest.mark.parametrize("sides", [(True, True), (True, False)])
+def test_it_plays_away_from_what_the_fine_tuning_did(sides: tuple[bool, bool]) -> None:
+    module = make_module(unconditional=Unconditional(*sides))
+    assert module.accompanist()._unconditional == Unconditional(*sides)
 
 
 def test_the_generators_rollout_has_gradient_and_the_context_has_none() -> None:

@@ -16,6 +16,7 @@ from lightning_modules import ConsistencyDistillation
 from lightning_modules.consistency_distillation import estimate
 from livejam.accompanist import Controls, accompany
 from livejam.errors import UserError
+from livejam.networks import Unconditional
 from livejam.objectives.consistency import Scales
 from livejam.past import ImposedPast, RoutedPast
 from livejam.sampling import KarrasSchedule, PingPong
@@ -58,6 +59,23 @@ def test_the_student_learns_and_its_teacher_does_not(tmp_path: Path, settings: d
     names = ("loss", "loss/consistency", "loss/denoising", "teacher_steps", "gradient_norm")
     assert all(math.isfinite(logged[f"train/{name}"]) for name in names)
     assert int(module.iteration) == 4
+
+
+@pytest.mark.parametrize("sides", [(True, True), (True, False), (False, True)])
+def test_the_teacher_is_guided_away_from_what_is_said(sides: tuple[bool, bool]) -> None:
+    """v_u + w (v_c - v_u), each from a call of its own."""
+    unconditional = Unconditional(*sides)
+    module = make_module(teacher_guidance=2.0, unconditional=unconditional)
+    assert module.accompanist()._unconditional == unconditional
+    module._random = torch.Generator().manual_seed(1)
+    window, time_B = module._window(make_batch(FRAMES, 4, seed=1)), torch.rand(4)
+    x_BTC = torch.randn(window.clean_BTC.shape, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        found_BTC = module._teacher_velocity(window.conditions)(x_BTC, time_B)
+        told_BTC = module.teacher.transformer(x_BTC, time_B, window.conditions)
+        other_BTC = module.teacher.transformer(x_BTC, time_B, unconditional.of(window.conditions))
+    assert not torch.allclose(told_BTC, other_BTC, atol=1e-3)
+    assert torch.allclose(found_BTC, other_BTC + 2 * (told_BTC - other_BTC), atol=1e-4)
 
 
 def test_a_perfect_student_has_no_consistency_loss() -> None:

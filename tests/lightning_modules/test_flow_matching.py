@@ -207,6 +207,7 @@ def test_divergence_stops_before_the_weights_are_touched(tmp_path: Path) -> None
 def test_guidance_is_trained_as_it_is_used(unconditional: Unconditional, settings: dict[str, float]) -> None:
     """As often as said, a window is told just what the unconditional side is told in playing."""
     module = make_module(unconditional=unconditional, jam_partial_dropout=0.0, **settings)
+    assert module.accompanist()._unconditional == unconditional
     module._random = torch.Generator().manual_seed(0)
     conditions = module._window(make_batch(CONTEXT + BLOCK, 3000, seed=2)).conditions
     assert conditions.prompt_mask_BP is not None

@@ -6,6 +6,7 @@ Shapes: B batch, T latent frames, C latent channels.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -29,11 +30,12 @@ from torch import Tensor
 from livejam.accompanist import Controls, accompany
 from livejam.errors import UserError
 from livejam.lmdm import LMDMAccompanist
+from livejam.lmdm_state import heard
 from livejam.networks import Bidirectional, BlockCausal, DiffusionTransformer, EncoderDecoder
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import DiffusionConditions
-from livejam.past import ImposedPast, Past, RoutedPast, imposed
-from livejam.sampling import Euler, PingPong, PingPongPlusPlus, Sampler, UniformSchedule
+from livejam.past import ImposedPast, Past, RoutedPast, Turn, imposed
+from livejam.sampling import Euler, Noise, PingPong, PingPongPlusPlus, Sampler, UniformSchedule, row_noise
 from livejam.spec import CodecSpec
 
 CASES: list[tuple[int, Sampler]] = [(0, Euler(1)), (1, PingPong(2)), (0, Euler(8)), (0, PingPongPlusPlus(2))]
@@ -131,6 +133,64 @@ def test_states_are_never_changed(name: str) -> None:
     first, _ = played(accompanist, mix_BTC[:, 2 * BLOCK :], snapshot)
     again, _ = played(accompanist, mix_BTC[:, 2 * BLOCK :], snapshot)
     assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("name", [*MASKS, "lookahead"])
+@pytest.mark.parametrize("cutoff", [-2, -1, 0, 1])
+def test_the_network_is_told_what_was_heard_and_when(name: str, cutoff: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in training: the mix in its place and its mask 1 from the start of the stream up to the cutoff, else 0."""
+    told: list[DiffusionConditions] = []
+    past, mask = (ImposedPast(), "outpainting") if name == "lookahead" else (RoutedPast(), name)
+    accompanist, mix_BTC, go_on = make_accompanist(MASKS[mask], cutoff, past=past), make_mix(), past.continued
+
+    def noted(self: Past, network: DiffusionTransformer, turn: Turn, sampler: Sampler, noise: Noise) -> Any:
+        told.append(turn.conditions)
+        return go_on(network, turn, sampler, noise)
+
+    monkeypatch.setattr(type(past), "continued", noted)
+    played(accompanist, mix_BTC)
+    for step, conditions in enumerate(told):
+        count = (step + 1) * BLOCK
+        time_T = torch.arange(CONTEXT + BLOCK) + count - CONTEXT - cutoff * BLOCK
+        known_T = (time_T >= 0) & (time_T < count)
+        expected_BTC = STATISTICS.normalise(mix_BTC[:, time_T.clamp(0, count - 1)]) * known_T[:, None]
+        assert conditions.jam_BTC is not None
+        assert conditions.jam_mask_BT is not None
+        assert torch.allclose(conditions.jam_BTC, expected_BTC)
+        assert torch.equal(conditions.jam_mask_BT, known_T.double().expand(2, -1))
+
+
+@pytest.mark.parametrize("sampler", [Euler(2), PingPong(2, guidance=2.0)], ids=str)
+def test_lookahead_generates_the_past_that_it_does_not_have(sampler: Sampler) -> None:
+    """At the start the whole window, and then all of it but what was played (Karchkhadze and Dubnov)."""
+    accompanist, mix_BTC = make_accompanist(MASKS["outpainting"], sampler=sampler, past=ImposedPast()), make_mix()
+    network, state = accompanist.generator.transformer, accompanist.init_state(2, CONTROLS)
+    for blocks, heard_BTC in enumerate(mix_BTC.split(BLOCK, dim=1)):
+        before, (block_BTC, state) = state, accompanist.step(heard_BTC, state)
+        conditions = accompanist._turn(heard(before, STATISTICS.normalise(heard_BTC))).conditions
+        sides = len(conditions.jam_BTC) // 2  # type: ignore[arg-type]
+        known_T = torch.arange(CONTEXT) >= CONTEXT - blocks * BLOCK
+
+        def velocity(x: Tensor, t: Tensor, told: DiffusionConditions = conditions) -> Tensor:
+            return network(x, t, told)
+
+        past_BTC, known_BT = before.played_BTC.repeat(sides, 1, 1), known_T.expand(2 * sides, -1)
+        position_BT = state.heard_B[:, None] + torch.arange(CONTEXT + BLOCK) - CONTEXT
+        noise = row_noise(before.seed_B, position_BT, C, torch.float64)
+        window_BTC = sampler.sample(imposed(velocity, past_BTC, known_BT), noise)
+        assert torch.allclose(block_BTC, STATISTICS.denormalise(window_BTC[:, CONTEXT:]), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_primed_it_forgets_what_it_had_played(name: str) -> None:
+    mix_BTC, other_BTC = make_mix(), make_mix(8)[:, 2 * BLOCK :]
+    outputs = []
+    for cached in (True, False):
+        accompanist = make_accompanist(MASKS[name], cached=cached)
+        _, state = played(accompanist, mix_BTC[:, : 2 * BLOCK])
+        primed = accompanist.primed(mix_BTC[:, 2 * BLOCK : 5 * BLOCK], other_BTC[:, : 3 * BLOCK], state)
+        outputs.append(accompanist.step(mix_BTC[:, 5 * BLOCK :], primed)[0])
+    assert torch.allclose(*outputs, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["outpainting", "encdec"])

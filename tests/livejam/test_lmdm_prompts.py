@@ -188,18 +188,20 @@ def test_prompts_change_and_fade(name: str, sampler: Sampler) -> None:
 @pytest.mark.parametrize("name", MASKS)
 def test_guidance_may_begin_and_end(name: str, before: Sampler, after: Sampler, rows: int) -> None:
     """What was cached for one side is of no use to two: the context is encoded anew."""
-    accompanist, part = make_accompanist(MASKS[name], sampler=before), slice(rows)
+    prompt_alone = Unconditional(without_prompt=True, without_mix=False)
+    accompanist, part = make_accompanist(MASKS[name], sampler=before, unconditional=prompt_alone), slice(rows)
     state = accompanist.init_state(rows, controls(part))
     first_BTC, second_BTC, *_ = mix_of(part).split(BLOCK, dim=1)
     _, state = accompanist.step(first_BTC, state)
     other = accompanist.with_sampler(after)
-    fresh_BTC, _ = other.step(second_BTC, replace(state, cache=None))
+    anew = make_accompanist(MASKS[name], sampler=after, unconditional=prompt_alone)
+    fresh_BTC, _ = anew.step(second_BTC, replace(state, cache=None))
     assert torch.allclose(other.step(second_BTC, state)[0], fresh_BTC, atol=1e-12)
     prompt = fading(other, [0.0], part)[0]
     assert torch.allclose(other.step(second_BTC, other.asked(prompt, state, reencode=False))[0], fresh_BTC, atol=1e-12)
-    anew = other.restarted(torch.tensor([0]), controls(slice(1)), state)
+    restarted = other.restarted(torch.tensor([0]), controls(slice(1)), state)
     begun_BTC, _ = other.step(second_BTC[:1], other.init_state(1, controls(slice(1))))
-    assert torch.allclose(other.step(second_BTC, anew)[0][:1], begun_BTC, atol=1e-9)
+    assert torch.allclose(other.step(second_BTC, restarted)[0][:1], begun_BTC, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", MASKS)

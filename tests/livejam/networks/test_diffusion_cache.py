@@ -153,9 +153,10 @@ def test_hardly_any_jam_leaves_nothing_to_keep(cutoff: int) -> None:
         assert close(velocity, network(in_window(noise(2), WINDOW), times(0, 2), conditions)[:, CONTEXT:])
 
 
-def test_a_block_that_sees_all_context() -> None:
-    """The window may include the oldest context block, too."""
-    network, song = make_network(BlockCausal(BLOCK, BLOCKS, BLOCKS + 1), depth=1), Song.random(BLOCKS + 3)
+@pytest.mark.parametrize("window", range(1, BLOCKS + 2))
+def test_a_block_sees_its_window_in_every_step(window: int) -> None:
+    """Nothing but itself, or all of the context, its oldest block included: also in steps that find more cached."""
+    network, song = make_network(BlockCausal(BLOCK, BLOCKS, window), depth=1), Song.random(BLOCKS + 3)
     with torch.no_grad():
         cache = None
         for block in range(BLOCKS, BLOCKS + 3):
