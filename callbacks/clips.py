@@ -68,6 +68,13 @@ class Clip:
         return digest.hexdigest()
 
     @property
+    def place(self) -> list[str | int | float | None]:
+        """Where it comes from and what is asked for, the same on every machine."""
+        partner = None if self.partner is None else self.partner.song
+        start = round(self.start_seconds, 3)
+        return [self.song, start, self.category, len(self.mix_N), self.sample_rate_hz, partner]
+
+    @property
     def pairing(self) -> str:
         """Hash of the partner."""
         if self.partner is None:

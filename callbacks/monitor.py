@@ -19,6 +19,7 @@ from callbacks.clips import Clip, Stem, Take, clips_of, first_of_run, takes_of
 from callbacks.metrics_file import MetricsFile
 from callbacks.validations import ValidationCallback, iteration_of
 from livejam.codecs.codec import codec_identity
+from livejam.processes import gathered
 from metrics.intervals import UNKNOWN, Interval, SongRows
 from metrics.results import ANCHORS
 
@@ -85,6 +86,7 @@ class Monitor(ValidationCallback, ABC):
         self.max_items, self.max_test_items = max_items, max_test_items
         self.cache_folder = Path(cache_folder) if cache_folder is not None else None
         self.results: dict[str, dict[str, Result]] = {}
+        self.items: list[list[str | int | float | None]] = []
         self._clips: list[Clip] = []
         self._logged: dict[str, float] = {}
 
@@ -210,6 +212,7 @@ class Monitor(ValidationCallback, ABC):
     ) -> dict[str, dict[str, Result]]:
         """Results per row; every rank, also one without items, issues the same collectives in the same order."""
         self._clips = first_of_run(self._clips, limit)
+        self.items = sorted((item for own in gathered([c.place for c in self._clips]) for item in own), key=str)
         played: list[Stem | None] = [Stem(clip.generated_N, clip.song, clip.broken) for clip in self._clips]
         rows = {MODEL: self._measured(played, False, intervals), **self._anchors(pl_module, intervals)}
         if trainer.world_size > 1:

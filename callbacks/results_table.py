@@ -10,11 +10,23 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.measured_on import measured_on
 from callbacks.monitor import MODEL, Monitor, Result
 from livejam.errors import UserError
 from livejam.files import one_after_the_other
 from metrics.intervals import Interval
-from metrics.results import ANCHORS, Rows, as_text, columns_of, read_rows, sorted_rows, write_table
+from metrics.provenance import MEASURED_ON, Facts, differences, joined, told
+from metrics.results import (
+    ANCHORS,
+    Rows,
+    Table,
+    as_text,
+    columns_of,
+    read_table,
+    set_aside,
+    sorted_rows,
+    write_table,
+)
 
 RENAMED = {
     "beat_f1_drums": "beat_f1_truth/Percussive",
@@ -35,9 +47,12 @@ class ResultsTable(Callback):
 
     The JSON file is an object of rows; per row and column `{"value": …, "drift": …, "count": …, "drift_count": …,
     "interval": […], "drift_interval": […]}`: the first segment, the second minus the first, the number of items (of
-    embeddings for Fréchet distances) behind each, and 95 % intervals over songs; null where undefined. Rows of other
-    runs that are in the file already stay there, so that several tests fill one table. `.md` and `.csv` files beside
-    it hold the same. A dry `fast_dev_run` writes nothing and shows its own rows only.
+    embeddings for Fréchet distances) behind each, and 95 % intervals over songs; null where undefined. The entry
+    `measured_on` says on what (`metrics.provenance`). `.md` and `.csv` files beside it hold the same.
+
+    Rows of other runs that are in the file already stay there, so that several tests fill one table. A table that was
+    measured on something else, or does not say on what, is renamed to `results.1.json`, which is said. A dry
+    `fast_dev_run` writes nothing and shows its own rows only.
 
     Args:
         row: name of this model's row.
@@ -47,11 +62,18 @@ class ResultsTable(Callback):
     """
 
     def __init__(self, row: str = "trained", path: str | None = None, columns: dict[str, str] | None = None) -> None:
-        if row in ANCHORS:
-            raise UserError(f"the row {row!r} belongs to an anchor; name the model's row otherwise")
+        if row in (*ANCHORS, MEASURED_ON):
+            raise UserError(f"the row {row!r} is no model's; name the model's row otherwise")
         self.row, self.columns = row, columns
         self.path = Path(path) if path is not None else None
         self._table: str | None = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a file that is no table before anything is measured."""
+        read_table(self._file(trainer))
+
+    def _file(self, trainer: Trainer) -> Path:
+        return self.path or Path(trainer.default_root_dir) / "results.json"
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Merge this run's rows into the file."""
@@ -63,15 +85,17 @@ class ResultsTable(Callback):
             for row, results in monitor.results.items():
                 measured.setdefault(self.row if row == MODEL else row, {}).update(results)
         columns = self.columns or _columns(monitors)
-        path = self.path or Path(trainer.default_root_dir) / "results.json"
+        path = self._file(trainer)
         cells = {row: _cells(results, columns) for row, results in measured.items()}
         if trainer.fast_dev_run:
             self._table = f"\n{_on_screen(sorted_rows(cells))}\n\na dry run: nothing is written\n"
             return
         with one_after_the_other(path):
-            rows = sorted_rows({**read_rows(path), **cells})
-            write_table(rows, path)
-        self._table = f"\n{_on_screen(rows)}\n\nall numbers: {path}, {path.stem}.md, {path.stem}.csv\n"
+            table, said = _with_like_rows(cells, measured_on(trainer, pl_module, monitors, self.row), path)
+            assert table.measured_on is not None
+            write_table(table.rows, path, table.measured_on)
+        told_where = f"{told(table.measured_on)[0]}; all numbers: {path}, {path.stem}.md, {path.stem}.csv"
+        self._table = f"\n{_on_screen(table.rows)}\n\n{said}{told_where}\n"
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print last, below everything that the trainer itself has to say."""
@@ -79,6 +103,23 @@ class ResultsTable(Callback):
             sys.stdout.write(self._table)
             sys.stdout.flush()
             self._table = None
+
+
+def _with_like_rows(cells: Rows, facts: Facts, path: Path) -> tuple[Table, str]:
+    """A test's rows with those of a file that were measured alike, and a line about those that were not.
+
+    A table that was measured otherwise, or that does not say on what, is set aside.
+    """
+    old = read_table(path)
+    unlike = ["it does not say what it was measured on"]
+    if old.measured_on is not None:
+        unlike = differences(facts, old.measured_on)
+    if not old.rows or not unlike:
+        rows = sorted_rows({**old.rows, **cells})
+        return Table(rows, joined(facts, old.measured_on, rows) if old.measured_on else facts), ""
+    kept = set_aside(path)
+    gone = ", ".join(row for row in old.rows if row not in cells) or "all rows"
+    return Table(sorted_rows(cells), facts), f"the table of before ({gone}) is now {kept}: {'; '.join(unlike)}\n"
 
 
 def _columns(monitors: list[Monitor]) -> dict[str, str]:

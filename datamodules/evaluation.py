@@ -88,6 +88,12 @@ class EvaluationBatches(Dataset[AccompanimentBatch]):
         """Class indices that occur among the targets."""
         return tuple(sorted({_category(item.excerpt) for item in self.plan}))
 
+    @property
+    def songs(self) -> tuple[Song, ...]:
+        """Those of the items and of their partners, each once."""
+        excerpts = [e for item in self.plan for e in (item.excerpt, item.partner) if e is not None]
+        return tuple({e.song.folder: e.song for e in excerpts}.values())
+
     def __getitem__(self, share: BatchShare) -> AccompanimentBatch:
         first = share.number * self.batch_size
         positions = range(first, min(first + self.batch_size, len(self.plan)))

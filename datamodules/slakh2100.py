@@ -5,9 +5,11 @@ Shapes: C latent channels.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -152,6 +154,15 @@ class Slakh2100DataModule(LightningDataModule):
         """Names of the categories that training asks for, in other stages those of the items; nothing before setup."""
         items = self._training or next(iter(self._evaluation.values()), None)
         return () if items is None else named(items.categories)
+
+    @property
+    def tested_on(self) -> dict[str, Any] | None:
+        """The data set and the songs of the test, for its table; None before a test."""
+        if "test" not in self._evaluation:
+            return None
+        songs = {song.folder: song.digest for song in self._evaluation["test"].songs}
+        digest = hashlib.sha256(json.dumps(songs, sort_keys=True).encode()).hexdigest()[:12]
+        return {"root": str(self.root), "songs": len(songs), "sha256": digest}
 
     @property
     def bank_settings(self) -> BankSettings:

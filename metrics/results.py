@@ -1,20 +1,23 @@
 """The table that a test ends with: rows of numbers that know their drift, interval and count; read, joined, written.
 
-On disk it is one JSON object, row → column → `{"value", "drift", "count", "drift_count", "interval",
-"drift_interval"}`; null where undefined.
+On disk it is one JSON object: the entry `measured_on` (`metrics.provenance`), and row → column → `{"value", "drift",
+"count", "drift_count", "interval", "drift_interval"}`; null where undefined.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from metrics.provenance import MEASURED_ON, Facts, are_facts, told
 
 ANCHORS = ("ground_truth", "codec", "random_pairing", "silence", "latent_noise")
 """The true stem; the true stem through the codec; the true stem of another song; nothing; the true stem through the
@@ -54,8 +57,16 @@ Cell = dict[str, Any]
 Rows = dict[str, dict[str, Cell]]
 
 
-def read_rows(path: Path) -> Rows:
-    """Rows that tests wrote; none if there is no file.
+@dataclass(frozen=True)
+class Table:
+    """Rows, and what they were measured on; None where an older file does not say it."""
+
+    rows: Rows
+    measured_on: Facts | None = None
+
+
+def read_table(path: Path) -> Table:
+    """What tests wrote; no rows if there is no file.
 
     Raises:
         UserError: the file is not such a table.
@@ -63,12 +74,19 @@ def read_rows(path: Path) -> Rows:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return Table({})
     except ValueError:
         rows = None
-    if not isinstance(rows, dict) or not all(_is_row(cells) for cells in rows.values()):
+    facts = rows.pop(MEASURED_ON, None) if isinstance(rows, dict) else None
+    sound = isinstance(rows, dict) and (facts is None or are_facts(facts))
+    if not sound or not all(_is_row(cells) for cells in rows.values()):
         raise UserError(f"{path} is not a table of results; move it away and test again")
-    return rows
+    return Table(rows, facts)
+
+
+def read_rows(path: Path) -> Rows:
+    """The rows of `read_table`."""
+    return read_table(path).rows
 
 
 def _is_row(cells: Any) -> bool:
@@ -99,16 +117,18 @@ def _place_of_column(column: str) -> tuple[bool, int]:
     return not column.startswith("fad"), known.index(column) if column in known else len(known)
 
 
-def write_table(rows: Rows, path: Path) -> None:
+def write_table(rows: Rows, path: Path, measured_on: Facts | None = None) -> None:
     """Write the table as JSON, and beside it as Markdown and as CSV.
 
     Args:
         rows: the table.
         path: the JSON file; the others have its name and their own endings.
+        measured_on: what it was measured on, in JSON and Markdown; None = it is not said.
     """
+    said = {} if measured_on is None else {MEASURED_ON: measured_on}
     texts = {
-        ".json": json.dumps(rows, indent=2, allow_nan=False) + "\n",
-        ".md": as_markdown(rows),
+        ".json": json.dumps({**rows, **said}, indent=2, allow_nan=False) + "\n",
+        ".md": as_markdown(rows, notes=told(measured_on) if measured_on else ()),
         ".csv": as_csv(rows),
     }
     for ending, text in texts.items():
@@ -163,15 +183,28 @@ def _block(names: list[str], columns: list[list[str]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
-def as_markdown(rows: Rows, against: str | None = None) -> str:
-    """A table in GitHub's Markdown, with a line that says how to read it."""
+def set_aside(path: Path) -> Path | None:
+    """Rename a table's files to `results.1.json` and so on, where there are any; returns the new name."""
+    if not path.exists():
+        return None
+    numbers = (path.with_suffix(f".{number}.json") for number in itertools.count(1))
+    kept = next(name for name in numbers if not name.exists())
+    for ending in (".json", ".md", ".csv"):
+        if path.with_suffix(ending).exists():
+            path.with_suffix(ending).rename(kept.with_suffix(ending))
+    return kept
+
+
+def as_markdown(rows: Rows, against: str | None = None, notes: Sequence[str] = ()) -> str:
+    """A table in GitHub's Markdown, with a line that says how to read it, and notes below it."""
     columns = columns_of(rows)
     lines = [["first segment (drift) [95 %]", *map(heading, columns)], ["---", *("---:" for _ in columns)]]
     for row, cells in rows.items():
         values = [_cell(cells.get(column), marked(rows, row, column, against)) for column in columns]
         lines.append([row.replace("_", " "), *(value.replace("*", r"\*") for value in values)])
     lines.append(["items", *(_count(rows, column) for column in columns)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table + "".join(["\n", *(f"- {note}\n" for note in notes)] if notes else [])
 
 
 def as_csv(rows: Rows, against: str | None = None) -> str:

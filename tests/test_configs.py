@@ -183,6 +183,12 @@ def test_the_demo_in_miniature(
     rows = yaml.safe_load((tiny / "results.json").read_text())
     assert {"trained", "untrained", "ground_truth", "codec", "random_pairing", "silence"} <= rows.keys()
     assert list((tiny / "audio").rglob("*.wav"))
+    models = rows["measured_on"]["models"]
+    assert (models["trained"]["iteration"], models["untrained"]["iteration"]) == (2, 0)
+    assert models["trained"]["checkpoint"] == str(checkpoint)
+    assert models["untrained"]["checkpoint"] is None
+    assert models["trained"]["config"] == models["untrained"]["config"]
+    assert {"chord_tone_share", "fad/log_mel", "beat_f1", "cocola/full"} == set(rows["measured_on"]["measures"])
     _check_that_nothing_is_lost(tiny, lightning_command, *configs)
 
     mix = _recording(tmp_path)

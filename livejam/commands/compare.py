@@ -11,7 +11,7 @@ from livejam.errors import UserError
 from livejam.outputs import add_overwrite, require_free
 
 if TYPE_CHECKING:
-    from metrics.results import Rows
+    from metrics.results import Rows, Table
 
 
 def add_compare(commands: Any) -> None:
@@ -31,30 +31,42 @@ def add_compare(commands: Any) -> None:
     compare.set_defaults(run=_compare)
 
 
-def joined(tables: Sequence[tuple[str, Rows]]) -> tuple[Rows, list[str]]:
+def joined(tables: Sequence[tuple[str, Table]]) -> tuple[Rows, list[str]]:
     """One table of several: the models' rows, named after their runs, then the anchors, once where they agree.
 
     Args:
-        tables: name and rows of every run.
+        tables: name and table of every run.
 
     Returns:
-        The table, and one sentence per run whose anchors differ from the first one's: it was tested on other items,
-        with another codec or by other settings, so its numbers do not compare.
+        The rows, and one sentence per run that does not compare with the first one: it was measured on something else,
+        or, where one of them does not say on what, its anchors differ.
     """
     from metrics.results import ANCHORS
 
-    models = {_named(name, row): cells for name, rows in tables for row, cells in rows.items() if row not in ANCHORS}
+    models = {_named(n, row): cells for n, table in tables for row, cells in table.rows.items() if row not in ANCHORS}
     shared: Rows = {}
     warnings = []
-    for name, rows in tables:
-        anchors = {row: cells for row, cells in rows.items() if row in ANCHORS}
-        if all(_agree(shared.get(row, {}), cells) for row, cells in anchors.items()):
-            for row, cells in anchors.items():
-                shared[row] = {**cells, **shared.get(row, {})}
-        else:
+    for name, table in tables:
+        anchors = {row: cells for row, cells in table.rows.items() if row in ANCHORS}
+        unlike = _unlike(tables[0][1], table)
+        if not unlike and not all(_agree(shared.get(row, {}), cells) for row, cells in anchors.items()):
+            unlike = "on other items, or otherwise: its anchors differ"
+        if unlike:
             shared |= {f"{row} ({name})": cells for row, cells in anchors.items()}
-            warnings.append(f"{name} was tested on other items, or otherwise: its anchors differ, do not compare it")
+            warnings.append(f"{name} was tested {unlike}; do not compare it")
+        else:
+            shared |= {row: {**cells, **shared.get(row, {})} for row, cells in anchors.items()}
     return {**models, **shared}, warnings
+
+
+def _unlike(first: Table, other: Table) -> str:
+    """In what two runs' measurements differ, by what their tables say."""
+    from metrics.provenance import differences
+
+    if first.measured_on is None or other.measured_on is None:
+        return ""
+    found = differences(first.measured_on, other.measured_on)
+    return f"otherwise ({'; '.join(found)})" if found else ""
 
 
 def _named(run: str, row: str) -> str:
@@ -86,22 +98,25 @@ def run_names(runs: Sequence[Path]) -> list[str]:
 
 def _compare(options: argparse.Namespace) -> int:
     from livejam.files import atomic_path
+    from metrics.provenance import told
     from metrics.results import as_csv, as_markdown, as_text
 
     outputs = {"--markdown": options.markdown, "--csv": options.csv}
     require_free(outputs, map(_table, options.runs), options.overwrite)
-    rows, warnings = joined(
-        [(name, _rows(run)) for name, run in zip(run_names(options.runs), options.runs, strict=True)]
-    )
+    tables = [(name, _read(run)) for name, run in zip(run_names(options.runs), options.runs, strict=True)]
+    rows, warnings = joined(tables)
     first = next(iter(rows))
     print(as_text(rows, width=options.width, against=first))
     print(f"\n* the 95 % interval does not overlap with that of {first}")
-    for warning in warnings:
-        print(f"warning: {warning}")
-    for path, text in ((options.markdown, as_markdown), (options.csv, as_csv)):
+    said = [f"{name}: {line}" for name, table in tables for line in told(table.measured_on)[:1]]
+    said += [f"warning: {warning}" for warning in warnings]
+    print("\n".join(said))
+    notes = [*said, *(f"{name}: {line}" for name, table in tables for line in told(table.measured_on)[1:])]
+    texts = ((options.markdown, as_markdown(rows, first, notes)), (options.csv, as_csv(rows, first)))
+    for path, text in texts:
         if path is not None:
             with atomic_path(path) as temporary:
-                temporary.write_text(text(rows, against=first), encoding="utf-8")
+                temporary.write_text(text, encoding="utf-8")
     return 0
 
 
@@ -110,11 +125,11 @@ def _table(run: Path) -> Path:
     return run if run.suffix == ".json" else run / "results.json"
 
 
-def _rows(run: Path) -> Rows:
-    from metrics.results import read_rows
+def _read(run: Path) -> Table:
+    from metrics.results import read_table
 
     path = _table(run)
-    rows = read_rows(path)
-    if not rows:
+    table = read_table(path)
+    if not table.rows:
         raise UserError(f"{path} does not exist or is empty; run `lightning test` first, which writes it")
-    return rows
+    return table

@@ -8,6 +8,7 @@ import math
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -29,7 +30,7 @@ from callbacks.monitor import MODEL, Monitor
 from callbacks.results_table import ResultsTable
 from livejam.errors import UserError
 from metrics.embeddings import LogMel
-from metrics.results import ANCHORS
+from metrics.results import ANCHORS, read_rows, read_table
 
 HARMONY = (*ADHERENCE, *TEXTURE)
 METRICS = ("beat_f1", "beat_f1_truth", "fad/log_mel", *HARMONY)
@@ -230,7 +231,7 @@ def test_results_table_merges_runs_and_files_are_written(
     for row, player in (("trained", Player(gain=1.0)), ("untrained", Player(gain=0.0, noise=0.01))):
         callbacks = [*monitors(), ResultsTable(row=row), AudioLogger(max_test_items=2, folder=str(tmp_path / row))]
         trainer(tmp_path, callbacks).test(player, loader(), verbose=False)
-    rows = json.loads((tmp_path / "results.json").read_text())
+    rows = read_rows(tmp_path / "results.json")
     assert list(rows) == ["trained", "untrained", *ANCHORS]
     for cells in rows.values():
         assert {"beat_f1_drums", "beat_f1_mix", "chord_tone_share", "fad", "loudness_db"} <= set(cells)
@@ -317,6 +318,53 @@ def test_a_run_that_begins_anew_keeps_the_curves_of_the_one_before(tmp_path: Pat
         file.append(10, 0, {"val/a": value})
     kept = {path.name: path.read_text().splitlines()[1] for path in tmp_path.iterdir()}
     assert kept == {"metrics.1.csv": "10,0,val/a,1", "metrics.2.csv": "10,0,val/a,2", "metrics.csv": "10,0,val/a,3"}
+
+
+def fill_row(root: Path, row: str, items: int = 6, steps: float = 64.0, bands: int = 4) -> None:
+    """A row of a table that one monitor fills."""
+    fad = FADMonitor(LogMel(bands=bands, window_seconds=0.5), segment_seconds=SEGMENT_SECONDS)
+    trainer(root, [fad, ResultsTable(row=row)]).test(Player(steps=steps), loader(items), verbose=False)
+
+
+def test_a_table_says_what_it_was_measured_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for row in ("untrained", "trained"):
+        fill_row(tmp_path, row)
+    assert "is now" not in capsys.readouterr().out
+    said = read_table(tmp_path / "results.json").measured_on
+    assert said is not None
+    assert set(said["models"]) == {"untrained", "trained"}
+    assert said["codec"]["name"] == "rounding"
+    measure = said["measures"]["fad/log_mel"]
+    assert (measure["items"], measure["segment_seconds"]) == (6, SEGMENT_SECONDS)
+    page = (tmp_path / "results.md").read_text()
+    assert f"- fad/log_mel: 6 items ({measure['sha256']}), segments of 2.0 s, log_mel" in page
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"items": 4}, "items 6 instead of 4"),
+        ({"steps": 4.0}, "codec rounding ("),
+        ({"bands": 5}, "fad/log_mel: method"),
+        ({}, "does not say what it was measured on"),
+    ],
+)
+def test_rows_that_were_measured_otherwise_are_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any], says: str
+) -> None:
+    path = tmp_path / "results.json"
+    fill_row(tmp_path, "untrained")
+    if not changed:  # as older versions wrote it
+        path.write_text(json.dumps(read_rows(path)))
+    before = path.read_bytes()
+    capsys.readouterr()
+    fill_row(tmp_path, "trained", **changed)
+    out = capsys.readouterr().out
+    assert f"the table of before (untrained) is now {tmp_path / 'results.1.json'}: " in out
+    assert says in out
+    assert set(read_rows(path)) == {"trained", *ANCHORS}
+    assert (tmp_path / "results.1.json").read_bytes() == before
+    assert {"results.1.md", "results.1.csv"} <= {file.name for file in tmp_path.iterdir()}
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

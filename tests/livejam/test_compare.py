@@ -12,6 +12,7 @@ import pytest
 from livejam.cli import main
 from livejam.commands.compare import joined, run_names
 from livejam.errors import UserError
+from metrics.results import Table
 
 
 def row(value: float, half_width: float = 0.05, count: int = 40) -> dict[str, Any]:
@@ -56,7 +57,47 @@ def test_runs_tested_on_other_items_are_not_compared_in_silence(
     assert "warning: other was tested on other items" in out
     assert "ground truth (other)" in out
     fewer = {"ground_truth": row(0.9, count=12)}
-    assert joined([("one", {"ground_truth": row(0.9)}), ("fewer", fewer)])[1]
+    assert joined([("one", Table({"ground_truth": row(0.9)})), ("fewer", Table(fewer))])[1]
+
+
+def facts(items: str = "aaa", codec: str = "ccc", data: str = "ddd", **measures: str) -> dict[str, Any]:
+    how = {"method": "madmom", "segment_seconds": 10.0, "items": 40, "sha256": items}
+    return {
+        "data": {"root": "data/quickstart", "songs": 24, "sha256": data},
+        "codec": {"name": "pocket", "sha256": codec},
+        "measures": {"beat_f1": how, **{name: {**how, "method": method} for name, method in measures.items()}},
+        "models": {"trained": {"recipe": "R3GAN", "iteration": 3200, "checkpoint": "last.ckpt", "sha256": "eee"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (facts(), ""),
+        (facts(cocola="pocket"), ""),
+        (facts(items="bbb"), "beat_f1: sha256 bbb instead of aaa"),
+        (facts(codec="bbb"), "codec pocket (bbb) instead of pocket (ccc)"),
+        (facts(data="bbb"), "data data/quickstart (bbb) instead of data/quickstart (ddd)"),
+        (facts(fad="log_mel 2"), "fad: method log_mel 2 instead of log_mel"),
+    ],
+)
+def test_runs_say_what_they_were_measured_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: dict[str, Any], says: str
+) -> None:
+    """Also where the anchors' numbers agree by chance."""
+    rows = {"trained": row(0.5), "ground_truth": row(0.9)}
+    runs = [
+        write(tmp_path / name, {**rows, "measured_on": said})
+        for name, said in (("one", facts(fad="log_mel")), ("two", other))
+    ]
+    assert main(["compare", *map(str, runs), "--markdown", str(tmp_path / "table.md")]) == 0
+    out = capsys.readouterr().out
+    assert "one: measured on data/quickstart (ddd), codec pocket (ccc)" in out
+    assert ("warning: two was tested otherwise" in out) is bool(says)
+    assert says in out
+    page = (tmp_path / "table.md").read_text()
+    assert says in page
+    assert "- one: trained: R3GAN at iteration 3200, last.ckpt (eee)" in page
 
 
 def test_runs_are_named_by_the_shortest_ends_of_their_paths(tmp_path: Path) -> None:

@@ -95,7 +95,10 @@ def test_files_hold_the_same_numbers(tmp_path: Path) -> None:
     assert len({text.count("|") for text in markdown.splitlines()}) == 1
 
 
-@pytest.mark.parametrize("content", ["[1]", "{", '{"trained": 1}', '{"trained": {"fad": {"value": 1}}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["[1]", "{", '{"trained": 1}', '{"trained": {"fad": {"value": 1}}}', '{"measured_on": 3}', '{"measured_on": {}}'],
+)
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(UserError, match="move it away"):

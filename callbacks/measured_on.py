@@ -1,0 +1,62 @@
+"""What a test is about to put into a table, as plain data for `metrics.provenance`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from callbacks.monitor import Monitor
+from callbacks.validations import iteration_of
+from livejam.codecs.codec import codec_identity
+from livejam.weights import sha256_of
+from metrics.provenance import Facts, short_hash
+
+
+def measured_on(trainer: Trainer, module: LightningModule, monitors: Sequence[Monitor], row: str) -> Facts:
+    """Of the test that has just ended.
+
+    Args:
+        trainer: ran it.
+        module: was tested.
+        monitors: measured.
+        row: name of the model's row.
+    """
+    codec: Any = module.codec
+    return {
+        "data": getattr(trainer.datamodule, "tested_on", None) or {"root": None, "songs": None, "sha256": None},
+        "codec": {"name": codec.spec.name, "sha256": codec_identity(codec)[:12]},
+        "measures": {monitor.charts[0]: _measure(monitor) for monitor in monitors},
+        "models": {row: _model(trainer, module)},
+    }
+
+
+def _measure(monitor: Monitor) -> Facts:
+    items = monitor.items
+    return {
+        "method": monitor.identity,
+        "segment_seconds": monitor.segment_seconds,
+        "items": len(items),
+        "sha256": short_hash(items),
+    }
+
+
+def _model(trainer: Trainer, module: LightningModule) -> Facts:
+    path = None if trainer.ckpt_path is None else str(trainer.ckpt_path)
+    return {
+        "recipe": f"{type(module).__module__}.{type(module).__qualname__}",
+        "iteration": iteration_of(trainer, module),
+        "checkpoint": path,
+        "sha256": sha256_of(Path(path))[:12] if path and Path(path).is_file() else None,
+        "config": _config(trainer),
+    }
+
+
+def _config(trainer: Trainer) -> str | None:
+    """A hash of the model's settings; None where no command line kept them."""
+    kept: Any = next((callback for callback in trainer.callbacks if isinstance(callback, SaveConfigCallback)), None)
+    return None if kept is None else short_hash(yaml.safe_load(kept.parser.resolved(kept.config))["model"])
