@@ -1,4 +1,4 @@
-"""Training recipes: one file each, and the `lightning` command."""
+"""Training recipes: one file each, the `lightning` command, and the logger of its runs."""
 
 from lightning_modules.arc_forcing import ARCForcing
 from lightning_modules.codec_training import CodecTraining
@@ -6,5 +6,14 @@ from lightning_modules.consistency_distillation import ConsistencyDistillation
 from lightning_modules.flow_matching import FlowMatching
 from lightning_modules.latent_encoding import LatentEncoding
 from lightning_modules.r3gan import R3GAN
+from lightning_modules.run_logger import RunLogger
 
-__all__ = ["R3GAN", "ARCForcing", "CodecTraining", "ConsistencyDistillation", "FlowMatching", "LatentEncoding"]
+__all__ = [
+    "R3GAN",
+    "ARCForcing",
+    "CodecTraining",
+    "ConsistencyDistillation",
+    "FlowMatching",
+    "LatentEncoding",
+    "RunLogger",
+]
