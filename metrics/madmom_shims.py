@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -56,7 +57,9 @@ def beat_processors() -> tuple[Any, Any, Any]:
     Raises:
         UserError: madmom is not installed.
     """
-    with old_names():
+    # what madmom is told by today's packages concerns its own developers
+    with old_names(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             from madmom.features.beats import DBNBeatTrackingProcessor, RNNBeatProcessor
         except ImportError as error:

@@ -296,6 +296,7 @@ for m in (collections, np):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "1"
+    assert not done.stderr, "what madmom is warned of is nobody else's concern"
 
 
 def test_old_names_go_when_the_work_fails_and_what_was_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
