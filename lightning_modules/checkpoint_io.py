@@ -29,7 +29,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
             UserError: it cannot be reached or read, wants to run code, or is no checkpoint.
         """
         remedy = "name another with --ckpt_path, or train anew"
-        checkpoint = read_torch_file(path, remedy, _remote_bytes(str(path)))
+        checkpoint = _read(str(path), remedy)
         # Lightning says what it wants of a trainer's checkpoint; the bare weights in which forked processes hand theirs
         # back to the first one it asks for without
         parts = {"state_dict", "pytorch-lightning_version"} if weights_only is not None else set()
@@ -38,11 +38,12 @@ class PlainCheckpointIO(TorchCheckpointIO):
         return checkpoint
 
 
-def _remote_bytes(url: str) -> BytesIO | None:
-    """The whole file behind a URL; None for a path on a disk."""
+def _read(url: str, remedy: str) -> Any:
+    """What is in the file at a path or a URL."""
     try:
         files, path = url_to_fs(url)
-        return None if isinstance(files, LocalFileSystem) else BytesIO(files.cat_file(path))
+        source = None if isinstance(files, LocalFileSystem) else BytesIO(files.cat_file(path))
     except Exception as error:  # every protocol has exceptions of its own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{url} cannot be fetched ({reason}); copy the file here and name its path") from error
+    return read_torch_file(path, remedy, source)

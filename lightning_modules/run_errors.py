@@ -33,7 +33,7 @@ def as_user_error(error: BaseException) -> UserError | None:
         return UserError(f"{explain(str(root))} Make batches, crops or networks smaller")
     if (told := of_the_system(root)) is not None:
         return told
-    if any(_restores(frame) for frame in _frames(root)):
+    if not isinstance(root, NameError) and any(_restores(frame) for frame in _frames(root)):
         return UserError(f"the checkpoint does not fit this run ({type(root).__name__}: {explain(str(root))})")
     if isinstance(root, (OmegaConfBaseException, MisconfigurationException)) or _is_judged(root):
         # long enough for the names of all that is logged, where a callback asks for another

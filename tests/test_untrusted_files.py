@@ -120,7 +120,10 @@ def test_the_trap_works(tmp_path: Path) -> None:
 @pytest.mark.parametrize("subcommand", ["fit", "test"])
 def test_checkpoints_on_a_disk(kind: str, subcommand: str, toy: Path, mark: Path, lightning_command: Command) -> None:
     set_trap(toy.with_name("evil.ckpt"), mark, kind)
-    assert "evil.ckpt" in refused(lightning_command(subcommand, "--config", toy, "--ckpt_path", "evil.ckpt"))
+    for path in ("evil.ckpt", toy.with_name("evil.ckpt").as_uri()):
+        line = refused(lightning_command(subcommand, "--config", toy, "--ckpt_path", path))
+        assert "evil.ckpt" in line
+        assert "No such file" not in line
 
 
 @pytest.mark.parametrize("kind", KINDS)
