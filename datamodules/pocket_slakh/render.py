@@ -25,7 +25,7 @@ from datamodules.pocket_slakh.annotation import song_annotations
 from datamodules.pocket_slakh.composer import Song, Stem, compose
 from datamodules.pocket_slakh.loudness import active_rms_db, soft_limited
 from datamodules.pocket_slakh.midi import score
-from datamodules.pocket_slakh.soundfont import bundled_soundfont, corrected_soundfont
+from datamodules.pocket_slakh.soundfont import bundled_soundfont, corrected_name, corrected_soundfont
 from livejam.errors import UserError
 
 SAMPLE_RATE_HZ = 44_100
@@ -64,7 +64,7 @@ def render_songs(
     """
     splits = split_names(songs, validation_fraction, test_fraction)
     source = soundfont or bundled_soundfont()
-    _require_origin(out, seed, source.name)
+    _require_origin(out, seed, source)
     missing = [index for index in range(songs) if not _folder(out, splits[index], index).is_dir()]
     if not missing:
         return
@@ -121,22 +121,34 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path, soundfont_
             score(song, [stem]).dump_midi(str(temporary / "MIDI" / f"S{number:02d}.mid"))
         _write_flac(temporary / "mix.flac", np.sum(pcm, axis=0, dtype=np.int16))
         score(song, song.stems).dump_midi(str(temporary / "all_src.mid"))
-        truth = song_annotations(song, len(pcm[0]) / SAMPLE_RATE_HZ)
+        truth = song_annotations(song, len(pcm[0]) / SAMPLE_RATE_HZ) | {"soundfont": soundfont.stem}
         (temporary / "annotations.json").write_text(json.dumps(truth, indent=1))
         loudness_db = [active_rms_db(audio, SAMPLE_RATE_HZ) for audio in stems]
         metadata = _metadata(song, seed, index, soundfont_name, gain, loudness_db)
         (temporary / "metadata.yaml").write_text(yaml.safe_dump(metadata))
 
 
-def _require_origin(out: Path, seed: int, soundfont_name: str) -> None:
+def _require_origin(out: Path, seed: int, soundfont: Path) -> None:
+    """Refuse to add songs to those of another seed or SoundFont; one is told by its name, and where it is said, by its
+    content."""
     found = itertools.chain(Path(out).glob("*/Track*/metadata.yaml"), Path(out).glob("Track*/metadata.yaml"))
     first = next(found, None)
     if first is None:
         return
     if f"{_origin(seed)}/" not in (text := first.read_text()):
         raise UserError(f"{out} holds songs that were not rendered from seed {seed}; give another folder or that seed")
-    if f"plugin_name: {soundfont_name}\n" not in text:
-        raise UserError(f"{out} holds songs that were not rendered with {soundfont_name}; give another folder")
+    said = _soundfont_of(first.with_name("annotations.json"))
+    if f"plugin_name: {soundfont.name}\n" not in text or said not in (None, corrected_name(soundfont)):
+        raise UserError(f"{out} holds songs that were not rendered with {soundfont.name}; give another folder")
+
+
+def _soundfont_of(annotations: Path) -> str | None:
+    """What a song says of its SoundFont; None for songs of older versions."""
+    try:
+        said: str | None = json.loads(annotations.read_text(encoding="utf-8")).get("soundfont")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return said
 
 
 def _origin(seed: int) -> str:

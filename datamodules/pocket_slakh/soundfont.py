@@ -31,6 +31,17 @@ _BAG = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
 _INSTRUMENT = np.dtype([("name", "S20"), ("bag", "<u2")])
 
 
+def corrected_name(source: Path) -> str:
+    """Names a SoundFont by its name and its content.
+
+    Raises:
+        UserError: there is no SoundFont at `source`.
+    """
+    if not source.is_file():
+        raise UserError(f"there is no SoundFont {source}; give the path of a General MIDI .sf2 file")
+    return f"{source.stem}-rooted-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+
+
 def corrected_soundfont(source: Path | None = None) -> Path:
     """The path of the corrected copy, written on first use into the user's cache folder.
 
@@ -41,13 +52,10 @@ def corrected_soundfont(source: Path | None = None) -> Path:
         UserError: there is no SoundFont at `source`, or it is damaged or of a kind that cannot be played.
     """
     source = source or bundled_soundfont()
-    if not source.is_file():
-        raise UserError(f"there is no SoundFont {source}; give the path of a General MIDI .sf2 file")
-    data = source.read_bytes()
-    cached = _cache_folder() / f"{source.stem}-rooted-{hashlib.sha256(data).hexdigest()[:12]}.sf2"
+    cached = _cache_folder() / f"{corrected_name(source)}.sf2"
     if not cached.is_file():
         try:
-            corrected = with_root_keys_in_headers(data)
+            corrected = with_root_keys_in_headers(source.read_bytes())
         except (UserError, KeyError, IndexError, ValueError, struct.error) as error:
             reason = error if isinstance(error, UserError) else "it is damaged; obtain it again"
             raise UserError(f"{source} cannot be used: {reason}") from error

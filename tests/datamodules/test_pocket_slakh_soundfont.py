@@ -134,3 +134,6 @@ def test_songs_say_which_soundfont_made_them(tmp_path: Path, monkeypatch: pytest
     assert "plugin_name: other.sf2" in metadata
     with pytest.raises(UserError, match=r"not rendered with TimGM6mb\.sf2"):
         render_songs(out, 2, 0)
+    other.write_bytes(other.read_bytes() + b"\0\0")
+    with pytest.raises(UserError, match=r"not rendered with other\.sf2"):
+        render_songs(out, 2, 0, soundfont=other)
