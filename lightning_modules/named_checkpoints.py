@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -48,4 +47,6 @@ def _instead(root: Path) -> str:
 
 
 def _shown(path: Path) -> str:
-    return os.path.relpath(path)
+    """As a user would write it."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)

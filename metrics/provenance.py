@@ -46,13 +46,20 @@ def differences(here: Facts, there: Facts) -> list[str]:
         one, other = here[part], there[part]
         if None not in (one.get("sha256"), other.get("sha256")) and one["sha256"] != other["sha256"]:
             found.append(f"{part} {_named(other, name)} instead of {_named(one, name)}")
-    for measure in sorted(here["measures"].keys() & there["measures"].keys()):
-        one, other = here["measures"][measure], there["measures"][measure]
-        changed = [key for key in ("method", "segment_seconds", "items", "sha256") if one.get(key) != other.get(key)]
-        if changed:
-            values = ", ".join(f"{key} {other.get(key)} instead of {one.get(key)}" for key in changed)
-            found.append(f"{measure}: {values}")
-    return found
+    measures: dict[str, list[str]] = {}
+    for name in sorted(here["measures"].keys() & there["measures"].keys()):
+        if changed := _changes(here["measures"][name], there["measures"][name]):
+            measures.setdefault(changed, []).append(name)
+    return found + [f"{', '.join(names)}: {changed}" for changed, names in measures.items()]
+
+
+def _changes(one: Facts, other: Facts) -> str:
+    """In what a measure differs; empty if it does not."""
+    keys = [key for key in ("method", "segment_seconds", "items") if one.get(key) != other.get(key)]
+    changes = [f"{key} {other.get(key)} instead of {one.get(key)}" for key in keys]
+    if "items" not in keys and one.get("sha256") != other.get("sha256"):
+        changes.append("other items")
+    return ", ".join(changes)
 
 
 def joined(here: Facts, there: Facts, rows: object) -> Facts:

@@ -75,7 +75,7 @@ def facts(items: str = "aaa", codec: str = "ccc", data: str = "ddd", **measures:
     [
         (facts(), ""),
         (facts(cocola="pocket"), ""),
-        (facts(items="bbb"), "beat_f1: sha256 bbb instead of aaa"),
+        (facts(items="bbb"), "beat_f1: other items"),
         (facts(codec="bbb"), "codec pocket (bbb) instead of pocket (ccc)"),
         (facts(data="bbb"), "data data/quickstart (bbb) instead of data/quickstart (ddd)"),
         (facts(fad="log_mel 2"), "fad: method log_mel 2 instead of log_mel"),
