@@ -177,9 +177,6 @@ class StemAudioDataModule(lightning.LightningDataModule):
     def prepare_data(self) -> None:
         """Decode and resample what is not in the cache yet; say what cannot be used."""
         songs = [song for split in ("train", "validation") for song in self._songs(split)]
-        demand = Demand(self.crop_samples / self.sample_rate_hz)
-        if line := losses_line(self.root, None, songs, demand, refused=self._index.refused):
-            log.warning(line)
         missing = [(song, self._cached(song)) for song in songs if not self._cached(song).exists()]
         rate = {"sample_rate_hz": self.sample_rate_hz, "audio_channels": self.audio_channels}
         decode = partial(cache_song, self.root, **rate)
@@ -187,6 +184,10 @@ class StemAudioDataModule(lightning.LightningDataModule):
             with ProcessPoolExecutor(self.workers) as pool:
                 results = pool.map(decode, *zip(*missing, strict=True))
                 list(tqdm(results, total=len(missing), desc="decoding songs", unit="song"))
+        damaged = sum(len(song.stems) - len(open_cached(self._cached(song))) for song in songs)
+        demand = Demand(self.crop_samples / self.sample_rate_hz)
+        if line := losses_line(self.root, None, songs, demand, self._index.refused, damaged):
+            log.warning(line)
 
     def setup(self, stage: str) -> None:
         """Open the cached songs."""

@@ -43,7 +43,7 @@ def clipped_norm(
         module: the recipe.
         optimizer: what is about to step.
         parameters: whose gradients.
-        largest: norm to which they are clipped, if they are finite; None = no clipping.
+        largest: norm to which they are clipped; None = no clipping.
     """
     scaler = _scaler(module)
     if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
@@ -51,7 +51,7 @@ def clipped_norm(
         scaler.unscale_(optimizer)
     moved = [parameter for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in moved if parameter.grad is not None])
-    if largest is not None and torch.isfinite(norm):
+    if largest is not None:
         torch.nn.utils.clip_grads_with_norm_(moved, largest, norm)
     return norm
 

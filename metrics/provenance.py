@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 MEASURED_ON = "measured_on"
@@ -62,7 +63,7 @@ def _changes(one: Facts, other: Facts) -> str:
     return ", ".join(changes)
 
 
-def joined(here: Facts, there: Facts, rows: object) -> Facts:
+def joined(here: Facts, there: Facts, rows: Collection[str]) -> Facts:
     """Of a table that holds rows of two measurements that do not differ.
 
     Args:
@@ -71,7 +72,6 @@ def joined(here: Facts, there: Facts, rows: object) -> Facts:
         rows: names of the rows that are in the table.
     """
     models = {**there["models"], **here["models"]}
-    assert isinstance(rows, dict)
     return {
         "data": here["data"],
         "codec": here["codec"],

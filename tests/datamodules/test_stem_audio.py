@@ -154,3 +154,15 @@ def test_a_truncated_stem_is_refused_with_the_line_that_lists_it(
     assert [len(song) for song in songs] == [3, 4]
     (said,) = [record.message for record in caplog.records]
     assert said.startswith(f"{root}: left out are 1 stems or songs that cannot be used: `livejam data index {root}")
+
+
+def test_damage_that_decoding_finds_is_said_at_every_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = write_tree(tmp_path / "songs", train=1)
+    stem = root / "train/Track00001/stems/S01.wav"
+    soundfile.write(stem, np.full(RATE_HZ, np.nan), RATE_HZ, subtype="FLOAT")
+    stem.with_suffix(".flac").unlink()
+    for _ in range(2):
+        caplog.clear()
+        assert len(opened(root, tmp_path / "cache")[0]) == 3
+        assert "left out are 1 stems" in caplog.records[-1].message
+        assert f"`livejam data index {root} --seconds 0.51 --deep` lists them" in caplog.records[-1].message
