@@ -30,6 +30,7 @@ from datamodules.slakh_scan import Song
 from datamodules.splits import SplitByFolder
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.spec import CodecSpec
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +167,10 @@ class StemAudioDataModule(lightning.LightningDataModule):
         workers: int = 2,
     ) -> None:
         super().__init__()
+        if lowest_gain_db > highest_gain_db:
+            raise UserError(
+                f"lowest_gain_db {lowest_gain_db} is more than highest_gain_db {highest_gain_db}; swap them"
+            )
         if not 0 <= largest_pan <= 1 or (largest_pan and audio_channels != 2):
             raise UserError(f"largest_pan {largest_pan} must lie in 0 … 1, and be 0 unless audio_channels is 2")
         self.root, self.cache = Path(root), Path(cache)
@@ -173,6 +178,21 @@ class StemAudioDataModule(lightning.LightningDataModule):
         self.batch_size, self.mix_share, self.validation_crops = batch_size, mix_share, validation_crops
         self.gains_db, self.seed, self.workers = (lowest_gain_db, highest_gain_db), seed, workers
         self.largest_pan = largest_pan
+
+    def require_fit(self, spec: CodecSpec) -> None:
+        """Refuse crops of another rate, of other channels, or that are no whole frames.
+
+        Raises:
+            UserError: names what differs.
+        """
+        pairs = (("sample_rate_hz", spec.sample_rate_hz), ("audio_channels", spec.audio_channels))
+        for name, wanted in pairs:
+            if getattr(self, name) != wanted:
+                raise UserError(f"data.{name} is {getattr(self, name)}, but codec {spec.name} hears {wanted}")
+        if self.crop_samples % spec.hop_samples:
+            raise UserError(
+                f"data.crop_samples is {self.crop_samples}; it must be a multiple of the codec's {spec.hop_samples}"
+            )
 
     def prepare_data(self) -> None:
         """Decode and resample what is not in the cache yet; say what cannot be used."""

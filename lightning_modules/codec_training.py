@@ -20,13 +20,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from datamodules.stem_audio import HeldOutCrops
+from datamodules.stem_audio import HeldOutCrops, StemAudioDataModule
 from lightning_modules.averaging import update_average
 from lightning_modules.codec_adversary import CodecAdversary
 from lightning_modules.codec_losses import audio_losses, heard, magnitude_losses, sounds
 from lightning_modules.epoch_means import EpochMeans
 from lightning_modules.gradients import clipped_norm, has_diverged
-from lightning_modules.linear_code import fit_linear_code
+from lightning_modules.linear_code import fit_linear_code, require_enough_frames
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec, save_codec
 from livejam.codecs.stereo import views
@@ -89,6 +89,7 @@ class CodecTraining(lightning.LightningModule):
     ) -> None:
         super().__init__()
         _require_sense(latent_weight, encoder_lr_share, adversary, magnitude_steps)
+        require_enough_frames(codec, code_frames)
         if initial_weights is not None:
             codec.load_state_dict(pretrained_codec(initial_weights).state_dict())
         self.codec = codec
@@ -121,6 +122,12 @@ class CodecTraining(lightning.LightningModule):
         """Lightning counts the steps of both optimisers: two per iteration once there is an adversary."""
         start = steps if self.adversary is None else min(steps, self.adversary.start_iteration)
         return start + (steps - start) // 2
+
+    def setup(self, stage: str) -> None:
+        """Refuse crops that the codec would hear otherwise than they are."""
+        data = self.trainer.datamodule
+        if isinstance(data, StemAudioDataModule):
+            data.require_fit(self.codec.spec)
 
     def on_fit_start(self) -> None:
         """Fit the linear code, unless a checkpoint brought it."""
@@ -319,7 +326,8 @@ class CodecTraining(lightning.LightningModule):
         """Learning rates relative to the optimiser's own, per group of parameters."""
 
         def share(step: int) -> float:
-            return min(1.0, (step + 1) / self.warmup_steps) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
+            begun = min(1.0, (step + 1) / max(1, self.warmup_steps))
+            return begun * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
 
         return LambdaLR(optimizer, [lambda step, own=own: own * share(step) for own in shares])
 

@@ -13,6 +13,21 @@ from torch import Tensor
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.front_end import LOW_FRAMES
 from livejam.codecs.pitch_grid import LOW_PITCHES
+from livejam.errors import UserError
+
+SPARE_DIRECTIONS = 16
+"""Principal components are found among so many more than are kept."""
+
+
+def require_enough_frames(codec: CausalCodec, frames: int) -> None:
+    """Refuse to fit a code of more channels than frames can show.
+
+    Raises:
+        UserError: names the least number of frames.
+    """
+    least = codec.spec.latent_channels + SPARE_DIRECTIONS
+    if frames < least:
+        raise UserError(f"code_frames is {frames}; a code of {codec.spec.latent_channels} channels needs {least}")
 
 
 @torch.no_grad()
@@ -30,7 +45,7 @@ def fit_linear_code(codec: CausalCodec, features_TX: Tensor, low_band_weight: fl
     mean_X = features_TX.mean(0)
     channels = codec.spec.latent_channels
     centred_TX = (features_TX - mean_X) * weight_X
-    _, singular_C, basis_XC = torch.svd_lowrank(centred_TX, q=channels + 16, niter=3)
+    _, singular_C, basis_XC = torch.svd_lowrank(centred_TX, q=channels + SPARE_DIRECTIONS, niter=3)
     std_C = (singular_C[:channels] / math.sqrt(len(features_TX))).clamp_min(1e-6)
     basis_XC = basis_XC[:, :channels]
     encoder_CX = (basis_XC / std_C).T * weight_X

@@ -110,6 +110,8 @@ class R3GAN(AccompanimentModule):
     ) -> None:
         super().__init__(codec)
         require_anticipation(generator, anticipation_frames)
+        for name, network in (("generator", generator), ("discriminator", discriminator)):
+            _require_fit(name, network, codec)
         if generator.window_frames % discriminator.frame_multiple:
             raise UserError(
                 f"the generator's window_frames ({generator.window_frames}) must be a multiple of "
@@ -308,3 +310,22 @@ class R3GAN(AccompanimentModule):
             "ema": torch.tensor(float(self.ema_generator is not None)),
         }
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()})
+
+
+def _require_fit(name: str, network: CausalTransformer | SequenceDiscriminator, codec: Codec) -> None:
+    """Refuse a network for other latents than the codec's, or for fewer instruments than there are.
+
+    Raises:
+        UserError: names the option of the network, and what it must be.
+    """
+    wanted = codec.spec.latent_channels
+    if network.latent_channels != wanted:
+        raise UserError(
+            f"the {name}'s latent_channels is {network.latent_channels}, but codec {codec.spec.name} has {wanted}; "
+            "make them equal"
+        )
+    if network.classes <= NULL_CATEGORY:
+        raise UserError(
+            f"the {name}'s classes is {network.classes}; it must be {NULL_CATEGORY + 1} or more, one per instrument "
+            "and one for none asked for"
+        )

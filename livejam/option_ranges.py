@@ -47,7 +47,7 @@ _COUNTS = """
     eval_items every_n_validations expansion fewest_steps frequencies groups harmonics heads hidden hop_samples inputs
     latent_channels levels longest multipliers penalty_every prompt_hidden rollout_blocks sample_rate_hz
     schedule_steps songs steps strides subframe_blocks subframe_width submixes_per_song test_items validation_crops
-    views width window_blocks window_frames windows_samples
+    views width window_blocks window_frames
 """
 _WHOLES = """
     bank_workers class_channels context_frames cutoff_frames fade_samples frames generator_warmup_iterations
@@ -82,6 +82,7 @@ RANGES: dict[str, Range] = {
     "anticipation_frames": Range(-1),  # of a bidirectional generator
     "ema_decay": Range(0, 1, open_high=True),
     "threshold_dbfs": Range(-120, 0),
+    "windows_samples": Range(16),
 }
 """Option → what it may be. Options that are lists hold such numbers."""
 

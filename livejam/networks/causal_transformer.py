@@ -127,7 +127,7 @@ class CausalTransformer(nn.Module):
         hidden: int | None = None,
     ) -> None:
         super().__init__()
-        self.latent_channels = latent_channels
+        self.latent_channels, self.classes = latent_channels, classes
         self.noise_channels = noise_channels
         self.heads = heads
         self.window_frames = window_frames

@@ -71,6 +71,7 @@ class ScoreHead(nn.Module):
                 f"multipliers {tuple(multipliers)}, strides {tuple(strides)} and blocks {tuple(blocks)} differ in "
                 "length; give one number per stage"
             )
+        self.width = width
         layers: list[nn.Module] = [weight_norm(nn.Conv1d(width, channels, KERNEL, padding=KERNEL // 2))]
         inside = channels
         for multiplier, stride, count in zip(multipliers, strides, blocks, strict=True):
@@ -101,7 +102,7 @@ class RolloutDiscriminator(nn.Module):
         head: of the transformer's width; None = the paper's.
 
     Raises:
-        UserError: the layer or the mask does not fit.
+        UserError: the layer, the mask or the head does not fit.
     """
 
     def __init__(self, base: ConditionedTransformer, layer: int = 12, head: ScoreHead | None = None) -> None:
@@ -113,6 +114,10 @@ class RolloutDiscriminator(nn.Module):
             raise UserError(
                 f"the discriminator's base has the mask {type(backbone.mask).__name__}, but must hear sequences as a "
                 "whole; give it mask: null"
+            )
+        if head is not None and head.width != backbone.width:
+            raise UserError(
+                f"the head's width is {head.width}, but its base has width {backbone.width}; make them equal"
             )
         self.base = base
         self.layer = layer

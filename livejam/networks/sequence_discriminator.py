@@ -97,6 +97,7 @@ class SequenceDiscriminator(nn.Module):
         residual_gain: float = 0.0,
     ) -> None:
         super().__init__()
+        self.latent_channels, self.classes = latent_channels, classes
         if width * expansion % groups:
             raise ValueError(f"width × expansion ({width} × {expansion}) must be divisible by groups ({groups})")
         total = levels * blocks_per_level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from slakh_tree import RATE_HZ, tone, write_tree
 from datamodules.audio import read_audio
 from datamodules.stem_audio import CACHE_GAIN, StemAudioDataModule, StemCrops, panning
 from livejam.errors import UserError
+from livejam.spec import CodecSpec
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +168,18 @@ def test_damage_that_decoding_finds_is_said_at_every_start(tmp_path: Path, caplo
         assert len(opened(root, tmp_path / "cache")[0]) == 3
         assert "left out are 1 stems" in caplog.records[-1].message
         assert f"`livejam data index {root} --seconds 0.51 --deep` lists them" in caplog.records[-1].message
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"sample_rate_hz": 44100}, "data.sample_rate_hz is 44100, but codec pocket hears 22050"),
+        ({"audio_channels": 2}, "data.audio_channels is 2, but codec pocket hears 1"),
+        ({"crop_samples": 32768 + 1}, "a multiple of the codec's 2048"),
+        ({}, ""),
+    ],
+)
+def test_crops_are_what_the_codec_hears(options: dict[str, int], says: str) -> None:
+    data = StemAudioDataModule("songs", "cache", **options)
+    with pytest.raises(UserError, match=says) if says else contextlib.nullcontext():
+        data.require_fit(CodecSpec("pocket", 22050, 1, 2048, 96, 0))
