@@ -142,6 +142,8 @@ def test_what_does_not_fit_is_refused() -> None:
         RolloutDiscriminator(make_base(), layer=3)
     with pytest.raises(UserError, match="give it mask: null"):
         RolloutDiscriminator(make_base(context_frames=CONTEXT, mask=EncoderDecoder(CONTEXT)), layer=1)
+    with pytest.raises(UserError, match="the head's width is 3"):
+        RolloutDiscriminator(make_base(), layer=1, head=ScoreHead(3, channels=8))
     with pytest.raises(UserError, match="one number per stage"):
         ScoreHead(WIDTH, strides=(1, 2))
     network, conditions = make_discriminator(), make_conditions()
