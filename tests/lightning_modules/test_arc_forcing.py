@@ -28,6 +28,7 @@ from livejam.networks import Unconditional
 from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
 from livejam.objectives.flow import interpolate
 from livejam.objectives.rollout import RolloutSampler
+from livejam.past import RoutedPast
 
 EXPECTED = {
     "score/real",
@@ -158,6 +159,15 @@ def test_a_rollout_is_what_is_played_live(mask: str, cutoff: int) -> None:
             block_BTC, state = player.step(mix_BTC[:, start : start + BLOCK], state)
             played.append(module.statistics.normalise(block_BTC))
     assert torch.allclose(made_BTC, torch.cat(played, dim=1), atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_dropped_context_is_dropped_for_the_generator_and_its_judge(share: float) -> None:
+    """Both get the crop's context, which is silent where it is dropped; what is compared stays as it is."""
+    crop = ready(make_module(past=RoutedPast(whole_dropout=share, partial_dropout=0.0)))
+    target_BTC = make_batch(FRAMES, 4, seed=1).target
+    assert torch.allclose(crop.context_BTC, (1 - share) * target_BTC[:, :CONTEXT])
+    assert torch.allclose(crop.real_BTC, target_BTC[:, CONTEXT:])
 
 
 @pytest.mark.parametrize("dropped", [False, True])
