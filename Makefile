@@ -4,6 +4,7 @@
 #   make test        lint, types and the quick tests
 #   make test-slow   the proofs that take minutes
 #   make test-portable   the tests of numbers as on another processor (PROCESSOR='ATEN_CPU_CAPABILITY=avx2' chooses it)
+#   make docs        the documentation as a site, build/site/index.html (Python 3.11 or 3.12)
 #   make lint | types | env | clean | distclean
 
 SHELL := /bin/bash
@@ -15,6 +16,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCUMENTED := $(VENV)/.documented
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 CONFIG := configs/quickstart.yaml
 RUN := runs/quickstart
@@ -25,7 +27,7 @@ PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPA
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
-.PHONY: help env demo test test-slow test-portable lint types clean distclean
+.PHONY: help env demo test test-slow test-portable docs lint types clean distclean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -69,6 +71,15 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+# What builds the site is installed when a site is first built: `make env` does without it.
+$(DOCUMENTED): $(INSTALLED)
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[docs]'
+	touch $@
+
+docs: $(DOCUMENTED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The site is build/site/index.html."
 
 # What was learnt, rendered and measured stays; `distclean` takes that and the environment too.
 clean:

@@ -24,7 +24,7 @@ MOST_GROUPS = 50
 class Extrapolation(NamedTuple):
     """A line through distances of subsets, and where it would end.
 
-    Args:
+    Attributes:
         distance: FAD∞, where the line meets 1/N = 0; nan with fewer than ten embeddings. May lie below 0.
         slope: by how much a distance grows with 1/N.
         sizes_S: embeddings of every subset.
