@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from commands import REPOSITORY, relative
+from test_imports import MAY_IMPORT
 
 from livejam import __version__
 
@@ -45,3 +46,9 @@ def test_commit_hooks_run_what_make_runs() -> None:
     for hook in hooks:
         command = hook["entry"].removesuffix(" --force-exclude")
         assert re.search(rf"^\t{re.escape(command)}( \.)?$", makefile, flags=re.MULTILINE), command
+
+
+def test_the_picture_of_the_packages_has_the_arrows_that_are_allowed() -> None:
+    titles = re.findall(r"<title>(\w+) imports (\w+)</title>", (DOCS / "rooms.svg").read_text(encoding="utf-8"))
+    assert len(titles) == len(set(titles))
+    assert set(titles) == {(package, other) for package, others in MAY_IMPORT.items() for other in others}
