@@ -1,6 +1,6 @@
 """The mean of the weights of codecs that began with the same encoder and decoder.
 
-    python -m benchmarks.codec_average --weights plain.safetensors --weights valleys.safetensors --out mean.safetensors
+    python -m benchmarks.codec_average --weights plain.safetensors --weights gaps.safetensors --out mean.safetensors
 
 Continuations of one decoder lie close enough together for their mean to be a decoder; it is often better than either.
 """

@@ -4,7 +4,7 @@
 
 Excerpts of songs that were never trained on (rendered from another seed if they are not there) are encoded and
 decoded. Mixes: beat F1 against the true beats of original and reconstruction. Stems by kind: log-mel error,
-multi-resolution STFT distance, SI-SDR, Fréchet distance of log-mel windows, chroma, energy in spectral valleys, onsets,
+multi-resolution STFT distance, SI-SDR, Fréchet distance of log-mel windows, chroma, energy in spectral gaps, onsets,
 level, smoothness of the latents. Robustness: how the level changes when latents are disturbed. Speed: seconds of audio
 encoded plus decoded per second of processor time, one thread. Several codecs are measured on the same excerpts.
 
@@ -37,8 +37,8 @@ from metrics.reconstruction import (
     log_mel_error,
     onset_f_measure,
     si_sdr_db,
+    spectral_gap_excess_db,
     stft_distance,
-    valley_excess_db,
 )
 
 START_SECONDS = 8.0
@@ -146,7 +146,7 @@ def channel_scores(kind: str, made_N: Tensor, true_N: Tensor, sample_rate_hz: in
         "log_mel_error": log_mel_error(*pair),
         "stft_distance": stft_distance(made_N, true_N),
         "si_sdr_db": si_sdr_db(made_N, true_N),
-        "valley_excess_db": valley_excess_db(*pair),
+        "spectral_gap_excess_db": spectral_gap_excess_db(*pair),
         "level_db": relative_level_db(made_N.numpy(), true_N.numpy(), sample_rate_hz),
     }
     if kind in ("bass", "pitched"):
@@ -161,12 +161,12 @@ def robustness(
     codec: CausalCodec, originals: Sequence[Excerpt], made: Sequence[Reconstruction]
 ) -> dict[str, dict[str, float]]:
     """Mean change of level in dB per kind when noise or outliers are added to the latents, as a generator would."""
-    generator, rate = torch.Generator().manual_seed(0), codec.spec.sample_rate_hz
+    rng, rate = torch.Generator().manual_seed(0), codec.spec.sample_rate_hz
     changes: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for item, ours in zip(originals, made, strict=True):
-        noise_TC = torch.randn(ours.latents_TC.shape, generator=generator)
+        noise_TC = torch.randn(ours.latents_TC.shape, generator=rng)
         disturbed = {f"noise {amount}": ours.latents_TC + amount * noise_TC for amount in NOISE}
-        is_outlier_TC = torch.rand(noise_TC.shape, generator=generator) < OUTLIERS
+        is_outlier_TC = torch.rand(noise_TC.shape, generator=rng) < OUTLIERS
         disturbed["outliers"] = torch.where(is_outlier_TC, OUTLIER * noise_TC.sign(), ours.latents_TC)
         for name, latents_TC in disturbed.items():
             audio_N = codec.decode(latents_TC[None])[0, :, : item.audio_AN.shape[1]].mean(0)

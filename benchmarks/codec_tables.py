@@ -21,7 +21,7 @@ ROWS = {
     "log_mel_error": "log-mel L1 ↓",
     "stft_distance": "multi-resolution STFT ↓",
     "fad_log_mel": "Fréchet distance, log-mel ↓",
-    "valley_excess_db": "energy in valleys, dB above the original ↓",
+    "spectral_gap_excess_db": "energy in spectral gaps, dB above the original ↓",
     "si_sdr_db": "SI-SDR in dB (at chance)",
     "chroma_correlation": "chroma kept ↑",
     "onset_f1": "onsets kept, F1 at ±30 ms ↑",

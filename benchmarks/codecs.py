@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from livejam.codec_choice import choose_codec
+from livejam.cli.codec_choice import choose_codec
 from livejam.codecs import Codec
 
 CONFIGS = {"pocket": "pocket", "paper": str(Path(__file__).parents[1] / "configs" / "codec" / "slakh.yaml")}

@@ -30,7 +30,7 @@ def make_bank(folder: Path, songs: int, frames: int, channels: int) -> None:
     """A bank of random latents, always sounding; sub-mix m leaves out stem m."""
     spec = CodecSpec("random", 22050, 1, 2048, channels, 0)
     settings = BankSettings(spec, "0" * 64, "train", 0, SUBMIXES, CATEGORIES, -60.0)
-    generator = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     for number in range(songs):
         song = SongLatents(
             name=f"Track{number:05d}",
@@ -38,8 +38,8 @@ def make_bank(folder: Path, songs: int, frames: int, channels: int) -> None:
             stems=tuple(BankedStem(f"S{i:02d}", CATEGORIES[i % 3], "random") for i in range(STEMS)),
             refusals=(),
             annotations=None,
-            stems_STC=torch.randn(STEMS, frames, channels, generator=generator).half(),
-            submixes_MTC=torch.randn(SUBMIXES, frames, channels, generator=generator).half(),
+            stems_STC=torch.randn(STEMS, frames, channels, generator=rng).half(),
+            submixes_MTC=torch.randn(SUBMIXES, frames, channels, generator=rng).half(),
             membership_MS=~torch.eye(SUBMIXES, STEMS, dtype=torch.bool),
             stem_levels_ST=torch.zeros(STEMS, frames).half(),
             submix_levels_MT=torch.zeros(SUBMIXES, frames).half(),

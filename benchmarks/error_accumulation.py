@@ -40,12 +40,12 @@ from datamodules import Slakh2100DataModule
 from datamodules.excerpts import Excerpt, ExcerptReader
 from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import CATEGORIES, Annotations, Chord
-from livejam.checkpoint import Player, load_player
+from livejam.checkpoints.player import Player, load_player
+from livejam.checkpoints.weights import sha256_of
 from livejam.errors import UserError
 from livejam.files import atomic_path
-from livejam.lmdm import LMDMAccompanist
 from livejam.spec import CodecSpec
-from livejam.weights import sha256_of
+from livejam.systems.lmdm import LMDMAccompanist
 from metrics.beats import MadmomRNN, beat_f_measure
 from metrics.embeddings import LogMel
 from metrics.frechet import FrechetAudioDistance

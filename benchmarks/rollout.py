@@ -29,8 +29,8 @@ from livejam.batch import AccompanimentBatch
 from livejam.codecs import pretrained_codec
 from livejam.networks import BlockCausal, ConditionedTransformer, DiffusionTransformer, RolloutDiscriminator, TagEncoder
 from livejam.networks.rollout_discriminator import ScoreHead
-from livejam.past import RoutedPast
 from livejam.sampling import PingPong
+from livejam.systems.context import RoutedContext
 
 CONTEXT, BLOCK, PROMPT = 40, 8, 64
 HEADS = 4
@@ -38,7 +38,7 @@ HEADS = 4
 
 def transformer(width: int, depth: int, channels: int, **window: Any) -> ConditionedTransformer:
     """A network with random weights and its encoder."""
-    sizes = {"width": width, "depth": depth, "heads": HEADS, "jam_channels": channels, "prompt_width": PROMPT}
+    sizes = {"width": width, "depth": depth, "heads": HEADS, "mix_channels": channels, "prompt_width": PROMPT}
     return ConditionedTransformer(DiffusionTransformer(channels, **sizes, **window), TagEncoder(PROMPT))
 
 
@@ -53,7 +53,7 @@ def make_module(width: int, depth: int, blocks: int, checkpointing: bool, device
         generator,
         RolloutDiscriminator(base, layer=depth * 3 // 4 - 1, head=ScoreHead(width, channels=width // 4)),
         codec,
-        RoutedPast(),
+        RoutedContext(),
         PingPong(steps=2),
         cutoff_blocks=[0],
         allow_untrained=True,
@@ -62,7 +62,7 @@ def make_module(width: int, depth: int, blocks: int, checkpointing: bool, device
         fewest_steps=2,  # the same number for every block
         checkpointing=checkpointing,
     ).to(device)
-    module._random, module._shared = torch.Generator(device), torch.Generator()
+    module._rng, module._shared_rng = torch.Generator(device), torch.Generator()
     return module
 
 

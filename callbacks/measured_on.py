@@ -12,8 +12,8 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from callbacks.monitor import Monitor
 from callbacks.validations import iteration_of
+from livejam.checkpoints.weights import sha256_of
 from livejam.codecs.codec import codec_identity
-from livejam.weights import sha256_of
 from metrics.provenance import Facts, short_hash
 
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from lightning_modules.checkpoints import require_same_codec, require_same_shapes, require_same_statistics
 from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
+from livejam.checkpoints.lineage import Ancestor
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.finite import require_finite_weights
 from livejam.instruments import in_order, learnt_instruments
-from livejam.lineage import Ancestor
 from livejam.statistics import LatentStatistics
 
 SILENCE_FRAMES = 16

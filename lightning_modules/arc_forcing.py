@@ -20,19 +20,17 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
-from lightning_modules.base_weights import load_base
 from lightning_modules.block_clicks import BlockClicks
 from lightning_modules.checkpoints import require_same_statistics
 from lightning_modules.gradients import clipped_norm, divergence, has_diverged
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, prompts_of, rollout_crop
-from lightning_modules.stage_one import adopt_statistics, load_stage_one
+from lightning_modules.warm_start import adopt_statistics, load_base, load_warm_start
 from lightning_modules.warmup import linear_warmup
 from livejam.accompanist import Controls
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
+from livejam.checkpoints.lineage import ancestors
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
-from livejam.lineage import ancestors
-from livejam.lmdm import LMDMAccompanist, cutoff_frames, require_window
 from livejam.networks import ConditionedTransformer, DiffusionConditions, RolloutDiscriminator
 from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
 from livejam.objectives.arc import (
@@ -42,13 +40,14 @@ from livejam.objectives.arc import (
     contrastive_loss,
 )
 from livejam.objectives.flow import LogSNRTimes, TimeDistribution, interpolate
-from livejam.objectives.rollout import RolloutSampler, boundary_jump, draw_rollout_steps, rollout
-from livejam.past import Past
 from livejam.sampling import Sampler
+from livejam.systems.context import ContextMode
+from livejam.systems.lmdm import LMDMAccompanist, cutoff_frames, require_window
+from livejam.systems.rollout import RolloutSampler, boundary_jump, draw_rollout_steps, rollout
 
 
 @dataclass(frozen=True)
-class Disguise:
+class SharedNoise:
     """The noise under which real and generated sequences are judged, the same for both."""
 
     noise_BTC: Tensor
@@ -65,8 +64,8 @@ class ARCForcing(AccompanimentModule):
         generator: the fine-tuned network with its encoders.
         discriminator: scores the blocks of a sequence of context and rollout.
         codec: encodes and decodes audio in validation; frozen.
-        past: how the generator is told what it has played, and which of the rollouts' contexts are dropped; with a jam
-            the paper drops them all.
+        context_mode: how the generator is told what it has played, and which of the rollouts' contexts are dropped;
+            with a mix the paper drops them all.
         sampler: how it plays; LMDM's is ping-pong with 8 or 2 steps.
         cutoff_blocks: how far, in blocks beyond the context, the mix is known; every rollout draws one of them. A
             generator that never hears the mix is judged without it.
@@ -108,7 +107,7 @@ class ARCForcing(AccompanimentModule):
         generator: ConditionedTransformer,
         discriminator: RolloutDiscriminator,
         codec: Codec,
-        past: Past,
+        context_mode: ContextMode,
         sampler: Sampler,
         cutoff_blocks: list[int],
         play_cutoff_blocks: int | None = None,
@@ -142,7 +141,7 @@ class ARCForcing(AccompanimentModule):
         self.automatic_optimization = False
         self.generator, self.discriminator = generator, discriminator
         self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
-        self.past, self.sampler, self.unconditional = past, sampler, unconditional
+        self.context_mode, self.sampler, self.unconditional = context_mode, sampler, unconditional
         self.cutoff_blocks = cutoff_blocks
         self.base_checkpoint, self.discriminator_checkpoint = base_checkpoint, discriminator_checkpoint
         self.allow_untrained = allow_untrained
@@ -196,8 +195,8 @@ class ARCForcing(AccompanimentModule):
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
         iteration = int(self.iteration)
         draw = self.seed * 1_000_003 + iteration
-        self._shared.manual_seed(draw)
-        self._random.manual_seed(draw * self.trainer.world_size + self.global_rank)
+        self._shared_rng.manual_seed(draw)
+        self._rng.manual_seed(draw * self.trainer.world_size + self.global_rank)
         trains_generator = iteration % 2 == 0
         name, optimizer = ("generator", "discriminator")[iteration % 2], self.optimizers()[iteration % 2]
         with self.toggled_optimizer(optimizer):
@@ -217,10 +216,10 @@ class ARCForcing(AccompanimentModule):
     def _generator_loss(self, crop: RolloutCrop) -> Tensor:
         """L_G = E[softplus(D(x_t) - D(x̂_t))]; the discriminator's weights are constants here."""
         made_BTC = self._rollout(crop, differentiable=True)
-        disguise, conditions = self._disguise(crop), self._conditions(crop)
+        shared, conditions = self._shared_noise(crop), self._conditions(crop)
         with torch.no_grad():
-            real_BM = self._scores(crop, crop.real_BTC, disguise, conditions)
-        fake_BM = self._scores(crop, made_BTC, disguise, conditions)
+            real_BM = self._scores(crop, crop.real_BTC, shared, conditions)
+        fake_BM = self._scores(crop, made_BTC, shared, conditions)
         loss = arc_generator_loss(fake_BM, real_BM).mean()
         self._note({"loss/generator": loss, "boundary_jump/real": self._jump(crop.real_BTC)})
         self._note({"boundary_jump/rollout": self._jump(made_BTC)})
@@ -229,20 +228,20 @@ class ARCForcing(AccompanimentModule):
     def _discriminator_loss(self, crop: RolloutCrop) -> Tensor:
         """L_D = E[softplus(-(D(x_t) - D(x̂_t)))] + λ L_C; the rollout is data to the discriminator."""
         made_BTC = self._rollout(crop, differentiable=False)
-        disguise, conditions = self._disguise(crop), self._conditions(crop)
-        real_BM = self._scores(crop, crop.real_BTC, disguise, conditions)
-        fake_BM = self._scores(crop, made_BTC, disguise, conditions)
+        shared, conditions = self._shared_noise(crop), self._conditions(crop)
+        real_BM = self._scores(crop, crop.real_BTC, shared, conditions)
+        fake_BM = self._scores(crop, made_BTC, shared, conditions)
         loss = arc_discriminator_loss(real_BM, fake_BM).mean()
         gap = (real_BM - fake_BM).mean()
         self._note({"loss/relativistic": loss, "score/real": real_BM.mean(), "score/fake": fake_BM.mean(), "gap": gap})
         if self.contrastive_weight:
-            mismatched_BM = self._scores(crop, crop.real_BTC, disguise, conditions.roll_prompt(1))
+            mismatched_BM = self._scores(crop, crop.real_BTC, shared, conditions.roll_prompt(1))
             contrast = contrastive_loss(real_BM, mismatched_BM).mean()
             self._note({"loss/contrastive": contrast, "gap/prompt": (real_BM - mismatched_BM).mean()})
             loss = loss + self.contrastive_weight * contrast
         if self.penalty_weight:
             pairs = ((crop.real_BTC, real_BM), (made_BTC, fake_BM))
-            r1, r2 = (self._penalty(crop, music_BTC, score_BM, disguise, conditions) for music_BTC, score_BM in pairs)
+            r1, r2 = (self._penalty(crop, music_BTC, score_BM, shared, conditions) for music_BTC, score_BM in pairs)
             self._note({"r1": r1, "r2": r2})
             loss = loss + self.penalty_weight * (r1 + r2) / 2
         return loss
@@ -250,12 +249,12 @@ class ARCForcing(AccompanimentModule):
     def _rollout(self, crop: RolloutCrop, differentiable: bool) -> Tensor:
         """As many blocks as `rollout_blocks`, generated as they are live."""
         network, batch = self.generator.transformer, len(crop.words)
-        cutoff = self.cutoff_blocks[int(torch.randint(len(self.cutoff_blocks), (), generator=self._shared))]
-        steps = draw_rollout_steps(self.rollout_blocks, self.fewest_steps, self.schedule_steps, self._shared)
+        cutoff = self.cutoff_blocks[int(torch.randint(len(self.cutoff_blocks), (), generator=self._shared_rng))]
+        steps = draw_rollout_steps(self.rollout_blocks, self.fewest_steps, self.schedule_steps, self._shared_rng)
         sampler = RolloutSampler(self.schedule_steps, checkpointing=self.checkpointing)
         player = self._player(self.generator, sampler, cutoff)
-        seed_B = torch.randint(1 << 62, (batch,), generator=self._random, device=self.device)
-        dropped_B = torch.rand(batch, generator=self._random, device=self.device) < self.prompt_dropout
+        seed_B = torch.randint(1 << 62, (batch,), generator=self._rng, device=self.device)
+        dropped_B = torch.rand(batch, generator=self._rng, device=self.device) < self.prompt_dropout
         # The first step hears a block and emits the first one of the rollout; it has heard what comes before. At the
         # lowest cutoff nothing of what it hears is in the window, not even that first block.
         before = cutoff_frames(network, cutoff) - network.block_frames
@@ -270,41 +269,41 @@ class ARCForcing(AccompanimentModule):
         self._note({"rollout_steps": torch.tensor(float(np.mean(steps)))})
         return rollout(player, sampler, state, mix_BTC, steps, differentiable)
 
-    def _disguise(self, crop: RolloutCrop) -> Disguise:
+    def _shared_noise(self, crop: RolloutCrop) -> SharedNoise:
         batch, _, channels = crop.real_BTC.shape
-        noise_BTC = torch.randn(batch, self.crop_frames, channels, generator=self._random, device=self.device)
-        return Disguise(noise_BTC, self.judging_times.draw(batch, self._random))
+        noise_BTC = torch.randn(batch, self.crop_frames, channels, generator=self._rng, device=self.device)
+        return SharedNoise(noise_BTC, self.judging_times.draw(batch, self._rng))
 
     def _conditions(self, crop: RolloutCrop) -> DiffusionConditions:
         """Prompt and the full mix of the whole sequence, for the discriminator."""
         base, network = self.discriminator.base, self.generator.transformer
-        jam = None
+        mix = None
         if max(cutoff_frames(network, cutoff) for cutoff in self.cutoff_blocks):
             mix_BTC = self.statistics.normalise(crop.mix_BTC)
-            jam = (mix_BTC, torch.ones_like(mix_BTC[..., 0]))
-        return base.conditions(base.prompt(crop.words), self.codec.spec.seconds_in(self.crop_frames), jam=jam)
+            mix = (mix_BTC, torch.ones_like(mix_BTC[..., 0]))
+        return base.conditions(base.prompt(crop.words), self.codec.spec.seconds_in(self.crop_frames), mix=mix)
 
     def _scores(
-        self, crop: RolloutCrop, music_BTC: Tensor, disguise: Disguise, conditions: DiffusionConditions
+        self, crop: RolloutCrop, music_BTC: Tensor, shared: SharedNoise, conditions: DiffusionConditions
     ) -> Tensor:
         """D's map over the blocks of a sequence that begins with the crop's context."""
         whole_BTC = torch.cat((crop.context_BTC, music_BTC.to(crop.context_BTC)), dim=1)
-        noisy_BTC = interpolate(whole_BTC, disguise.noise_BTC, disguise.time_B)
-        return self.discriminator(noisy_BTC, disguise.time_B, conditions, music_BTC.shape[1]).float()
+        noisy_BTC = interpolate(whole_BTC, shared.noise_BTC, shared.time_B)
+        return self.discriminator(noisy_BTC, shared.time_B, conditions, music_BTC.shape[1]).float()
 
     def _penalty(
         self,
         crop: RolloutCrop,
         music_BTC: Tensor,
         score_BM: Tensor,
-        disguise: Disguise,
+        shared: SharedNoise,
         conditions: DiffusionConditions,
     ) -> Tensor:
         """How much the scores change when a little noise is added to the sequence that is judged."""
-        shaken_BTC = torch.randn(disguise.noise_BTC.shape, generator=self._random, device=self.device)
+        shaken_BTC = torch.randn(shared.noise_BTC.shape, generator=self._rng, device=self.device)
         whole_BTC = torch.cat((crop.context_BTC, music_BTC.to(crop.context_BTC)), dim=1)
-        noisy_BTC = interpolate(whole_BTC, disguise.noise_BTC, disguise.time_B) + self.penalty_noise * shaken_BTC
-        perturbed_BM = self.discriminator(noisy_BTC, disguise.time_B, conditions, music_BTC.shape[1]).float()
+        noisy_BTC = interpolate(whole_BTC, shared.noise_BTC, shared.time_B) + self.penalty_noise * shaken_BTC
+        perturbed_BM = self.discriminator(noisy_BTC, shared.time_B, conditions, music_BTC.shape[1]).float()
         return approximate_gradient_penalty(score_BM, perturbed_BM).mean()
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
@@ -319,7 +318,7 @@ class ARCForcing(AccompanimentModule):
         self._restored = True
 
     def on_fit_start(self) -> None:
-        self._random, self._shared = torch.Generator(self.device), torch.Generator()
+        self._rng, self._shared_rng = torch.Generator(self.device), torch.Generator()
         if not self._restored:
             self._start()
 
@@ -336,7 +335,7 @@ class ARCForcing(AccompanimentModule):
         self.log_dict(self._clicks.collect(), sync_dist=True)
 
     def _start(self) -> None:
-        """Begin with the networks of stage 1.
+        """Begin with the fine-tuned networks.
 
         Raises:
             UserError: there are none, or they do not fit.
@@ -352,7 +351,7 @@ class ARCForcing(AccompanimentModule):
                 "FlowMatching, or allow_untrained to true"
             )
         if self.base_checkpoint is not None:
-            base = load_stage_one(self.base_checkpoint, self.generator, self.codec, self.cutoff_blocks)
+            base = load_warm_start(self.base_checkpoint, self.generator, self.codec, self.cutoff_blocks)
             adopt_statistics(self, base)
             self.lineage = ancestors(base)
             if self.ema_generator is not None:
@@ -362,12 +361,12 @@ class ARCForcing(AccompanimentModule):
             require_same_statistics(judge, self.statistics)
 
     def _player(self, generator: ConditionedTransformer, sampler: Sampler, cutoff_blocks: int) -> LMDMAccompanist:
-        parts = generator, self.codec.spec, self.statistics, self.past, sampler, cutoff_blocks
+        parts = generator, self.codec.spec, self.statistics, self.context_mode, sampler, cutoff_blocks
         return LMDMAccompanist(*parts, unconditional=self.unconditional)
 
     def _crop(self, batch: AccompanimentBatch) -> RolloutCrop:
         mix_BTC, target_BTC = self.latents(batch)
-        plain_B = torch.rand(len(batch), generator=self._random, device=self.device) < self.description_dropout
+        plain_B = torch.rand(len(batch), generator=self._rng, device=self.device) < self.description_dropout
         crop = rollout_crop(
             mix_BTC,
             self.statistics.normalise(target_BTC),
@@ -375,8 +374,8 @@ class ARCForcing(AccompanimentModule):
             prompts_of(batch, plain_B),
             self.generator.transformer,
             self.rollout_blocks,
-            self.past,
-            self._random,
+            self.context_mode,
+            self._rng,
         )
         smallest = 2 if self.contrastive_weight else 1
         if len(batch) < smallest * self.accumulated_pieces:

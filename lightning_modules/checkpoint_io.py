@@ -10,8 +10,8 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from livejam.checkpoints.torch_file import read_torch_file
 from livejam.errors import UserError
-from livejam.torch_file import read_torch_file
 
 
 class PlainCheckpointIO(TorchCheckpointIO):

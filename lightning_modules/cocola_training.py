@@ -79,13 +79,13 @@ class CocolaTraining(lightning.LightningModule):
 
     def training_step(self, batch: AccompanimentBatch, batch_index: int) -> Tensor:
         """Windows, masks, embeddings, cross-entropy over everything that a mix might go with."""
-        random = torch.Generator().manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
+        rng = torch.Generator().manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
         mix_BTC, stem_BTC = self._levels(batch)
-        size, begin, late = len(mix_BTC), *self._moments(mix_BTC.shape[1], random)
+        size, begin, late = len(mix_BTC), *self._moments(mix_BTC.shape[1], rng)
         windows = [_window(mix_BTC, begin), _window(stem_BTC, begin)]
         if late is not None:
             windows += [_window(stem_BTC, late), torch.zeros_like(windows[0][:1])]
-        windows = self._masked(windows, size, random)
+        windows = self._masked(windows, size, rng)
         mix_BD, *stems = self.cocola.embed(torch.cat(windows)).split(size)
         logits_BS = self.cocola.similarity(mix_BD, torch.cat(stems))
         truth_B = torch.arange(size, device=logits_BS.device)
@@ -103,25 +103,25 @@ class CocolaTraining(lightning.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             return self.codec.encode(batch.mix), self.codec.encode(batch.target)
 
-    def _moments(self, frames: int, random: torch.Generator) -> tuple[int, int | None]:
+    def _moments(self, frames: int, rng: torch.Generator) -> tuple[int, int | None]:
         """First frame of the windows, and of those of the late (or early) stems."""
         free = frames - FRAMES
         if self.late_stems is None:
-            return _draw(0, max(free, 0), random), None
+            return _draw(0, max(free, 0), rng), None
         least, most = (round(seconds * FRAMES_PER_SECOND) for seconds in self.late_stems)
         if free < least:
             raise UserError(
                 f"training items of {frames} frames leave no room for stems that come late; make data.crop_frames "
                 f"at least {FRAMES + most}, or set late_stems to null"
             )
-        by = _draw(least, min(most, free), random)
-        begin = _draw(0, free - by, random)
-        return (begin, begin + by) if _draw(0, 1, random) else (begin + by, begin)
+        by = _draw(least, min(most, free), rng)
+        begin = _draw(0, free - by, rng)
+        return (begin, begin + by) if _draw(0, 1, rng) else (begin + by, begin)
 
-    def _masked(self, windows: list[Tensor], size: int, random: torch.Generator) -> list[Tensor]:
+    def _masked(self, windows: list[Tensor], size: int, rng: torch.Generator) -> list[Tensor]:
         """Windows that hear everything, or only one of the parts; a mix and its stems hear the same."""
         keep = torch.tensor(list(PARTS.values()), device=self.device)
-        choices = torch.randint(len(keep), (size if self.parts_per_item else 1,), generator=random)
+        choices = torch.randint(len(keep), (size if self.parts_per_item else 1,), generator=rng)
         keep_B211 = keep[choices.to(self.device)].expand(size, 2)[:, :, None, None]
         return [levels_B2FT * keep_B211[: len(levels_B2FT)] for levels_B2FT in windows]
 
@@ -207,9 +207,9 @@ def pooled_contrast(logits_BS: Tensor) -> Tensor:
     return F.softplus(wrong_BS.logsumexp((0, 1)) - logits_BS.diagonal()).mean()
 
 
-def _draw(least: int, most: int, random: torch.Generator) -> int:
+def _draw(least: int, most: int, rng: torch.Generator) -> int:
     """A whole number, both ends included."""
-    return int(torch.randint(least, most + 1, (), generator=random))
+    return int(torch.randint(least, most + 1, (), generator=rng))
 
 
 def _window(levels_BTC: Tensor, begin: int) -> Tensor:

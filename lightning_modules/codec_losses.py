@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.causal_codec import CausalCodec
-from livejam.codecs.front_end import SUBFRAMES
+from livejam.codecs.features import SUBFRAMES
 from livejam.codecs.pitch_grid import LOW_PITCHES
 from livejam.codecs.stereo import mid_side
 from livejam.codecs.synthesis import SpectralParts
@@ -23,14 +23,14 @@ from livejam.objectives.spectral import (
     phase_derivative_error,
     spectral_convergence,
     spectral_distance,
-    valley_excess,
+    spectral_gap_excess,
 )
 from metrics.mel import mel_filterbank
 
-VALLEY_DB = 45.0
-"""Depth below the loudest bin of a frame at which a valley begins, in the loss and in the measure alike."""
-VALLEY_FLOORS = 4.0
-"""How many times lower the floor of the loss on valleys is than that of the other losses on sound."""
+GAP_DB = 45.0
+"""Depth below the loudest bin of a frame at which a gap begins, in the loss and in the measure alike."""
+GAP_FLOORS = 4.0
+"""How many times lower the floor of the loss on spectral gaps is than that of the other losses on sound."""
 SAMPLES_PER_MEL_BAND = 25
 """Of a window: 163 bands for 4096 samples; many more would leave low bands without a bin."""
 
@@ -44,7 +44,7 @@ def magnitude_losses(codec: CausalCodec, parts: SpectralParts, features_BTX: Ten
         features_BTX: features of the true audio.
     """
     true_BMAF, low_BMAL = codec.decoder.linear_features(codec.heard_channels(features_BTX))
-    estimate_BMAF, floor = parts.log_magnitude_BMAF, codec.front_end.floor
+    estimate_BMAF, floor = parts.log_magnitude_BMAF, codec.features.floor
     low_error = (parts.log_oscillator_BMAK[..., :LOW_PITCHES] - low_BMAL).abs().mean((1, 2, 3))
     losses = {
         "log_magnitude": log_magnitude_error(estimate_BMAF, true_BMAF),
@@ -82,7 +82,7 @@ def audio_losses(
     donor_BAN: Tensor,
     windows_samples: tuple[int, ...],
     mel_weight: float,
-    valley_weight: float,
+    spectral_gap_weight: float,
 ) -> dict[str, Tensor]:
     """Weighted losses of the sound by name, of stereo as mid and side.
 
@@ -95,9 +95,9 @@ def audio_losses(
         donor_BAN: its phase donor.
         windows_samples: windows from the longest to the shortest.
         mel_weight: weight ≥ 0 of the mel loss; 0 = off.
-        valley_weight: weight ≥ 0 of what fills the valleys of the longest window; 0 = off.
+        spectral_gap_weight: weight ≥ 0 of what fills the spectral gaps of the longest window; 0 = off.
     """
-    floor, longest, middle = codec.front_end.floor / 2, windows_samples[0], windows_samples[len(windows_samples) // 2]
+    floor, longest, middle = codec.features.floor / 2, windows_samples[0], windows_samples[len(windows_samples) // 2]
     true = {window: _spectrum(true_BAN, window) for window in windows_samples}
     made = {window: _spectrum(made_BAN, window) for window in windows_samples}
     sound = [spectral_distance(made[w], true[w], noise_floor(floor, w)) for w in windows_samples]
@@ -112,9 +112,10 @@ def audio_losses(
         bands = {w: mel_bands(w, codec.spec.sample_rate_hz).to(true_BAN) for w in windows_samples}
         mel = [mel_distance(made[w], true[w], bands[w], noise_floor(floor, w)) for w in windows_samples]
         losses["mel"] = mel_weight * torch.stack(mel).mean(0)
-    if valley_weight:
-        lowest = noise_floor(floor / VALLEY_FLOORS, longest)
-        losses["valleys"] = valley_weight * valley_excess(made[longest], true[longest], VALLEY_DB, lowest)
+    if spectral_gap_weight:
+        lowest = noise_floor(floor / GAP_FLOORS, longest)
+        excess = spectral_gap_excess(made[longest], true[longest], GAP_DB, lowest)
+        losses["spectral_gaps"] = spectral_gap_weight * excess
     return {name: value.mean() for name, value in losses.items()}
 
 

@@ -1,7 +1,7 @@
 """Training of the causal codec: principal components first, then the decoder.
 
 Shapes: B batch, A audio channels, V views of them, N audio samples, C latent channels, T latent frames, X features
-per frame, M sub-frames, D width of the trunk.
+per frame, M sub-frames, D width of the convolutions.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class CodecTraining(lightning.LightningModule):
         warmup_steps: steps of linear warm-up, before the cosine to zero at the end of training.
         base_lr_share: learning rate of the linear base relative to the rest.
         windows_samples: windows of the losses on audio in samples, from the longest, for the pitch of a bass and the
-            valleys between partials, to the shortest, for transients.
+            gaps between partials, to the shortest, for transients.
         mel_weight: weight ≥ 0 of the mel loss; 0 = off.
-        valley_weight: weight ≥ 0 of the loss on what fills the valleys between partials; 0 = off.
+        spectral_gap_weight: weight ≥ 0 of the loss on what fills the spectral gaps between partials; 0 = off.
         encoder_lr_share: learning rate ≥ 0 of the encoder relative to the rest; 0 = frozen.
         latent_weight: weight ≥ 0 of the divergence of the latents from a normal distribution, for an encoder that
             moves; 0 = off.
@@ -79,7 +79,7 @@ class CodecTraining(lightning.LightningModule):
         base_lr_share: float = 0.1,
         windows_samples: tuple[int, ...] = (4096, 1024, 512),
         mel_weight: float = 0.0,
-        valley_weight: float = 0.0,
+        spectral_gap_weight: float = 0.0,
         encoder_lr_share: float = 0.0,
         latent_weight: float = 0.0,
         adversary: CodecAdversary | None = None,
@@ -102,7 +102,7 @@ class CodecTraining(lightning.LightningModule):
         self.code_frames, self.low_band_weight = code_frames, low_band_weight
         self.latent_noise, self.magnitude_steps = latent_noise, magnitude_steps
         self.warmup_steps, self.base_lr_share = warmup_steps, base_lr_share
-        self.windows_samples, self.valley_weight = tuple(windows_samples), valley_weight
+        self.windows_samples, self.spectral_gap_weight = tuple(windows_samples), spectral_gap_weight
         self.mel_weight, self.latent_weight, self.encoder_lr_share = mel_weight, latent_weight, encoder_lr_share
         self.ema_decay, self.seed, self.export_path = ema_decay, seed, export_path
         self._held_out = EpochMeans()
@@ -131,7 +131,7 @@ class CodecTraining(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Fit the linear code, unless a checkpoint brought it."""
-        self._random = torch.Generator(self.device)
+        self._rng = torch.Generator(self.device)
         if bool(self.code_is_fitted):
             return
         if self.trainer.is_global_zero:
@@ -160,12 +160,12 @@ class CodecTraining(lightning.LightningModule):
         """Front-end features of audio that begins after silence."""
         audio_BAN = audio_BAN.to(self.device)
         past_BAN = self.codec.init_encoder_state(len(audio_BAN)).past_BAN
-        return self.codec.features(torch.cat([past_BAN, audio_BAN], dim=2))
+        return self.codec.view_features(torch.cat([past_BAN, audio_BAN], dim=2))
 
     def training_step(self, audio_BAN: Tensor, batch_index: int) -> Tensor | None:
         """Noisy latents, decoder, sum of the losses; then the adversary, where there is one."""
         iteration = self.iteration
-        self._random.manual_seed((self.seed * 1_000_003 + iteration) * self.trainer.world_size + self.global_rank)
+        self._rng.manual_seed((self.seed * 1_000_003 + iteration) * self.trainer.world_size + self.global_rank)
         with self._full_precision():
             features_BTX = self._features(audio_BAN)
             clean_BTC = self.codec.project(features_BTX)
@@ -245,7 +245,7 @@ class CodecTraining(lightning.LightningModule):
         return amount_B * self._draw(torch.randn, latents_BTC.shape)
 
     def _draw(self, sample: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        return sample(*arguments, generator=self._random, device=self.device)
+        return sample(*arguments, generator=self._rng, device=self.device)
 
     def _full_precision(self) -> torch.autocast:
         """Transforms, logarithms and phases need float32; only the networks run in a trainer's lower precision."""
@@ -277,15 +277,15 @@ class CodecTraining(lightning.LightningModule):
         self.log_dict(means, sync_dist=True)
 
     def _decode(self, codec: CausalCodec, latents_BTC: Tensor) -> SpectralParts:
-        """Parts of every sub-frame; the trunk alone may run in lower precision."""
+        """Parts of every sub-frame; the convolutions alone may run in lower precision."""
         latents_BTC = latents_BTC.clamp(-codec.bound, codec.bound)
-        hidden_BMD, _ = codec.decoder.trunk(latents_BTC, codec.init_decoder_state(len(latents_BTC)).pasts)
+        hidden_BMD, _ = codec.decoder.causal_convs(latents_BTC, codec.init_decoder_state(len(latents_BTC)).pasts)
         with self._full_precision():
             return codec.decoder.parts(latents_BTC, hidden_BMD.float())
 
     def _audio_losses(self, audio_BAN: Tensor, made_BAN: Tensor, donor_BAN: Tensor) -> dict[str, Tensor]:
         true_BAN = heard(self.codec, audio_BAN)
-        weights = self.mel_weight, self.valley_weight
+        weights = self.mel_weight, self.spectral_gap_weight
         return audio_losses(self.codec, true_BAN, made_BAN, donor_BAN, self.windows_samples, *weights)
 
     def on_validation_end(self) -> None:
@@ -306,7 +306,7 @@ class CodecTraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Warm-up and cosine by iterations; the linear base and the encoder move slowly."""
         decoder, encoder = self.codec.decoder, self.codec.projection
-        groups = [{"params": [*decoder.trunk.parameters(), *decoder.heads.parameters()]}]
+        groups = [{"params": [*decoder.causal_convs.parameters(), *decoder.heads.parameters()]}]
         groups.append({"params": list(decoder.base.parameters()), "is_base": True})
         shares = [1.0, self.base_lr_share]
         if self.encoder_lr_share:

@@ -13,17 +13,17 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.flow_matching import FlowMatching
-from lightning_modules.stage_one import adopt_statistics, load_stage_one
+from lightning_modules.warm_start import adopt_statistics, load_warm_start
 from livejam.batch import AccompanimentBatch
+from livejam.checkpoints.lineage import ancestors
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
-from livejam.lineage import ancestors
 from livejam.networks import ConditionedTransformer, DiffusionConditions
 from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
-from livejam.objectives.consistency import Scales, consistency_loss, denoising_loss, solve
+from livejam.objectives.consistency import KarrasTimes, consistency_loss, denoising_loss, solve
 from livejam.objectives.flow import interpolate
-from livejam.past import Past
 from livejam.sampling import Sampler, Velocity, clean_estimate, guided
+from livejam.systems.context import ContextMode
 
 
 class ConsistencyDistillation(FlowMatching):
@@ -36,19 +36,19 @@ class ConsistencyDistillation(FlowMatching):
     Args:
         generator: the student; starts as the teacher.
         codec: encodes and decodes audio in validation; frozen.
-        past: how the model is told what it has played; the teacher's.
+        context_mode: how the model is told what it has played; the teacher's.
         sampler: how the student plays; ping-pong over a `KarrasSchedule` is multistep consistency sampling.
         cutoff_blocks: how far, in blocks beyond the context, the mix is known; every item draws one of them.
         play_cutoff_blocks: the same in playing; None = the first of `cutoff_blocks`.
         teacher_checkpoint: a checkpoint of FlowMatching with the same mask and window.
         allow_untrained: start without one all the same.
-        scales: the noise levels between which the teacher's curves are solved; None = the paper's 18.
+        karras_times: the noise levels between which the teacher's curves are solved; None = the paper's 18.
         teacher_guidance: weight of the teacher's classifier-free guidance; 1 = off, as in the paper.
         unconditional: what the teacher's guidance guides away from, and the student's; the teacher's.
         consistency_weight: of the consistency loss.
         denoising_weight: of the denoising loss, which ties the student to the data.
-        jam_dropout: share of items, 0 to 1, that hear no mix.
-        jam_partial_dropout: share of items whose mix begins within the window.
+        mix_dropout: share of items, 0 to 1, that hear no mix.
+        mix_partial_dropout: share of items whose mix begins within the window.
         prompt_dropout: share of items that are not told what to play.
         description_dropout: share of items that are told the instrument's category alone.
         optimizer: of the student's network, the paper's by default.
@@ -63,19 +63,19 @@ class ConsistencyDistillation(FlowMatching):
         self,
         generator: ConditionedTransformer,
         codec: Codec,
-        past: Past,
+        context_mode: ContextMode,
         sampler: Sampler,
         cutoff_blocks: list[int],
         play_cutoff_blocks: int | None = None,
         teacher_checkpoint: str | None = None,
         allow_untrained: bool = False,
-        scales: Scales | None = None,
+        karras_times: KarrasTimes | None = None,
         teacher_guidance: float = 1.0,
         unconditional: Unconditional = NOTHING_ASKED,
         consistency_weight: float = 1.0,
         denoising_weight: float = 1.0,
-        jam_dropout: float = 0.05,
-        jam_partial_dropout: float = 0.15,
+        mix_dropout: float = 0.05,
+        mix_partial_dropout: float = 0.15,
         prompt_dropout: float = 0.1,
         description_dropout: float = 0.5,
         optimizer: OptimizerCallable = lambda p: torch.optim.RAdam(p, lr=1e-5, betas=(0.9, 0.999)),
@@ -90,12 +90,12 @@ class ConsistencyDistillation(FlowMatching):
         super().__init__(
             generator,
             codec,
-            past,
+            context_mode,
             sampler,
             cutoff_blocks,
             play_cutoff_blocks,
-            jam_dropout=jam_dropout,
-            jam_partial_dropout=jam_partial_dropout,
+            mix_dropout=mix_dropout,
+            mix_partial_dropout=mix_partial_dropout,
             prompt_dropout=prompt_dropout,
             description_dropout=description_dropout,
             unconditional=unconditional,
@@ -107,15 +107,15 @@ class ConsistencyDistillation(FlowMatching):
         )
         self.teacher = copy.deepcopy(generator).requires_grad_(False)
         self.teacher_checkpoint, self.allow_untrained = teacher_checkpoint, allow_untrained
-        self.scales = Scales() if scales is None else scales
+        self.karras_times = KarrasTimes() if karras_times is None else karras_times
         self.teacher_guidance = teacher_guidance
         self.consistency_weight, self.denoising_weight = consistency_weight, denoising_weight
         self._restored = False
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
         draw = self.seed * 1_000_003 + int(self.iteration)
-        self._shared.manual_seed(draw)
-        self._random.manual_seed(draw * self.trainer.world_size + self.global_rank)
+        self._shared_rng.manual_seed(draw)
+        self._rng.manual_seed(draw * self.trainer.world_size + self.global_rank)
         window = self._window(batch)
         consistency = self._consistency(window.clean_BTC, window.target_BT, window.conditions)
         denoising = self._denoising(window.clean_BTC, window.target_BT, window.conditions)
@@ -125,11 +125,11 @@ class ConsistencyDistillation(FlowMatching):
         self.iteration += 1
         return loss
 
-    def _consistency(self, clean_BTC: Tensor, wanted_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
+    def _consistency(self, clean_BTC: Tensor, target_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
         """Both ends of a piece of the teacher's curve must lead to the same music."""
-        steps = self.scales.draw_steps(self._shared)
-        start_B = self.scales.draw_starts(steps, len(clean_BTC), self._random)
-        times_K = self.scales.times().to(clean_BTC.device)
+        steps = self.karras_times.draw_steps(self._shared_rng)
+        start_B = self.karras_times.draw_starts(steps, len(clean_BTC), self._rng)
+        times_K = self.karras_times.times().to(clean_BTC.device)
         times = [times_K[start_B + i] for i in range(steps + 1)]
         noisy_BTC = interpolate(clean_BTC, self._noise(clean_BTC), times[0])
         with torch.no_grad():
@@ -138,14 +138,14 @@ class ConsistencyDistillation(FlowMatching):
             target_BTC = estimate(self.ema_generator, end_BTC, times[-1], conditions)
         student_BTC = estimate(self.generator, noisy_BTC, times[0], conditions)
         self.log("train/teacher_steps", float(steps))
-        return consistency_loss(student_BTC, target_BTC, wanted_BT).mean()
+        return consistency_loss(student_BTC, target_BTC, target_BT).mean()
 
-    def _denoising(self, clean_BTC: Tensor, wanted_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
+    def _denoising(self, clean_BTC: Tensor, target_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
         """From any noise level, one evaluation must lead as near to the music as it can."""
-        time_B = self.scales.denoising_times(len(clean_BTC), self._random)
+        time_B = self.karras_times.denoising_times(len(clean_BTC), self._rng)
         noisy_BTC = interpolate(clean_BTC, self._noise(clean_BTC), time_B)
         return denoising_loss(
-            estimate(self.generator, noisy_BTC, time_B, conditions), clean_BTC, time_B, wanted_BT
+            estimate(self.generator, noisy_BTC, time_B, conditions), clean_BTC, time_B, target_BT
         ).mean()
 
     def _teacher_velocity(self, conditions: DiffusionConditions) -> Velocity:
@@ -156,7 +156,7 @@ class ConsistencyDistillation(FlowMatching):
         return guided(lambda x, t: network(x, t, both).float(), self.teacher_guidance)
 
     def _noise(self, clean_BTC: Tensor) -> Tensor:
-        return torch.randn(clean_BTC.shape, generator=self._random, device=clean_BTC.device)
+        return torch.randn(clean_BTC.shape, generator=self._rng, device=clean_BTC.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         adopt_statistics(self, checkpoint)
@@ -165,7 +165,7 @@ class ConsistencyDistillation(FlowMatching):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        self._shared = torch.Generator()
+        self._shared_rng = torch.Generator()
         if not self._restored:
             self._start()
 
@@ -181,7 +181,7 @@ class ConsistencyDistillation(FlowMatching):
                 "allow_untrained to true"
             )
         if self.teacher_checkpoint is not None:
-            teacher = load_stage_one(self.teacher_checkpoint, self.generator, self.codec, self.cutoff_blocks)
+            teacher = load_warm_start(self.teacher_checkpoint, self.generator, self.codec, self.cutoff_blocks)
             adopt_statistics(self, teacher)
             self.lineage = ancestors(teacher)
         for network in (self.teacher, self.ema_generator):

@@ -18,19 +18,19 @@ from torch.optim import Optimizer
 
 from lightning_modules.accompaniment import AccompanimentModule
 from lightning_modules.averaging import update_average
-from lightning_modules.base_weights import load_base, statistics_of
 from lightning_modules.gradients import clipped_norm, has_diverged
+from lightning_modules.warm_start import load_base, statistics_of
 from lightning_modules.warmup import linear_warmup
 from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
-from livejam.lmdm import LMDMAccompanist, cutoff_frames, require_window
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
-from livejam.past import Past
 from livejam.sampling import Sampler
+from livejam.systems.context import ContextMode
+from livejam.systems.lmdm import LMDMAccompanist, cutoff_frames, require_window
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class FlowMatching(AccompanimentModule):
 
     What is injected makes the variant. A base model has no context (`context_frames` 0) and hears the whole window;
     Encoder-Decoder, Block-Causal and outpainting differ by the network's mask; the look-ahead regime is another
-    `past`. Its window of T frames with hop r T and look-ahead w is a block of r T frames, T - r T frames of context,
-    and a cutoff of -w blocks.
+    `context_mode`. Its window of T frames with hop r T and look-ahead w is a block of r T frames, T - r T frames of
+    context, and a cutoff of -w blocks.
 
     Args:
         generator: network and encoders.
         codec: encodes and decodes audio in validation; frozen.
-        past: how the model is told what it has played, in training and in playing.
+        context_mode: how the model is told what it has played, in training and in playing.
         sampler: how it plays; LMDM's is Euler with 50 steps and guidance 7 before ARC-Forcing.
         cutoff_blocks: how far, in blocks beyond the context, the mix is known; every item draws one of them.
         play_cutoff_blocks: the same in playing; None = the first of `cutoff_blocks`.
         times: where on the path from data to noise to train.
-        jam_dropout: share of items, 0 to 1, that hear no mix.
-        jam_partial_dropout: share of items whose mix begins within the window, after one to all context blocks,
+        mix_dropout: share of items, 0 to 1, that hear no mix.
+        mix_partial_dropout: share of items whose mix begins within the window, after one to all context blocks,
             as it does when a stream has just begun.
         prompt_dropout: share of items that are not told what to play.
         unconditional_dropout: share of items that are told what guidance's unconditional side is told, besides those
@@ -84,13 +84,13 @@ class FlowMatching(AccompanimentModule):
         self,
         generator: ConditionedTransformer,
         codec: Codec,
-        past: Past,
+        context_mode: ContextMode,
         sampler: Sampler,
         cutoff_blocks: list[int],
         play_cutoff_blocks: int | None = None,
         times: TimeDistribution | None = None,
-        jam_dropout: float = 0.05,
-        jam_partial_dropout: float = 0.15,
+        mix_dropout: float = 0.05,
+        mix_partial_dropout: float = 0.15,
         prompt_dropout: float = 0.1,
         unconditional_dropout: float = 0.0,
         description_dropout: float = 0.5,
@@ -109,10 +109,10 @@ class FlowMatching(AccompanimentModule):
         self.play_cutoff_blocks = cutoff_blocks[0] if play_cutoff_blocks is None else play_cutoff_blocks
         for cutoff in (*cutoff_blocks, self.play_cutoff_blocks):
             require_window(generator.transformer, cutoff)
-        self.generator, self.past, self.sampler = generator, past, sampler
+        self.generator, self.context_mode, self.sampler = generator, context_mode, sampler
         self.cutoff_blocks = cutoff_blocks
         self.times = SobolTimes() if times is None else times
-        self.jam_dropout, self.jam_partial_dropout = jam_dropout, jam_partial_dropout
+        self.mix_dropout, self.mix_partial_dropout = mix_dropout, mix_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.unconditional_dropout, self.unconditional = unconditional_dropout, unconditional
         self.base = None if base_checkpoint is None else load_base(Path(base_checkpoint), generator, codec)
@@ -134,7 +134,7 @@ class FlowMatching(AccompanimentModule):
     def accompanist(self) -> LMDMAccompanist:
         """The model as it plays, with the averaged generator where there is one."""
         generator = self.generator if self.ema_generator is None else self.ema_generator
-        parts = generator, self.codec.spec, self.statistics, self.past, self.sampler, self.play_cutoff_blocks
+        parts = generator, self.codec.spec, self.statistics, self.context_mode, self.sampler, self.play_cutoff_blocks
         return LMDMAccompanist(*parts, unconditional=self.unconditional)
 
     def setup(self, stage: str) -> None:
@@ -145,12 +145,12 @@ class FlowMatching(AccompanimentModule):
             self.latent_std_C.copy_(statistics_of(self.base).std_C)
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
-        self._random.manual_seed(
+        self._rng.manual_seed(
             (self.seed * 1_000_003 + int(self.iteration)) * self.trainer.world_size + self.global_rank
         )
         window = self._window(batch)
-        time_B = self.times.draw(len(batch), self._random)
-        noise_BTC = torch.randn(window.clean_BTC.shape, generator=self._random, device=self.device)
+        time_B = self.times.draw(len(batch), self._rng)
+        noise_BTC = torch.randn(window.clean_BTC.shape, generator=self._rng, device=self.device)
         noisy_BTC = interpolate(window.clean_BTC, noise_BTC, time_B)
         velocity_BTC = self.generator.transformer(noisy_BTC, time_B, window.conditions)
         loss_B = flow_matching_loss(velocity_BTC.float(), window.clean_BTC, noise_BTC, window.target_BT)
@@ -164,7 +164,7 @@ class FlowMatching(AccompanimentModule):
 
     def on_fit_start(self) -> None:
         self._require_trained_guidance()
-        self._random = torch.Generator(self.device)
+        self._rng = torch.Generator(self.device)
         if self.compile_generator:
             self.generator.transformer.compile()
 
@@ -195,9 +195,9 @@ class FlowMatching(AccompanimentModule):
         if self.unconditional.without_prompt and self.generator.prompt_encoder is not None and not self.prompt_dropout:
             told.append("prompt")
         hears = any(cutoff_frames(network, cutoff) for cutoff in self.cutoff_blocks)
-        if self.unconditional.without_mix and hears and not self.jam_dropout:
+        if self.unconditional.without_mix and hears and not self.mix_dropout:
             told.append("mix")
-        if self.sampler.doubles and told and not self.unconditional_dropout:
+        if self.sampler.needs_unconditional and told and not self.unconditional_dropout:
             raise UserError(
                 f"the sampler guides away from a model without {' and '.join(told)}, but every training window has it; "
                 "set unconditional_dropout, 0.1 for example, or the sampler's guidance to 1"
@@ -212,27 +212,27 @@ class FlowMatching(AccompanimentModule):
                 f"a training crop of {clean_BTC.shape[1]} frames is too short for a window of {frames}; set "
                 f"data.init_args.crop_frames to {frames}"
             )
-        given = self.past.draw(clean_BTC, network, self._random)
+        given = self.context_mode.draw(clean_BTC, network, self._rng)
         prompt = self.generator.prompt(self._words(batch))
         if prompt is not None:
             prompt = prompt.without(self._chance(len(batch), self.prompt_dropout))
         conditions = self.generator.conditions(
-            prompt, self.codec.spec.seconds_in(frames), context=given.context, jam=self._jam(mix_BTC)
+            prompt, self.codec.spec.seconds_in(frames), context=given.context, mix=self._mix_condition(mix_BTC)
         )
         if self.unconditional_dropout:
             conditions = self.unconditional.in_rows(self._chance(len(batch), self.unconditional_dropout), conditions)
         return TrainingWindow(clean_BTC, given.target_BT, conditions)
 
-    def _jam(self, mix_BTC: Tensor) -> tuple[Tensor, Tensor]:
+    def _mix_condition(self, mix_BTC: Tensor) -> tuple[Tensor, Tensor]:
         """What is heard of the mix: from where hearing began up to the cutoff."""
         network, batch = self.generator.transformer, len(mix_BTC)
         index_T = torch.arange(mix_BTC.shape[1], device=self.device)
         cutoffs = torch.tensor([cutoff_frames(network, c) for c in self.cutoff_blocks], device=self.device)
         stop_B = cutoffs[self._integers(batch, len(cutoffs))]
         blocks = network.context_frames // network.block_frames
-        late_B = self._chance(batch, self.jam_partial_dropout) & (blocks > 0)
+        late_B = self._chance(batch, self.mix_partial_dropout) & (blocks > 0)
         start_B = torch.where(late_B, (1 + self._integers(batch, max(1, blocks))) * network.block_frames, 0)
-        start_B = torch.where(self._chance(batch, self.jam_dropout), mix_BTC.shape[1], start_B)
+        start_B = torch.where(self._chance(batch, self.mix_dropout), mix_BTC.shape[1], start_B)
         heard_BT = (index_T >= start_B[:, None]) & (index_T < stop_B[:, None])
         return mix_BTC * heard_BT[..., None], heard_BT.to(mix_BTC)
 
@@ -245,10 +245,10 @@ class FlowMatching(AccompanimentModule):
         return [word or "unknown" for word in words]
 
     def _chance(self, batch: int, share: float) -> Tensor:
-        return torch.rand(batch, generator=self._random, device=self.device) < share
+        return torch.rand(batch, generator=self._rng, device=self.device) < share
 
     def _integers(self, batch: int, below: int) -> Tensor:
-        return torch.randint(below, (batch,), generator=self._random, device=self.device)
+        return torch.randint(below, (batch,), generator=self._rng, device=self.device)
 
     def _log(self, loss_B: Tensor, time_B: Tensor) -> None:
         """The loss, and apart where little and where much noise was to be removed."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.causal_codec import CausalCodec
-from livejam.codecs.front_end import LOW_FRAMES
+from livejam.codecs.features import LOW_FRAMES
 from livejam.codecs.pitch_grid import LOW_PITCHES
 from livejam.errors import UserError
 
@@ -39,9 +39,9 @@ def fit_linear_code(codec: CausalCodec, features_TX: Tensor, low_band_weight: fl
         features_TX: front-end features, more frames than latent channels.
         low_band_weight: weight of the low-band maps against the spectra.
     """
-    per_channel = torch.ones(codec.front_end.features)
+    per_channel = torch.ones(codec.features.channels)
     per_channel[-LOW_FRAMES * LOW_PITCHES :] = low_band_weight
-    weight_X = per_channel.repeat(features_TX.shape[1] // codec.front_end.features).to(features_TX)
+    weight_X = per_channel.repeat(features_TX.shape[1] // codec.features.channels).to(features_TX)
     mean_X = features_TX.mean(0)
     channels = codec.spec.latent_channels
     centred_TX = (features_TX - mean_X) * weight_X

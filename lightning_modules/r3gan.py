@@ -23,7 +23,6 @@ from lightning_modules.warmup import linear_warmup
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
-from livejam.liveband import LiveBandAccompanist, require_anticipation
 from livejam.networks import CausalTransformer, SequenceDiscriminator
 from livejam.objectives import (
     PenaltyScale,
@@ -33,6 +32,7 @@ from livejam.objectives import (
     lazy_penalty_scale,
     zero_centred_penalty,
 )
+from livejam.systems.liveband import LiveBandAccompanist, require_anticipation
 
 COLLAPSED_SPREAD = 0.1
 """The alarm rings when generated sequences differ from each other by less than this share of the real ones."""
@@ -46,8 +46,8 @@ class TrainingCrop:
     the mix and the real target that the discriminator judges.
     """
 
-    heard_BTC: Tensor
     mix_BTC: Tensor
+    judged_mix_BTC: Tensor
     real_BTC: Tensor
     generator_instrument_B: Tensor
     discriminator_instrument_B: Tensor
@@ -161,7 +161,7 @@ class R3GAN(AccompanimentModule):
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
         iteration = int(self.iteration)
-        self._random.manual_seed((self.seed * 1_000_003 + iteration) * self.trainer.world_size + self.global_rank)
+        self._rng.manual_seed((self.seed * 1_000_003 + iteration) * self.trainer.world_size + self.global_rank)
         crop = self._crop(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers()
 
@@ -203,7 +203,7 @@ class R3GAN(AccompanimentModule):
         return optimizers, [linear_warmup(optimizer, self.warmup_iterations) for optimizer in optimizers]
 
     def on_fit_start(self) -> None:
-        self._random = torch.Generator(self.device)
+        self._rng = torch.Generator(self.device)
         if self.compile_generator:
             self.generator.compile()
 
@@ -219,30 +219,28 @@ class R3GAN(AccompanimentModule):
         # Where the generator does not know the instrument, the discriminator must not ask for it either.
         generator_instrument_B = self._drop(batch.instrument_B, self.generator_class_dropout)
         return TrainingCrop(
-            heard_BTC=mix_BTC[:, :frames],
-            mix_BTC=mix_BTC[:, offset : offset + frames],
+            mix_BTC=mix_BTC[:, :frames],
+            judged_mix_BTC=mix_BTC[:, offset : offset + frames],
             real_BTC=target_BTC[:, offset : offset + frames],
             generator_instrument_B=generator_instrument_B,
             discriminator_instrument_B=self._drop(generator_instrument_B, self.discriminator_class_dropout),
         )
 
     def _drop(self, instrument_B: Tensor, share: float) -> Tensor:
-        dropped_B = torch.rand(instrument_B.shape, device=self.device, generator=self._random) < share
+        dropped_B = torch.rand(instrument_B.shape, device=self.device, generator=self._rng) < share
         return instrument_B.masked_fill(dropped_B, NULL_CATEGORY)
 
     def _generate(self, crop: TrainingCrop) -> Tensor:
-        batch, frames, _ = crop.heard_BTC.shape
-        noise_BTZ = torch.randn(
-            batch, frames, self.generator.noise_channels, device=self.device, generator=self._random
-        )
-        return self.generator(noise_BTZ, crop.heard_BTC, crop.generator_instrument_B)
+        batch, frames, _ = crop.mix_BTC.shape
+        noise_BTZ = torch.randn(batch, frames, self.generator.noise_channels, device=self.device, generator=self._rng)
+        return self.generator(noise_BTZ, crop.mix_BTC, crop.generator_instrument_B)
 
     def _scores(self, crop: TrainingCrop, fake_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """D(x), D(x̂) and the mismatch loss, all from one pass."""
-        judged, mixes = [crop.real_BTC, fake_BTC.to(crop.real_BTC)], [crop.mix_BTC, crop.mix_BTC]
+        judged, mixes = [crop.real_BTC, fake_BTC.to(crop.real_BTC)], [crop.judged_mix_BTC, crop.judged_mix_BTC]
         if self.mismatch_weight:
             judged.append(crop.real_BTC)
-            mixes.append(crop.mix_BTC.roll(1, dims=0))
+            mixes.append(crop.judged_mix_BTC.roll(1, dims=0))
         instrument = crop.discriminator_instrument_B.repeat(len(judged))
         logits = self.discriminator(torch.cat(judged), torch.cat(mixes), instrument).float().chunk(len(judged))
         mismatch = discriminator_loss(logits[0], logits[2]).mean() if self.mismatch_weight else logits[0].new_zeros(())
@@ -255,7 +253,7 @@ class R3GAN(AccompanimentModule):
             if factor:
                 with torch.autocast(self.device.type, enabled=False):
                     samples = samples.float().requires_grad_()
-                    logit_B = self.discriminator(samples, crop.mix_BTC, crop.discriminator_instrument_B)
+                    logit_B = self.discriminator(samples, crop.judged_mix_BTC, crop.discriminator_instrument_B)
                     value = zero_centred_penalty(samples, logit_B).mean()
                 self._latest[name] = value.detach()
                 total = total + factor * value
@@ -264,8 +262,8 @@ class R3GAN(AccompanimentModule):
     def _generator_loss(self, crop: TrainingCrop, fake_BTC: Tensor) -> Tensor:
         instrument = crop.discriminator_instrument_B
         with torch.no_grad():
-            real_B = self.discriminator(crop.real_BTC, crop.mix_BTC, instrument)
-        fake_B = self.discriminator(fake_BTC, crop.mix_BTC, instrument)
+            real_B = self.discriminator(crop.real_BTC, crop.judged_mix_BTC, instrument)
+        fake_B = self.discriminator(fake_BTC, crop.judged_mix_BTC, instrument)
         return generator_loss(fake_B.float(), real_B.float()).mean()
 
     def _update(self, optimizer: Any, network: nn.Module, loss: Tensor, name: str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
 from livejam.errors import UserError
 from livejam.networks import DiffusionTransformer
-from livejam.past import Past
+from livejam.systems.context import ContextMode
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def rollout_crop(
     words: tuple[str, ...],
     network: DiffusionTransformer,
     blocks: int,
-    past: Past,
-    random: torch.Generator,
+    context_mode: ContextMode,
+    rng: torch.Generator,
 ) -> RolloutCrop:
     """A crop with a context as the generator may get it.
 
@@ -76,8 +76,8 @@ def rollout_crop(
         words: the prompts.
         network: the generator's.
         blocks: of a rollout.
-        past: says which contexts are dropped.
-        random: where the randomness comes from.
+        context_mode: says which contexts are dropped.
+        rng: where the randomness comes from.
 
     Raises:
         UserError: the latents are too short.
@@ -89,6 +89,6 @@ def rollout_crop(
             f"blocks of {network.block_frames}; set data.init_args.crop_frames to {frames}, and leave out shorter songs"
         )
     real_BTC = target_BTC[:, :frames]
-    given = past.draw(real_BTC[:, : network.window_frames], network, random)
+    given = context_mode.draw(real_BTC[:, : network.window_frames], network, rng)
     known_BTC = real_BTC if given.context is None else given.context[0]
     return RolloutCrop(known_BTC[:, :context], real_BTC[:, context:], mix_BTC[:, :frames], instrument_B, words)

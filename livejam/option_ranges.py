@@ -51,7 +51,7 @@ _COUNTS = """
 """
 _WHOLES = """
     bank_workers class_channels context_frames cutoff_frames fade_samples frames generator_warmup_iterations
-    global_width jam_channels layer lookahead_frames magnitude_steps max_items max_test_items noise_channels
+    global_width mix_channels layer lookahead_frames magnitude_steps max_items max_test_items noise_channels
     num_workers prompt_width seed start_iteration warmup_iterations warmup_steps workers
 """
 _POSITIVES = """
@@ -61,10 +61,10 @@ _POSITIVES = """
 _WEIGHTS = """
     base_lr_share consistency_weight contrastive_weight denoising_weight encoder_lr_share feature_weight gain_db
     guidance latent_noise latent_weight low_band_weight mel_weight mismatch_weight penalty_noise penalty_step
-    penalty_weight pooled_weight regression_weight teacher_guidance valley_weight weight
+    penalty_weight pooled_weight regression_weight teacher_guidance spectral_gap_weight weight
 """
 _SHARES = """
-    description_dropout discriminator_class_dropout dropout generator_class_dropout jam_dropout jam_partial_dropout
+    description_dropout discriminator_class_dropout dropout generator_class_dropout mix_dropout mix_partial_dropout
     largest_pan min_active_ratio mix_share partial_dropout prompt_dropout prompt_time test test_fraction
     unconditional_dropout validation validation_fraction whole_dropout
 """

@@ -16,9 +16,9 @@ import soxr
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from livejam.checkpoints.torch_file import read_torch_file
 from livejam.codecs.codec import codec_hash
 from livejam.errors import UserError
-from livejam.torch_file import read_torch_file
 from metrics.beat_networks import BeatNetworks
 from metrics.embeddings.foreign import optional_module, weights_file
 from metrics.madmom_shims import beat_processors, old_names

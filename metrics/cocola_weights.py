@@ -10,10 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from livejam.checkpoints.torch_file import read_torch_file
+from livejam.checkpoints.weights import find_weights
 from livejam.errors import UserError
 from livejam.files import atomic_path
-from livejam.torch_file import read_torch_file
-from livejam.weights import find_weights
 from metrics.cocola import Cocola, PocketEncoder, PublishedEncoder
 
 BUNDLED = Path(__file__).parent / "weights" / "pocket_cocola.safetensors"

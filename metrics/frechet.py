@@ -55,12 +55,12 @@ def extrapolated_distance(
     total = len(fake_WD)
     if total < 10:
         return Extrapolation(math.nan, math.nan, np.zeros(0), np.zeros(0))
-    generator = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     sizes_S = np.linspace(max(2, smallest * total), total, steps).round()
     x_WD = fake_WD.to("cpu", torch.float64)
     distances = []
     for size in sizes_S:
-        subset_WD = x_WD[torch.randperm(total, generator=generator)[: int(size)]]
+        subset_WD = x_WD[torch.randperm(total, generator=rng)[: int(size)]]
         distances.append(gaussian_distance(real, SampleGaussian.of_samples(subset_WD)))
     slope, end = np.polyfit(1 / sizes_S, distances, 1)
     return Extrapolation(float(end), float(slope), sizes_S, np.array(distances))

@@ -21,8 +21,8 @@ PITCHED_MIDI, PITCHED_WINDOW = (45, 96), 8192
 STFT_WINDOWS, STFT_FLOOR = (4096, 2048, 1024, 512), 1e-3
 MEL_BANDS, MEL_FLOOR = 80, 1e-3
 DELAY_WINDOW, DELAY_HOP = 512, 64
-VALLEY_WINDOW, VALLEY_DB, VALLEY_HZ = 4096, 45.0, (30.0, 5000.0)
-"""Valleys are the bins of a window of this length that lie so far below the loudest one, within these frequencies."""
+GAP_WINDOW, GAP_DB, GAP_HZ = 4096, 45.0, (30.0, 5000.0)
+"""Spectral gaps are bins of a window of this length that lie so far below the loudest one, within these frequencies."""
 ATTACK_SECONDS = 0.03
 """How far an onset may lie from its original."""
 
@@ -69,8 +69,8 @@ def stft_distance(estimate_N: Tensor, target_N: Tensor) -> float:
     return float(multi_resolution_stft(estimate_N[None], target_N[None], STFT_WINDOWS, STFT_FLOOR))
 
 
-def valley_excess_db(estimate_N: Tensor, target_N: Tensor, sample_rate_hz: int) -> float:
-    """Energy in the valleys of the original's spectra above the original's own there, in dB; nan without any.
+def spectral_gap_excess_db(estimate_N: Tensor, target_N: Tensor, sample_rate_hz: int) -> float:
+    """Energy in the gaps of the original's spectra above the original's own there, in dB; nan without any.
 
     Buzz, hiss between partials, and blurred pitch fill them. Frames that are quieter than -60 dB do not count.
 
@@ -79,17 +79,16 @@ def valley_excess_db(estimate_N: Tensor, target_N: Tensor, sample_rate_hz: int) 
         target_N: mono original.
         sample_rate_hz: rate of both.
     """
-    if len(target_N) < VALLEY_WINDOW:
+    if len(target_N) < GAP_WINDOW:
         return math.nan
     made_TK, true_TK = (
-        complex_spectrum(audio_N[None], VALLEY_WINDOW, VALLEY_WINDOW // 4)[0].abs()
-        for audio_N in (estimate_N, target_N)
+        complex_spectrum(audio_N[None], GAP_WINDOW, GAP_WINDOW // 4)[0].abs() for audio_N in (estimate_N, target_N)
     )
-    hz_K = torch.arange(true_TK.shape[1]) * (sample_rate_hz / VALLEY_WINDOW)
+    hz_K = torch.arange(true_TK.shape[1]) * (sample_rate_hz / GAP_WINDOW)
     loudest_T1 = true_TK.amax(1, keepdim=True)
-    valleys_TK = (true_TK < 10 ** (-VALLEY_DB / 20) * loudest_T1) & (loudest_T1 > 1e-3)
-    valleys_TK &= (hz_K >= VALLEY_HZ[0]) & (hz_K <= VALLEY_HZ[1])
-    made, true = (float(spectrum_TK[valleys_TK].double().square().sum()) for spectrum_TK in (made_TK, true_TK))
+    gaps_TK = (true_TK < 10 ** (-GAP_DB / 20) * loudest_T1) & (loudest_T1 > 1e-3)
+    gaps_TK &= (hz_K >= GAP_HZ[0]) & (hz_K <= GAP_HZ[1])
+    made, true = (float(spectrum_TK[gaps_TK].double().square().sum()) for spectrum_TK in (made_TK, true_TK))
     return 10 * math.log10((made + 1e-20) / true) if true > 0 else math.nan
 
 

@@ -32,7 +32,7 @@ def draw_pair(original_N: Tensor, made_N: Tensor, sample_rate_hz: int, path: Pat
 
 
 def draw_fine(sounds: Mapping[str, Tensor], sample_rate_hz: int, highest_hz: float, path: Path) -> None:
-    """Write a PNG of spectrograms that are fine enough to see the valleys between partials.
+    """Write a PNG of spectrograms that are fine enough to see the gaps between partials.
 
     Args:
         sounds: mono audio by title, all of one length.

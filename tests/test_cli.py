@@ -13,7 +13,7 @@ import yaml
 from toy_recipe import InterruptedRecipe, ToyData, ToyRecipe
 
 from lightning_modules.config_errors import explain
-from livejam import cli as livejam_cli
+from livejam.cli import main as livejam_cli
 from livejam.errors import UserError
 
 Command = Callable[..., tuple[int, str]]

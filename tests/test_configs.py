@@ -20,7 +20,7 @@ from commands import (
 )
 from slakh_tree import write_tree
 
-from livejam.checkpoint import load_player
+from livejam.checkpoints.player import load_player
 from livejam.networks import Unconditional
 
 Command = Callable[..., tuple[int, str]]
@@ -170,7 +170,7 @@ def test_the_demo_in_miniature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Untrained row, training, trained row, then a stem from the checkpoint: what `make demo` and README promise."""
-    from livejam import cli as livejam_cli
+    from livejam.cli import main as livejam_cli
 
     quickstart = REPOSITORY / "configs/quickstart.yaml"
     configs = ("--config", quickstart, "--config", tiny_overlay(quickstart))
@@ -278,9 +278,9 @@ def _check_stem(mix: Path, stem: Path, checkpoint: Path) -> None:
     """As long as the mix, finite, not silent, and the same again; the player restores what was trained."""
     import soundfile
 
-    from livejam.checkpoint import load_player
+    from livejam.checkpoints.player import load_player
     from livejam.instruments import instrument_index
-    from livejam.play import play_file
+    from livejam.systems.play import play_file
 
     audio, rate = soundfile.read(stem)
     assert len(audio) / rate == pytest.approx(soundfile.info(mix).duration, abs=0.01)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from benchmarks.error_accumulation import COLUMNS, kept, looped, sampling, summary, table
 from livejam.batch import Annotations, Chord
 from livejam.errors import UserError
-from livejam.liveband import LiveBandAccompanist
 from livejam.networks import CausalTransformer
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
+from livejam.systems.liveband import LiveBandAccompanist
 
 
 @given(

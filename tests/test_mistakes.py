@@ -17,7 +17,7 @@ import torch
 from commands import REPOSITORY
 from test_cli import TOY
 
-from livejam import cli as livejam_cli
+from livejam.cli import main as livejam_cli
 
 Command = Callable[..., tuple[int, str]]
 

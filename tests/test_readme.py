@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import REPOSITORY, commands_in, without_checkpoint
 
-from livejam import cli as livejam_cli
+from livejam.cli import main as livejam_cli
 
 Command = Callable[..., tuple[int, str]]
 

@@ -16,8 +16,8 @@ import yaml
 from commands import REPOSITORY, commands_in, commands_of, experiments, overlays, relative, without_checkpoint
 
 from lightning_modules import cli as lightning_cli
-from livejam import cli as livejam_cli
-from livejam.commands.codec import fold_codec_options
+from livejam.cli import main as livejam_cli
+from livejam.cli.codec import fold_codec_options
 from livejam.errors import UserError
 
 Command = Callable[..., tuple[int, str]]

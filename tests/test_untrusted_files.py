@@ -22,7 +22,7 @@ from test_imports import MODULES
 
 from callbacks.anchors import load_states
 from datamodules.latent_bank import read_manifest, read_song
-from livejam import cli as livejam_cli
+from livejam.cli import main as livejam_cli
 from livejam.errors import UserError
 from metrics.beats import BeatThis
 from metrics.cocola_weights import pretrained_cocola
@@ -274,7 +274,7 @@ def test_yaml_beside_songs_and_of_a_codec(tmp_path: Path, mark: Path, capfd: pyt
 
 
 LOADERS = {
-    "torch.load": {"livejam/torch_file.py"},
+    "torch.load": {"livejam/checkpoints/torch_file.py"},
     "torch.hub.load_state_dict_from_url": set(),
     "torch.jit.load": set(),
     "pickle.load": set(),

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from livejam.codecs.causal_convs import CausalConvs
 from livejam.codecs.checks import require_audio, require_latents
 from livejam.codecs.codec import Codec, Plain, codec_hash
-from livejam.codecs.front_end import LOW_FRAMES, SUBFRAMES, FrontEnd
+from livejam.codecs.features import LOW_FRAMES, SUBFRAMES, SpectralFeatures
 from livejam.codecs.pitch_grid import LOW_PITCHES, OSCILLATORS, grid_hz
 from livejam.codecs.stereo import view_count, views
 from livejam.codecs.synthesis import NOISE_BANDS, SpectralParts, Synthesis
-from livejam.codecs.trunk import Trunk
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
 
@@ -63,9 +63,9 @@ class Decoder(nn.Module):
     Args:
         latent_channels: numbers per latent frame.
         audio_channels: 1 or 2.
-        front_end: whose features the base reconstructs.
-        width: channels of the trunk at the latent rate.
-        subframe_width: channels of the trunk at the sub-frame rate.
+        features: what the base reconstructs.
+        width: channels of the convolutions at the latent rate.
+        subframe_width: channels of the convolutions at the sub-frame rate.
         blocks: residual blocks at the latent rate.
         subframe_blocks: residual blocks at the sub-frame rate.
     """
@@ -77,37 +77,38 @@ class Decoder(nn.Module):
         self,
         latent_channels: int,
         audio_channels: int,
-        front_end: FrontEnd,
+        features: SpectralFeatures,
         width: int,
         subframe_width: int,
         blocks: int,
         subframe_blocks: int,
     ) -> None:
         super().__init__()
-        self.audio_channels, self.bins, self.floor = audio_channels, front_end.bins, front_end.floor
-        self.base = nn.Linear(latent_channels, audio_channels * front_end.features)
-        self.trunk = Trunk(latent_channels, width, subframe_width, blocks, subframe_blocks)
+        self.audio_channels, self.bins, self.floor = audio_channels, features.bins, features.floor
+        self.base = nn.Linear(latent_channels, audio_channels * features.channels)
+        self.causal_convs = CausalConvs(latent_channels, width, subframe_width, blocks, subframe_blocks)
         self.sizes = [self.bins, OSCILLATORS, NOISE_BANDS, self.bins, self.bins]
         self.heads = nn.Linear(subframe_width, audio_channels * sum(self.sizes))
         with torch.no_grad():
             # start close to the linear base, with half noise and a little freedom of phase
             self.heads.weight.mul_(0.1)
             self.heads.bias.zero_()
-        bin_hz = front_end.sample_rate_hz / front_end.window_samples
+        bin_hz = features.sample_rate_hz / features.window_samples
         nearest = torch.round(grid_hz()[LOW_PITCHES:] / bin_hz).long()
         self.register_buffer("nearest_bin", nearest, persistent=False)
         spread = nn.functional.interpolate(torch.eye(NOISE_BANDS)[None], self.bins, mode="linear", align_corners=True)
         self.register_buffer("bands_GF", spread[0], persistent=False)
+        self.register_load_state_dict_pre_hook(_renamed)
 
     def forward(self, latents_BTC: Tensor, pasts: tuple[Tensor, ...]) -> tuple[SpectralParts, tuple[Tensor, ...]]:
         """Parts of every sub-frame, and the pasts of the next call."""
-        hidden_BMD, pasts = self.trunk(latents_BTC, pasts)
+        hidden_BMD, pasts = self.causal_convs(latents_BTC, pasts)
         return self.parts(latents_BTC, hidden_BMD), pasts
 
     def parts(self, latents_BTC: Tensor, hidden_BMD: Tensor) -> SpectralParts:
-        """Parts of every sub-frame: the linear base of the latents plus what the trunk adds.
+        """Parts of every sub-frame: the linear base of the latents plus what the convolutions add.
 
-        Logarithms and phases need float32; the trunk does not.
+        Logarithms and phases need float32; the convolutions do not.
         """
         spectra_BMAF, low_BMAL = self.linear_features(self.base(latents_BTC))
         heads = self.heads(hidden_BMD).unflatten(-1, (self.audio_channels, -1))
@@ -129,6 +130,12 @@ class Decoder(nn.Module):
         spectra_BMAF = spectra.reshape(*per_channel.shape[:3], SUBFRAMES, -1).transpose(2, 3).flatten(1, 2)
         low_BMAL = low.reshape(*per_channel.shape[:3], LOW_FRAMES, -1).transpose(2, 3).flatten(1, 2)
         return spectra_BMAF, low_BMAL.repeat_interleave(SUBFRAMES // LOW_FRAMES, dim=1)
+
+
+def _renamed(decoder: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Weights that were kept when the convolutions were called `trunk`."""
+    for name in [name for name in weights if name.startswith(f"{prefix}trunk.")]:
+        weights[f"{prefix}causal_convs.{name.removeprefix(f'{prefix}trunk.')}"] = weights.pop(name)
 
 
 class CausalCodec(Codec[EncoderState, DecoderState]):
@@ -189,12 +196,12 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
             "subframe_blocks": subframe_blocks,
         }
         self.bound = bound
-        self.front_end = FrontEnd(sample_rate_hz, hop_samples, floor)
-        self.projection = nn.Linear(view_count(audio_channels) * self.front_end.features, latent_channels)
+        self.features = SpectralFeatures(sample_rate_hz, hop_samples, floor)
+        self.projection = nn.Linear(view_count(audio_channels) * self.features.channels, latent_channels)
         self.decoder = Decoder(
-            latent_channels, audio_channels, self.front_end, width, subframe_width, blocks, subframe_blocks
+            latent_channels, audio_channels, self.features, width, subframe_width, blocks, subframe_blocks
         )
-        self.synthesis = Synthesis(sample_rate_hz, audio_channels, self.front_end.window_samples, floor)
+        self.synthesis = Synthesis(sample_rate_hz, audio_channels, self.features.window_samples, floor)
         self.spec = CodecSpec(
             name, sample_rate_hz, audio_channels, hop_samples, latent_channels, self.synthesis.tail_samples
         )
@@ -207,7 +214,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
     @property
     def latents_hash(self) -> str:
         """Of the encoder alone: any decoder that was trained for its latents may play them."""
-        meaning = f"{codec_hash(self.projection)} {self.front_end.floor} {self.bound}"
+        meaning = f"{codec_hash(self.projection)} {self.features.floor} {self.bound}"
         return hashlib.sha256(meaning.encode()).hexdigest()
 
     def encode(self, audio_BAN: Tensor) -> Tensor:
@@ -242,7 +249,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
 
     def init_encoder_state(self, batch_size: int) -> EncoderState:
         """Silence before the first sample."""
-        shape = (batch_size, self.spec.audio_channels, self.front_end.past_samples)
+        shape = (batch_size, self.spec.audio_channels, self.features.past_samples)
         return EncoderState(self.projection.weight.new_zeros(shape))
 
     def encode_step(self, audio_BAN: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
@@ -253,16 +260,16 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         """
         require_audio(audio_BAN, self.spec)
         heard_BAN = torch.cat([state.past_BAN, audio_BAN], dim=2)
-        latents_BTC = self.project(self.features(heard_BAN))
+        latents_BTC = self.project(self.view_features(heard_BAN))
         return latents_BTC, EncoderState(heard_BAN[:, :, audio_BAN.shape[2] :])
 
     def init_decoder_state(self, batch_size: int) -> DecoderState:
         """Before the first latent frame."""
         weight = self.projection.weight
         return DecoderState(
-            pasts=self.decoder.trunk.initial_pasts(batch_size),
+            pasts=self.decoder.causal_convs.initial_pasts(batch_size),
             tail_BAN=weight.new_zeros(batch_size, self.spec.audio_channels, self.spec.delay_samples),
-            magnitude_BAF=weight.new_zeros(batch_size, self.spec.audio_channels, self.front_end.bins),
+            magnitude_BAF=weight.new_zeros(batch_size, self.spec.audio_channels, self.features.bins),
             frame_B=torch.zeros(batch_size, dtype=torch.int64, device=weight.device),
         )
 
@@ -285,17 +292,17 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         state = DecoderState(pasts, tail_BAN, magnitude_BAF, state.frame_B + latents_BTC.shape[1])
         return audio_BAN, state
 
-    def features(self, heard_BAN: Tensor) -> Tensor:
-        """Front-end features BTX of samples preceded by `front_end.past_samples` old ones, view by view."""
+    def view_features(self, heard_BAN: Tensor) -> Tensor:
+        """Front-end features BTX of samples preceded by `features.past_samples` old ones, view by view."""
         heard_BVN = views(heard_BAN)
-        spectra, low = self.front_end(heard_BVN.flatten(0, 1))
+        spectra, low = self.features(heard_BVN.flatten(0, 1))
         shape = (*heard_BVN.shape[:2], low.shape[1] // LOW_FRAMES, -1)
         per_view = torch.cat([part.reshape(shape) for part in (spectra, low)], dim=-1)
         return per_view.transpose(1, 2).flatten(2)
 
     def heard_channels(self, features_BTX: Tensor) -> Tensor:
         """The part of features that the decoder's linear base makes again: that of the A channels."""
-        return features_BTX[..., : self.spec.audio_channels * self.front_end.features]
+        return features_BTX[..., : self.spec.audio_channels * self.features.channels]
 
     def project(self, features_BTX: Tensor) -> Tensor:
         """Bounded latents of features."""

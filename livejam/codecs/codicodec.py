@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.checks import require_audio, require_latents
+from livejam.codecs.chunked import encode_in_steps
 from livejam.codecs.codec import Codec, Plain
 from livejam.codecs.published import Published, load_state, optional_package
-from livejam.codecs.steps import encode_in_steps
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
 
@@ -189,19 +189,19 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
 
     def denoise(self, latents_BKQ: Tensor, state: DecoderState) -> Tensor:
         """Spectra of one chunk, by the consistency model's steps from noise."""
-        generator = torch.Generator().manual_seed(int(state.frame))
+        rng = torch.Generator().manual_seed(int(state.frame))
         opens = not state.spectra_BRFM.shape[3]
-        denoiser = self.opener(latents_BKQ) if opens else self.follower(latents_BKQ, state, generator)
+        denoiser = self.opener(latents_BKQ) if opens else self.follower(latents_BKQ, state, rng)
         spectra_BRFM = latents_BKQ.new_zeros(*state.spectra_BRFM.shape[:3], self.hparams.spec_length)
         for step in range(self.denoising_steps):
             sigma = self.noising.get_sigma_continuous(1 - step / self.denoising_steps)
-            spectra_BRFM = denoiser(self.blur(spectra_BRFM, sigma, generator), sigma)
+            spectra_BRFM = denoiser(self.blur(spectra_BRFM, sigma, rng), sigma)
         return spectra_BRFM
 
-    def blur(self, spectra_BRFM: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    def blur(self, spectra_BRFM: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
         """Clean spectra, which have the least noise level, at another one."""
         spread = max(0.0, sigma**2 - self.hparams.sigma_min**2) ** 0.5
-        return spectra_BRFM + spread * noise_like(spectra_BRFM, generator)
+        return spectra_BRFM + spread * noise_like(spectra_BRFM, rng)
 
     def opener(self, latents_BKQ: Tensor) -> Denoiser:
         """The decoder for the first chunk, which stands on the left of nothing."""
@@ -214,10 +214,10 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
 
         return denoiser
 
-    def follower(self, latents_BKQ: Tensor, state: DecoderState, generator: torch.Generator) -> Denoiser:
+    def follower(self, latents_BKQ: Tensor, state: DecoderState, rng: torch.Generator) -> Denoiser:
         """The decoder for a chunk that stands on the right of the one before, which is its prompt."""
         prompt_sigma = self.noising.get_sigma_continuous(self.prompt_time)
-        prompt_BRFM = self.blur(state.spectra_BRFM, prompt_sigma, generator)
+        prompt_BRFM = self.blur(state.spectra_BRFM, prompt_sigma, rng)
         pair_BKQ = torch.cat([state.latents_BKQ, latents_BKQ], dim=1)
         features = self.model.pre_decoder_forward(pair_BKQ)
 
@@ -230,9 +230,9 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         return denoiser
 
 
-def noise_like(spectra: Tensor, generator: torch.Generator) -> Tensor:
+def noise_like(spectra: Tensor, rng: torch.Generator) -> Tensor:
     """White noise that is the same for every row and on every device."""
-    return torch.randn(spectra.shape[1:], generator=generator).to(spectra).expand_as(spectra)
+    return torch.randn(spectra.shape[1:], generator=rng).to(spectra).expand_as(spectra)
 
 
 def beside_nothing(x: Tensor, dim: int) -> Tensor:

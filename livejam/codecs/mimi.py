@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from livejam.codecs.checks import require_audio, require_latents
+from livejam.codecs.chunked import decode_in_steps, encode_in_steps
 from livejam.codecs.codec import Codec
 from livejam.codecs.published import Published, load_folder, optional_package
 from livejam.codecs.seanet import advance, initial_pasts
-from livejam.codecs.steps import decode_in_steps, encode_in_steps
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
 

@@ -53,8 +53,8 @@ class Music2Latent(OfflineCodec):
         spectra = 2 ** settings.freq_downsample_list.count(0)
         hop_samples = self.stride_samples * spectra
         self.spec = CodecSpec(name, settings.sample_rate, 1, hop_samples, settings.bottleneck_channels, 0)
-        generator = torch.Generator().manual_seed(0)
-        noise_PRFM = torch.randn(NOISE_FRAMES, 2, 2 * self.stride_samples, spectra, generator=generator)
+        rng = torch.Generator().manual_seed(0)
+        noise_PRFM = torch.randn(NOISE_FRAMES, 2, 2 * self.stride_samples, spectra, generator=rng)
         self.register_buffer("noise_PRFM", self.sigma * noise_PRFM, persistent=False)
 
     @classmethod

@@ -12,9 +12,9 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from livejam.checkpoints.torch_file import read_torch_file
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
-from livejam.torch_file import read_torch_file
 
 SHOWN = ("sample_rate_hz", "audio_channels", "hop_samples", "latent_channels", "delay_samples")
 """Fields of a spec that a checkpoint itself shows; its name is given by people."""

@@ -74,9 +74,9 @@ class Synthesis(nn.Module):
         # rfft of a full-scale sine under this window has magnitude 1; overlapping squares sum to 1.5
         self.register_buffer("window", (window * (window.sum() / 2) / 1.5).float(), persistent=False)
         clock_K = torch.round(grid_hz() * (self.stride_samples / sample_rate_hz) * CLOCK_STEPS).long()
-        generator = torch.Generator().manual_seed(0)
-        start_K = torch.randint(CLOCK_STEPS, (OSCILLATORS,), generator=generator)
-        noise_PAF = noise_table(window, audio_channels, generator)
+        rng = torch.Generator().manual_seed(0)
+        start_K = torch.randint(CLOCK_STEPS, (OSCILLATORS,), generator=rng)
+        noise_PAF = noise_table(window, audio_channels, rng)
         pitch_hz = clock_K.double() / CLOCK_STEPS * (sample_rate_hz / self.stride_samples)
         pitch_bins_K = pitch_hz * (window_samples / sample_rate_hz)
         # above the highest pitch's side lobes there is only noise
@@ -163,10 +163,10 @@ def shape_attacks(spectrum_BMAF: Tensor, magnitude_BMAF: Tensor, before_BAF: Ten
     return spectrum_BMAF + depth_BMAF * turned
 
 
-def noise_table(window: Tensor, audio_channels: int, generator: torch.Generator) -> Tensor:
+def noise_table(window: Tensor, audio_channels: int, rng: torch.Generator) -> Tensor:
     """Spectra PAF of one period of white noise per channel, of unit mean square, each turning into the next."""
     stride = len(window) // OVERLAP
-    noise = torch.randn(audio_channels, NOISE_PERIOD_SUBFRAMES * stride, generator=generator, dtype=torch.float64)
+    noise = torch.randn(audio_channels, NOISE_PERIOD_SUBFRAMES * stride, generator=rng, dtype=torch.float64)
     looped = torch.cat([noise, noise[:, : len(window) - stride]], dim=-1)
     spectra_APF = torch.fft.rfft(looped.unfold(-1, len(window), stride) * window / window.square().sum().sqrt())
     # of one channel the transposed view passes for contiguous, but DDP cannot broadcast its strides

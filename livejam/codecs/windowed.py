@@ -173,14 +173,14 @@ class WindowedCodec(Codec[WindowState, WindowState]):
         require_latents(latents_BTC, self.spec)
         hop = self.spec.hop_samples
         begin, length = self.context_frames * hop, self.block_frames * hop
-        heard_BTC, tail_BAN = torch.cat([state.past, latents_BTC], dim=1), state.tail_BAN
+        mix_BTC, tail_BAN = torch.cat([state.past, latents_BTC], dim=1), state.tail_BAN
         blocks = []
         for start, first in self.windows(latents_BTC.shape[1], state):
-            window_BTC = heard_BTC[:, start : start + self.block_frames + self.past_frames]
+            window_BTC = mix_BTC[:, start : start + self.block_frames + self.past_frames]
             audio_BAN = self.codec.decode_window(window_BTC, first)[:, :, begin : begin + length + self.fade_samples]
             blocks.append(faded_in(audio_BAN[:, :, :length], tail_BAN))
             tail_BAN = audio_BAN[:, :, length:]
-        past_BTC = heard_BTC[:, latents_BTC.shape[1] :]
+        past_BTC = mix_BTC[:, latents_BTC.shape[1] :]
         return torch.cat(blocks, dim=2), WindowState(past_BTC, state.frame + latents_BTC.shape[1], tail_BAN)
 
     @property

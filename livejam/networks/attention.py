@@ -141,7 +141,7 @@ class WindowedAttention(nn.Module):
         return self._merge(attend_dense(q, k, v, dense_mask(mask, 0, frames, frames, q.device), self.sink_H))
 
     def step(
-        self, x_BTD: Tensor, key_BHKE: Tensor, value_BHKE: Tensor, heard_B: Tensor
+        self, x_BTD: Tensor, key_BHKE: Tensor, value_BHKE: Tensor, position_B: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The next frames, given the keys and values of the last `window_frames` - 1 frames.
 
@@ -149,7 +149,7 @@ class WindowedAttention(nn.Module):
             x_BTD: new frames.
             key_BHKE: cached keys, oldest first; slots that no frame has filled yet are ignored.
             value_BHKE: cached values.
-            heard_B: frames heard before these, per row.
+            position_B: frames heard before these, per row.
 
         Returns:
             the output of the new frames, and the cache that includes them, of unchanged size.
@@ -159,7 +159,7 @@ class WindowedAttention(nn.Module):
         new, keys, cached = q.shape[2], k.shape[2], key_BHKE.shape[2]
         cos, sin = rotary_table(0, keys, q.shape[-1], q.device)
         allowed_TK = dense_mask(window_mask(self.window_frames, True), cached, new, keys, q.device)
-        filled_BK = torch.arange(keys, device=q.device) >= cached - heard_B[:, None]
+        filled_BK = torch.arange(keys, device=q.device) >= cached - position_B[:, None]
         allowed_B1TK = (allowed_TK & filled_BK[:, None])[:, None]
         out = attend_dense(rotate(q, (cos[cached:], sin[cached:])), rotate(k, (cos, sin)), v, allowed_B1TK, self.sink_H)
         return self._merge(out), k[:, :, new:], v[:, :, new:]

@@ -22,12 +22,12 @@ class TransformerCache:
     Args:
         key: per block, key_BHKE of the last K = window - 1 frames, oldest first.
         value: per block, value_BHKE likewise.
-        heard_B: frames heard so far (int64); slots before the first frame are ignored.
+        position_B: frames heard so far (int64); slots before the first frame are ignored.
     """
 
     key: tuple[Tensor, ...]
     value: tuple[Tensor, ...]
-    heard_B: Tensor
+    position_B: Tensor
 
 
 class AdaptiveLayerNorm(nn.Module):
@@ -83,10 +83,10 @@ class TransformerBlock(nn.Module):
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD, condition))
 
     def step(
-        self, x_BTD: Tensor, condition: Tensor, key_BHKE: Tensor, value_BHKE: Tensor, heard_B: Tensor
+        self, x_BTD: Tensor, condition: Tensor, key_BHKE: Tensor, value_BHKE: Tensor, position_B: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         normed = self.attention_norm(x_BTD, condition)
-        attended, key_BHKE, value_BHKE = self.attention.step(normed, key_BHKE, value_BHKE, heard_B)
+        attended, key_BHKE, value_BHKE = self.attention.step(normed, key_BHKE, value_BHKE, position_B)
         x_BTD = x_BTD + attended
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD, condition)), key_BHKE, value_BHKE
 
@@ -174,8 +174,8 @@ class CausalTransformer(nn.Module):
         keys, values = [], []
         for block, old_key, old_value in zip(self.blocks, cache.key, cache.value, strict=True):
             assert isinstance(block, TransformerBlock)
-            x_BTD, key, value = block.step(x_BTD, condition, old_key, old_value, cache.heard_B)
+            x_BTD, key, value = block.step(x_BTD, condition, old_key, old_value, cache.position_B)
             keys.append(key)
             values.append(value)
-        heard_B = cache.heard_B + x_BTD.shape[1]
-        return self.project_out(self.norm(x_BTD, condition)), TransformerCache(tuple(keys), tuple(values), heard_B)
+        position_B = cache.position_B + x_BTD.shape[1]
+        return self.project_out(self.norm(x_BTD, condition)), TransformerCache(tuple(keys), tuple(values), position_B)

@@ -69,7 +69,7 @@ class ConditionedTransformer(nn.Module):
         seconds: float,
         *,
         context: tuple[Tensor, Tensor] | None = None,
-        jam: tuple[Tensor, Tensor] | None = None,
+        mix: tuple[Tensor, Tensor] | None = None,
     ) -> DiffusionConditions:
         """Everything that is known, as the network takes it.
 
@@ -77,7 +77,7 @@ class ConditionedTransformer(nn.Module):
             prompt: as `prompt` encoded it.
             seconds: how long the piece is.
             context: clean latents (BTC) and mask (BT).
-            jam: latents of the mix (BTC) and mask (BT).
+            mix: latents of the mix (BTC) and mask (BT).
         """
         global_BD = None
         if self.duration is not None and prompt is not None:
@@ -88,8 +88,8 @@ class ConditionedTransformer(nn.Module):
         return DiffusionConditions(
             context_BTC=None if context is None else context[0],
             context_mask_BT=None if context is None else context[1],
-            jam_BTC=None if jam is None else jam[0],
-            jam_mask_BT=None if jam is None else jam[1],
+            mix_BTC=None if mix is None else mix[0],
+            mix_mask_BT=None if mix is None else mix[1],
             prompt_BPD=None if prompt is None else prompt.embedding_BPD,
             prompt_mask_BP=None if prompt is None else prompt.mask_BP,
             global_BD=global_BD,

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from livejam.checkpoints.weights import find_weights
 from livejam.errors import UserError
 from livejam.networks.tag_words import TAG_WORDS
-from livejam.weights import find_weights
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,13 @@ def check_conditions(network: DiffusionTransformer, batch: int, frames: int, con
     Raises:
         UserError: names the field.
     """
-    for name in ("context", "jam"):
+    for name in ("context", "mix"):
         latents, mask = getattr(conditions, f"{name}_BTC"), getattr(conditions, f"{name}_mask_BT")
         if (latents is None) != (mask is None):
             raise UserError(f"conditions need {name}_BTC and {name}_mask_BT together")
         if latents is not None and latents.shape[:2] != (batch, frames):
             raise UserError(f"{name}_BTC has shape {tuple(latents.shape)}; the window is ({batch}, {frames}, …)")
-    for name, channels in (("jam_BTC", network.jam_channels), ("prompt_BPD", network.prompt_width)):
+    for name, channels in (("mix_BTC", network.mix_channels), ("prompt_BPD", network.prompt_width)):
         given = getattr(conditions, name)
         if given is not None and given.shape[-1] != channels:
             raise UserError(f"{name} has {given.shape[-1]} channels, this network takes {channels}")

@@ -1,4 +1,4 @@
-"""What a diffusion transformer is told: context, jam, prompt and global embedding.
+"""What a diffusion transformer is told: context, mix, prompt and global embedding.
 
 Shapes: B batch, T latent frames of the whole window (context, then block), C latent channels, P prompt tokens,
 D channels of an embedding.
@@ -21,8 +21,8 @@ class DiffusionConditions:
     Args:
         context_BTC: clean latents on context frames, 0 on frames to generate. None: nothing is given.
         context_mask_BT: 1 on given context frames, 0 on frames to generate. Dropped context is 0 under a 1.
-        jam_BTC: latents of what the musician plays, 0 from the cutoff on.
-        jam_mask_BT: 1 on the frames before the cutoff.
+        mix_BTC: latents of what the musician plays, 0 from the cutoff on.
+        mix_mask_BT: 1 on the frames before the cutoff.
         prompt_BPD: embeddings of the prompt's tokens. All zero is the same as None.
         prompt_mask_BP: 0 on padding, which then counts as zero embeddings, as published weights know it.
         global_BD: one embedding that is added to the noise level's, such as that of the duration.
@@ -30,8 +30,8 @@ class DiffusionConditions:
 
     context_BTC: Tensor | None = None
     context_mask_BT: Tensor | None = None
-    jam_BTC: Tensor | None = None
-    jam_mask_BT: Tensor | None = None
+    mix_BTC: Tensor | None = None
+    mix_mask_BT: Tensor | None = None
     prompt_BPD: Tensor | None = None
     prompt_mask_BP: Tensor | None = None
     global_BD: Tensor | None = None
@@ -64,6 +64,6 @@ class DiffusionConditions:
         """The conditions of a part of the window."""
         parts = {
             name: None if (x := getattr(self, name)) is None else x[:, first:stop]
-            for name in ("context_BTC", "context_mask_BT", "jam_BTC", "jam_mask_BT")
+            for name in ("context_BTC", "context_mask_BT", "mix_BTC", "mix_mask_BT")
         }
         return dataclasses.replace(self, **parts)

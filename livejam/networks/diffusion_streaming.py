@@ -88,9 +88,9 @@ def fused(
     cache: DiffusionCache,
     cutoff_frames: int | None,
 ) -> tuple[Tensor, DiffusionCache]:
-    """Encode the newest context block, and those into which newly heard jam has slid, and take the first step.
+    """Encode the newest context block, and those into which newly heard mix has slid, and take the first step.
 
-    A block is encoded for the last time where all of its jam is heard.
+    A block is encoded for the last time where all of its mix is heard.
     """
     blocks, frames = network.context_frames // network.block_frames, network.block_frames
     cutoff = network.context_frames if cutoff_frames is None else cutoff_frames

@@ -43,7 +43,7 @@ class DiffusionTransformer(nn.Module):
         block_frames: frames of the window that are generated.
         prompt_width: channels of a prompt token; 0 = no cross-attention.
         global_width: channels of the global embedding; 0 = none.
-        jam_channels: channels of a latent of what the musician plays; 0 = none.
+        mix_channels: channels of a latent of what the musician plays; 0 = none.
         mask: who may attend to whom.
         prompt_hidden: channels of the projected prompt (Stable Audio Open 1.0: those of the prompt); None = `width`.
         query_key_norm: whether queries and keys are normalised per head (Small: yes, 1.0: no).
@@ -63,7 +63,7 @@ class DiffusionTransformer(nn.Module):
         block_frames: int = 48,
         prompt_width: int = 0,
         global_width: int = 0,
-        jam_channels: int = 0,
+        mix_channels: int = 0,
         mask: AttentionMask | None = None,
         prompt_hidden: int | None = None,
         query_key_norm: bool = True,
@@ -72,7 +72,7 @@ class DiffusionTransformer(nn.Module):
         super().__init__()
         self.latent_channels, self.width, self.heads = latent_channels, width, heads
         self.context_frames, self.block_frames = context_frames, block_frames
-        self.prompt_width, self.global_width, self.jam_channels = prompt_width, global_width, jam_channels
+        self.prompt_width, self.global_width, self.mix_channels = prompt_width, global_width, mix_channels
         self.mask = Bidirectional() if mask is None else mask
         prompt_hidden = (prompt_hidden or width) if prompt_width else 0
         check_sizes(width, heads, prompt_hidden, context_frames, block_frames, self.mask)
@@ -82,7 +82,7 @@ class DiffusionTransformer(nn.Module):
         self.prompt_embedding = two_layers(prompt_width, prompt_hidden, bias=False) if prompt_width else None
         self.before = ResidualPointwise(latent_channels)
         self.project_noisy = nn.Linear(latent_channels, width, bias=False)
-        given_channels = 1 + latent_channels + (1 + jam_channels if jam_channels else 0)
+        given_channels = 1 + latent_channels + (1 + mix_channels if mix_channels else 0)
         self.project_given = nn.Linear(given_channels, width, bias=False)
         nn.init.zeros_(self.project_given.weight)
         self.rotary = Rotary(width // heads, rotary_base)
@@ -169,8 +169,8 @@ class DiffusionTransformer(nn.Module):
             time_B: noise level per row.
             conditions: of the window that ends with the next block; the finished block is the end of its context.
             cache: of the block just finished; its prompt is kept (`DiffusionCache.with_prompt` cross-fades).
-            cutoff_frames: frames of the window whose jam is heard; where that is less than the context, blocks into
-                which newly heard jam has slid are encoded anew. None = all of the context, or no jam.
+            cutoff_frames: frames of the window whose mix is heard; where that is less than the context, blocks into
+                which newly heard mix has slid are encoded anew. None = all of the context, or no mix.
 
         Returns:
             the block's velocity, and the cache for its further steps and for the next block.
@@ -212,20 +212,20 @@ class DiffusionTransformer(nn.Module):
     def embed_block(self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
         """The block's frames and the token before the first block."""
         hidden = self.project_noisy(self.before(noisy_BTC))
-        if conditions.jam_BTC is not None:
+        if conditions.mix_BTC is not None:
             given = self.given(conditions.frames(self.context_frames, self.window_frames))
             hidden = hidden if given is None else hidden + self.project_given(given)
         return torch.cat((hidden, self.token(time_B, conditions)), dim=1)
 
     def given(self, conditions: DiffusionConditions) -> Tensor | None:
-        """The added input: context mask, context, jam mask, jam, in the order of the published projection."""
-        shape = next((x.shape[:2] for x in (conditions.context_BTC, conditions.jam_BTC) if x is not None), None)
+        """The added input: context mask, context, mix mask, mix, in the order of the published projection."""
+        shape = next((x.shape[:2] for x in (conditions.context_BTC, conditions.mix_BTC) if x is not None), None)
         if shape is None:
             return None
         weight = self.project_given.weight
         parts = [conditions.context_mask_BT, conditions.context_BTC]
-        parts += [conditions.jam_mask_BT, conditions.jam_BTC] if self.jam_channels else []
-        channels = [1, self.latent_channels, 1, self.jam_channels]
+        parts += [conditions.mix_mask_BT, conditions.mix_BTC] if self.mix_channels else []
+        channels = [1, self.latent_channels, 1, self.mix_channels]
         columns = [
             weight.new_zeros(*shape, size) if part is None else part.reshape(*shape, size).to(weight)
             for part, size in zip(parts, channels, strict=False)

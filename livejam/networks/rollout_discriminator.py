@@ -90,7 +90,7 @@ class ScoreHead(nn.Module):
 
 
 class RolloutDiscriminator(nn.Module):
-    """Hears context, rollout, prompt and jam at once, and scores the rollout's frames only.
+    """Hears context, rollout, prompt and mix at once, and scores the rollout's frames only.
 
     The context is real in real and in generated sequences, so its score would say nothing; what the rollout makes of
     it does. Base and head are both trained.
@@ -98,7 +98,7 @@ class RolloutDiscriminator(nn.Module):
     Args:
         base: a bidirectional transformer with its encoders, best trained by flow matching on sequences as long as
             context and rollout.
-        layer: index of the block behind which its hidden states are taken; 12 of 0 … 15 in the paper, 8 with a jam.
+        layer: index of the block behind which its hidden states are taken; 12 of 0 … 15 in the paper, 8 with a mix.
         head: of the transformer's width; None = the paper's.
 
     Raises:

@@ -66,7 +66,7 @@ class Unconditional:
     def _dropped(self) -> tuple[str, ...]:
         """Fields of the conditions that are 0 here."""
         prompt = ("prompt_BPD", "prompt_mask_BP") if self.without_prompt else ()
-        return (*prompt, "jam_BTC", "jam_mask_BT") if self.without_mix else prompt
+        return (*prompt, "mix_BTC", "mix_mask_BT") if self.without_mix else prompt
 
 
 NOTHING_ASKED = Unconditional(without_prompt=True, without_mix=True)

@@ -65,9 +65,9 @@ class TruncatedLogitNormalTimes(TimeDistribution):
         if not 0 < self.cut < 1:
             raise UserError(f"cut is {self.cut}, but must lie between 0 and 1; the paper's is 0.075")
 
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+    def draw(self, batch: int, rng: torch.Generator) -> Tensor:
         # float64: the inverse of the normal distribution is steep at its ends
-        share_B = torch.rand(batch, generator=generator, device=generator.device, dtype=torch.float64)
+        share_B = torch.rand(batch, generator=rng, device=rng.device, dtype=torch.float64)
         below = torch.special.ndtr(torch.logit(share_B.new_tensor(self.cut)))
         level_B = torch.sigmoid(torch.special.ndtri(below + (1 - below) * share_B))
         return ((1 - level_B) / (1 - self.cut)).clamp(0.0, 1.0).float()

@@ -40,7 +40,7 @@ def solve(velocity: Velocity, noisy_BTC: Tensor, times: Sequence[Tensor]) -> Ten
 
 
 @dataclass(frozen=True)
-class Scales:
+class KarrasTimes:
     """The noise levels between which the teacher's curves are solved: σ^(1/ρ) falls linearly (Karras et al. 2022,
     equation 5).
 
@@ -71,22 +71,22 @@ class Scales:
         times_K[0] = 1.0
         return times_K.float()
 
-    def draw_steps(self, random: torch.Generator) -> int:
+    def draw_steps(self, rng: torch.Generator) -> int:
         """Over how many scales to solve: n in 1 … number - 1 with a probability proportional to n."""
-        weights = torch.arange(1, self.number, dtype=torch.float64, device=random.device)
-        return 1 + int(torch.multinomial(weights, 1, generator=random))
+        weights = torch.arange(1, self.number, dtype=torch.float64, device=rng.device)
+        return 1 + int(torch.multinomial(weights, 1, generator=rng))
 
-    def draw_starts(self, steps: int, batch: int, random: torch.Generator) -> Tensor:
+    def draw_starts(self, steps: int, batch: int, rng: torch.Generator) -> Tensor:
         """Index into `times` where every row starts, uniform over those with `steps` scales below them."""
-        return torch.randint(self.number - steps, (batch,), device=random.device, generator=random)
+        return torch.randint(self.number - steps, (batch,), device=rng.device, generator=rng)
 
-    def denoising_times(self, batch: int, random: torch.Generator) -> Tensor:
+    def denoising_times(self, batch: int, rng: torch.Generator) -> Tensor:
         """time_B for `denoising_loss`: ln σ ~ N(-1.2, 1.2²) or, equally often, a uniform place in the first 0.7 of the
         schedule, where noise is strong (Kim et al. 2024)."""
         double = torch.float64
-        normal_B = torch.randn(batch, device=random.device, generator=random, dtype=double)
-        place_B = torch.rand(batch, device=random.device, generator=random, dtype=double)
-        uniform_B = torch.rand(batch, device=random.device, generator=random, dtype=double)
+        normal_B = torch.randn(batch, device=rng.device, generator=rng, dtype=double)
+        place_B = torch.rand(batch, device=rng.device, generator=rng, dtype=double)
+        uniform_B = torch.rand(batch, device=rng.device, generator=rng, dtype=double)
         log_normal_B = torch.exp(1.2 * normal_B - 1.2).clamp(self.lowest_sigma, self.highest_sigma)
         scheduled_B = noise_times(0.7 * place_B, *self._range)
         return torch.where(uniform_B < 0.5, log_normal_B / (1 + log_normal_B), scheduled_B).float()
@@ -96,18 +96,18 @@ class Scales:
         return self.lowest_sigma, self.highest_sigma, self.rho
 
 
-def consistency_loss(student_BTC: Tensor, target_BTC: Tensor, wanted_BT: Tensor) -> Tensor:
+def consistency_loss(student_BTC: Tensor, target_BTC: Tensor, target_BT: Tensor) -> Tensor:
     """Mean of (f(x_t, t) - f⁻(x_s, s))² over the wanted frames per sample, x_s on the teacher's curve through x_t.
 
     Args:
         student_BTC: f(x_t, t).
         target_BTC: f⁻(x_s, s) of the averaged student; a constant.
-        wanted_BT: frames that count (bool), at least one per sample.
+        target_BT: frames that count (bool), at least one per sample.
     """
-    return _wanted_mean((student_BTC - target_BTC.detach()).square(), wanted_BT)
+    return _target_mean((student_BTC - target_BTC.detach()).square(), target_BT)
 
 
-def denoising_loss(estimate_BTC: Tensor, clean_BTC: Tensor, time_B: Tensor, wanted_BT: Tensor) -> Tensor:
+def denoising_loss(estimate_BTC: Tensor, clean_BTC: Tensor, time_B: Tensor, target_BT: Tensor) -> Tensor:
     """Mean of (f(x_t, t) - x)² per sample, weighted by (σ² + 1) / σ² (Karras et al. 2022, table 1, σ_data = 1).
 
     With f = x_t - t v it is (t² + (1 - t)²) (v - (ε - x))²: the flow matching error with a bounded weight.
@@ -116,11 +116,11 @@ def denoising_loss(estimate_BTC: Tensor, clean_BTC: Tensor, time_B: Tensor, want
         estimate_BTC: f(x_t, t).
         clean_BTC: x.
         time_B: above 0.
-        wanted_BT: frames that count (bool), at least one per sample.
+        target_BT: frames that count (bool), at least one per sample.
     """
     weight_B = (time_B.square() + (1 - time_B).square()) / time_B.square()
-    return weight_B * _wanted_mean((estimate_BTC - clean_BTC).square(), wanted_BT)
+    return weight_B * _target_mean((estimate_BTC - clean_BTC).square(), target_BT)
 
 
-def _wanted_mean(error_BTC: Tensor, wanted_BT: Tensor) -> Tensor:
-    return torch.where(wanted_BT, error_BTC.mean(2), 0.0).sum(1) / wanted_BT.sum(1)
+def _target_mean(error_BTC: Tensor, target_BT: Tensor) -> Tensor:
+    return torch.where(target_BT, error_BTC.mean(2), 0.0).sum(1) / target_BT.sum(1)

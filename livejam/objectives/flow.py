@@ -39,7 +39,7 @@ class TimeDistribution(ABC):
     """Where on the path to train."""
 
     @abstractmethod
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+    def draw(self, batch: int, rng: torch.Generator) -> Tensor:
         """Times t_B in [0, 1], on the generator's device."""
 
 
@@ -47,18 +47,18 @@ class TimeDistribution(ABC):
 class UniformTimes(TimeDistribution):
     """Independent and uniform over [0, 1)."""
 
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        return torch.rand(batch, generator=generator, device=generator.device)
+    def draw(self, batch: int, rng: torch.Generator) -> Tensor:
+        return torch.rand(batch, generator=rng, device=rng.device)
 
 
 @dataclass(frozen=True)
 class SobolTimes(TimeDistribution):
     """Uniform over [0, 1), and evenly spread within every batch: a randomly shifted Sobol sequence."""
 
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        points_B = torch.quasirandom.SobolEngine(1).draw(batch)[:, 0].to(generator.device)
+    def draw(self, batch: int, rng: torch.Generator) -> Tensor:
+        points_B = torch.quasirandom.SobolEngine(1).draw(batch)[:, 0].to(rng.device)
         # Every power of two of Sobol points is a grid; a common shift modulo 1 makes each point uniform.
-        return (points_B + torch.rand(1, generator=generator, device=generator.device)) % 1.0
+        return (points_B + torch.rand(1, generator=rng, device=rng.device)) % 1.0
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class LogitNormalTimes(TimeDistribution):
         if self.deviation <= 0:
             raise UserError(f"deviation is {self.deviation}, but must be above 0; the usual one is 1")
 
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        draw_B = torch.randn(batch, generator=generator, device=generator.device)
+    def draw(self, batch: int, rng: torch.Generator) -> Tensor:
+        draw_B = torch.randn(batch, generator=rng, device=rng.device)
         return torch.sigmoid(self.mean + self.deviation * draw_B)
 
 
@@ -98,8 +98,8 @@ class LogSNRTimes(TimeDistribution):
         if self.low >= self.high:
             raise UserError(f"low ({self.low}) must be less than high ({self.high})")
 
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        share_B = torch.rand(batch, generator=generator, device=generator.device)
+    def draw(self, batch: int, rng: torch.Generator) -> Tensor:
+        share_B = torch.rand(batch, generator=rng, device=rng.device)
         return torch.sigmoid(-(self.low + (self.high - self.low) * share_B))
 
 
@@ -115,5 +115,5 @@ class ShiftedTimes(TimeDistribution):
     frames: int
     times: TimeDistribution = field(default_factory=SobolTimes)
 
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        return length_shift(self.times.draw(batch, generator), self.frames)
+    def draw(self, batch: int, rng: torch.Generator) -> Tensor:
+        return length_shift(self.times.draw(batch, rng), self.frames)

@@ -65,22 +65,20 @@ def mel_distance(estimate_BMF: Tensor, target_BMF: Tensor, filterbank_FK: Tensor
     return (torch.log(estimate + floor) - torch.log(target + floor)).abs().flatten(1).mean(1)
 
 
-def valley_excess(estimate_BMF: Tensor, target_BMF: Tensor, depth_db: float, floor: float) -> Tensor:
+def spectral_gap_excess(estimate_BMF: Tensor, target_BMF: Tensor, depth_db: float, floor: float) -> Tensor:
     """Log ratio of the energies where the truth lies far below the loudest bin of its frame, 0 or more, per sample.
 
-    What fills the valleys between the partials of a tone is heard as buzz; a lack there is not heard, so it is free.
+    What fills the gaps between the partials of a tone is heard as buzz; a lack there is not heard, so it is free.
 
     Args:
         estimate_BMF: complex spectrum of the reconstruction.
         target_BMF: complex spectrum of the true audio.
-        depth_db: how far below the loudest bin of a frame a valley begins, above 0.
+        depth_db: how far below the loudest bin of a frame a gap begins, above 0.
         floor: magnitude that is added to both in every bin.
     """
     estimate, target = magnitude(estimate_BMF).square(), magnitude(target_BMF).square()
-    valleys = target < 10 ** (-depth_db / 10) * target.amax(-1, keepdim=True)
-    estimate_B, target_B = (
-        ((energy + floor**2) * valleys).flatten(1).sum(1) + floor**2 for energy in (estimate, target)
-    )
+    gaps = target < 10 ** (-depth_db / 10) * target.amax(-1, keepdim=True)
+    estimate_B, target_B = (((energy + floor**2) * gaps).flatten(1).sum(1) + floor**2 for energy in (estimate, target))
     return torch.log(estimate_B / target_B).clamp_min(0)
 
 

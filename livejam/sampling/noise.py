@@ -19,11 +19,11 @@ _DRAW_STRIDE = 1 << 40
 """Positions between two draws: no stream lasts that many frames."""
 
 
-def generator_noise(shape: tuple[int, int, int], generator: torch.Generator, dtype: torch.dtype) -> Noise:
+def generator_noise(shape: tuple[int, int, int], rng: torch.Generator, dtype: torch.dtype) -> Noise:
     """Fresh noise from a generator, on its device; the draws must be asked for in the order in which they are used."""
 
     def draw(number: int) -> Tensor:
-        return torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+        return torch.randn(shape, generator=rng, device=rng.device, dtype=dtype)
 
     return draw
 

@@ -26,7 +26,7 @@ class Sampler(ABC):
 
     @property
     @abstractmethod
-    def doubles(self) -> bool:
+    def needs_unconditional(self) -> bool:
         """Whether the velocity is asked with 2B rows: the conditional ones, then the unconditional ones."""
 
     @abstractmethod
@@ -35,7 +35,7 @@ class Sampler(ABC):
 
 
 @dataclass(frozen=True)
-class _Plain(Sampler, ABC):
+class CfgSampler(Sampler, ABC):
     """What samplers with ordinary guidance share.
 
     Args:
@@ -57,16 +57,16 @@ class _Plain(Sampler, ABC):
             raise UserError(f"guidance is {self.guidance}, but must be 0 or more; 1 switches it off")
 
     @property
-    def doubles(self) -> bool:
+    def needs_unconditional(self) -> bool:
         """Whether the model is asked without its conditions too."""
         return self.guidance != 1
 
     def _guided(self, velocity: Velocity) -> Velocity:
-        return guided(velocity, self.guidance) if self.doubles else velocity
+        return guided(velocity, self.guidance) if self.needs_unconditional else velocity
 
 
 @dataclass(frozen=True)
-class Euler(_Plain):
+class Euler(CfgSampler):
     """`euler`; LMDM before ARC-Forcing: 50 steps, guidance 7."""
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
@@ -74,7 +74,7 @@ class Euler(_Plain):
 
 
 @dataclass(frozen=True)
-class Heun(_Plain):
+class Heun(CfgSampler):
     """`heun`: two calls of the model per step."""
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
@@ -82,7 +82,7 @@ class Heun(_Plain):
 
 
 @dataclass(frozen=True)
-class PingPong(_Plain):
+class PingPong(CfgSampler):
     """`ping_pong`; LMDM after ARC-Forcing: 1 to 8 steps without guidance."""
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
@@ -90,7 +90,7 @@ class PingPong(_Plain):
 
 
 @dataclass(frozen=True)
-class _PlusPlus(Sampler, ABC):
+class CfgPlusPlusSampler(Sampler, ABC):
     """What the CFG++ samplers share.
 
     Args:
@@ -112,13 +112,13 @@ class _PlusPlus(Sampler, ABC):
             raise UserError(f"guidance is {self.guidance}, but CFG++ interpolates: set it between 0 and 1")
 
     @property
-    def doubles(self) -> bool:
+    def needs_unconditional(self) -> bool:
         """The unconditional model is always asked."""
         return True
 
 
 @dataclass(frozen=True)
-class EulerPlusPlus(_PlusPlus):
+class EulerPlusPlus(CfgPlusPlusSampler):
     """`euler_plus_plus`."""
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
@@ -126,7 +126,7 @@ class EulerPlusPlus(_PlusPlus):
 
 
 @dataclass(frozen=True)
-class PingPongPlusPlus(_PlusPlus):
+class PingPongPlusPlus(CfgPlusPlusSampler):
     """`ping_pong_plus_plus`."""
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from livejam.checkpoints.torch_file import read_torch_file
+from livejam.checkpoints.weights import find_weights
 from livejam.errors import UserError
-from livejam.torch_file import read_torch_file
-from livejam.weights import find_weights
 
 EXTRA = "install livejam with its extra: pip install 'livejam[metrics]'"
 

@@ -144,8 +144,8 @@ class Player(lightning.LightningModule):
         return self.weight.square()
 
     def validation_step(self, batch: AccompanimentBatch, batch_idx: int) -> object:
-        generator = torch.Generator().manual_seed(batch_idx)
-        noise_BAN = self.noise * torch.randn(batch.target.shape, generator=generator)
+        rng = torch.Generator().manual_seed(batch_idx)
+        noise_BAN = self.noise * torch.randn(batch.target.shape, generator=rng)
         return AccompanimentOutput(
             mix_BAN=batch.mix,
             target_BAN=batch.target,

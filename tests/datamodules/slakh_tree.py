@@ -102,8 +102,8 @@ class FrameCodec(Codec[NoState, NoState]):
     def __init__(self, seed: int = 0, name: str = "frames", hop_samples: int = HOP, audio_channels: int = 1) -> None:
         super().__init__()
         self.spec = CodecSpec(name, RATE_HZ, audio_channels, hop_samples, hop_samples, 0)
-        generator = torch.Generator().manual_seed(seed)
-        matrix = torch.randn(hop_samples, hop_samples, generator=generator, dtype=torch.float64)
+        rng = torch.Generator().manual_seed(seed)
+        matrix = torch.randn(hop_samples, hop_samples, generator=rng, dtype=torch.float64)
         self.register_buffer("matrix_CC", torch.linalg.qr(matrix)[0].float())
 
     def encode(self, audio_BAN: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import soundfile
 from slakh_tree import RATE_HZ, FrameCodec, tone, write_song, write_tree
 
 from datamodules import Slakh2100DataModule, SplitByHash
-from livejam.cli import main
+from livejam.cli.main import main
 
 
 @pytest.fixture

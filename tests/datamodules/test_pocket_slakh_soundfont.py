@@ -18,7 +18,7 @@ from datamodules.pocket_slakh.soundfont import (
     corrected_soundfont,
     with_root_keys_in_headers,
 )
-from livejam import cli
+from livejam.cli import main as cli
 from livejam.errors import UserError
 
 SAMPLE_RATE_HZ = 44_100

@@ -22,13 +22,13 @@ from lightning_modules import ARCForcing
 from lightning_modules.rollout_crop import RolloutCrop
 from livejam.accompanist import Controls
 from livejam.errors import UserError
-from livejam.lmdm import LMDMAccompanist
-from livejam.lmdm_state import LMDMState
 from livejam.networks import Unconditional
 from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
 from livejam.objectives.flow import interpolate
-from livejam.objectives.rollout import RolloutSampler
-from livejam.past import RoutedPast
+from livejam.systems.context import RoutedContext
+from livejam.systems.lmdm import LMDMAccompanist
+from livejam.systems.lmdm_state import LMDMState
+from livejam.systems.rollout import RolloutSampler
 
 EXPECTED = {
     "score/real",
@@ -88,13 +88,13 @@ def test_the_losses_are_those_of_the_paper() -> None:
 def _by_hand(module: ARCForcing, trains_generator: bool) -> Tensor:
     crop = ready(module)
     made_BTC = module._rollout(crop, differentiable=False)
-    noise_BTC = torch.randn(4, FRAMES, CHANNELS, generator=module._random)
-    time_B = module.judging_times.draw(4, module._random)
+    noise_BTC = torch.randn(4, FRAMES, CHANNELS, generator=module._rng)
+    time_B = module.judging_times.draw(4, module._rng)
     base = module.discriminator.base
-    jam_BTC = module.statistics.normalise(crop.mix_BTC)
+    mix_BTC = module.statistics.normalise(crop.mix_BTC)
 
     def scores(music_BTC: Tensor, words: tuple[str, ...]) -> Tensor:
-        conditions = base.conditions(base.prompt(words), FRAMES / 100, jam=(jam_BTC, torch.ones(4, FRAMES)))
+        conditions = base.conditions(base.prompt(words), FRAMES / 100, mix=(mix_BTC, torch.ones(4, FRAMES)))
         noisy_BTC = interpolate(torch.cat((crop.context_BTC, music_BTC), dim=1), noise_BTC, time_B)
         return module.discriminator(noisy_BTC, time_B, conditions, BLOCKS * BLOCK)
 
@@ -117,7 +117,7 @@ def test_contrastive_pairs_leave_the_batch_untouched() -> None:
     assert torch.equal(conditions.prompt_BPD, prompts_BPD)
     assert torch.equal(rolled.prompt_BPD[1:], prompts_BPD[:-1])
     assert torch.equal(rolled.prompt_BPD[0], prompts_BPD[-1])
-    assert rolled.jam_BTC is conditions.jam_BTC
+    assert rolled.mix_BTC is conditions.mix_BTC
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -143,7 +143,7 @@ def test_a_rollout_is_what_is_played_live(mask: str, cutoff: int) -> None:
     made_BTC = module._rollout(crop, differentiable=False)
 
     ready(module)
-    seeds = torch.randint(1 << 62, (4,), generator=module._random)
+    seeds = torch.randint(1 << 62, (4,), generator=module._rng)
     live = RolloutSampler(3)
     live.steps = 2
     player = module._player(module.generator, live, cutoff)
@@ -164,7 +164,7 @@ def test_a_rollout_is_what_is_played_live(mask: str, cutoff: int) -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_dropped_context_is_dropped_for_the_generator_and_its_judge(share: float) -> None:
     """Both get the crop's context, which is silent where it is dropped; what is compared stays as it is."""
-    crop = ready(make_module(past=RoutedPast(whole_dropout=share, partial_dropout=0.0)))
+    crop = ready(make_module(context_mode=RoutedContext(whole_dropout=share, partial_dropout=0.0)))
     target_BTC = make_batch(FRAMES, 4, seed=1).target
     assert torch.allclose(crop.context_BTC, (1 - share) * target_BTC[:, :CONTEXT])
     assert torch.allclose(crop.real_BTC, target_BTC[:, CONTEXT:])
@@ -210,13 +210,13 @@ def copied(state: Any) -> Any:
     return state
 
 
-def block_alone(player: LMDMAccompanist, heard_BTC: Tensor, state: LMDMState, steps: int) -> Tensor:
+def block_alone(player: LMDMAccompanist, mix_BTC: Tensor, state: LMDMState, steps: int) -> Tensor:
     """The block that a rollout's sampler makes from a state, with the gradient of its last evaluation."""
     sampler = player.sampler
     assert isinstance(sampler, RolloutSampler)
     sampler.steps, sampler.differentiable = steps, True
     with torch.no_grad():
-        player.step(heard_BTC, state)
+        player.step(mix_BTC, state)
     assert sampler.made_BTC is not None
     return sampler.made_BTC
 
@@ -230,9 +230,9 @@ def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(
     network = module.generator.transformer
     visits, step = [], LMDMAccompanist.step
 
-    def recorded(player: LMDMAccompanist, heard_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
-        visits.append((player, heard_BTC, copied(state), player.sampler.steps))  # type: ignore[attr-defined]
-        return step(player, heard_BTC, state)
+    def recorded(player: LMDMAccompanist, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
+        visits.append((player, mix_BTC, copied(state), player.sampler.steps))  # type: ignore[attr-defined]
+        return step(player, mix_BTC, state)
 
     with monkeypatch.context() as patch:
         patch.setattr(LMDMAccompanist, "step", recorded)
@@ -240,10 +240,10 @@ def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(
     weight_BTC = torch.randn(whole_BTC.shape, generator=torch.Generator().manual_seed(9))
     whole = torch.autograd.grad((weight_BTC * whole_BTC).sum(), list(network.parameters()), allow_unused=True)
     shares: list[list[Tensor | None]] = []
-    for (player, heard_BTC, state, steps), weight, played in zip(
+    for (player, mix_BTC, state, steps), weight, played in zip(
         visits, weight_BTC.split(BLOCK, dim=1), whole_BTC.split(BLOCK, dim=1), strict=True
     ):
-        alone_BTC = block_alone(player, heard_BTC, state, steps)
+        alone_BTC = block_alone(player, mix_BTC, state, steps)
         assert torch.allclose(alone_BTC, played, atol=1e-5)
         loss = (weight * alone_BTC).sum()
         shares.append(list(torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)))

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 from toy_latents import CHANNELS, make_trainer, same
-from toy_rollouts import BLOCK, CONTEXT, FRAMES, MASKS, data, make_module, make_transformer, save_stage_one, weights
+from toy_rollouts import BLOCK, CONTEXT, FRAMES, MASKS, data, make_module, make_transformer, save_warm_start, weights
 
 from lightning_modules import ARCForcing
-from livejam.checkpoint import describe
+from livejam.checkpoints.player import describe
 from livejam.errors import UserError
 
 BLOCK_CAUSAL = {
@@ -26,9 +26,9 @@ def make_stages(folder: Path, **changes: Any) -> dict[str, str]:
     fine_tuned = make_transformer(context_frames=CONTEXT, block_frames=BLOCK, mask=MASKS["block_causal"])
     window = {"context_frames": CONTEXT, "block_frames": BLOCK, "mask": BLOCK_CAUSAL} | changes
     mask, std = window.pop("mask"), window.pop("std", 1.0)
-    save_stage_one(folder / "stage1.ckpt", fine_tuned, mask, std, **window)
+    save_warm_start(folder / "stage1.ckpt", fine_tuned, mask, std, **window)
     base = make_transformer(context_frames=0, block_frames=FRAMES)
-    save_stage_one(folder / "base.ckpt", base, None, context_frames=0, block_frames=FRAMES)
+    save_warm_start(folder / "base.ckpt", base, None, context_frames=0, block_frames=FRAMES)
     return {
         "base_checkpoint": str(folder / "stage1.ckpt"),
         "discriminator_checkpoint": str(folder / "base.ckpt"),

@@ -26,9 +26,9 @@ SIZE = 4
 
 def batch(crop_frames: int = 560, size: int = SIZE) -> AccompanimentBatch:
     """Pairs that share a rhythm of their own, as levels."""
-    random = torch.Generator().manual_seed(5)
-    pulse_BT1 = torch.rand(size, crop_frames // 20 + 1, 1, generator=random).repeat_interleave(20, 1)[:, :crop_frames]
-    noise = [10 * torch.randn(size, crop_frames, 128, generator=random) for _ in range(2)]
+    rng = torch.Generator().manual_seed(5)
+    pulse_BT1 = torch.rand(size, crop_frames // 20 + 1, 1, generator=rng).repeat_interleave(20, 1)[:, :crop_frames]
+    noise = [10 * torch.randn(size, crop_frames, 128, generator=rng) for _ in range(2)]
     mix_BTC, target_BTC = (part - 60 + 40 * pulse_BT1 for part in noise)
     return AccompanimentBatch(
         mix=mix_BTC,
@@ -112,8 +112,8 @@ def test_pooled_contrast_compares_with_every_wrong_pair() -> None:
 
 def test_latents_are_the_metrics_spectrograms() -> None:
     """In pieces, and but for the frame at the very end."""
-    random = torch.Generator().manual_seed(2)
-    audio_BAN = 0.1 * torch.randn(2, 1, 160 * 1300, generator=random)
+    rng = torch.Generator().manual_seed(2)
+    audio_BAN = 0.1 * torch.randn(2, 1, 160 * 1300, generator=rng)
     levels_BTC = SpectrogramLatents().encode(audio_BAN)
     assert levels_BTC.shape == (2, 1300, 128)
     whole_B2FT = harmonic_percussive_db(audio_BAN[:, 0])[..., :-1]

@@ -21,7 +21,7 @@ def small_codec() -> CausalCodec:
 
 def test_linear_code_is_whitened_and_inverts_itself() -> None:
     codec = small_codec()
-    size = codec.front_end.features
+    size = codec.features.channels
     latent = torch.randn(400, 8) * torch.tensor([9.0, 7, 5, 4, 3, 2, 1.5, 1])
     features = 2 + latent @ torch.linalg.qr(torch.randn(size, 8)).Q.T
     fit_linear_code(codec, features, low_band_weight=1.2)
@@ -35,7 +35,7 @@ def test_linear_code_is_whitened_and_inverts_itself() -> None:
 
 
 def test_low_band_weight_draws_the_code_to_the_low_band() -> None:
-    features = torch.randn(300, small_codec().front_end.features)
+    features = torch.randn(300, small_codec().features.channels)
     errors = []
     for weight in (0.2, 5.0):
         codec = small_codec()

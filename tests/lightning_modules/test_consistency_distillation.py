@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 from toy_latents import CHANNELS, CountingData, StopAfter, ToyCodec, make_batch, make_trainer, same
-from toy_rollouts import BLOCK, CONTEXT, awake, make_transformer, save_stage_one
+from toy_rollouts import BLOCK, CONTEXT, awake, make_transformer, save_warm_start
 
 from lightning_modules import ConsistencyDistillation
 from lightning_modules.consistency_distillation import estimate
 from livejam.accompanist import Controls, accompany
 from livejam.errors import UserError
 from livejam.networks import Unconditional
-from livejam.objectives.consistency import Scales
-from livejam.past import ImposedPast, RoutedPast
+from livejam.objectives.consistency import KarrasTimes
 from livejam.sampling import KarrasSchedule, PingPong
+from livejam.systems.context import InpaintedContext, RoutedContext
 
 FRAMES = CONTEXT + BLOCK
 STUDENT = ("generator", "ema_generator", "teacher")
@@ -30,11 +30,11 @@ def make_module(**settings: Any) -> ConsistencyDistillation:
     generator = make_transformer(context_frames=CONTEXT, block_frames=BLOCK)
     awake(generator)
     fast: dict[str, Any] = {
-        "past": ImposedPast(),
+        "context_mode": InpaintedContext(),
         "sampler": PingPong(steps=2, schedule=KarrasSchedule()),
         "cutoff_blocks": [0, -1],
         "allow_untrained": True,
-        "scales": Scales(number=5),
+        "karras_times": KarrasTimes(number=5),
         "optimizer": lambda p: torch.optim.RAdam(p, lr=1e-3),
         "ema_decay": 0.9,
     }
@@ -45,7 +45,7 @@ def data(batches: int = 4, **settings: Any) -> CountingData:
     return CountingData(batches, FRAMES, **settings)
 
 
-@pytest.mark.parametrize("settings", [{}, {"past": RoutedPast(), "teacher_guidance": 2.0}])
+@pytest.mark.parametrize("settings", [{}, {"context_mode": RoutedContext(), "teacher_guidance": 2.0}])
 def test_the_student_learns_and_its_teacher_does_not(tmp_path: Path, settings: dict[str, Any]) -> None:
     module = make_module(**settings)
     before = {name: copy.deepcopy(getattr(module, name).state_dict()) for name in STUDENT}
@@ -67,7 +67,7 @@ def test_the_teacher_is_guided_away_from_what_is_said(sides: tuple[bool, bool]) 
     unconditional = Unconditional(*sides)
     module = make_module(teacher_guidance=2.0, unconditional=unconditional)
     assert module.accompanist()._unconditional == unconditional
-    module._random = torch.Generator().manual_seed(1)
+    module._rng = torch.Generator().manual_seed(1)
     window, time_B = module._window(make_batch(FRAMES, 4, seed=1)), torch.rand(4)
     x_BTC = torch.randn(window.clean_BTC.shape, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -87,7 +87,7 @@ def test_a_perfect_student_has_no_consistency_loss() -> None:
         with torch.no_grad():
             transformer.after.linear.weight.zero_()
             transformer.project_out.weight.zero_()
-    module._random, module._shared = (torch.Generator().manual_seed(1) for _ in range(2))
+    module._rng, module._shared_rng = (torch.Generator().manual_seed(1) for _ in range(2))
     module.log = lambda *_: None  # type: ignore[method-assign, assignment]
     window = module._window(make_batch(FRAMES, 4, seed=1))
     for _ in range(4):
@@ -101,7 +101,7 @@ def test_a_perfect_student_has_no_consistency_loss() -> None:
 def test_distillation_approaches_the_teacher(tmp_path: Path) -> None:
     """In one step the student comes nearer to where the teacher's many steps end than the teacher does in one."""
     module = make_module(optimizer=lambda p: torch.optim.Adam(p, lr=2e-3), denoising_weight=0.0)
-    module._random = torch.Generator().manual_seed(1)
+    module._rng = torch.Generator().manual_seed(1)
     window = module._window(make_batch(FRAMES, 8, seed=99))
     noise_BTC = torch.randn(window.clean_BTC.shape, generator=torch.Generator().manual_seed(5))
     one_B = torch.ones(8)
@@ -187,7 +187,7 @@ def test_the_average_moves_once_per_step_of_the_optimiser(tmp_path: Path) -> Non
 def test_it_starts_from_its_teacher(tmp_path: Path) -> None:
     torch.manual_seed(8)
     teacher = make_transformer(context_frames=CONTEXT, block_frames=BLOCK)
-    save_stage_one(tmp_path / "teacher.ckpt", teacher, None, context_frames=CONTEXT, block_frames=BLOCK)
+    save_warm_start(tmp_path / "teacher.ckpt", teacher, None, context_frames=CONTEXT, block_frames=BLOCK)
     module = make_module(
         allow_untrained=False,
         teacher_checkpoint=str(tmp_path / "teacher.ckpt"),

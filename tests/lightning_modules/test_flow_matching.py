@@ -24,8 +24,8 @@ from livejam.networks import (
     Unconditional,
 )
 from livejam.networks.diffusion_masks import AttentionMask
-from livejam.past import ImposedPast, RoutedPast
 from livejam.sampling import Euler
+from livejam.systems.context import InpaintedContext, RoutedContext
 
 CONTEXT, BLOCK = 12, 4
 
@@ -40,10 +40,10 @@ def make_module(
     torch.manual_seed(0)
     block = CONTEXT + BLOCK - context
     network = DiffusionTransformer(
-        CHANNELS, width, 2, 2, context, block, prompt_width=8, jam_channels=CHANNELS, mask=mask
+        CHANNELS, width, 2, 2, context, block, prompt_width=8, mix_channels=CHANNELS, mask=mask
     )
     fast: dict[str, Any] = {
-        "past": RoutedPast(),
+        "context_mode": RoutedContext(),
         "sampler": Euler(2),
         "cutoff_blocks": [0, 1] if context else [1],
         "optimizer": lambda p: torch.optim.AdamW(p, lr=3e-3),
@@ -63,7 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "outpainting": {},
     "encdec": {"mask": EncoderDecoder(CONTEXT)},
     "blockcausal": {"mask": BlockCausal(BLOCK, CONTEXT // BLOCK)},
-    "lookahead": {"past": ImposedPast(), "cutoff_blocks": [0, -1, 1]},
+    "lookahead": {"context_mode": InpaintedContext(), "cutoff_blocks": [0, -1, 1]},
 }
 
 
@@ -99,7 +99,7 @@ def test_validation_is_what_a_server_would_play(tmp_path: Path) -> None:
 def test_learns_what_the_mix_tells(tmp_path: Path) -> None:
     """The target is a function of the same frame of the mix, which is heard at cutoff +1."""
     module = make_module(
-        mask=EncoderDecoder(CONTEXT), cutoff_blocks=[1], jam_dropout=0.0, jam_partial_dropout=0.0, width=32,
+        mask=EncoderDecoder(CONTEXT), cutoff_blocks=[1], mix_dropout=0.0, mix_partial_dropout=0.0, width=32,
         optimizer=lambda p: torch.optim.AdamW(p, lr=1e-2), ema_decay=0.97,
     )  # fmt: skip
     fit(module, tmp_path, batches=250).eval()
@@ -198,33 +198,33 @@ def test_divergence_stops_before_the_weights_are_touched(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("unconditional", "settings"),
     [
-        (Unconditional(True, True), {"unconditional_dropout": 0.3, "jam_dropout": 0.05, "prompt_dropout": 0.1}),
-        (Unconditional(True, False), {"unconditional_dropout": 0.0, "jam_dropout": 0.05, "prompt_dropout": 0.3}),
-        (Unconditional(False, True), {"unconditional_dropout": 0.0, "jam_dropout": 0.3, "prompt_dropout": 0.1}),
+        (Unconditional(True, True), {"unconditional_dropout": 0.3, "mix_dropout": 0.05, "prompt_dropout": 0.1}),
+        (Unconditional(True, False), {"unconditional_dropout": 0.0, "mix_dropout": 0.05, "prompt_dropout": 0.3}),
+        (Unconditional(False, True), {"unconditional_dropout": 0.0, "mix_dropout": 0.3, "prompt_dropout": 0.1}),
     ],
     ids=str,
 )
 def test_guidance_is_trained_as_it_is_used(unconditional: Unconditional, settings: dict[str, float]) -> None:
     """As often as said, a window is told just what the unconditional side is told in playing."""
-    module = make_module(unconditional=unconditional, jam_partial_dropout=0.0, **settings)
+    module = make_module(unconditional=unconditional, mix_partial_dropout=0.0, **settings)
     assert module.accompanist()._unconditional == unconditional
-    module._random = torch.Generator().manual_seed(0)
+    module._rng = torch.Generator().manual_seed(0)
     conditions = module._window(make_batch(CONTEXT + BLOCK, 3000, seed=2)).conditions
     assert conditions.prompt_mask_BP is not None
-    assert conditions.jam_mask_BT is not None
-    asked_B, hears_B = conditions.prompt_mask_BP.any(1), conditions.jam_mask_BT.any(1)
+    assert conditions.mix_mask_BT is not None
+    asked_B, hears_B = conditions.prompt_mask_BP.any(1), conditions.mix_mask_BT.any(1)
     as_used_B = (asked_B != unconditional.without_prompt) & (hears_B != unconditional.without_mix)
-    others = 1 - settings["jam_dropout" if unconditional.without_prompt else "prompt_dropout"]
+    others = 1 - settings["mix_dropout" if unconditional.without_prompt else "prompt_dropout"]
     expected = 0.3 + 0.7 * 0.05 * 0.1 if settings["unconditional_dropout"] else 0.3 * others
     assert float(as_used_B.float().mean()) == pytest.approx(expected, abs=0.03)
 
 
 def test_guidance_away_from_what_is_never_trained_is_refused(tmp_path: Path) -> None:
     for unconditional, settings, words in (
-        (Unconditional(True, True), {"jam_dropout": 0.0}, "mix"),
-        (Unconditional(True, True), {"jam_dropout": 0.0, "prompt_dropout": 0.0}, "prompt and mix"),
+        (Unconditional(True, True), {"mix_dropout": 0.0}, "mix"),
+        (Unconditional(True, True), {"mix_dropout": 0.0, "prompt_dropout": 0.0}, "prompt and mix"),
         (Unconditional(True, False), {"prompt_dropout": 0.0}, "prompt"),
-        (Unconditional(False, True), {"jam_dropout": 0.0}, "mix"),
+        (Unconditional(False, True), {"mix_dropout": 0.0}, "mix"),
     ):
         module = make_module(unconditional=unconditional, sampler=Euler(2, guidance=3.0), **settings)
         with pytest.raises(UserError, match=rf"without {words}, but every .*set unconditional_dropout"):
@@ -235,11 +235,11 @@ def test_guidance_away_from_what_is_never_trained_is_refused(tmp_path: Path) -> 
 
 
 def test_dropouts_drop_as_often_as_they_say(tmp_path: Path) -> None:
-    module = make_module(cutoff_blocks=[-1, 0, 1], jam_dropout=0.1, jam_partial_dropout=0.3)
-    module._random = torch.Generator().manual_seed(0)
+    module = make_module(cutoff_blocks=[-1, 0, 1], mix_dropout=0.1, mix_partial_dropout=0.3)
+    module._rng = torch.Generator().manual_seed(0)
     mix_BTC = torch.randn(6000, CONTEXT + BLOCK, CHANNELS)
-    jam_BTC, mask_BT = module._jam(mix_BTC)
-    assert torch.equal(jam_BTC, mix_BTC * mask_BT[..., None])
+    known_BTC, mask_BT = module._mix_condition(mix_BTC)
+    assert torch.equal(known_BTC, mix_BTC * mask_BT[..., None])
     heard_B = mask_BT.sum(1)
     first_B = mask_BT.argmax(1)
     # 3 of the 9 pairs of start and stop leave nothing
@@ -251,7 +251,7 @@ def test_dropouts_drop_as_often_as_they_say(tmp_path: Path) -> None:
     stops = (first_B + heard_B)[heard_B > 0]
     assert set(stops.tolist()) == {CONTEXT - BLOCK, CONTEXT, CONTEXT + BLOCK}
 
-    given = RoutedPast(0.2, 0.3).draw(mix_BTC, module.generator.transformer, module._random)
+    given = RoutedContext(0.2, 0.3).draw(mix_BTC, module.generator.transformer, module._rng)
     assert given.context is not None
     context_BTC, context_mask_BT = given.context
     assert torch.equal(context_mask_BT, (~given.target_BT).float()), "dropped context counts as given"

@@ -106,10 +106,10 @@ def test_regression_pulls_the_generator_and_leaves_the_discriminator_alone(tmp_p
     batch = make_batch(FRAMES + 2, 4, seed=1)
     statistics = data().latent_statistics
     mix_BTC, real_BTC = statistics.normalise(batch.mix), statistics.normalise(batch.target)
-    random = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     for draw in (4, 4):
-        torch.rand(draw, generator=random)
-    noise = lambda: torch.randn(4, FRAMES, 4, generator=random)  # noqa: E731
+        torch.rand(draw, generator=rng)
+    noise = lambda: torch.randn(4, FRAMES, 4, generator=rng)  # noqa: E731
     noise()
     fake_BTC = fresh.generator(noise(), mix_BTC[:, :FRAMES], batch.instrument_B)
     (fake_BTC - real_BTC[:, 2:]).abs().mean().backward()
@@ -303,7 +303,7 @@ def test_the_lazy_penalty_reaches_the_weights_as_the_equation_says() -> None:
 
 
 def make_crop(module: R3GAN) -> Any:
-    module._random = torch.Generator()
+    module._rng = torch.Generator()
     return module._crop(make_batch(FRAMES + 2, 4, seed=5))
 
 
@@ -312,13 +312,13 @@ def test_crop_pairs_what_is_heard_with_what_sounds_later() -> None:
         module = make_module(
             anticipation_frames=anticipation, generator_class_dropout=0.0, discriminator_class_dropout=1.0
         )
-        module._random = torch.Generator()
+        module._rng = torch.Generator()
         batch = make_batch(module.crop_frames, 4, seed=5)
         crop = module._crop(batch)
-        assert torch.equal(crop.heard_BTC, batch.mix[:, :FRAMES])
+        assert torch.equal(crop.mix_BTC, batch.mix[:, :FRAMES])
         longer = make_batch(module.crop_frames + 9, 4, seed=5)
         assert torch.equal(module._crop(longer).real_BTC, longer.target[:, 1 + anticipation : -9]), "the rest is cut"
-        assert torch.equal(crop.mix_BTC, batch.mix[:, 1 + anticipation :])
+        assert torch.equal(crop.judged_mix_BTC, batch.mix[:, 1 + anticipation :])
         assert torch.equal(crop.real_BTC, batch.target[:, 1 + anticipation :])
         assert torch.equal(crop.generator_instrument_B, batch.instrument_B)
         assert (crop.discriminator_instrument_B == 18).all()
@@ -326,9 +326,9 @@ def test_crop_pairs_what_is_heard_with_what_sounds_later() -> None:
 
 def test_audio_batches_are_encoded_on_the_fly() -> None:
     module = make_module()
-    module._random = torch.Generator()
+    module._rng = torch.Generator()
     crop = module._crop(make_batch(FRAMES + 2, 4, seed=5, is_audio=True))
-    assert torch.equal(crop.heard_BTC, make_batch(FRAMES + 2, 4, seed=5).mix[:, :FRAMES])
+    assert torch.equal(crop.mix_BTC, make_batch(FRAMES + 2, 4, seed=5).mix[:, :FRAMES])
 
 
 def test_trained_alignment_is_played_alignment() -> None:

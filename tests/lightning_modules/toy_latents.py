@@ -59,8 +59,8 @@ def make_batch(
 ) -> AccompanimentBatch:
     """Targets that are a function of their mix, so that there is something to learn."""
     codec = codec or ToyCodec()
-    random = torch.Generator().manual_seed(seed)
-    mix_BTC = torch.randn(size, frames, codec.spec.latent_channels, generator=random)
+    rng = torch.Generator().manual_seed(seed)
+    mix_BTC = torch.randn(size, frames, codec.spec.latent_channels, generator=rng)
     target_BTC = 0.5 * mix_BTC.flip(-1) + 0.2
     return AccompanimentBatch(
         mix=codec.decode(mix_BTC) if is_audio else mix_BTC,

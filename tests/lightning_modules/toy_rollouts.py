@@ -20,8 +20,8 @@ from livejam.networks import (
     ScoreHead,
     TagEncoder,
 )
-from livejam.past import RoutedPast
 from livejam.sampling import PingPong
+from livejam.systems.context import RoutedContext
 
 CONTEXT, BLOCK, BLOCKS = 8, 4, 3
 FRAMES = CONTEXT + BLOCKS * BLOCK
@@ -30,15 +30,15 @@ MASKS = {"encoder_decoder": EncoderDecoder(CONTEXT), "block_causal": BlockCausal
 
 def awake(network: torch.nn.Module) -> torch.nn.Module:
     """Every branch speaks: what starts at zero would hide what is wrong."""
-    random = torch.Generator().manual_seed(5)
+    rng = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for weight in network.parameters():
-            weight.add_(0.2 * torch.randn(weight.shape, generator=random))
+            weight.add_(0.2 * torch.randn(weight.shape, generator=rng))
     return network
 
 
 def make_transformer(**settings: Any) -> ConditionedTransformer:
-    sizes: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2, "prompt_width": 8, "jam_channels": CHANNELS}
+    sizes: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2, "prompt_width": 8, "mix_channels": CHANNELS}
     return ConditionedTransformer(DiffusionTransformer(CHANNELS, **(sizes | settings)), TagEncoder(8))
 
 
@@ -49,7 +49,7 @@ def make_module(mask: str = "block_causal", codec: str = "toy", **settings: Any)
     discriminator = RolloutDiscriminator(base, layer=0, head=ScoreHead(16, channels=8))
     sgd = lambda p: torch.optim.AdamW(p, lr=1e-3)  # noqa: E731
     fast: dict[str, Any] = {
-        "past": RoutedPast(0.25, 0.1),
+        "context_mode": RoutedContext(0.25, 0.1),
         "sampler": PingPong(steps=2),
         "cutoff_blocks": [-1],
         "rollout_blocks": BLOCKS,
@@ -68,7 +68,7 @@ def data(**settings: Any) -> CountingData:
 
 def ready(module: ARCForcing, seed: int = 3) -> RolloutCrop:
     """A crop to call the losses with, outside of a trainer."""
-    module._random, module._shared = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+    module._rng, module._shared_rng = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
     return module._crop(make_batch(FRAMES, 4, seed=1))
 
 
@@ -76,7 +76,7 @@ def weights(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def save_stage_one(
+def save_warm_start(
     path: Path, network: ConditionedTransformer, mask: dict[str, Any] | None, std: float = 1.0, **window: int
 ) -> None:
     """A checkpoint of FlowMatching, as the `lightning` command writes it, of a network's weights."""

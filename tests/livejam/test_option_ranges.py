@@ -18,7 +18,7 @@ from livejam.option_ranges import PACKAGES, RANGES, Range, require_ranges
 
 MODULES = [
     "livejam.networks",
-    "livejam.past",
+    "livejam.systems.context",
     "livejam.sampling",
     "livejam.codecs",
     "lightning_modules",

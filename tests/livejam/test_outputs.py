@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livejam.cli import main
+from livejam.cli.main import main
 from livejam.errors import UserError
 from livejam.outputs import require_free
 

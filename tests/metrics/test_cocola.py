@@ -51,8 +51,8 @@ def levels() -> tuple[Tensor, Tensor]:
 
 
 def recording(seconds: float, rate_hz: int = 16000, seed: int = 0) -> Tensor:
-    random = torch.Generator().manual_seed(seed)
-    return 0.1 * torch.randn(round(seconds * rate_hz), generator=random)
+    rng = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(round(seconds * rate_hz), generator=rng)
 
 
 class TestReference:

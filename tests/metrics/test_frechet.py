@@ -150,10 +150,10 @@ def test_log_mel_windows_and_meaning() -> None:
 
 def test_log_mel_distance_orders_sounds() -> None:
     embed = LogMel(bands=8)
-    generator = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
 
     def notes(low: float, high: float) -> torch.Tensor:
-        pitches = low + (high - low) * torch.rand(24, generator=generator)
+        pitches = low + (high - low) * torch.rand(24, generator=rng)
         return torch.cat([tone(float(pitch), 0.5) for pitch in pitches])
 
     def distance(audio_N: torch.Tensor) -> float:
@@ -166,7 +166,7 @@ def test_log_mel_distance_orders_sounds() -> None:
     alike, higher, noise = (
         notes(300, 600),
         notes(1500, 4000),
-        0.1 * torch.randn(12 * SAMPLE_RATE_HZ, generator=generator),
+        0.1 * torch.randn(12 * SAMPLE_RATE_HZ, generator=rng),
     )
     assert distance(reference_N) == pytest.approx(0, abs=1e-6)
     assert distance(alike) < distance(higher) < distance(noise)
@@ -267,10 +267,10 @@ def test_unlike_references_do_not_compare(tmp_path: Path) -> None:
 
 
 def test_extrapolation_takes_the_bias_of_few_embeddings_away() -> None:
-    generator = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     dimension = 16
     real = SampleGaussian(torch.zeros(dimension).double(), 10**9, torch.eye(dimension).double())
-    fake_WD = torch.randn(2000, dimension, generator=generator)
+    fake_WD = torch.randn(2000, dimension, generator=rng)
     result = extrapolated_distance(real, fake_WD)
     assert result.slope > 0
     assert abs(result.distance) < 0.3 * result.distances_S[-1] < 0.3 * result.distances_S[0]
@@ -279,7 +279,7 @@ def test_extrapolation_takes_the_bias_of_few_embeddings_away() -> None:
     assert again.distance == result.distance
     assert math.isnan(extrapolated_distance(real, fake_WD[:9]).distance)
     metric = FrechetAudioDistance(dimension, extrapolate=True)
-    metric.update(torch.randn(20_000, dimension, generator=generator), real=True)
+    metric.update(torch.randn(20_000, dimension, generator=rng), real=True)
     metric.update(fake_WD, real=False)
     score = metric.compute()
     assert float(score.extrapolated) < 0.5 * float(score.distance)
@@ -288,9 +288,9 @@ def test_extrapolation_takes_the_bias_of_few_embeddings_away() -> None:
 
 def samples(seed: int, count: int, dimension: int) -> torch.Tensor:
     """As embeddings are: off the origin, alike, and of unlike spread in unlike directions."""
-    generator = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     spread_D = 1 / (1 + torch.arange(dimension, dtype=torch.float64))
-    return 1 + torch.randn(count, dimension, generator=generator, dtype=torch.float64) * spread_D
+    return 1 + torch.randn(count, dimension, generator=rng, dtype=torch.float64) * spread_D
 
 
 @settings(max_examples=40, deadline=None)

@@ -46,8 +46,8 @@ def test_other_kernels_are_refused(kernel: int) -> None:
 
 
 def spectrogram(scale: float) -> Tensor:
-    random = torch.Generator().manual_seed(1)
-    magnitude_KT = torch.rand(200, 90, generator=random) ** 6
+    rng = torch.Generator().manual_seed(1)
+    magnitude_KT = torch.rand(200, 90, generator=rng) ** 6
     magnitude_KT[40] += 3
     magnitude_KT[:, 50] += 2
     return scale * magnitude_KT

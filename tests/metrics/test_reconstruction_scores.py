@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livejam import cli
+from livejam.cli import main as cli
 from metrics.reconstruction import WaveformScore, log_mel_error, si_sdr_db, stft_distance
 
 RATE = 22_050

@@ -23,16 +23,16 @@ def same(made: torch.Tensor, true: torch.Tensor) -> bool:
 
 def loud(model: nn.Module, seed: int = 0) -> nn.Module:
     """Weights that differ everywhere and let every part of a model be heard, where published ones start at zero."""
-    generator = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         fan = max(1, parameter[0].numel())
         with torch.no_grad():
             if name.endswith("scale") or "norm" in name:
-                parameter.copy_(1 + 0.1 * torch.randn(parameter.shape, generator=generator))
+                parameter.copy_(1 + 0.1 * torch.randn(parameter.shape, generator=rng))
             elif parameter.dim() > 1:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan**0.5)
+                parameter.copy_(torch.randn(parameter.shape, generator=rng) / fan**0.5)
             else:
-                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=rng))
     return model
 
 

@@ -27,10 +27,10 @@ def paper_size() -> CausalCodec:
     torch.manual_seed(3)
     config = yaml.safe_load((REPOSITORY / "configs/codec/slakh.yaml").read_text())
     codec = CausalCodec(**config["model"]["init_args"]["codec"]["init_args"]).eval().requires_grad_(False)
-    hop, past = codec.spec.hop_samples, codec.front_end.past_samples
+    hop, past = codec.spec.hop_samples, codec.features.past_samples
     samples = past + FITTED_FRAMES * hop
     heard = torch.cat([music(4, 2, samples, codec.spec.sample_rate_hz), clicks(4, 2, samples, hop)])
     # without the hiss there were directions of almost no variance, which whitening would blow up
-    features_BTX = codec.features(heard + 3e-3 * torch.randn_like(heard))
+    features_BTX = codec.view_features(heard + 3e-3 * torch.randn_like(heard))
     fit_linear_code(codec, features_BTX.flatten(0, 1), low_band_weight=1.2)
     return codec

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_layout import unusual_layouts
 
-from livejam.codecs import Codec, WindowedCodec, steps
+from livejam.codecs import Codec, WindowedCodec, chunked
 from livejam.codecs.checks import require_audio
 from livejam.codecs.encodec import SILENT_FRAMES
 from livejam.codecs.offline import OfflineCodec
@@ -45,8 +45,8 @@ def built(name: str) -> Codec:
 
 
 def audio_for(codec: Codec, batch: int, frames: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return 0.2 * torch.randn(batch, codec.spec.audio_channels, frames * codec.spec.hop_samples, generator=generator)
+    rng = torch.Generator().manual_seed(seed)
+    return 0.2 * torch.randn(batch, codec.spec.audio_channels, frames * codec.spec.hop_samples, generator=rng)
 
 
 @every
@@ -201,7 +201,7 @@ def test_long_files_are_coded_in_pieces(name: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(model, "decode_window", spy(model.decode_window, seen, 1, 1))
         most = 6 if codec is not model else 4
     else:
-        monkeypatch.setattr(steps, "PIECE_SAMPLES", codec.spec.hop_samples)
+        monkeypatch.setattr(chunked, "PIECE_SAMPLES", codec.spec.hop_samples)
         monkeypatch.setattr(codec, "encode_step", spy(codec.encode_step, seen, 2, codec.spec.hop_samples))
         if name != "codicodec":
             monkeypatch.setattr(codec, "decode_step", spy(codec.decode_step, seen, 1, 1))

@@ -80,9 +80,9 @@ def test_steps_and_prompt_are_heard(codec: CoDiCodec) -> None:
 def test_every_chunk_has_its_own_noise(codec: CoDiCodec, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
 
-    def noted(spectra: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        seeds.append(generator.initial_seed())
-        return noise_like(spectra, generator)
+    def noted(spectra: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        seeds.append(rng.initial_seed())
+        return noise_like(spectra, rng)
 
     monkeypatch.setattr(adapter, "noise_like", noted)
     codec.decode(torch.zeros(1, 3, codec.spec.latent_channels))

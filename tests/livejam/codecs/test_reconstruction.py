@@ -21,7 +21,7 @@ from benchmarks.codec_reconstruction import (
     tracked_beats,
 )
 from livejam.codecs import CausalCodec
-from metrics.reconstruction import VALLEY_WINDOW, chroma_correlation, onset_f_measure, valley_excess_db
+from metrics.reconstruction import GAP_WINDOW, chroma_correlation, onset_f_measure, spectral_gap_excess_db
 
 RATE = 22_050
 Pairs = tuple[list[Excerpt], list[Reconstruction]]
@@ -41,7 +41,7 @@ def test_stems_keep_pitch_level_and_spectrum(pocket: CausalCodec, pairs: Pairs) 
     for kind in ("mix", "bass", "pitched", "drums"):
         assert abs(scores[kind]["level_db"]) < 2.5
         assert scores[kind]["log_mel_error"] < 0.45
-        assert scores[kind]["valley_excess_db"] < 25
+        assert scores[kind]["spectral_gap_excess_db"] < 25
         assert abs(scores[kind]["latent_smoothness"]) < 1
 
 
@@ -55,17 +55,17 @@ def test_scores_tell_right_from_wrong(pairs: Pairs) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(noise_db=st.floats(-60, -40), gain_db=st.floats(-20, 0))
-def test_valleys_hear_what_fills_them(noise_db: float, gain_db: float) -> None:
+def test_spectral_gaps_hear_what_fills_them(noise_db: float, gain_db: float) -> None:
     """Hiss under a chord is counted by its level, whatever the level of both; the chord itself is not."""
-    turns_N = torch.arange(2 * RATE, dtype=torch.float64) / VALLEY_WINDOW
+    turns_N = torch.arange(2 * RATE, dtype=torch.float64) / GAP_WINDOW
     # in the middle of bins, where the window has no side lobes
     chord_N = sum(torch.sin(2 * torch.pi * (bin * turns_N % 1)) for bin in (40, 60, 80)) / 6
     hiss_N = torch.randn(len(turns_N), generator=torch.Generator().manual_seed(0)).double()
     gain = 10 ** (gain_db / 20)
     original_N = gain * (chord_N + 1e-4 * hiss_N)
     made_N = gain * (chord_N + 10 ** (noise_db / 20) * hiss_N)
-    assert valley_excess_db(original_N, original_N, RATE) == pytest.approx(0, abs=1e-6)
-    assert valley_excess_db(made_N, original_N, RATE) == pytest.approx(noise_db + 80, abs=1.5)
+    assert spectral_gap_excess_db(original_N, original_N, RATE) == pytest.approx(0, abs=1e-6)
+    assert spectral_gap_excess_db(made_N, original_N, RATE) == pytest.approx(noise_db + 80, abs=1.5)
 
 
 @settings(max_examples=10, deadline=None)
@@ -79,7 +79,7 @@ def test_onsets_must_be_in_time(shift: int) -> None:
 
 
 def test_silence_has_no_scores() -> None:
-    assert math.isnan(valley_excess_db(torch.zeros(RATE), torch.zeros(RATE), RATE))
+    assert math.isnan(spectral_gap_excess_db(torch.zeros(RATE), torch.zeros(RATE), RATE))
     assert math.isnan(onset_f_measure(torch.zeros(RATE), torch.zeros(RATE), RATE))
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from livejam.codecs.front_end import FrontEnd
+from livejam.codecs.features import SpectralFeatures
 from livejam.codecs.synthesis import (
     CLOCK_STEPS,
     GATE,
@@ -63,9 +63,9 @@ def test_donor_of_one_oscillator_is_the_spectrum_of_a_sine(synthesis: Synthesis,
 
 def test_overlap_add_inverts_the_analysis(synthesis: Synthesis) -> None:
     audio = torch.randn(2, 1, 20 * 256)
-    front_end = FrontEnd(RATE_HZ, 2048, FLOOR)
+    features = SpectralFeatures(RATE_HZ, 2048, FLOOR)
     padded = torch.cat([torch.zeros(2, 768), audio[:, 0]], dim=1)
-    spectrum = torch.fft.rfft(padded.unfold(-1, WINDOW, 256) * front_end.window)[:, :, None]
+    spectrum = torch.fft.rfft(padded.unfold(-1, WINDOW, 256) * features.window)[:, :, None]
     made, tail = synthesis.overlap_add(spectrum, torch.zeros(2, 1, 768))
     assert torch.allclose(made[:, :, 768:], audio[:, :, :-768], atol=1e-5)
     assert tail.shape == (2, 1, 768)

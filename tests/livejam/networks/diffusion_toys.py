@@ -22,7 +22,7 @@ def make_network(
     mask: AttentionMask | None = None,
     context_frames: int = CONTEXT,
     depth: int = 3,
-    jam: bool = False,
+    mix: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> DiffusionTransformer:
     """Random weights everywhere, so that nothing cancels by being zero."""
@@ -36,7 +36,7 @@ def make_network(
         block_frames=BLOCK,
         prompt_width=PROMPT,
         global_width=GLOBAL,
-        jam_channels=CHANNELS if jam else 0,
+        mix_channels=CHANNELS if mix else 0,
         mask=mask,
     )
     for name, parameter in network.named_parameters():
@@ -47,18 +47,18 @@ def make_network(
 
 @dataclasses.dataclass
 class Song:
-    """Latents of a song and of the jam, a prompt and a global embedding, in two rows."""
+    """Latents of a song and of the mix, a prompt and a global embedding, in two rows."""
 
     latents_BTC: Tensor
-    jam_BTC: Tensor
+    mix_BTC: Tensor
     prompt_BPD: Tensor
     global_BD: Tensor
 
     @classmethod
     def random(cls, blocks: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Song:
-        generator = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)
         shapes = [(ROWS, blocks * BLOCK, CHANNELS)] * 2 + [(ROWS, 5, PROMPT), (ROWS, GLOBAL)]
-        return cls(*(torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes))
+        return cls(*(torch.randn(shape, generator=rng, dtype=dtype) for shape in shapes))
 
     def conditions(self, first: int, block: int, cutoff_frames: int | None = None) -> DiffusionConditions:
         """Of the window from block `first` to block `block`, which is to be generated.
@@ -66,7 +66,7 @@ class Song:
         Args:
             first: first block of the context.
             block: the block behind the context.
-            cutoff_frames: jam frames of the last five blocks that are heard; None = no jam.
+            cutoff_frames: mix frames of the last five blocks that are heard; None = no mix.
         """
         window = slice(first * BLOCK, (block + 1) * BLOCK)
         mask_BT = torch.ones(ROWS, (block + 1 - first) * BLOCK, dtype=self.latents_BTC.dtype)
@@ -79,8 +79,8 @@ class Song:
             return plain
         heard_BT = torch.ones_like(mask_BT)
         heard_BT[:, heard_BT.shape[1] - WINDOW + cutoff_frames :] = 0
-        jam_BTC = self.jam_BTC[:, window] * heard_BT[..., None]
-        return dataclasses.replace(plain, jam_BTC=jam_BTC, jam_mask_BT=heard_BT)
+        mix_BTC = self.mix_BTC[:, window] * heard_BT[..., None]
+        return dataclasses.replace(plain, mix_BTC=mix_BTC, mix_mask_BT=heard_BT)
 
 
 def noise(seed: int, dtype: torch.dtype = torch.float64) -> Tensor:

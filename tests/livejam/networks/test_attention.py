@@ -20,8 +20,8 @@ from livejam.networks.attention import (
 
 
 def make_heads(frames: int, seed: int = 0) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(2, 3, frames, 8, generator=generator) for _ in range(3)]
+    rng = torch.Generator().manual_seed(seed)
+    return [torch.randn(2, 3, frames, 8, generator=rng) for _ in range(3)]
 
 
 @given(window=st.integers(1, 12), causal=st.booleans(), query=st.integers(0, 40), key=st.integers(0, 40))

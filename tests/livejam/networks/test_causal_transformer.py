@@ -25,9 +25,9 @@ def make_network(sink: bool, causal: bool = True, window: int = WINDOW, blocks: 
 
 
 def make_input(frames: int = FRAMES, seed: int = 1) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    noise_BTZ = torch.randn(2, frames, 3, generator=generator, dtype=torch.float64)
-    return noise_BTZ, torch.randn(2, frames, 5, generator=generator, dtype=torch.float64)
+    rng = torch.Generator().manual_seed(seed)
+    noise_BTZ = torch.randn(2, frames, 3, generator=rng, dtype=torch.float64)
+    return noise_BTZ, torch.randn(2, frames, 5, generator=rng, dtype=torch.float64)
 
 
 def stream(network: CausalTransformer, noise_BTZ: Tensor, mix_BTC: Tensor, chunks: list[int]) -> Tensor:
@@ -70,7 +70,7 @@ def test_rows_may_join_a_batch_at_different_times() -> None:
         mixed = type(cache)(
             key=tuple(torch.stack((old[0], new[1])) for old, new in zip(cache.key, fresh.key, strict=True)),
             value=tuple(torch.stack((old[0], new[1])) for old, new in zip(cache.value, fresh.value, strict=True)),
-            heard_B=torch.tensor([4, 0]),
+            position_B=torch.tensor([4, 0]),
         )
         out_BTC, mixed = network.step(
             torch.stack((noise_BTZ[0, 4:7], noise_BTZ[1, :3])),
@@ -80,7 +80,7 @@ def test_rows_may_join_a_batch_at_different_times() -> None:
         )
     assert torch.allclose(out_BTC[0], alone[0, 4:7], atol=1e-6)
     assert torch.allclose(out_BTC[1], alone[1, :3], atol=1e-6)
-    assert mixed.heard_B.tolist() == [7, 3]
+    assert mixed.position_B.tolist() == [7, 3]
 
 
 def test_cache_never_grows() -> None:
@@ -90,7 +90,7 @@ def test_cache_never_grows() -> None:
     for start, stop in ((0, 1), (1, 9), (9, 23)):
         _, cache = network.step(noise_BTZ[:, start:stop], mix_BTC[:, start:stop], INSTRUMENTS, cache)
         assert [tensor.shape for tensor in (*cache.key, *cache.value)] == sizes
-    assert cache.heard_B.tolist() == [23, 23]
+    assert cache.position_B.tolist() == [23, 23]
 
 
 @pytest.mark.parametrize("which", ["noise", "mix"])

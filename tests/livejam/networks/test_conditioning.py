@@ -90,15 +90,15 @@ def test_numbers_are_encoded_as_published(number: float) -> None:
 
 @pytest.mark.parametrize("unconditional", [NOTHING_ASKED, Unconditional(True, False), Unconditional(False, True)])
 def test_guidance_asks_twice_and_drops_what_it_says(unconditional: Unconditional) -> None:
-    network = DiffusionTransformer(3, 8, 1, 2, 4, 2, prompt_width=4, global_width=4, jam_channels=3)
+    network = DiffusionTransformer(3, 8, 1, 2, 4, 2, prompt_width=4, global_width=4, mix_channels=3)
     generator = ConditionedTransformer(network, TagEncoder(4), NumberConditioner(4))
-    context, jam = ((torch.randn(2, 6, 3), torch.ones(2, 6)) for _ in range(2))
-    conditions = generator.conditions(generator.prompt(["piano", "bass"]), 11.0, context=context, jam=jam)
+    context, mix = ((torch.randn(2, 6, 3), torch.ones(2, 6)) for _ in range(2))
+    conditions = generator.conditions(generator.prompt(["piano", "bass"]), 11.0, context=context, mix=mix)
     assert conditions.prompt_BPD is not None
     assert conditions.prompt_BPD.shape[1] == 13, "twelve words and the duration"
     both, rows = unconditional.beside(conditions), unconditional.in_rows(torch.tensor([False, True]), conditions)
     dropped = {"prompt_BPD", "prompt_mask_BP"} if unconditional.without_prompt else set()
-    dropped |= {"jam_BTC", "jam_mask_BT"} if unconditional.without_mix else set()
+    dropped |= {"mix_BTC", "mix_mask_BT"} if unconditional.without_mix else set()
     for field in dataclasses.fields(conditions):
         told = getattr(conditions, field.name)
         other = torch.zeros_like(told) if field.name in dropped else told

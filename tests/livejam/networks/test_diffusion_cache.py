@@ -62,9 +62,9 @@ def close(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().max() <= TOLERANCE[one.dtype] * max(1.0, float(other.abs().max())))
 
 
-def twin(network: DiffusionTransformer, blocks: int, last_place: int, jam: bool) -> DiffusionTransformer:
+def twin(network: DiffusionTransformer, blocks: int, last_place: int, mix: bool) -> DiffusionTransformer:
     """The same weights over the whole history."""
-    other = make_network(WholeHistory(blocks, last_place), blocks * BLOCK, len(network.blocks), jam).to(
+    other = make_network(WholeHistory(blocks, last_place), blocks * BLOCK, len(network.blocks), mix).to(
         network.project_out.weight.dtype
     )
     other.load_state_dict(network.state_dict())
@@ -96,7 +96,7 @@ def test_block_causal_equals_the_whole_history(dtype: torch.dtype, steps: int) -
 
 @pytest.mark.parametrize("cutoff", [BLOCK * 2, BLOCK * 3 - 1, BLOCK * 3, CONTEXT, CONTEXT + 2, WINDOW])
 def test_jam_that_slides_into_the_context_is_heard(cutoff: int) -> None:
-    network, song = make_network(BLOCK_CAUSAL, jam=True), Song.random(BLOCKS + 6)
+    network, song = make_network(BLOCK_CAUSAL, mix=True), Song.random(BLOCKS + 6)
     last_place = min(BLOCKS, cutoff // BLOCK) - 1
     assert_streams_like_history(network, song, 2, cutoff, last_place)
 
@@ -107,7 +107,7 @@ def assert_streams_like_history(
     dtype, cache = song.latents_BTC.dtype, None
     with torch.no_grad():
         for block in range(BLOCKS, BLOCKS + 6):
-            whole_network = twin(network, block, last_place, jam=cutoff is not None)
+            whole_network = twin(network, block, last_place, mix=cutoff is not None)
             conditions, history = song.conditions(block - BLOCKS, block, cutoff), song.conditions(0, block, cutoff)
             x = noise(block, dtype)
             for step in range(steps):
@@ -145,7 +145,7 @@ def test_bootstrap_is_the_training_pass(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("cutoff", [0, 1, BLOCK, 2 * BLOCK - 1])
 def test_hardly_any_jam_leaves_nothing_to_keep(cutoff: int) -> None:
     """Every context block hears more with every slide: the fused step is the training pass again."""
-    network, song = make_network(BLOCK_CAUSAL, jam=True), Song.random(BLOCKS + 2)
+    network, song = make_network(BLOCK_CAUSAL, mix=True), Song.random(BLOCKS + 2)
     with torch.no_grad():
         _, cache = network.bootstrap(noise(1), times(0, 2), song.conditions(0, BLOCKS, cutoff))
         conditions = song.conditions(1, BLOCKS + 1, cutoff)

@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from livejam import cli
-from livejam.checkpoint import read_checkpoint
+from livejam.checkpoints.player import read_checkpoint
+from livejam.checkpoints.stable_audio import DURATION, TRANSFORMER, import_stable_audio
+from livejam.cli import main as cli
 from livejam.errors import UserError
 from livejam.networks import DiffusionConditions, DiffusionTransformer, NumberConditioner
-from livejam.stable_audio import DURATION, TRANSFORMER, import_stable_audio
 
 GOLDEN = {name: Path(__file__).with_name(f"stable_audio_{name}.safetensors") for name in ("small", "1_0")}
 
@@ -41,10 +41,10 @@ def weights_of(path: Path, prefix: str) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", ["small", "1_0"])
-@pytest.mark.parametrize("jam", [False, True])
-def test_equals_stable_audio_tools(name: str, jam: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mix", [False, True])
+def test_equals_stable_audio_tools(name: str, mix: bool, tmp_path: Path) -> None:
     golden, config, checkpoint = published(name, tmp_path)
-    imported = import_stable_audio(config, checkpoint, tmp_path / "base.ckpt", jam)
+    imported = import_stable_audio(config, checkpoint, tmp_path / "base.ckpt", mix)
     network = DiffusionTransformer(**imported.settings).eval()
     network.load_state_dict(weights_of(imported.out, TRANSFORMER))
     conditions = DiffusionConditions(prompt_BPD=golden["prompt"], global_BD=golden["global"])

@@ -39,7 +39,7 @@ CONDITIONS = SONG.conditions(0, BLOCKS)
 @MASKS
 def test_context_is_bit_equal_for_all_noise(mask: AttentionMask) -> None:
     """Neither noise level nor noise nor anything on the target reaches the context, in any layer."""
-    network, heard = make_network(mask, jam=True), SONG.conditions(0, BLOCKS, CONTEXT)
+    network, heard = make_network(mask, mix=True), SONG.conditions(0, BLOCKS, CONTEXT)
     elsewhere = SONG.conditions(0, BLOCKS, WINDOW)
     with torch.no_grad():
         for layer in range(4):
@@ -100,10 +100,10 @@ def test_block_causal_target_sees_the_oldest_block_only_through_others() -> None
 def test_fine_tune_starts_as_its_base(mask: AttentionMask) -> None:
     """With the added projection at zero, target frames get what the base gives them when it sees nothing else."""
     torch.manual_seed(0)
-    fresh = DiffusionTransformer(CHANNELS, 32, 2, 2, CONTEXT, BLOCK, mask=mask, jam_channels=CHANNELS)
+    fresh = DiffusionTransformer(CHANNELS, 32, 2, 2, CONTEXT, BLOCK, mask=mask, mix_channels=CHANNELS)
     assert not fresh.project_given.weight.any()
-    base = make_network(context_frames=0, depth=2, jam=True)
-    tuned = make_network(mask, depth=2, jam=True)
+    base = make_network(context_frames=0, depth=2, mix=True)
+    tuned = make_network(mask, depth=2, mix=True)
     nn.init.zeros_(base.project_given.weight)
     tuned.load_state_dict(base.state_dict())
     x, time_B = in_window(noise(4), WINDOW), times(1, 2)
@@ -258,7 +258,7 @@ def test_windows_that_do_not_fit_are_refused() -> None:
         "make 20": (x[:, 1:], CONDITIONS),
         "context_mask_BT together": (x, dataclasses.replace(CONDITIONS, context_mask_BT=None)),
         "the window is": (x, CONDITIONS.frames(1, WINDOW)),
-        "jam_BTC has 3 channels": (x, SONG.conditions(0, BLOCKS, CONTEXT)),
+        "mix_BTC has 3 channels": (x, SONG.conditions(0, BLOCKS, CONTEXT)),
         "prompt_BPD has 7": (x, dataclasses.replace(CONDITIONS, prompt_BPD=torch.zeros(2, 1, 7))),
     }
     for sentence, (latents, conditions) in wrong.items():

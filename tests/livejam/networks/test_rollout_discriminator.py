@@ -26,7 +26,7 @@ def awake(network: nn.Module) -> nn.Module:
 
 
 def make_base(**settings: object) -> ConditionedTransformer:
-    sizes = {"width": WIDTH, "depth": 3, "heads": 2, "context_frames": 0, "prompt_width": 6, "jam_channels": CHANNELS}
+    sizes = {"width": WIDTH, "depth": 3, "heads": 2, "context_frames": 0, "prompt_width": 6, "mix_channels": CHANNELS}
     return ConditionedTransformer(DiffusionTransformer(CHANNELS, **(sizes | settings)), TagEncoder(6))  # type: ignore[arg-type]
 
 
@@ -40,8 +40,8 @@ def make_discriminator(layer: int = 1) -> RolloutDiscriminator:
 def make_conditions(batch: int = 2) -> DiffusionConditions:
     frames = CONTEXT + ROLLOUT
     return DiffusionConditions(
-        jam_BTC=torch.randn(batch, frames, CHANNELS),
-        jam_mask_BT=torch.ones(batch, frames),
+        mix_BTC=torch.randn(batch, frames, CHANNELS),
+        mix_mask_BT=torch.ones(batch, frames),
         prompt_BPD=torch.randn(batch, 3, 6),
     )
 
@@ -118,7 +118,7 @@ def test_context_reaches_the_score_through_attention_alone() -> None:
     assert torch.equal(scores(network, noisy_BTC, conditions), scores(network, other_BTC, conditions))
 
 
-@pytest.mark.parametrize("name", ["prompt_BPD", "jam_BTC"])
+@pytest.mark.parametrize("name", ["prompt_BPD", "mix_BTC"])
 def test_prompt_and_the_jam_of_every_frame_are_heard(name: str) -> None:
     network, conditions = make_discriminator(), make_conditions()
     noisy_BTC = torch.randn(2, CONTEXT + ROLLOUT, CHANNELS)

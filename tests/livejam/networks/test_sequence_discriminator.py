@@ -14,8 +14,8 @@ def make_network(**settings: float) -> SequenceDiscriminator:
 
 
 def make_pair(frames: int) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return [torch.randn(3, frames, 6, generator=generator, dtype=torch.float64) for _ in range(2)]
+    rng = torch.Generator().manual_seed(1)
+    return [torch.randn(3, frames, 6, generator=rng, dtype=torch.float64) for _ in range(2)]
 
 
 @pytest.mark.parametrize("frames", [4, 16, 20, 64])

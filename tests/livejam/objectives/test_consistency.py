@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.objectives.consistency import Scales, consistency_loss, denoising_loss, heun_step, solve
+from livejam.objectives.consistency import KarrasTimes, consistency_loss, denoising_loss, heun_step, solve
 from livejam.sampling import clean_estimate
 from livejam.sampling.karras import KarrasSchedule
 
@@ -58,7 +58,7 @@ def test_heun_is_of_second_order_along_the_curve() -> None:
 
 
 def test_scales_are_the_schedule_of_the_paper() -> None:
-    times_K = Scales().times()
+    times_K = KarrasTimes().times()
     sigma_K = times_K.double() / (1 - times_K.double())
     assert len(times_K) == 18
     assert (times_K[:-1] > times_K[1:]).all()
@@ -83,17 +83,17 @@ def test_two_steps_of_sampling() -> None:
 
 def test_solver_steps_are_likelier_the_more_there_are() -> None:
     """P(n) = n / (1 + … + 4) for five scales, and every start leaves room for the steps."""
-    scales, random = Scales(number=5), torch.Generator().manual_seed(0)
-    drawn = torch.tensor([scales.draw_steps(random) for _ in range(4000)])
+    scales, rng = KarrasTimes(number=5), torch.Generator().manual_seed(0)
+    drawn = torch.tensor([scales.draw_steps(rng) for _ in range(4000)])
     shares = torch.bincount(drawn, minlength=5).double() / len(drawn)
     assert shares.tolist() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=0.03)
     for steps in (1, 3, 4):
-        starts = scales.draw_starts(steps, 500, random)
+        starts = scales.draw_starts(steps, 500, rng)
         assert set(starts.tolist()) == set(range(5 - steps))
 
 
 def test_denoising_times_come_from_both_halves() -> None:
-    times_B = Scales().denoising_times(20_000, torch.Generator().manual_seed(0))
+    times_B = KarrasTimes().denoising_times(20_000, torch.Generator().manual_seed(0))
     assert ((times_B > 0) & (times_B < 1)).all()
     log_sigma_B = torch.logit(times_B.double())
     high, low = 80 ** (1 / 9), 1e-4 ** (1 / 9)
@@ -108,10 +108,10 @@ ALL_BT = torch.ones(3, 4, dtype=torch.bool)
 
 def test_losses_by_hand() -> None:
     estimate_BTC, other_BTC = torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[[0.0], [1.0], [0.0]]])
-    wanted_BT = torch.tensor([[True, True, False]])
-    assert consistency_loss(estimate_BTC, other_BTC, wanted_BT).tolist() == [2.5]
+    target_BT = torch.tensor([[True, True, False]])
+    assert consistency_loss(estimate_BTC, other_BTC, target_BT).tolist() == [2.5]
     # σ = 1/3 at t = 1/4: weight (1/9 + 1) / (1/9) = 10
-    assert denoising_loss(estimate_BTC, other_BTC, torch.tensor([0.25]), wanted_BT).tolist() == pytest.approx([25.0])
+    assert denoising_loss(estimate_BTC, other_BTC, torch.tensor([0.25]), target_BT).tolist() == pytest.approx([25.0])
 
 
 def test_the_target_is_a_constant() -> None:
@@ -132,4 +132,4 @@ def test_denoising_loss_is_a_weighted_flow_matching_loss() -> None:
 @pytest.mark.parametrize("wrong", [{"number": 1}, {"lowest_sigma": 0.0}, {"highest_sigma": 1e-5}, {"rho": 0.0}])
 def test_scales_that_are_none_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"paper's is 18|no schedule; set"):
-        Scales(**wrong)  # type: ignore[arg-type]
+        KarrasTimes(**wrong)  # type: ignore[arg-type]

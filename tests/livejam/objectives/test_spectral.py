@@ -16,7 +16,7 @@ from livejam.objectives.spectral import (
     multi_resolution_stft,
     phase_derivative_error,
     spectral_convergence,
-    valley_excess,
+    spectral_gap_excess,
 )
 
 WINDOWS = (1024, 512)
@@ -88,14 +88,14 @@ def test_gradients_survive_silence(loss: str) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(hiss_db=st.floats(-60, -50), gain_db=st.floats(-20, 0))
-def test_valleys_cost_what_fills_them_at_any_level(hiss_db: float, gain_db: float) -> None:
+def test_spectral_gaps_cost_what_fills_them_at_any_level(hiss_db: float, gain_db: float) -> None:
     """10 dB more hiss under a tone cost ln 10; what the tone itself does there costs nothing, nor does silence."""
     gain, hiss = 10 ** (gain_db / 20), torch.randn(1, 8192, generator=torch.Generator().manual_seed(0)).double()
     # in the middle of a bin, where the window has no side lobes
     tone = tones(20 * 22050 / 1024, 0)
     true = gain * (tone + 1e-4 * hiss)
     made = [gain * (tone + 10 ** (level_db / 20) * hiss) for level_db in (hiss_db, hiss_db + 10)]
-    low, high = (float(valley_excess(spectrum(m), spectrum(true), 45.0, 1e-7)) for m in made)
+    low, high = (float(spectral_gap_excess(spectrum(m), spectrum(true), 45.0, 1e-7)) for m in made)
     assert high - low == pytest.approx(math.log(10), abs=0.05)
     for free in (true, torch.zeros_like(true)):
-        assert float(valley_excess(spectrum(free), spectrum(true), 45.0, 1e-7)) == 0
+        assert float(spectral_gap_excess(spectrum(free), spectrum(true), 45.0, 1e-7)) == 0

@@ -129,14 +129,14 @@ def _half(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("sampler", ALL, ids=IDS)
 def test_randomness_is_the_noise_alone(sampler: Sampler) -> None:
-    velocity = both if sampler.doubles else field
+    velocity = both if sampler.needs_unconditional else field
     assert torch.equal(sampler.sample(velocity, noise(3)), sampler.sample(velocity, noise(3)))
     assert not torch.allclose(sampler.sample(velocity, noise(3)), sampler.sample(velocity, noise(4)))
 
 
 @pytest.mark.parametrize("sampler", ALL, ids=IDS)
 def test_rows_do_not_depend_on_their_company(sampler: Sampler) -> None:
-    velocity = both if sampler.doubles else field
+    velocity = both if sampler.needs_unconditional else field
     seed_B, position_BT = torch.tensor([7, 8, 9]), torch.arange(5).expand(3, -1) + torch.tensor([[0], [40], [3]])
     together = sampler.sample(velocity, row_noise(seed_B, position_BT, 4, torch.float64))
     alone = sampler.sample(velocity, row_noise(seed_B[1:2], position_BT[1:2], 4, torch.float64))
@@ -153,7 +153,7 @@ def test_draws_of_a_row_are_different_noise() -> None:
 @pytest.mark.parametrize("sampler", ALL, ids=IDS)
 def test_gradients_flow_on_request(sampler: Sampler) -> None:
     scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
-    velocity: Velocity = lambda x, t: scale * (both if sampler.doubles else field)(x, t)  # noqa: E731
+    velocity: Velocity = lambda x, t: scale * (both if sampler.needs_unconditional else field)(x, t)  # noqa: E731
     (gradient,) = torch.autograd.grad(sampler.sample(velocity, noise()).sum(), scale)
     step = 1e-6
     with torch.no_grad():

@@ -1,0 +1,138 @@
+"""The only code that touches the network: weights, fetched because someone asked for them.
+
+A file grows beside its place as `NAME.part`, so an interrupted download goes on where it stopped, and takes its place
+only when its size and digest are right.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import urllib.error
+import urllib.request
+from http import HTTPStatus
+from pathlib import Path
+
+from tqdm import tqdm
+
+from livejam.checkpoints.weights import SUMS, WeightFile, Weights, recorded_sums, sha256_of
+from livejam.errors import UserError
+from livejam.files import atomic_path
+
+TIMEOUT_SECONDS = 30.0
+BLOCK_BYTES = 1 << 18
+
+
+def fetch(weights: Weights) -> Path:
+    """Download what is missing of a set of weights.
+
+    `HF_TOKEN` is sent to the server that the table names, and to no other that it redirects to.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the server cannot be reached or refuses, or the file is not the published one.
+    """
+    for file in weights.missing:
+        _fetch_file(weights, file)
+    return weights.folder
+
+
+def _fetch_file(weights: Weights, file: WeightFile) -> None:
+    path = weights.folder / file.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        _continue(file, part)
+    except urllib.error.HTTPError as error:
+        raise _refusal(weights, file, error) from error
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UserError(
+            f"{file.url} cannot be reached ({reason}); what has arrived is kept: run `livejam weights fetch "
+            f"{weights.name}` again with network access, or copy the file to {path}"
+        ) from error
+    digest = _checked(weights, file, part)
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.replace(path)
+    sums = {**recorded_sums(weights.folder), file.path: digest}
+    with atomic_path(weights.folder / SUMS) as temporary:
+        temporary.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())), encoding="utf-8")
+
+
+def _continue(file: WeightFile, part: Path) -> None:
+    """Append what is missing of a file; start over if the server cannot go on in the middle."""
+    have = part.stat().st_size if part.exists() else 0
+    if have and have == file.size_bytes:
+        return
+    try:
+        response = urllib.request.urlopen(_request(file, have), timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        part.unlink()
+        have, response = 0, urllib.request.urlopen(_request(file, 0), timeout=TIMEOUT_SECONDS)
+    with response:
+        if response.headers.get_content_type() == "text/html":
+            raise UserError(
+                f"{file.url} answered with a web page instead of a file; open it in a browser and put what it offers "
+                f"at {part.with_suffix('')}"
+            )
+        have = have if response.status == HTTPStatus.PARTIAL_CONTENT and _starts_at(response, have) else 0
+        rest = response.headers.get("Content-Length")
+        total = have + int(rest) if rest else file.size_bytes
+        received = have
+        with (
+            part.open("ab" if have else "wb") as out,
+            tqdm(desc=file.path, initial=have, total=total, unit="B", unit_scale=True, unit_divisor=1024) as progress,
+        ):
+            while block := response.read(BLOCK_BYTES):
+                out.write(block)
+                progress.update(len(block))
+                received += len(block)
+        if total is not None and received < total:
+            raise ConnectionError(f"it ended after {received} of {total} bytes")
+
+
+def _request(file: WeightFile, have: int) -> urllib.request.Request:
+    request = urllib.request.Request(file.url, headers={"User-Agent": "livejam"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    token = os.environ.get("HF_TOKEN")
+    if token and request.host == "huggingface.co":
+        # unredirected: where the server sends us has no business with the token
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    return request
+
+
+def _starts_at(response: http.client.HTTPResponse, have: int) -> bool:
+    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return found is not None and int(found[1]) == have
+
+
+def _checked(weights: Weights, file: WeightFile, part: Path) -> str:
+    """The digest of a whole file; what is wrong is removed, so that the next attempt starts over."""
+    size, digest = part.stat().st_size, sha256_of(part)
+    if file.size_bytes not in (None, size):
+        reason = f"it has {size} bytes instead of {file.size_bytes}"
+    elif file.sha256 is not None and not digest.startswith(file.sha256):
+        reason = f"its SHA-256 is {digest} instead of {file.sha256}"
+    else:
+        return digest
+    part.unlink()
+    raise UserError(
+        f"{file.url} is not the published file ({reason}) and was thrown away; run `livejam weights fetch "
+        f"{weights.name}` again, and report it if that does not help"
+    )
+
+
+def _refusal(weights: Weights, file: WeightFile, error: urllib.error.HTTPError) -> UserError:
+    if error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and weights.gate:
+        return UserError(f"{weights.name} is handed out on request only: {weights.gate}")
+    return UserError(
+        f"{file.url} is refused by its server ({error.code} {error.reason}); obtain the file elsewhere and put it at "
+        f"{weights.folder / file.path}"
+    )

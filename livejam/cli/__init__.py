@@ -1,0 +1,1 @@
+"""The `livejam` command: the roof, which may import everything and which nothing imports."""

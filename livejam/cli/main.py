@@ -1,0 +1,249 @@
+"""The `livejam` command: everything that is not training."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from livejam import __version__
+from livejam.cli.codec import add_codec, fold_codec_options
+from livejam.cli.compare import add_compare
+from livejam.cli.listening_test import add_listening_test
+from livejam.cli.weights import add_weights
+from livejam.errors import UserError, of_the_system
+from livejam.option_ranges import Range, require_number
+from livejam.outputs import add_overwrite, require_free
+
+SLAKH = """\
+Slakh2100 (about 105 GB; licence CC BY 4.0) is Zenodo record 4599666, the archive slakh2100_flac_redux.tar.gz.
+BabySlakh (20 songs, about 0.9 GB) is Zenodo record 4603870, the archive babyslakh_16k.tar.gz.
+
+Unpack either, then look whether it is whole, and name it in any config:
+
+  livejam data index DIR
+  lightning fit --config configs/liveband/slakh.yaml --data.init_args.root DIR
+
+Without a download, `livejam data render` makes songs in the same format."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, except that a mistake is one line with a suggestion, and abbreviations are mistakes."""
+
+    def __init__(self, *, allow_abbrev: bool = False, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=allow_abbrev, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        names = set(_names(self))
+        wrong = [] if "required" in message else re.findall(r"--[\w-]+|(?<=')[^', ]+(?=')", message)
+        near = [match for word in wrong if word not in names for match in get_close_matches(word, names, n=1)]
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{message}{hint} (see `{self.prog} --help`)")
+
+
+def _names(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every option and every command below a parser."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                yield name
+                yield from _names(child)
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(prog="livejam", description="Data, checkpoints and playing for livejam.", epilog=_EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"livejam {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks (as does LIVEJAM_DEBUG=1)")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_data(commands)
+    _add_play(commands)
+    add_codec(commands)
+    add_weights(commands)
+    add_compare(commands)
+    add_listening_test(commands)
+    checkpoint = commands.add_parser(
+        "describe",
+        help="say what a checkpoint is and where it comes from",
+        description="Recipe, iteration, instruments, codec, statistics and lineage. Runs no code from the checkpoint.",
+        epilog="example:\n  livejam describe runs/quickstart/checkpoints/last.ckpt",
+    )
+    checkpoint.add_argument("checkpoint", type=Path, help="a .ckpt file written by `lightning fit`")
+    checkpoint.set_defaults(run=_describe)
+    doctor = commands.add_parser(
+        "doctor",
+        help="check this machine and this installation",
+        description="Versions, matching builds, extras, cores, disk and the bundled codec. Exit status 1 if one fails.",
+        epilog="example:\n  livejam doctor",
+    )
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser("data", help="render, look at or obtain songs", description="Songs to train on.")
+    actions = data.add_subparsers(metavar="ACTION", required=True)
+    render = actions.add_parser(
+        "render",
+        help="compose and render songs in Slakh2100's format (pocket-Slakh)",
+        description="Compose songs by rules and render every stem. Equal seeds give equal songs; an interrupted\n"
+        "render goes on where it stopped.",
+        epilog="example:\n  livejam data render --out data/pocket --songs 40 --seed 0",
+    )
+    render.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the songs")
+    render.add_argument("--songs", type=int, required=True, metavar="N", help="how many songs, at least 1")
+    render.add_argument("--seed", type=int, default=0, metavar="S", help="of the collection, at least 0 (default: 0)")
+    render.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
+    render.add_argument("--soundfont", type=Path, metavar="SF2", help="General MIDI SoundFont (default: TimGM6mb.sf2)")
+    render.set_defaults(run=_render)
+    index = actions.add_parser(
+        "index",
+        help="list what a data set holds, and what cannot be used and why",
+        description="Songs, stems and hours of a data set in Slakh2100's format, every refused stem with its\n"
+        "reason, and songs that a training leaves out. The index is cached in the data set, or where --cache says.",
+        epilog="example:\n  livejam data index data/pocket --deep",
+    )
+    index.add_argument("root", type=Path, help="the data set's folder")
+    index.add_argument("--deep", action="store_true", help="decode all audio too: finds damage inside files (slow)")
+    index.add_argument("--cache", type=Path, metavar="DIR", help="where the index is kept: a config's data.cache_root")
+    index.add_argument("--seconds", type=float, default=0.0, metavar="S", help="list songs shorter than a crop")
+    index.add_argument(
+        "--targets", nargs="+", metavar="NAME", help="list songs without one of these instruments (default: any)"
+    )
+    index.set_defaults(run=_index)
+    download = actions.add_parser(
+        "download", help="say how to obtain Slakh2100", description="How to obtain Slakh2100; nothing is fetched."
+    )
+    download.set_defaults(run=_download)
+
+
+def _add_play(commands: Any) -> None:
+    play = commands.add_parser(
+        "play",
+        help="play along with a recording",
+        description="Hear a recording frame by frame and play one instrument to it, exactly as on stage.",
+        epilog="example:\n  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav "
+        "--instrument Drums --out drums.wav",
+    )
+    play.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT", help="written by `lightning fit`")
+    play.add_argument("--mix", type=Path, required=True, metavar="WAV", help="what the musician plays (WAV or FLAC)")
+    play.add_argument(
+        "--instrument",
+        metavar="NAME",
+        help="one that the model learnt: Piano, Bass, Drums, …, or Any (default: Any if it learnt to choose by "
+        "itself, else the first that `livejam describe` lists)",
+    )
+    play.add_argument("--out", type=Path, required=True, metavar="WAV", help="the stem that livejam plays")
+    play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem in one file, too")
+    play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds play equal notes (default: 0)")
+    add_overwrite(play)
+    play.set_defaults(run=_play)
+
+
+_EXAMPLES = """\
+examples:
+  livejam doctor
+  livejam data render --out data/pocket --songs 40 --seed 0
+  livejam data index data/pocket
+  livejam describe runs/quickstart/checkpoints/last.ckpt
+  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --instrument Drums --out drums.wav
+  livejam codec roundtrip --codec pocket song.wav decoded.wav
+  livejam weights list
+
+Training and evaluation are the `lightning` command. A mistake is one line and exit status 2."""
+
+
+def _render(options: argparse.Namespace) -> int:
+    from datamodules.pocket_slakh.render import render_songs
+
+    require_number("--seed", options.seed, Range(0))
+    require_number("--workers", options.workers, Range(1))
+    render_songs(options.out, options.songs, options.seed, options.workers, soundfont=options.soundfont)
+    return 0
+
+
+def _index(options: argparse.Namespace) -> int:
+    from datamodules.categories import target_categories
+    from datamodules.losses import Demand
+    from datamodules.slakh_index import INDEX, SlakhIndex
+
+    cache = None if options.cache is None else options.cache / INDEX
+    index = SlakhIndex.open(options.root, cache, options.deep)
+    demand = Demand(options.seconds, target_categories(options.targets))
+    print(index.summary(demand.left_out(index.songs)))
+    return 0
+
+
+def _download(options: argparse.Namespace) -> int:
+    print(SLAKH)
+    return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from livejam.checkpoints.player import describe
+
+    print(describe(options.checkpoint))
+    return 0
+
+
+def _play(options: argparse.Namespace) -> int:
+    from livejam.checkpoints.player import load_player
+    from livejam.instruments import NAMES, default_instrument, instrument_index
+    from livejam.systems.play import play_file, require_audio_name, write_audio
+
+    outputs = {"--out": options.out, "--together": options.together}
+    require_free(outputs, (options.mix, options.checkpoint), options.overwrite)
+    for path in filter(None, outputs.values()):
+        require_audio_name(path)
+    require_number("--seed", options.seed, Range(0, 2**63 - 1))
+    asked = None if options.instrument is None else instrument_index(options.instrument)
+    player = load_player(options.checkpoint)
+    instrument = default_instrument(player.instruments) if asked is None else asked
+    performance = play_file(player, options.mix, instrument, options.seed)
+    write_audio(options.out, performance.stem_NA, performance.sample_rate_hz)
+    print(f"{options.out}: {NAMES[instrument]}, {performance.real_time_factor:.1f} × real time")
+    if options.together:
+        together_NA = performance.mix_NA + performance.stem_NA
+        write_audio(options.together, together_NA / max(1.0, abs(together_NA).max()), performance.sample_rate_hz)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from livejam.cli.doctor import examine
+
+    healthy = True
+    for finding in examine():
+        print(f"{'ok  ' if finding.good else 'FAIL'}  {finding.subject:<14} {finding.text}", flush=True)
+        healthy &= finding.good
+    return 0 if healthy else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the console script.
+
+    Args:
+        arguments: the command line without the program's name; None takes `sys.argv`.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = build_parser().parse_args(fold_codec_options(arguments))
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+    except Exception as error:
+        told = error if isinstance(error, UserError) else of_the_system(error)
+        if told is None or os.environ.get("LIVEJAM_DEBUG") or "--debug" in arguments:
+            raise
+        sys.stderr.write(f"error: {' '.join(str(told).split())}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

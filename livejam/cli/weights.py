@@ -1,0 +1,80 @@
+"""`livejam weights`: what codecs and metrics may need from elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from livejam.checkpoints.weights import WEIGHTS, Weights, faults, find_weights, weights_root
+from livejam.cli.stable_audio import add_import
+
+
+def add_weights(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    weights = commands.add_parser(
+        "weights",
+        help="list, fetch or verify published weights",
+        description="Published weights that codecs and metrics may need. Only `fetch` uses the network.",
+    )
+    actions = weights.add_subparsers(metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="what there is, its licence and size, and whether it is here",
+        description="All weights by name, with purpose, licence and size. LIVEJAM_WEIGHTS names another folder.",
+        epilog="example:\n  livejam weights list",
+    )
+    listing.set_defaults(run=_list)
+    fetch = actions.add_parser(
+        "fetch",
+        help="download weights",
+        description="Download weights; an interrupted download goes on where it stopped.",
+        epilog="example:\n  livejam weights fetch encodec_24khz",
+    )
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="a name that `livejam weights list` shows")
+    fetch.set_defaults(run=_fetch)
+    verify = actions.add_parser(
+        "verify",
+        help="compare files with what was published and fetched",
+        description="Compare size and SHA-256 of every file. Exit status 1 if one is damaged or, if named, missing.",
+        epilog="example:\n  livejam weights verify",
+    )
+    verify.add_argument("names", nargs="*", metavar="NAME", help="weights to look at (default: all that are here)")
+    verify.set_defaults(run=_verify)
+    add_import(actions)
+
+
+def _list(options: argparse.Namespace) -> int:
+    print(f"folder: {weights_root()}")
+    for weights in WEIGHTS:
+        here = "here" if not weights.missing else "–"
+        size = f"{weights.size_bytes / 1e6:.0f} MB" if weights.size_bytes else "size ?"
+        gate = "; on request" if weights.gate else ""
+        print(f"{weights.name:<17} {here:<5} {size:>8}  {weights.purpose} ({weights.licence}{gate})")
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from livejam.checkpoints.download import fetch
+
+    for weights in [find_weights(name) for name in options.names]:
+        print(f"{weights.name}: {fetch(weights)}; licence: {weights.licence}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    named = [find_weights(name) for name in options.names]
+    found = named or [weights for weights in WEIGHTS if len(weights.missing) < len(weights.files)]
+    good = True
+    for weights in found:
+        good &= _report(weights)
+    if not found:
+        print(f"no weights in {weights_root()}")
+    return 0 if good else 1
+
+
+def _report(weights: Weights) -> bool:
+    wrong = faults(weights)
+    print(f"{'FAIL' if wrong else 'ok  '}  {weights.name}")
+    for sentence in wrong:
+        print(f"      {sentence}")
+    return not wrong

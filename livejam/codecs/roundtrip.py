@@ -1,0 +1,201 @@
+"""A recording through a codec and back, of any length, in constant memory.
+
+Shapes: A audio channels, N audio samples.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from livejam.codecs import Codec, WindowedCodec
+from livejam.codecs.chunked import piece_frames
+from livejam.codecs.offline import OfflineCodec
+from livejam.errors import UserError
+from livejam.files import atomic_path
+from livejam.finite import require_finite_sound
+from livejam.spec import CodecSpec
+from livejam.systems.play import require_audio_name
+
+BLOCK_SAMPLES = 1 << 16
+LISTEN_SECONDS = 8.0
+EARLY_SECONDS = 20.0
+
+Listener = Callable[[Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A codec that is fed by steps.
+
+    Args:
+        codec: with a stream of explicit state.
+        step_frames: latent frames per step.
+    """
+
+    codec: Codec[Any, Any]
+    step_frames: int
+
+
+@dataclass
+class Roundtrip:
+    """What a round trip was: times in seconds, and the beginning of what went in and of what streamed out.
+
+    Args:
+        samples: length of the recording at the codec's rate.
+        encode_seconds: time spent encoding.
+        decode_seconds: time spent decoding.
+        original: pieces AN of the first seconds.
+        streamed: pieces AN of the first seconds that came out, late as they were.
+    """
+
+    samples: int = 0
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    original: list[Tensor] = field(default_factory=list)
+    streamed: list[Tensor] = field(default_factory=list)
+
+
+def frame_by_frame(codec: Codec[Any, Any]) -> Stream:
+    """The codec as it plays live."""
+    return Stream(codec, codec.block_frames if isinstance(codec, WindowedCodec) else 1)
+
+
+def in_pieces(codec: Codec[Any, Any]) -> Stream:
+    """The codec's offline result, in pieces that bound the memory.
+
+    A causal codec streams in long steps. One that hears the future gets windows that hold all it reaches.
+    """
+    if isinstance(codec, OfflineCodec):
+        block = min(piece_frames(codec), codec.piece_frames)
+        return Stream(WindowedCodec(codec, codec.reach_frames, codec.reach_frames, block), block)
+    if isinstance(codec, WindowedCodec):
+        return Stream(codec, codec.piece_frames)
+    return Stream(codec, piece_frames(codec))
+
+
+def roundtrip(stream: Stream, source: Path, target: Path, listen: Listener) -> Roundtrip:
+    """Encode and decode a recording.
+
+    Args:
+        stream: the codec, and how it is fed.
+        source: a WAV or FLAC of any rate, length and number of channels.
+        target: the decoded recording at the codec's rate, aligned with the original and as long.
+        listen: is given decoded and original audio AN in pieces of some seconds.
+
+    Raises:
+        UserError: the recording is missing, unreadable, empty or not finite, or the target is no audio format.
+    """
+    require_audio_name(target)
+    spec, report = stream.codec.spec, Roundtrip()
+    pieces = regrouped(_coded(stream, source, report), round(LISTEN_SECONDS * spec.sample_rate_hz))
+    with (
+        atomic_path(target) as temporary,
+        soundfile.SoundFile(temporary, "w", spec.sample_rate_hz, spec.audio_channels) as out,
+    ):
+        for both_AN in pieces:
+            decoded_AN, original_AN = both_AN.split(spec.audio_channels)
+            out.write(decoded_AN.T.clamp(-1, 1).numpy())
+            listen(decoded_AN, original_AN)
+        if not report.samples:
+            raise UserError(f"{source} is too short for a single sample at {spec.sample_rate_hz} Hz; give a longer one")
+    return report
+
+
+def _coded(stream: Stream, source: Path, report: Roundtrip) -> Iterator[Tensor]:
+    """Decoded audio over the original it belongs to, shape (2A)N, as it comes."""
+    codec, spec = stream.codec, stream.codec.spec
+    step = stream.step_frames * spec.hop_samples
+    waiting_AN = torch.zeros(spec.audio_channels, 0)
+    early = round(EARLY_SECONDS * spec.sample_rate_hz)
+    skip, encoder, decoder = spec.delay_samples, codec.init_encoder_state(1), codec.init_decoder_state(1)
+    for original_AN in _with_silence(regrouped(read_blocks(source, spec), step), step, spec, report):
+        padded_AN = torch.nn.functional.pad(original_AN, (0, step - original_AN.shape[1]))
+        with torch.inference_mode():
+            begun = time.perf_counter()
+            latents_BTC, encoder = codec.encode_step(padded_AN[None], encoder)
+            encoded = time.perf_counter()
+            decoded_BAN, decoder = codec.decode_step(latents_BTC, decoder)
+            decoded = time.perf_counter()
+        require_finite_sound(decoded_BAN, f"codec {spec.name}")
+        report.encode_seconds += encoded - begun
+        report.decode_seconds += decoded - encoded
+        if sum(piece.shape[1] for piece in report.original) < early:
+            report.original.append(padded_AN)
+            report.streamed.append(decoded_BAN[0])
+        waiting_AN = torch.cat([waiting_AN, original_AN], dim=1)
+        # what comes out before the delay is over belongs to nothing
+        heard_AN = decoded_BAN[0, :, skip:]
+        skip = max(0, skip - step)
+        ready = min(heard_AN.shape[1], waiting_AN.shape[1])
+        yield torch.cat([heard_AN[:, :ready], waiting_AN[:, :ready]])
+        waiting_AN = waiting_AN[:, ready:]
+
+
+def _with_silence(steps: Iterable[Tensor], step: int, spec: CodecSpec, report: Roundtrip) -> Iterator[Tensor]:
+    """The recording, and as many empty steps as bring out its end."""
+    for step_AN in steps:
+        report.samples += step_AN.shape[1]
+        yield step_AN
+    for _ in range(math.ceil(spec.delay_samples / step)):
+        yield torch.zeros(spec.audio_channels, 0)
+
+
+def regrouped(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same audio in pieces AN of `size` samples; the last one is shorter."""
+    kept: list[Tensor] = []
+    for block_AN in blocks:
+        kept.append(block_AN)
+        if sum(part.shape[1] for part in kept) >= size:
+            *whole, rest_AN = torch.cat(kept, dim=1).split(size, dim=1)
+            yield from whole
+            kept = [rest_AN]
+            if rest_AN.shape[1] == size:
+                yield rest_AN
+                kept = []
+    if kept and (rest_AN := torch.cat(kept, dim=1)).shape[1]:
+        yield rest_AN
+
+
+def read_blocks(path: Path, spec: CodecSpec) -> Iterator[Tensor]:
+    """A recording in blocks AN at the codec's rate and with its channels; never more than a block in memory.
+
+    Raises:
+        UserError: the recording is missing, unreadable, empty or not finite.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no recording {path}; give a WAV or FLAC file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            if not file.frames:
+                raise UserError(f"{path} is empty; export it again")
+            resampler = soxr.ResampleStream(file.samplerate, spec.sample_rate_hz, spec.audio_channels)
+            done = 0
+            for block_NA in file.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True):
+                _require_finite(path, block_NA, done / file.samplerate)
+                done += len(block_NA)
+                if block_NA.shape[1] != spec.audio_channels:
+                    block_NA = block_NA.mean(axis=1, keepdims=True).repeat(spec.audio_channels, axis=1)
+                yield _tensor(resampler.resample_chunk(np.ascontiguousarray(block_NA)))
+            yield _tensor(resampler.resample_chunk(np.zeros((0, spec.audio_channels), np.float32), last=True))
+    except soundfile.SoundFileError as error:
+        raise UserError(f"{path} cannot be read as audio ({error}); give a WAV or FLAC file") from error
+
+
+def _require_finite(path: Path, block_NA: Any, start_seconds: float) -> None:
+    if not np.isfinite(block_NA).all():
+        raise UserError(f"{path} holds samples that are not finite after second {start_seconds:.0f}; export it again")
+
+
+def _tensor(block_NA: Any) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(block_NA.T))

@@ -1,0 +1,1 @@
+"""What plays: LiveBand, the Live Music Diffusion Model, and how it generates block by block."""

@@ -1,0 +1,186 @@
+"""How a diffusion model that continues is told what it has played: in training and in every block it plays.
+
+Shapes: B batch, T latent frames of the window (context, then block), C latent channels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from livejam.errors import UserError
+from livejam.networks.diffusion_cache import DiffusionCache
+from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
+from livejam.networks.diffusion_transformer import DiffusionTransformer
+from livejam.sampling import Noise, Sampler, Velocity
+from livejam.systems.blocks import BlockVelocity, EncodedOnce, Recomputed, SlidingWindow
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """What one training window tells, and which frames it asks for.
+
+    Args:
+        context: clean latents (BTC) and mask (BT) for the network's context input; None = it has none.
+        target_BT: frames whose velocity is trained (bool).
+    """
+
+    context: tuple[Tensor, Tensor] | None
+    target_BT: Tensor
+
+
+@dataclass(frozen=True)
+class BlockRequest:
+    """What is known when the next block is to be played; under guidance in 2B rows, the unconditional side last.
+
+    Args:
+        conditions: mix, prompt and global embedding of the window.
+        played_BTC: what was played on the context frames, 0 where nothing was.
+        known_BT: which context frames were played (bool).
+        cutoff_frames: frames of the window in which the mix is known.
+        cached: whether keys and values may be kept; otherwise every denoising step computes the whole window.
+        cache: what the block before left behind; None = encode the context anew.
+    """
+
+    conditions: DiffusionConditions
+    played_BTC: Tensor
+    known_BT: Tensor
+    cutoff_frames: int
+    cached: bool
+    cache: DiffusionCache | None
+
+
+class ContextMode(ABC):
+    """How the past enters."""
+
+    @abstractmethod
+    def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
+        """A training window."""
+
+    @abstractmethod
+    def generate_block(
+        self, network: DiffusionTransformer, request: BlockRequest, sampler: Sampler, noise: Noise
+    ) -> tuple[Tensor, DiffusionCache | None]:
+        """The next block (BTC), and what the block after it may reuse.
+
+        Args:
+            network: the model.
+            request: what is known.
+            sampler: from noise to latents.
+            noise: of the whole window.
+        """
+
+
+@dataclass(frozen=True)
+class RoutedContext(ContextMode):
+    """LMDM: clean context enters through an input of its own, and only the block is noisy (LMDM, section 3).
+
+    Args:
+        whole_dropout: share of training windows, 0 to 1, without any context: a start from nothing.
+        partial_dropout: share of training windows whose oldest blocks are dropped, from one block to all of them,
+            equally often: what the first blocks after such a start see. Dropped frames are 0 and count as given.
+
+    Raises:
+        UserError: the shares are none.
+    """
+
+    whole_dropout: float = 0.2
+    partial_dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if min(self.whole_dropout, self.partial_dropout) < 0 or self.whole_dropout + self.partial_dropout > 1:
+            raise UserError(
+                f"whole_dropout {self.whole_dropout} and partial_dropout {self.partial_dropout} are shares of all "
+                "windows: set both to 0 or more, and to 1 at most together"
+            )
+
+    def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
+        """The context with its dropout; the block is the target."""
+        batch, frames, _ = clean_BTC.shape
+        index_T = torch.arange(frames, device=clean_BTC.device)
+        target_BT = (index_T >= network.context_frames).expand(batch, -1)
+        if not network.context_frames:
+            return TrainingContext(None, target_BT)
+        share_B, blocks_B = torch.rand(2, batch, generator=rng, device=rng.device).to(clean_BTC.device)
+        blocks = network.context_frames // network.block_frames
+        dropped_B = (1 + (blocks_B * blocks).long()) * network.block_frames
+        dropped_B = torch.where(share_B < self.whole_dropout + self.partial_dropout, dropped_B, 0)
+        dropped_B = torch.where(share_B < self.whole_dropout, frames, dropped_B)
+        kept_BT = ~target_BT & (index_T >= dropped_B[:, None])
+        return TrainingContext((clean_BTC * kept_BT[..., None], (~target_BT).to(clean_BTC)), target_BT)
+
+    def generate_block(
+        self, network: DiffusionTransformer, request: BlockRequest, sampler: Sampler, noise: Noise
+    ) -> tuple[Tensor, DiffusionCache | None]:
+        """The next block, on cached context where the mask allows it."""
+        conditions = with_context(
+            request.conditions, request.played_BTC * request.known_BT[..., None], network.block_frames
+        )
+        velocity: BlockVelocity
+        if request.cached and isinstance(network.mask, EncoderDecoder):
+            velocity = EncodedOnce(network, conditions, request.cache)
+        elif request.cached and isinstance(network.mask, BlockCausal):
+            velocity = SlidingWindow(network, conditions, request.cutoff_frames, request.cache)
+        else:
+            velocity = Recomputed(network, conditions)
+        block_BTC = sampler.sample(velocity, lambda number: noise(number)[:, network.context_frames :])
+        return block_BTC, velocity.cache
+
+
+@dataclass(frozen=True)
+class InpaintedContext(ContextMode):
+    """Look-ahead co-performance: the model knows nothing of a past, sampling imposes it (Karchkhadze and Dubnov).
+
+    In training the whole window is noisy and wanted. In playing, context frames follow the straight path from
+    their noise to what was played, whatever the model says; a start from nothing generates them as well.
+    """
+
+    def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
+        """Everything is the target."""
+        return TrainingContext(None, torch.ones(clean_BTC.shape[:2], dtype=torch.bool, device=clean_BTC.device))
+
+    def generate_block(
+        self, network: DiffusionTransformer, request: BlockRequest, sampler: Sampler, noise: Noise
+    ) -> tuple[Tensor, DiffusionCache | None]:
+        """The next block, by inpainting; nothing can be cached, because the past is as noisy as the block."""
+        impose = imposed(lambda x, t: network(x, t, request.conditions), request.played_BTC, request.known_BT)
+        return sampler.sample(impose, noise)[:, network.context_frames :], None
+
+
+def imposed(velocity: Velocity, clean_BTC: Tensor, known_BT: Tensor) -> Velocity:
+    """A velocity under which known frames end at `clean_BTC`: (x - x_0) / t there, so that x̂_0 is x_0 at every step.
+
+    Known frames then carry at every step just the noise of its level, whatever sampler it is.
+
+    Args:
+        velocity: of the whole window.
+        clean_BTC: x_0 of the first T frames of the window.
+        known_BT: which of them are known (bool).
+    """
+    frames = clean_BTC.shape[1]
+
+    def overruled(x_BTC: Tensor, time_B: Tensor) -> Tensor:
+        velocity_BTC = velocity(x_BTC, time_B)
+        known = (x_BTC[:, :frames] - clean_BTC) / time_B[:, None, None]
+        first = torch.where(known_BT[..., None], known, velocity_BTC[:, :frames])
+        return torch.cat((first, velocity_BTC[:, frames:]), dim=1)
+
+    return overruled
+
+
+def with_context(conditions: DiffusionConditions, context_BTC: Tensor, block_frames: int) -> DiffusionConditions:
+    """Conditions of a window whose first frames are given; nothing is added where there is no context."""
+    batch, frames, channels = context_BTC.shape
+    if not frames:
+        return conditions
+    empty_BTC = context_BTC.new_zeros(batch, block_frames, channels)
+    mask_BT = context_BTC.new_ones(batch, frames)
+    return replace(
+        conditions,
+        context_BTC=torch.cat((context_BTC, empty_BTC), dim=1),
+        context_mask_BT=torch.cat((mask_BT, mask_BT.new_zeros(batch, block_frames)), dim=1),
+    )

@@ -1,0 +1,134 @@
+"""LiveBand as it plays: one frame in, one frame out, ahead of the mix it hears.
+
+Shapes: B batch, T latent frames, C latent channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from livejam.accompanist import Controls
+from livejam.errors import UserError
+from livejam.networks.causal_transformer import CausalTransformer, TransformerCache
+from livejam.noise import seeded_noise
+from livejam.spec import CodecSpec
+from livejam.statistics import LatentStatistics
+
+
+@dataclass(frozen=True)
+class LiveBandState:
+    """Everything a stream remembers; `cache.position_B` is its position.
+
+    Args:
+        cache: the generator's keys and values.
+        instrument_B: class index per row; may be replaced between steps to change the instrument.
+        seed_B: seed of each row's noise.
+    """
+
+    cache: TransformerCache
+    instrument_B: Tensor
+    seed_B: Tensor
+
+
+class LiveBandAccompanist:
+    """A trained generator behind the `Accompanist` contract.
+
+    A causal generator takes any number of frames per step, its block is one frame. A bidirectional one hears
+    whole windows at once and forgets between them: it only serves as the upper bound, with
+    `anticipation_frames` = -1, on mixes whose length is a multiple of its window.
+
+    Args:
+        generator: maps normalised noise and mix to the normalised accompaniment; used as it is (device, dtype,
+            training mode).
+        spec: the codec whose latents go in and out.
+        statistics: of the latents that the generator was trained on.
+        anticipation_frames: δ ≥ 0 it was trained with; -1 if and only if the generator is bidirectional.
+
+    Raises:
+        UserError: generator, codec and anticipation do not fit together.
+    """
+
+    def __init__(
+        self,
+        generator: CausalTransformer,
+        spec: CodecSpec,
+        statistics: LatentStatistics,
+        anticipation_frames: int,
+    ) -> None:
+        require_anticipation(generator, anticipation_frames)
+        if generator.latent_channels != spec.latent_channels:
+            raise UserError(
+                f"the generator has {generator.latent_channels} latent channels, but codec {spec.name} has "
+                f"{spec.latent_channels}; set latent_channels to the codec's"
+            )
+        self.generator = generator
+        self._spec = spec
+        self._statistics = statistics
+        self._anticipation_frames = anticipation_frames
+
+    @property
+    def spec(self) -> CodecSpec:
+        """The codec whose latents go in and out."""
+        return self._spec
+
+    @property
+    def block_frames(self) -> int:
+        """1, or the window of a bidirectional generator."""
+        return 1 if self.generator.causal else self.generator.window_frames
+
+    @property
+    def anticipation_frames(self) -> int:
+        """δ: the output of step t sounds at frame t + 1 + δ."""
+        return self._anticipation_frames
+
+    def init_state(self, batch_size: int, controls: Controls) -> LiveBandState:
+        """The state before the first frame."""
+        cache = self.generator.init_cache(batch_size)
+        device = cache.position_B.device
+        return LiveBandState(cache, controls.instrument_B.to(device), controls.seed_B.to(device))
+
+    def step(self, mix_BTC: Tensor, state: LiveBandState) -> tuple[Tensor, LiveBandState]:
+        """Hear the next mix frames, emit as many accompaniment frames (codec latents, not normalised)."""
+        if not self.generator.causal:
+            return self._bidirectional_step(mix_BTC, state)
+        mix_BTC = self._statistics.normalise(mix_BTC)
+        noise_BTZ = self._noise(mix_BTC, state)
+        out_BTC, cache = self.generator.step(noise_BTZ, mix_BTC, state.instrument_B, state.cache)
+        return self._statistics.denormalise(out_BTC), LiveBandState(cache, state.instrument_B, state.seed_B)
+
+    def parallel(self, mix_BTC: Tensor, controls: Controls) -> Tensor:
+        """What the steps over the whole mix emit, in one pass: frame t of the result sounds at t + 1 + δ."""
+        state = self.init_state(len(mix_BTC), controls)
+        mix_BTC = self._statistics.normalise(mix_BTC)
+        return self._statistics.denormalise(self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B))
+
+    def _bidirectional_step(self, mix_BTC: Tensor, state: LiveBandState) -> tuple[Tensor, LiveBandState]:
+        mix_BTC = self._statistics.normalise(mix_BTC)
+        out_BTC = self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B)
+        position_B = state.cache.position_B + mix_BTC.shape[1]
+        cache = TransformerCache(state.cache.key, state.cache.value, position_B)
+        return self._statistics.denormalise(out_BTC), LiveBandState(cache, state.instrument_B, state.seed_B)
+
+    def _noise(self, mix_BTC: Tensor, state: LiveBandState) -> Tensor:
+        position_BT = state.cache.position_B[:, None] + torch.arange(mix_BTC.shape[1], device=mix_BTC.device)
+        return seeded_noise(state.seed_B, position_BT, self.generator.noise_channels).to(mix_BTC.dtype)
+
+
+def require_anticipation(generator: CausalTransformer, anticipation_frames: int) -> None:
+    """Refuse an anticipation that the generator's form cannot have.
+
+    Raises:
+        UserError: a causal generator with δ < 0, or a bidirectional one with δ ≠ -1.
+    """
+    if generator.causal and anticipation_frames < 0:
+        raise UserError(
+            f"anticipation_frames is {anticipation_frames}, but a causal generator needs 0 or more; only a "
+            "bidirectional one (causal: false) uses -1"
+        )
+    if not generator.causal and anticipation_frames != -1:
+        raise UserError(
+            f"a bidirectional generator (causal: false) needs anticipation_frames -1, not {anticipation_frames}"
+        )

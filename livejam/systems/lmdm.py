@@ -1,0 +1,271 @@
+"""A Live Music Diffusion Model as it plays: a block heard, a block emitted, on top of what it played before.
+
+Shapes: B batch, T latent frames, C latent channels, P prompt tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from livejam.accompanist import Controls
+from livejam.batch import CATEGORIES, NULL_CATEGORY
+from livejam.errors import UserError
+from livejam.networks.conditioned_transformer import ConditionedTransformer
+from livejam.networks.conditioning import Prompt
+from livejam.networks.diffusion_cache import DiffusionCache
+from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_masks import BlockCausal
+from livejam.networks.diffusion_transformer import DiffusionTransformer
+from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
+from livejam.sampling import Sampler, row_noise
+from livejam.spec import CodecSpec
+from livejam.statistics import LatentStatistics
+from livejam.systems.blocks import SlidingWindow
+from livejam.systems.context import BlockRequest, ContextMode, with_context
+from livejam.systems.lmdm_state import LMDMState, filled, heard, mix, played
+
+
+class LMDMAccompanist:
+    """A trained diffusion transformer behind the `Accompanist` contract.
+
+    One step hears a block of the mix and emits a block. The cutoff says which one, in blocks: at 0 the block that
+    begins where hearing ends, at -1 the one after it, so that there is a block's time to compute in, and at +1
+    the very block that was heard, which cannot be played live: an upper bound.
+
+    Args:
+        generator: network and encoders; used as they are (device, dtype, training mode).
+        spec: the codec whose latents go in and out.
+        statistics: of the latents that the generator was trained on.
+        context_mode: how it is told what it has played; the one it was trained with.
+        sampler: from noise to latents.
+        cutoff_blocks: blocks of the mix that are known beyond the context.
+        cached: whether keys and values are kept where the network's mask allows it.
+        unconditional: what guidance guides away from; what it was trained without.
+
+    Raises:
+        UserError: generator, codec and cutoff do not fit together.
+    """
+
+    def __init__(
+        self,
+        generator: ConditionedTransformer,
+        spec: CodecSpec,
+        statistics: LatentStatistics,
+        context_mode: ContextMode,
+        sampler: Sampler,
+        cutoff_blocks: int = 0,
+        cached: bool = True,
+        unconditional: Unconditional = NOTHING_ASKED,
+    ) -> None:
+        network = generator.transformer
+        require_window(network, cutoff_blocks)
+        for name in ("latent_channels", "mix_channels"):
+            if getattr(network, name) != spec.latent_channels:
+                raise UserError(
+                    f"the network has {name} {getattr(network, name)}, but codec {spec.name} has "
+                    f"{spec.latent_channels}; set {name} to the codec's"
+                )
+        self.generator = generator
+        self._spec, self._statistics = spec, statistics
+        self._context_mode, self._sampler = context_mode, sampler
+        self._cutoff_blocks, self._cached = cutoff_blocks, cached
+        self._unconditional = unconditional
+
+    @property
+    def spec(self) -> CodecSpec:
+        """The codec whose latents go in and out."""
+        return self._spec
+
+    @property
+    def block_frames(self) -> int:
+        """Frames heard and emitted per step."""
+        return self.generator.transformer.block_frames
+
+    @property
+    def anticipation_frames(self) -> int:
+        """δ, as `accompany` counts it: the first frame emitted is 1 + δ frames after the first frame heard.
+
+        At cutoff 0 that is a block, the shortest that can be played live; its compute budget is
+        δ + 1 - `block_frames` = 0 frames, and a block's more at each cutoff below.
+        """
+        return (1 - self._cutoff_blocks) * self.block_frames - 1
+
+    @property
+    def sampler(self) -> Sampler:
+        """From noise to latents."""
+        return self._sampler
+
+    def with_sampler(self, sampler: Sampler) -> LMDMAccompanist:
+        """The same model, sampling otherwise; states of the one fit the other.
+
+        Where guidance begins or ends, the next block encodes its context anew.
+        """
+        parts = self.generator, self.spec, self._statistics, self._context_mode, sampler
+        return LMDMAccompanist(*parts, self._cutoff_blocks, self._cached, self._unconditional)
+
+    def init_state(self, batch_size: int, controls: Controls) -> LMDMState:
+        """The state before the first frame: nothing heard, nothing played."""
+        network = self.generator.transformer
+        empty = network.project_noisy.weight.new_zeros
+        frames = torch.zeros(batch_size, dtype=torch.int64, device=network.project_noisy.weight.device)
+        state = LMDMState(
+            mix_BTC=empty(batch_size, self._cutoff_frames, network.mix_channels),
+            position_B=frames,
+            played_BTC=empty(batch_size, network.context_frames, network.latent_channels),
+            played_B=frames,
+            seed_B=controls.seed_B.to(frames.device),
+            prompt=prompt_of(self.generator, controls),
+            cache=None,
+        )
+        return replace(state, cache=self._silent_cache(state))
+
+    def primed(self, mix_BTC: Tensor, accompaniment_BTC: Tensor, state: LMDMState) -> LMDMState:
+        """The state as if it had played the given accompaniment to the given mix (codec latents of any length).
+
+        Args:
+            mix_BTC: what was heard; the next step hears the frames after it.
+            accompaniment_BTC: what was played; the next step emits the frames after it.
+            state: before that.
+        """
+        mix_BTC, played_BTC = (self._statistics.normalise(x) for x in (mix_BTC, accompaniment_BTC))
+        return replace(played(heard(state, mix_BTC), played_BTC), cache=None)
+
+    def asked(self, prompt: Prompt, state: LMDMState, reencode: bool = True) -> LMDMState:
+        """The state with another prompt from the next block on.
+
+        Args:
+            prompt: from `generator.prompt`, one row per musician; `Prompt.faded` mixes two, for a cross-fade over
+                several blocks.
+            state: before that.
+            reencode: encode the context under the new prompt, too, as is due when another prompt prevails. What a
+                sliding window has encoded otherwise keeps the prompt under which it was played.
+
+        Raises:
+            UserError: there are more or fewer prompts than musicians.
+        """
+        if len(prompt.mask_BP) != len(state.seed_B):
+            raise UserError(
+                f"{len(prompt.mask_BP)} prompts were given for {len(state.seed_B)} musicians; give one for each"
+            )
+        state, cache = replace(state, prompt=prompt), self._cache(state)
+        if reencode or cache is None:
+            return replace(state, cache=None)
+        return replace(state, cache=cache.with_prompt(self.generator.transformer.prompt_keys(self._asks(state))))
+
+    def restarted(self, rows: Tensor, controls: Controls, state: LMDMState) -> LMDMState:
+        """The state in which some musicians of the batch start anew; the others do not notice.
+
+        Args:
+            rows: their indices (int64).
+            controls: of these rows alone.
+            state: before that.
+        """
+        fresh = self.init_state(len(rows), controls)
+
+        def changed(old: Tensor, new: Tensor) -> Tensor:
+            return old.index_copy(0, rows, new.to(old))
+
+        prompt = state.prompt
+        if prompt is not None and fresh.prompt is not None:
+            masks = changed(prompt.mask_BP, fresh.prompt.mask_BP)
+            prompt = Prompt(changed(prompt.embedding_BPD, fresh.prompt.embedding_BPD), masks)
+        names = ("mix_BTC", "position_B", "played_BTC", "played_B", "seed_B")
+        parts = {name: changed(getattr(state, name), getattr(fresh, name)) for name in names}
+        cache = self._cache(state)
+        if cache is not None:
+            sides = torch.cat([rows + side * len(state.seed_B) for side in range(self._sides)])
+            cache = None if fresh.cache is None else cache.put(sides, fresh.cache)
+        return replace(state, **parts, prompt=prompt, cache=cache)
+
+    def step(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
+        """Hear the next block, emit a block (codec latents, not normalised)."""
+        if mix_BTC.shape[1] != self.block_frames:
+            raise UserError(f"a step hears {self.block_frames} frames, not {mix_BTC.shape[1]}; give it whole blocks")
+        network = self.generator.transformer
+        state = heard(state, self._statistics.normalise(mix_BTC))
+        index_T = torch.arange(network.window_frames, device=state.position_B.device)
+        position_BT = state.position_B[:, None] + index_T - network.context_frames
+        noise = row_noise(state.seed_B, position_BT, network.latent_channels, state.played_BTC.dtype)
+        block_BTC, cache = self._context_mode.generate_block(network, self._block_request(state), self._sampler, noise)
+        return self._statistics.denormalise(block_BTC), replace(played(state, block_BTC), cache=cache)
+
+    @property
+    def _cutoff_frames(self) -> int:
+        """Frames of the window in which the mix is known."""
+        return cutoff_frames(self.generator.transformer, self._cutoff_blocks)
+
+    def _block_request(self, state: LMDMState) -> BlockRequest:
+        played_BTC = self._played(state)
+        known_BT = filled(state.played_B.repeat(self._sides), played_BTC.shape[1])
+        return BlockRequest(
+            self._asks(state), played_BTC, known_BT, self._cutoff_frames, self._cached, self._cache(state)
+        )
+
+    def _asks(self, state: LMDMState) -> DiffusionConditions:
+        """Jam, prompt and duration of the window, for every side."""
+        frames = self.generator.transformer.window_frames
+        asked = self.generator.conditions(state.prompt, self.spec.seconds_in(frames), mix=mix(state, frames))
+        return self._unconditional.beside(asked) if self._sampler.needs_unconditional else asked
+
+    def _played(self, state: LMDMState) -> Tensor:
+        """What was played, for every side."""
+        return state.played_BTC.repeat(self._sides, 1, 1)
+
+    def _cache(self, state: LMDMState) -> DiffusionCache | None:
+        """What the state remembers of its context; nothing if it was guided and is not any more, or the reverse."""
+        fits = state.cache is not None and state.cache.batch_size == len(state.seed_B) * self._sides
+        return state.cache if fits else None
+
+    @property
+    def _sides(self) -> int:
+        """Rows of the network per musician: under guidance the unconditional side has one of its own."""
+        return 1 + self._sampler.needs_unconditional
+
+    def _silent_cache(self, state: LMDMState) -> DiffusionCache | None:
+        """What a sliding window remembers of a past in which nobody played, so that the first block slides, too."""
+        network = self.generator.transformer
+        if not self._cached or not isinstance(network.mask, BlockCausal):
+            return None
+        conditions = with_context(self._asks(state), self._played(state), network.block_frames)
+        window = SlidingWindow(network, conditions, self._cutoff_frames)
+        rows = len(state.seed_B) * self._sides
+        noise_BTC = state.played_BTC.new_zeros(rows, network.block_frames, network.latent_channels)
+        window(noise_BTC, noise_BTC.new_ones(rows))
+        return window.cache
+
+
+def require_window(network: DiffusionTransformer, cutoff_blocks: int) -> None:
+    """Refuse a window that cannot be played block by block.
+
+    Raises:
+        UserError: the context is no multiple of the block, or the cutoff lies outside of the window.
+    """
+    context, block = network.context_frames, network.block_frames
+    if context % block:
+        raise UserError(
+            f"context_frames ({context}) must be a multiple of block_frames ({block}), because the context slides by "
+            f"blocks; set it to {context // block * block or block}"
+        )
+    lowest = -(context // block)
+    if not lowest <= cutoff_blocks <= 1:
+        raise UserError(
+            f"cutoff_blocks is {cutoff_blocks}, outside of the window of {context // block} context blocks and one "
+            f"more; set it between {lowest} and 1"
+        )
+
+
+def cutoff_frames(network: DiffusionTransformer, cutoff_blocks: int) -> int:
+    """Frames of the window in which the mix is known."""
+    return network.context_frames + cutoff_blocks * network.block_frames
+
+
+def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
+    """What is asked for: the prompt where there is one, else the instrument's name, else nothing."""
+    if controls.prompt is not None:
+        return generator.prompt(controls.prompt)
+    unasked_B = controls.instrument_B == NULL_CATEGORY
+    prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])
+    return None if prompt is None else prompt.without(unasked_B.to(prompt.mask_BP.device))

@@ -1,0 +1,162 @@
+"""Rollouts of a toy whose gradient can be written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from livejam.errors import UserError
+from livejam.sampling import LogSNRSchedule, PingPong
+from livejam.systems.rollout import RolloutSampler, boundary_jump, detached, draw_rollout_steps, rollout
+
+SHAPE = (2, 1, 1)
+BLOCKS = 4
+
+
+class ToyNetwork(nn.Module):
+    """v = a x + b h + g m, with what is cached of the last block, h = e · block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.g, self.e = (nn.Parameter(torch.tensor(v).double()) for v in (0.3, -0.7, 0.4, 1.3))
+
+
+@dataclass(frozen=True)
+class ToyState:
+    cached_BTC: Tensor
+    played: int
+
+
+class ToyAccompanist:
+    """Plays what its network makes of the mix and of its own last block."""
+
+    def __init__(self, network: ToyNetwork, sampler: Any) -> None:
+        self.network, self.sampler = network, sampler
+        self.spec: Any = None
+        self.block_frames, self.anticipation_frames = 1, 0
+        self.noise = torch.randn(BLOCKS, 8, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+
+    def init_state(self, batch_size: int, controls: Any) -> ToyState:
+        return ToyState(self.network.e * torch.full(SHAPE, 0.5, dtype=torch.float64), 0)
+
+    def step(self, mix_BTC: Tensor, state: ToyState) -> tuple[Tensor, ToyState]:
+        net = self.network
+        velocity = lambda x, t: net.a * x + net.b * state.cached_BTC + net.g * mix_BTC  # noqa: E731
+        block_BTC = self.sampler.sample(velocity, lambda number: self.noise[state.played, number])
+        return block_BTC, ToyState(net.e * block_BTC, state.played + 1)
+
+
+def make(checkpointing: bool = False) -> tuple[ToyAccompanist, RolloutSampler]:
+    sampler = RolloutSampler(schedule_steps=3, checkpointing=checkpointing)
+    return ToyAccompanist(ToyNetwork(), sampler), sampler
+
+
+def mix(blocks: int) -> Tensor:
+    return torch.linspace(-1, 1, 2 * blocks, dtype=torch.float64).reshape(2, blocks, 1)
+
+
+def roll(toy: ToyAccompanist, sampler: RolloutSampler, steps: tuple[int, ...], differentiable: bool = True) -> Tensor:
+    state = detached(toy.init_state(2, None))
+    return rollout(toy, sampler, state, mix(len(steps)), steps, differentiable)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradient_of_two_blocks_by_hand(checkpointing: bool) -> None:
+    """Two steps, then one: only the second evaluation of the first block and the one of the second block count."""
+    toy, sampler = make(checkpointing)
+    made_BTC = roll(toy, sampler, (2, 1))
+    weight_BTC = torch.tensor([[[1.0], [2.0]], [[-0.5], [3.0]]], dtype=torch.float64)
+    (weight_BTC * made_BTC).sum().backward()
+
+    net, noise, m = toy.network, toy.noise, mix(2)
+    a, b, g, e = (p.item() for p in (net.a, net.b, net.g, net.e))
+    t = LogSNRSchedule().times(3)[1].item()
+    h0 = torch.full(SHAPE, 0.5 * e, dtype=torch.float64)
+    clean = noise[0, 0] - (a * noise[0, 0] + b * h0 + g * m[:, :1])
+    x = (1 - t) * clean + t * noise[0, 1]
+    first = x - t * (a * x + b * h0 + g * m[:, :1])
+    h1 = e * first
+    second = noise[1, 0] - (a * noise[1, 0] + b * h1 + g * m[:, 1:])
+    assert torch.allclose(made_BTC, torch.cat((first, second), dim=1))
+
+    w1, w2 = weight_BTC[:, :1], weight_BTC[:, 1:]
+    by_hand = {
+        "a": -(w1 * t * x).sum() - (w2 * noise[1, 0]).sum(),
+        "b": -(w1 * t * h0).sum() - (w2 * h1).sum(),
+        "g": -(w1 * t * m[:, :1]).sum() - (w2 * m[:, 1:]).sum(),
+    }
+    for name, expected in by_hand.items():
+        assert getattr(net, name).grad.item() == pytest.approx(expected.item(), rel=1e-12), name
+    assert net.e.grad is None, "nothing reaches what made the context"
+
+
+def test_it_plays_what_the_live_sampler_plays() -> None:
+    """With all steps the blocks are those of ping-pong sampling, and the accompanist's own output."""
+    toy, sampler = make()
+    made_BTC = roll(toy, sampler, (3, 3, 3, 3))
+    live = ToyAccompanist(toy.network, PingPong(steps=3))
+    state, played = live.init_state(2, None), []
+    for mix_BTC in mix(BLOCKS).split(1, dim=1):
+        block_BTC, state = live.step(mix_BTC, state)
+        played.append(block_BTC)
+    assert torch.allclose(made_BTC, torch.cat(played, dim=1))
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_other_steps_change_no_earlier_block(block: int) -> None:
+    toy, sampler = make()
+    steps = (1, 2, 1, 2)
+    other = tuple(3 - k if i == block else k for i, k in enumerate(steps))
+    first, second = roll(toy, sampler, steps), roll(toy, sampler, other)
+    assert torch.equal(first[:, :block], second[:, :block])
+    assert (first[:, block:] != second[:, block:]).all()
+
+
+def test_a_step_of_the_discriminator_has_no_graph() -> None:
+    toy, sampler = make()
+    differentiable, constant = roll(toy, sampler, (2, 1)), roll(toy, sampler, (2, 1), differentiable=False)
+    assert differentiable.requires_grad
+    assert not constant.requires_grad
+    assert torch.equal(differentiable, constant)
+
+
+def test_drawn_steps_are_uniform_and_equal_for_equal_generators() -> None:
+    drawn = draw_rollout_steps(3000, 1, 6, torch.Generator().manual_seed(0))
+    assert drawn == draw_rollout_steps(3000, 1, 6, torch.Generator().manual_seed(0))
+    shares = torch.bincount(torch.tensor(drawn), minlength=7) / len(drawn)
+    assert shares.tolist() == pytest.approx([0, 0.2, 0.2, 0.2, 0.2, 0.2, 0], abs=0.03)
+    assert set(draw_rollout_steps(300, 2, 4, torch.Generator().manual_seed(0))) == {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "fewest", "most", "message"),
+    [
+        (0, 1, 6, "rollout_blocks is 0"),
+        (2, 1, 1, "schedule_steps is 1, .* set 2 or more"),
+        (2, 0, 6, r"fewest_steps is 0, but must lie in 1 … 5"),
+        (2, 6, 6, r"fewest_steps is 6, but must lie in 1 … 5"),
+    ],
+)
+def test_steps_out_of_range_are_refused(blocks: int, fewest: int, most: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        draw_rollout_steps(blocks, fewest, most, torch.Generator())
+
+
+def test_detached_finds_tensors_wherever_they_are() -> None:
+    weight = torch.ones(2, requires_grad=True)
+    state = {"a": (weight * 2, [weight * 3]), "b": replace(ToyState(weight * 4, 5), played=6), "c": None}
+    flat = detached(state)
+    assert not any(x.requires_grad for x in (flat["a"][0], flat["a"][1][0], flat["b"].cached_BTC))
+    assert (flat["b"].played, flat["c"], flat["a"][0].tolist()) == (6, None, [2.0, 2.0])
+
+
+def test_a_seam_shows_and_its_absence_too() -> None:
+    walk_BTC = torch.randn(3, 600, 8).cumsum(dim=1)
+    assert boundary_jump(walk_BTC, 6).tolist() == pytest.approx([1, 1, 1], abs=0.1)
+    torn_BTC = walk_BTC + 5 * torch.randn(3, 100, 8).repeat_interleave(6, dim=1)
+    assert (boundary_jump(torn_BTC, 6) > 4).all()
+    assert boundary_jump(torch.tensor([[[0.0], [1.0], [4.0], [5.0]]]), 2).tolist() == pytest.approx([3.0])
