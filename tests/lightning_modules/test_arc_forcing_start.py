@@ -35,7 +35,7 @@ def make_stages(folder: Path, **changes: Any) -> dict[str, str]:
     }
 
 
-def test_it_starts_from_stage_one_and_says_so(tmp_path: Path) -> None:
+def test_it_starts_from_trained_networks_and_says_so(tmp_path: Path) -> None:
     paths = make_stages(tmp_path)
     module = make_module(allow_untrained=False, ema_decay=0.9, **paths)
     still = lambda p: torch.optim.SGD(p, lr=0.0)  # noqa: E731
@@ -80,7 +80,7 @@ def test_it_does_not_start_from_nothing(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_another_stage_one_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_another_warm_start_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         fit(tmp_path, make_module(**make_stages(tmp_path, **changes)))
 
