@@ -9,6 +9,7 @@ from callbacks.interrupt_checkpoint import InterruptCheckpoint
 from callbacks.latent_bank_writer import LatentBankWriter
 from callbacks.long_rollout import LongRollout
 from callbacks.results_table import ResultsTable
+from callbacks.training_speed import TrainingSpeed
 
 __all__ = [
     "AudioLogger",
@@ -20,4 +21,5 @@ __all__ = [
     "LatentBankWriter",
     "LongRollout",
     "ResultsTable",
+    "TrainingSpeed",
 ]
