@@ -28,6 +28,16 @@ def test_every_page_has_its_place_in_the_site() -> None:
     assert sorted(pages) == sorted(str(page.relative_to(DOCS)) for page in DOCS.glob("**/*.md"))
 
 
+def test_every_package_has_its_reference() -> None:
+    """The modules of `livejam` itself one by one; a command's reference is its `--help`."""
+    shown = re.findall(
+        r"^::: (\S+)$", "\n".join(page.read_text() for page in DOCS.glob("api/*.md")), flags=re.MULTILINE
+    )
+    rooms = {path.parent.name for path in REPOSITORY.glob("livejam/*/__init__.py")} - {"cli"}
+    words = {path.stem for path in REPOSITORY.glob("livejam/*.py")} - {"__init__"}
+    assert sorted(shown) == sorted([*(MAY_IMPORT.keys() - {"livejam"}), *(f"livejam.{name}" for name in rooms | words)])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_links_lead_somewhere(page: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8")) if "://" not in link]
