@@ -2,6 +2,7 @@
 
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
+from callbacks.best_checkpoints import BestCheckpoints
 from callbacks.cocola_monitor import COCOLAMonitor
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
@@ -14,6 +15,7 @@ from callbacks.training_speed import TrainingSpeed
 __all__ = [
     "AudioLogger",
     "BeatF1Monitor",
+    "BestCheckpoints",
     "COCOLAMonitor",
     "FADMonitor",
     "HarmonyMonitor",

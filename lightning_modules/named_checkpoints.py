@@ -33,7 +33,7 @@ def require_named_checkpoint(name: str, trainer: Trainer) -> None:
     elif name == "hpc" and not any(root.glob("hpc_ckpt_*.ckpt")):
         reason = f"no hpc_ckpt_*.ckpt in {_shown(root)}, as a SLURM job leaves it there when its time is up"
     elif name == "best" and not any(keeper.best_model_path for keeper in keepers):
-        reason = "only the run that trained knows which one is best"
+        reason = "only the run that trained knows which one is best, and `livejam describe` on one of its checkpoints"
     else:
         return
     raise UserError(f"--ckpt_path {name} stands for no checkpoint: {reason}; {_instead(root)}")

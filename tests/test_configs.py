@@ -178,7 +178,8 @@ def test_the_demo_in_miniature(
     untrained = ("--config", REPOSITORY / "configs/overlays/untrained.yaml")
     checkpoint = tiny / "checkpoints/last.ckpt"
     assert lightning_command("test", *configs, *untrained)[0] == 0
-    assert lightning_command("fit", *configs)[0] == 0
+    kept = ("--config", REPOSITORY / "configs/overlays/best.yaml", "--trainer.check_val_every_n_epoch", "1")
+    assert lightning_command("fit", *configs, *kept)[0] == 0
     assert lightning_command("test", *configs, "--ckpt_path", checkpoint)[0] == 0
     rows = yaml.safe_load((tiny / "results.json").read_text())
     assert {"trained", "untrained", "ground_truth", "codec", "random_pairing", "silence"} <= rows.keys()
@@ -200,6 +201,7 @@ def test_the_demo_in_miniature(
     text = capfd.readouterr().out
     assert "lightning_modules.R3GAN" in text
     assert "instruments  Piano, Percussive\n" in text
+    assert f": {tiny}/checkpoints/best/iteration_000002.ckpt\n" in text[text.index("  best  val/fad/log_mel ") :]
     assert "drums.wav: Percussive, " in text
     _check_stem(mix, tmp_path / "drums.wav", checkpoint)
 

@@ -22,8 +22,8 @@ from lightning_modules import cli, run_folder
 
 Command = Callable[..., tuple[int, str]]
 
-SAME_RUN = ("untrained", "published_metrics")
-"""Overlays that change only how a run is tested."""
+SAME_RUN = ("untrained", "published_metrics", "best")
+"""Overlays that change only how a run is tested, or what is kept of it."""
 
 TRAINED = [path for path in overlays() if path.stem not in (*SAME_RUN, "slurm")]
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from livejam.accompanist import Accompanist
 from livejam.checkpoints.aliases import renamed
+from livejam.checkpoints.best import best_until_then
 from livejam.checkpoints.lineage import ancestors, told
 from livejam.checkpoints.torch_file import read_torch_file
 from livejam.codecs.codec import Codec
@@ -190,6 +191,7 @@ def describe(path: str | Path) -> str:
         "statistics": _summary(facts.get("latent_mean_C"), facts.get("latent_std_C")),
         "seed": config.get("seed_everything", "unknown"),
         "lineage": told(ancestors(checkpoint)),
+        "best": best_until_then(checkpoint) or "no number was watched",
         "continued from": config.get("ckpt_path") or "nothing: trained from the start",
         "lightning": checkpoint.get("pytorch-lightning_version", "unknown"),
     }

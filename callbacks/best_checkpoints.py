@@ -1,0 +1,110 @@
+"""The checkpoints of the best validations, beside the last one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from callbacks.monitor import Monitor
+from callbacks.validations import iteration_of
+from livejam.errors import UserError
+
+
+class BestCheckpoints(ModelCheckpoint):
+    """Keeps `iteration_<n>.ckpt` of the best validations by one number, and says at the end which is best.
+
+    Every checkpoint of the run carries the name of the best one until then, with its number; `livejam describe` shows
+    it. A validation that does not measure the number, or finds it undefined, counts for nothing.
+
+    Args:
+        metric: the number, as it is logged: `val/fad/log_mel`, for example.
+        mode: `min` where less is better, `max` where more is.
+        folder: where the checkpoints go.
+        keep: how many, at least 1.
+    """
+
+    def __init__(self, metric: str, mode: Literal["min", "max"], folder: str, keep: int = 1) -> None:
+        if keep < 1:
+            raise UserError(f"BestCheckpoints keeps {keep} checkpoints; keep must be 1 or more")
+        super().__init__(
+            dirpath=folder,
+            filename="iteration_{iteration:06.0f}",
+            monitor=metric,
+            mode=mode,
+            save_top_k=keep,
+            auto_insert_metric_name=False,
+            save_on_train_epoch_end=False,  # but when the number is new
+            enable_version_counter=False,
+        )
+        self._metric = metric
+        self._known: Tensor | None = None
+        self._iteration = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse what can be told before training: no validation, and a slip in the name of a monitor's number.
+
+        Raises:
+            UserError: what is wrong, and what was probably meant.
+        """
+        if not trainer.enable_validation:
+            raise UserError(
+                f"BestCheckpoints looks at {self._metric}, but nothing is validated; take it out of the YAML"
+            )
+        promised = _promised(trainer)
+        if not _is_among(self._metric, promised) and (meant := get_close_matches(self._metric, promised, 1, 0.8)):
+            raise UserError(f"BestCheckpoints looks at {self._metric}, which nothing logs; did you mean {meant[0]}?")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # a number that this validation does not measure stays among the metrics as the former one left it
+        self._known = trainer.callback_metrics.get(self._metric)
+        self._iteration = iteration_of(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+            return
+        number = trainer.callback_metrics.get(self._metric)
+        if number is None and not _is_among(self._metric, _promised(trainer)):
+            raise UserError(_unlogged(self._metric, trainer.callback_metrics))
+        if number is not None and number is not self._known and not torch.isnan(number):
+            super().on_validation_end(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.best_model_score is not None:
+            rank_zero_info(f"best {self._metric}: {float(self.best_model_score):.4g}, {_shown(self.best_model_path)}")
+
+    def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
+        """What a file may be named after; Lightning's own `step` counts every optimiser."""
+        return {**super()._monitor_candidates(trainer), "iteration": torch.tensor(self._iteration)}
+
+
+def _promised(trainer: Trainer) -> list[str]:
+    """What the monitors log unless it is undefined; what a recipe logs is not known before it does."""
+    monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
+    return [f"val/{name}" for monitor in monitors for name in monitor.charts]
+
+
+def _is_among(metric: str, promised: list[str]) -> bool:
+    """Whether it is one of them, or a part of one: its drift, or a category's share."""
+    return any(metric == name or metric.startswith(f"{name}/") for name in promised)
+
+
+def _unlogged(metric: str, logged: Iterable[Any]) -> str:
+    numbers = sorted(name for name in map(str, logged) if name.startswith("val/"))
+    near = get_close_matches(metric, numbers, 3, 0.4) or numbers[:3]
+    instead = f"name one that was, such as {', '.join(near)}" if near else "no number was"
+    return f"BestCheckpoints looks at {metric}, which the validation did not log; {instead}"
+
+
+def _shown(path: str) -> str:
+    """As one would type it here."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
