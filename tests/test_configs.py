@@ -196,8 +196,12 @@ def test_the_demo_in_miniature(
     monkeypatch.chdir(tmp_path)
     replaced = {"runs/quickstart/checkpoints/last.ckpt": str(checkpoint), "song.wav": str(mix)}
     said = commands_in((REPOSITORY / "README.md").read_text(encoding="utf-8"))
-    for words in (words[1:] for words in said if words[1] in ("play", "describe")):
+    for words in (words[1:] for words in said if words[1] in ("play", "describe", "card")):
         assert livejam_cli.main([replaced.get(word, word) for word in words]) == 0
+    card = checkpoint.with_name("MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "| the codec, pretrained_codec with the weights pocket | Apache-2.0 |" in card
+    assert "chord tones ↑" in card
+    assert f"{checkpoint} ({models['trained']['sha256']})" in card
     text = capfd.readouterr().out
     assert "lightning_modules.R3GAN" in text
     assert "instruments  Piano, Percussive\n" in text

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from livejam import __version__
+from livejam.cli.card import add_card
 from livejam.cli.codec import add_codec, fold_codec_options
 from livejam.cli.compare import add_compare
 from livejam.cli.listening_test import add_listening_test
@@ -76,6 +77,7 @@ def build_parser() -> Parser:
     )
     checkpoint.add_argument("checkpoint", type=Path, help="a .ckpt file written by `lightning fit`")
     checkpoint.set_defaults(run=_describe)
+    add_card(commands)
     doctor = commands.add_parser(
         "doctor",
         help="check this machine and this installation",
