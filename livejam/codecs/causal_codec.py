@@ -1,8 +1,8 @@
 """A strictly causal neural codec without recursion: linear code, convolutional decoder, clocked phases.
 
 The encoder is one matrix on log spectra and low-band maps (principal components, whitened), bounded by tanh. The
-decoder is the transposed matrix plus a causal convolutional residual, and `Synthesis`. Of stereo the encoder hears
-left, right and their difference; the decoder makes left and right.
+decoder is the transposed matrix plus a causal convolutional residual, and `Synthesis`. Of stereo audio the encoder
+hears left, right and their difference; the decoder makes left and right.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, V views of them, N audio samples, M = 8 T
 sub-frames, F frequency bins, K oscillators, L low pitches, X features per latent frame.
@@ -35,7 +35,7 @@ PIECE_FEATURES = 4400
 
 @dataclass(frozen=True)
 class EncoderState:
-    """The audio that the next frame's windows still reach."""
+    """The audio that the windows of the next frame still overlap."""
 
     past_BAN: Tensor
 
@@ -141,12 +141,12 @@ def _renamed(decoder: nn.Module, weights: dict[str, Tensor], prefix: str, *_: ob
 class CausalCodec(Codec[EncoderState, DecoderState]):
     """Audio to bounded latents of about unit variance and back.
 
-    No latent leaves [-bound, bound]: the encoder squashes with tanh, `decode` clamps what it is given, so a
-    generator's outlier cannot explode through the exponential of the decoder. The decoder was trained with noisy
+    No latent leaves [-bound, bound]: the encoder ends with tanh, and `decode` clamps its input, so an outlier of a
+    generator cannot explode through the exponential of the decoder. The decoder was trained with noisy
     latents for the same reason.
 
     Args:
-        name: identifies the weights, for people.
+        name: a name for the weights, shown to users.
         sample_rate_hz: audio sample rate in Hz, 16000 or more.
         audio_channels: 1 for mono, 2 for stereo.
         hop_samples: audio samples per latent frame, a multiple of 16.
@@ -213,7 +213,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
 
     @property
     def latents_hash(self) -> str:
-        """Of the encoder alone: any decoder that was trained for its latents may play them."""
+        """The hash of the encoder alone: any decoder that was trained for its latents can play them."""
         meaning = f"{codec_hash(self.projection)} {self.features.floor} {self.bound}"
         return hashlib.sha256(meaning.encode()).hexdigest()
 
@@ -234,7 +234,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
     def decode(self, latents_BTC: Tensor) -> Tensor:
         """Audio BAN of T · hop samples, aligned with the audio that was encoded.
 
-        The last `spec.delay_samples` samples fade out: they would overlap with frames that never come.
+        The last `spec.delay_samples` samples fade out, because the frames that would overlap with them do not exist.
 
         Raises:
             UserError: wrong channels, or values that are not finite.
@@ -293,7 +293,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         return audio_BAN, state
 
     def view_features(self, heard_BAN: Tensor) -> Tensor:
-        """Front-end features BTX of samples preceded by `features.past_samples` old ones, view by view."""
+        """Features BTX of samples preceded by `features.past_samples` old ones, view by view."""
         heard_BVN = views(heard_BAN)
         spectra, low = self.features(heard_BVN.flatten(0, 1))
         shape = (*heard_BVN.shape[:2], low.shape[1] // LOW_FRAMES, -1)
@@ -301,7 +301,7 @@ class CausalCodec(Codec[EncoderState, DecoderState]):
         return per_view.transpose(1, 2).flatten(2)
 
     def heard_channels(self, features_BTX: Tensor) -> Tensor:
-        """The part of features that the decoder's linear base makes again: that of the A channels."""
+        """The part of the features that the decoder's linear base reconstructs: that of the A channels."""
         return features_BTX[..., : self.spec.audio_channels * self.features.channels]
 
     def project(self, features_BTX: Tensor) -> Tensor:

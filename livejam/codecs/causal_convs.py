@@ -41,7 +41,7 @@ class CausalConv(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + linear(SiLU(conv(norm(x)))), normalised per frame so that no statistic reaches over time or batch.
+    """x + linear(SiLU(conv(norm(x)))), normalised per frame, so that no statistic spans time or batch.
 
     Args:
         width: channels.

@@ -11,7 +11,7 @@ from livejam.codecs.checks import require_audio, require_latents
 from livejam.codecs.codec import Codec
 
 PIECE_SAMPLES = 1 << 18
-"""About as many samples are coded at once."""
+"""About how many samples are coded at once."""
 
 EncoderState = TypeVar("EncoderState")
 DecoderState = TypeVar("DecoderState")

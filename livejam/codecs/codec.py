@@ -1,4 +1,4 @@
-"""The contract of an audio codec.
+"""The interface of an audio codec.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -27,8 +27,8 @@ class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
     The streamed outputs, concatenated, equal the offline ones to float tolerance (delayed by
     `spec.delay_samples` on the decoder's side). States are dataclasses of tensors.
 
-    `causal` says that no frame depends on what comes after it: where it does, a strict stream is refused with one
-    sentence (`WindowedCodec` streams with a look-ahead). `licence` is that of the weights.
+    `causal` says that no frame depends on what comes after it. A codec that is not causal refuses to stream, with one
+    sentence (`WindowedCodec` streams it with a look-ahead). `licence` is the licence of the weights.
     """
 
     spec: CodecSpec
@@ -37,16 +37,16 @@ class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
 
     @property
     def latents_hash(self) -> str:
-        """Names what latents mean, in banks and checkpoints: equal hashes, equal latents for equal audio.
+        """Identifies the meaning of latents in banks and checkpoints: equal hashes, equal latents for equal audio.
 
-        By default that of all weights. A codec whose encoder is separate hashes only that, so that a better decoder
-        needs no new bank and no new generator.
+        By default it is the hash of all weights. A codec with a separate encoder hashes only the encoder, so that a
+        better decoder needs no new bank and no new generator.
         """
         return codec_hash(self)
 
     @property
     def settings(self) -> dict[str, Plain]:
-        """What the output depends on beside the weights and the spec, such as denoising steps and windows."""
+        """What the output depends on besides the weights and the spec, such as denoising steps and windows."""
         return {}
 
     @abstractmethod
@@ -86,7 +86,7 @@ def codec_hash(codec: nn.Module) -> str:
 def codec_identity(codec: Codec[Any, Any]) -> str:
     """SHA-256 (hexadecimal) over everything that a codec's output depends on: class, spec, settings and weights.
 
-    Equal identities give equal audio for equal audio; `latents_hash` says less, so that decoders may change.
+    Equal identities give equal output for equal audio. `latents_hash` covers less, so that decoders may change.
     """
     meaning = {"class": type(codec).__qualname__, "spec": codec.spec.to_dict(), "settings": codec.settings}
     return hashlib.sha256(f"{json.dumps(meaning, sort_keys=True)} {codec_hash(codec)}".encode()).hexdigest()

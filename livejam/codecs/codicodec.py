@@ -1,4 +1,4 @@
-"""CoDiCodec, the consistency transformer autoencoder of the package of that name, as a stream of its chunks.
+"""CoDiCodec, the consistency transformer autoencoder of the package codicodec, as a stream of its chunks.
 
 Shapes: B batch, T latent frames (one chunk each), C latent channels, A audio channels, N audio samples, K summary
 embeddings of a chunk, Q numbers in each, R real and imaginary parts of both channels, F frequencies, M spectra.
@@ -53,17 +53,17 @@ class DecoderState:
 class CoDiCodec(Codec[EncoderState, DecoderState]):
     """44.1 kHz stereo to 512 numbers per chunk of 743 ms, causal from chunk to chunk, 23 ms late.
 
-    The embeddings of a chunk are a set without order, so a latent frame is the chunk; `unflatten(2, (8, 64))` gives the
-    eight tokens of 64 channels that generators use. Windows are moved by half of their length into the past: a chunk
-    hears nothing beyond its end. Chunks are decoded one after the other, each with the one before as its prompt, and
-    from noise that its index fixes.
+    The embeddings of a chunk have no order, so a latent frame is the whole chunk; `unflatten(2, (8, 64))` gives the
+    eight tokens of 64 channels that generators use. Windows are moved by half of their length into the past, so that
+    a chunk hears nothing beyond its end. Chunks are decoded one after the other, each with the one before as its
+    prompt, and from noise that its index determines.
 
     Args:
         model: codicodec's `UNet`.
-        name: identifies the weights, for people.
+        name: a name for the weights, shown to users.
         sample_rate_hz: 44100 or 48000; it was trained for both.
         denoising_steps: passes of the decoder per chunk, 1 or more.
-        prompt_time: noise that the chunk before gets as a prompt, 0 (none) to 1.
+        prompt_time: the amount of noise on the chunk before, as a prompt, 0 (none) to 1.
 
     Raises:
         UserError: steps or prompt out of range.
@@ -104,14 +104,14 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
 
     @classmethod
     def from_weights(cls, weights: str | Path, published: Published = CODICODEC) -> CoDiCodec:
-        """The codec with weights from a local file; the network is never touched.
+        """The codec with weights from a local file; the network is not used.
 
         Args:
             weights: the file codicodec.pt.
-            published: what it must be.
+            published: what is on record for it.
 
         Raises:
-            UserError: codicodec is not installed, or the weights are missing or of something else.
+            UserError: codicodec is not installed, or the weights are missing or those of something else.
         """
         with untouched_settings():
             model: nn.Module = optional_package("codicodec.models").UNet()
@@ -136,7 +136,7 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
     def decode(self, latents_BTC: Tensor) -> Tensor:
         """Audio BAN of T · hop samples, aligned with the audio that was encoded.
 
-        The last `spec.delay_samples` samples fade out: they would overlap with chunks that never come.
+        The last `spec.delay_samples` samples fade out, because the chunks that would overlap with them do not exist.
 
         Raises:
             UserError: wrong channels, or values that are not finite.
@@ -204,7 +204,7 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         return spectra_BRFM + spread * noise_like(spectra_BRFM, rng)
 
     def opener(self, latents_BKQ: Tensor) -> Denoiser:
-        """The decoder for the first chunk, which stands on the left of nothing."""
+        """The decoder for the first chunk, which has no neighbour."""
         features = [beside_nothing(feature, 3) for feature in self.model.pre_decoder_forward(latents_BKQ)]
         pair_BKQ = beside_nothing(latents_BKQ, 1)
 
@@ -215,7 +215,7 @@ class CoDiCodec(Codec[EncoderState, DecoderState]):
         return denoiser
 
     def follower(self, latents_BKQ: Tensor, state: DecoderState, rng: torch.Generator) -> Denoiser:
-        """The decoder for a chunk that stands on the right of the one before, which is its prompt."""
+        """The decoder for a chunk to the right of the one before, which is its prompt."""
         prompt_sigma = self.noising.get_sigma_continuous(self.prompt_time)
         prompt_BRFM = self.blur(state.spectra_BRFM, prompt_sigma, rng)
         pair_BKQ = torch.cat([state.latents_BKQ, latents_BKQ], dim=1)
@@ -242,7 +242,8 @@ def beside_nothing(x: Tensor, dim: int) -> Tensor:
 
 @contextmanager
 def untouched_settings() -> Iterator[None]:
-    """Undo what importing codicodec sets for the whole process: reduced precision, benchmarks and a cache folder."""
+    """Undo the settings that importing codicodec makes for the whole process: reduced precision, benchmarks and a cache
+    folder."""
     cudnn, matmul, cache = torch.backends.cudnn, torch.backends.cuda.matmul, "TORCHINDUCTOR_CACHE_DIR"
     before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, matmul.allow_fp16_reduced_precision_reduction
     folder = os.environ.get(cache)

@@ -1,4 +1,4 @@
-"""The Descript audio codec (DAC), as transformers has it, by its continuous latents.
+"""The Descript audio codec (DAC), as in transformers, with its continuous latents.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -23,11 +23,11 @@ DAC_16KHZ = Published("descript/dac_16khz", FILES, CodecSpec("dac-16khz", 16000,
 class DAC(OfflineCodec):
     """Mono at 16, 24 or 44.1 kHz to 1024 channels at 50, 75 or 86.13 Hz, not causal.
 
-    A latent is what the quantiser would see: it is neither quantised nor does `decode` quantise it.
+    A latent is the input of the quantiser: `encode` does not quantise it, and neither does `decode`.
 
     Args:
         model: transformers' `DacModel`.
-        name: identifies the weights, for people.
+        name: a name for the weights, shown to users.
     """
 
     licence = "MIT"
@@ -42,14 +42,14 @@ class DAC(OfflineCodec):
 
     @classmethod
     def from_weights(cls, weights: str | Path, published: Published = DAC_44KHZ) -> DAC:
-        """The codec with weights from a local folder; the network is never touched.
+        """The codec with weights from a local folder; the network is not used.
 
         Args:
             weights: the folder that holds config.json and model.safetensors.
-            published: what it must be: `DAC_44KHZ`, `DAC_24KHZ` or `DAC_16KHZ`.
+            published: what is on record for it: `DAC_44KHZ`, `DAC_24KHZ` or `DAC_16KHZ`.
 
         Raises:
-            UserError: transformers is not installed, or the weights are missing or of something else.
+            UserError: transformers is not installed, or the weights are missing or those of something else.
         """
         model_class = optional_package("transformers").DacModel
         codec = cls(load_folder(model_class, weights, published), published.spec.name)
@@ -64,5 +64,5 @@ class DAC(OfflineCodec):
     def decode_window(self, latents_BTC: Tensor, first_frame: int) -> Tensor:
         """Audio BAN of a window."""
         audio_BAN: Tensor = self.model.decoder(latents_BTC.transpose(1, 2))
-        # a stride that is odd leaves the end some samples short
+        # an odd stride leaves the end a few samples short
         return nn.functional.pad(audio_BAN, (0, latents_BTC.shape[1] * self.spec.hop_samples - audio_BAN.shape[2]))

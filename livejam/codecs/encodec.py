@@ -1,4 +1,4 @@
-"""EnCodec at 24 kHz, as transformers has it, by its continuous latents and as a stream.
+"""EnCodec at 24 kHz, as in transformers, with its continuous latents and as a stream.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples, D hidden channels.
 """
@@ -24,12 +24,12 @@ ENCODEC_24KHZ = Published(
     "facebook/encodec_24khz", ("config.json", "model.safetensors"), CodecSpec("encodec-24khz", 24000, 1, 320, 128, 0)
 )
 SILENT_FRAMES = 8
-"""Silence that every song is taken to begin with: the least that the padding by reflection can mirror."""
+"""The silence before every song, in frames: the least that the padding by reflection can mirror."""
 
 
 @dataclass(frozen=True)
 class EnCodecState:
-    """What the next samples or frames still reach, layer by layer."""
+    """What the next samples or frames still need of the past, layer by layer."""
 
     pasts: tuple[Tensor, ...]
 
@@ -37,18 +37,18 @@ class EnCodecState:
 class EnCodec(Codec[EnCodecState, EnCodecState]):
     """24 kHz mono to 128 channels at 75 Hz, strictly causal, without delay.
 
-    A latent is what the quantiser would see: it is neither quantised nor does `decode` quantise it.
+    A latent is the input of the quantiser: `encode` does not quantise it, and neither does `decode`.
 
     The model pads the start of a song with its own mirror image, which comes from the future. Here eight frames of
-    silence (107 ms) precede every song, offline and streamed, so that there is nothing to mirror but silence: the
-    output is exactly the model's for a file that begins so.
+    silence (107 ms) precede every song, offline and streamed, so that there is nothing to mirror but silence. The
+    output is exactly the model's for a file that begins like this.
 
     Args:
         model: transformers' `EncodecModel`; its weight normalisation is folded.
-        name: identifies the weights, for people.
+        name: a name for the weights, shown to users.
 
     Raises:
-        UserError: the model is not causal, or scales its input by a loudness that latents do not hold.
+        UserError: the model is not causal, or scales its input by a loudness that is not part of the latents.
     """
 
     causal = True
@@ -68,14 +68,14 @@ class EnCodec(Codec[EnCodecState, EnCodecState]):
 
     @classmethod
     def from_weights(cls, weights: str | Path, published: Published = ENCODEC_24KHZ) -> EnCodec:
-        """The codec with weights from a local folder; the network is never touched.
+        """The codec with weights from a local folder; the network is not used.
 
         Args:
             weights: the folder that holds config.json and model.safetensors.
-            published: what it must be.
+            published: what is on record for it.
 
         Raises:
-            UserError: transformers is not installed, or the weights are missing or of something else.
+            UserError: transformers is not installed, or the weights are missing or those of something else.
         """
         model_class = optional_package("transformers").EncodecModel
         codec = cls(load_folder(model_class, weights, published), published.spec.name)

@@ -32,7 +32,7 @@ class SpectralFeatures(nn.Module):
     Args:
         sample_rate_hz: audio sample rate in Hz.
         hop_samples: samples per latent frame, a multiple of 16.
-        floor: magnitude added before the logarithm, 1 = full-scale sine; what is much quieter is not coded.
+        floor: magnitude added before the logarithm, 1 = full-scale sine; much quieter sound is not coded.
     """
 
     window: Tensor
@@ -48,7 +48,7 @@ class SpectralFeatures(nn.Module):
         self.bins = self.window_samples // 2 + 1
         window = torch.hann_window(self.window_samples, dtype=torch.float64)
         self.register_buffer("window", (window * 2 / window.sum()).float(), persistent=False)
-        # a late peak keeps the long window timely: it rises slowly and falls within the overlap of the short one
+        # a late peak keeps the long window's delay short: it rises slowly and falls within the overlap of the short one
         fall = self.window_samples - self.stride_samples
         rise_N = torch.hann_window(2 * (self.long_samples - fall), dtype=torch.float64)[: self.long_samples - fall]
         long_N = torch.cat([rise_N, torch.hann_window(2 * fall, dtype=torch.float64)[fall:]])
@@ -89,7 +89,7 @@ class SpectralFeatures(nn.Module):
 
 
 def spread(energy_BMJ: Tensor, position_BMJ: Tensor) -> Tensor:
-    """Energies shared between the two low pitches nearest to their positions; what lies outside is dropped."""
+    """Energies split between the two low pitches nearest to their positions; energy outside the grid is dropped."""
     below_BMJ = position_BMJ.floor()
     share_BMJ = position_BMJ - below_BMJ
     index_BMJ = below_BMJ.long()
@@ -98,5 +98,5 @@ def spread(energy_BMJ: Tensor, position_BMJ: Tensor) -> Tensor:
         pitch_BMJ = index_BMJ + offset
         inside = (pitch_BMJ >= 0) & (pitch_BMJ < LOW_PITCHES)
         out_BML.scatter_add_(-1, pitch_BMJ.clamp(0, LOW_PITCHES - 1), energy_BMJ * part_BMJ * inside)
-    # the square root that follows has no gradient at zero
+    # the square root below has no gradient at zero
     return out_BML + 1e-20

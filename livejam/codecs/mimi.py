@@ -1,4 +1,4 @@
-"""Mimi, as transformers has it, by its continuous latents and as a stream.
+"""Mimi, as in transformers, with its continuous latents and as a stream.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples, D width of a transformer,
 H heads, S steps of a transformer (two per latent frame), P past steps.
@@ -26,7 +26,7 @@ MIMI = Published("kyutai/mimi", ("config.json", "model.safetensors"), CodecSpec(
 
 @dataclass(frozen=True)
 class MimiState:
-    """What the next samples or frames still reach.
+    """What the next samples or frames still need of the past.
 
     Args:
         convolutions: pasts of SEANet.
@@ -42,11 +42,11 @@ class MimiState:
 class Mimi(Codec[MimiState, MimiState]):
     """24 kHz mono to 512 channels at 12.5 Hz, strictly causal, without delay.
 
-    A latent is what the quantiser would see: it is neither quantised nor does `decode` quantise it.
+    A latent is the input of the quantiser: `encode` does not quantise it, and neither does `decode`.
 
     Args:
         model: transformers' `MimiModel`.
-        name: identifies the weights, for people.
+        name: a name for the weights, shown to users.
 
     Raises:
         UserError: the model is not causal.
@@ -68,14 +68,14 @@ class Mimi(Codec[MimiState, MimiState]):
 
     @classmethod
     def from_weights(cls, weights: str | Path, published: Published = MIMI) -> Mimi:
-        """The codec with weights from a local folder; the network is never touched.
+        """The codec with weights from a local folder; the network is not used.
 
         Args:
             weights: the folder that holds config.json and model.safetensors.
-            published: what it must be.
+            published: what is on record for it.
 
         Raises:
-            UserError: transformers is not installed, or the weights are missing or of something else.
+            UserError: transformers is not installed, or the weights are missing or those of something else.
         """
         model_class = optional_package("transformers").MimiModel
         codec = cls(load_folder(model_class, weights, published), published.spec.name)
@@ -166,8 +166,8 @@ def attend(
 ) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], ...]]:
     """Output of a causal transformer for the next steps, and the keys and values of the next call.
 
-    Rotation tells distances only. So keys are kept as they are and rotated by their place in the window: however long
-    a stream has run, its positions stay small.
+    Only distances matter in rotation. So keys are stored without it and rotated by their place in the window, and
+    positions stay small, however long a stream has run.
     """
     old, new = pasts[0][0].shape[2], x_BSD.shape[1]
     place_S = torch.arange(old + new, device=x_BSD.device)

@@ -1,4 +1,4 @@
-"""Music2Latent, the consistency autoencoder of the package of that name.
+"""Music2Latent, the consistency autoencoder of the package music2latent.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples, R real and imaginary part,
 F frequencies, M spectra (eight per latent frame).
@@ -22,18 +22,18 @@ MUSIC2LATENT = Published(
 NOISE_FRAMES = 64
 """The decoder's noise repeats after this many latent frames, six seconds."""
 OVERLAP = 3
-"""Spectra that overlap with each one's end."""
+"""How many spectra overlap with the end of one."""
 
 
 class Music2Latent(OfflineCodec):
     """44.1 kHz mono to 64 channels at 10.77 Hz, not causal, decoded in one step from fixed noise.
 
-    The noise belongs to a place in the song, so that windows which overlap get the same. Normalisation reaches over all
-    that the model is given: the pieces in which files longer than 12 s are coded are not exactly the whole.
+    The noise belongs to a place in the song, so that overlapping windows get the same noise. Normalisation spans the
+    whole input of the model, so files longer than 12 s, which are coded in pieces, are not exactly as in one piece.
 
     Args:
         model: music2latent's `UNet`.
-        name: identifies the weights, for people.
+        name: a name for the weights, shown to users.
     """
 
     licence = "CC BY-NC 4.0"
@@ -59,14 +59,14 @@ class Music2Latent(OfflineCodec):
 
     @classmethod
     def from_weights(cls, weights: str | Path, published: Published = MUSIC2LATENT) -> Music2Latent:
-        """The codec with weights from a local file; the network is never touched.
+        """The codec with weights from a local file; the network is not used.
 
         Args:
             weights: the file music2latent.pt.
-            published: what it must be.
+            published: what is on record for it.
 
         Raises:
-            UserError: music2latent is not installed, or the weights are missing or of something else.
+            UserError: music2latent is not installed, or the weights are missing or those of something else.
         """
         model: nn.Module = optional_package("music2latent.models").UNet()
         load_state(model, weights, published)

@@ -1,4 +1,4 @@
-"""Codecs that hear the future: offline they work in overlapping pieces, frame by frame they refuse.
+"""Codecs that hear the future: offline they work in overlapping pieces, and they refuse to go frame by frame.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -21,8 +21,8 @@ from livejam.errors import UserError
 class OfflineCodec(Codec[None, None]):
     """A codec whose latents and audio depend on what comes later.
 
-    Subclasses say what one window becomes. Frames are computed in pieces that see `reach_frames` neighbours on either
-    side: where no computation reaches further, the pieces are exactly the whole. `piece_frames` bounds the memory.
+    Subclasses encode and decode one window. Frames are computed in pieces that see `reach_frames` neighbours on either
+    side. Where no computation reaches further, the pieces equal the whole exactly. `piece_frames` bounds the memory.
     """
 
     causal = False
@@ -31,7 +31,7 @@ class OfflineCodec(Codec[None, None]):
 
     @property
     def settings(self) -> dict[str, Plain]:
-        """How long songs are cut."""
+        """How long songs are cut into pieces."""
         return {"reach_frames": self.reach_frames, "piece_frames": self.piece_frames}
 
     @abstractmethod
@@ -95,15 +95,15 @@ class OfflineCodec(Codec[None, None]):
         self.refuse_stream()
 
     def refuse_stream(self) -> NoReturn:
-        """One sentence instead of a stream that would not be what it claims."""
+        """One sentence instead of a stream that would not equal the offline codec."""
         raise UserError(
-            f"codec '{self.spec.name}' hears the future, so it has no strict stream; wrap it in "
+            f"codec '{self.spec.name}' needs the future, so it cannot stream; wrap it in "
             "livejam.codecs.WindowedCodec, which streams late by its look-ahead, or take a causal codec"
         )
 
 
 def convolution_reach(encoder: nn.Module, decoder: nn.Module, hop_samples: int) -> int:
-    """Latent frames on either side that a stack of convolutions hears, the larger one of encoder and decoder.
+    """The number of latent frames on either side that a stack of convolutions hears: the larger of encoder and decoder.
 
     Residual branches count as part of the chain: they never reach further than it.
     """

@@ -1,7 +1,7 @@
 """The fixed grid of pitches that the low-band map resolves and that the oscillators sound.
 
 Quarter tones where a fundamental of the bass lives, sixth tones above, from 29 Hz to 5.9 kHz (A4 = 440 Hz).
-Shapes: K oscillators, L the lowest of them, which the front end resolves.
+Shapes: K oscillators, L the lowest of them, which the features resolve.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def save_codec(codec: CausalCodec, path: str | Path, training: dict[str, str | i
     Args:
         codec: the codec.
         path: the .safetensors file.
-        training: how it was trained, for people (seed, steps, data).
+        training: a note of how it was trained (seed, steps, data).
 
     Raises:
         UserError: a weight is not finite, or too large for float16; an older file stays as it was.

@@ -17,7 +17,7 @@ from livejam.errors import UserError
 from livejam.spec import CodecSpec
 
 SHOWN = ("sample_rate_hz", "audio_channels", "hop_samples", "latent_channels", "delay_samples")
-"""Fields of a spec that a checkpoint itself shows; its name is given by people."""
+"""Fields of a spec that can be read off a checkpoint; its name cannot."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Published:
             )
 
     def refusal(self, weights: str | Path, reason: str) -> UserError:
-        """The sentence for weights that are not these."""
+        """The error for weights that are not these."""
         return UserError(f"{weights} does not hold {self.repository} ({reason}); fetch it again or name what it is")
 
 
@@ -73,7 +73,7 @@ def load_folder(model_class: Any, weights: str | Path, published: Published, **o
         model_class: the class that has `from_pretrained`.
         weights: the folder.
         published: what should be in it.
-        options: of this class's `from_pretrained` alone.
+        options: further arguments of this class's `from_pretrained`.
 
     Raises:
         UserError: the folder or a file is missing, or the tensors are not those of the class.
@@ -99,7 +99,7 @@ def load_folder(model_class: Any, weights: str | Path, published: Published, **o
 
 
 def load_state(model: nn.Module, weights: str | Path, published: Published) -> None:
-    """Fill a model from a local file of torch that holds its tensors under `gen_state_dict`; runs no code from it.
+    """Load a model from a local PyTorch file that holds its tensors under `gen_state_dict`; no code in it is run.
 
     Args:
         model: the model.
@@ -122,5 +122,5 @@ def load_state(model: nn.Module, weights: str | Path, published: Published) -> N
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without the pages that some libraries add."""
+    """The text of an error, without the pages that some libraries add."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -36,10 +36,10 @@ Listener = Callable[[Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Stream:
-    """A codec that is fed by steps.
+    """A codec that takes its input in steps.
 
     Args:
-        codec: with a stream of explicit state.
+        codec: a codec that streams with explicit state.
         step_frames: latent frames per step.
     """
 
@@ -49,14 +49,14 @@ class Stream:
 
 @dataclass
 class Roundtrip:
-    """What a round trip was: times in seconds, and the beginning of what went in and of what streamed out.
+    """The result of a round trip: times in seconds, and the beginnings of input and streamed output.
 
     Args:
         samples: length of the recording at the codec's rate.
         encode_seconds: time spent encoding.
         decode_seconds: time spent decoding.
-        original: pieces AN of the first seconds.
-        streamed: pieces AN of the first seconds that came out, late as they were.
+        original: pieces AN of the first seconds of the input.
+        streamed: pieces AN of the first seconds of the output, with its delay.
     """
 
     samples: int = 0
@@ -74,7 +74,7 @@ def frame_by_frame(codec: Codec[Any, Any]) -> Stream:
 def in_pieces(codec: Codec[Any, Any]) -> Stream:
     """The codec's offline result, in pieces that bound the memory.
 
-    A causal codec streams in long steps. One that hears the future gets windows that hold all it reaches.
+    A causal codec streams in long steps. One that hears the future gets windows as wide as it hears.
     """
     if isinstance(codec, OfflineCodec):
         block = min(piece_frames(codec), codec.piece_frames)
@@ -88,10 +88,10 @@ def roundtrip(stream: Stream, source: Path, target: Path, listen: Listener) -> R
     """Encode and decode a recording.
 
     Args:
-        stream: the codec, and how it is fed.
+        stream: the codec and its step.
         source: a WAV or FLAC of any rate, length and number of channels.
         target: the decoded recording at the codec's rate, aligned with the original and as long.
-        listen: is given decoded and original audio AN in pieces of some seconds.
+        listen: a function that receives decoded and original audio AN, in pieces of a few seconds.
 
     Raises:
         UserError: the recording is missing, unreadable, empty or not finite, or the target is no audio format.
@@ -113,7 +113,7 @@ def roundtrip(stream: Stream, source: Path, target: Path, listen: Listener) -> R
 
 
 def _coded(stream: Stream, source: Path, report: Roundtrip) -> Iterator[Tensor]:
-    """Decoded audio over the original it belongs to, shape (2A)N, as it comes."""
+    """Decoded audio stacked on the original that it belongs to, shape (2A)N, piece by piece."""
     codec, spec = stream.codec, stream.codec.spec
     step = stream.step_frames * spec.hop_samples
     waiting_AN = torch.zeros(spec.audio_channels, 0)
@@ -134,7 +134,7 @@ def _coded(stream: Stream, source: Path, report: Roundtrip) -> Iterator[Tensor]:
             report.original.append(padded_AN)
             report.streamed.append(decoded_BAN[0])
         waiting_AN = torch.cat([waiting_AN, original_AN], dim=1)
-        # what comes out before the delay is over belongs to nothing
+        # the output before the delay is over belongs to no input
         heard_AN = decoded_BAN[0, :, skip:]
         skip = max(0, skip - step)
         ready = min(heard_AN.shape[1], waiting_AN.shape[1])
@@ -143,7 +143,7 @@ def _coded(stream: Stream, source: Path, report: Roundtrip) -> Iterator[Tensor]:
 
 
 def _with_silence(steps: Iterable[Tensor], step: int, spec: CodecSpec, report: Roundtrip) -> Iterator[Tensor]:
-    """The recording, and as many empty steps as bring out its end."""
+    """The recording, followed by as many empty steps as it takes to bring out its end."""
     for step_AN in steps:
         report.samples += step_AN.shape[1]
         yield step_AN

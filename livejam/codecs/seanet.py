@@ -1,7 +1,7 @@
 """SEANet, the convolutions of EnCodec and Mimi, run as a stream with explicit state.
 
-The layers are those of transformers; only how they are fed is ours: every causal convolution keeps the samples that its
-kernel still reaches, every transposed one the overlap that is not complete yet, an LSTM its two vectors.
+The layers are those of transformers; only the way they are fed is ours. Every causal convolution keeps the samples that
+its kernel still covers, every transposed one the overlap that is not complete yet, and an LSTM its two vectors.
 
 Shapes: B batch, D channels, N samples at the rate of a layer.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 def initial_pasts(layers: nn.Module, batch_size: int) -> tuple[Tensor, ...]:
-    """Before the first sample: a convolution has heard nothing, and will pad as it does offline."""
+    """The state before the first sample: a convolution has heard nothing, and pads as it does offline."""
     pasts = []
     for layer in layers.modules():
         if isinstance(layer, nn.ConvTranspose1d):

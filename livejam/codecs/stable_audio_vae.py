@@ -1,4 +1,4 @@
-"""Stable Audio's variational autoencoder (Oobleck), as diffusers has it.
+"""Stable Audio's variational autoencoder (Oobleck), as in diffusers.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -27,7 +27,7 @@ class StableAudioVAE(OfflineCodec):
 
     Args:
         model: diffusers' `AutoencoderOobleck`; its weight normalisation is folded.
-        name: identifies the weights, for people.
+        name: a name for the weights, shown to users.
     """
 
     licence = "Stability AI Community License"
@@ -45,14 +45,14 @@ class StableAudioVAE(OfflineCodec):
 
     @classmethod
     def from_weights(cls, weights: str | Path, published: Published = STABLE_AUDIO_OPEN) -> StableAudioVAE:
-        """The codec with weights from a local folder; the network is never touched.
+        """The codec with weights from a local folder; the network is not used.
 
         Args:
             weights: the folder that holds config.json and diffusion_pytorch_model.safetensors.
-            published: what it must be.
+            published: what is on record for it.
 
         Raises:
-            UserError: diffusers is not installed, or the weights are missing or of something else.
+            UserError: diffusers is not installed, or the weights are missing or those of something else.
         """
         model_class = optional_package("diffusers").AutoencoderOobleck
         codec = cls(load_folder(model_class, weights, published, low_cpu_mem_usage=False), published.spec.name)

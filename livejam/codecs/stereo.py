@@ -1,4 +1,4 @@
-"""Two channels as others see them: as sum and difference, and as the encoder hears them.
+"""Two channels as sum and difference, and as the encoder hears them.
 
 Shapes: B batch, A audio channels, V views, N audio samples.
 """
@@ -18,11 +18,11 @@ def mid_side(audio: Tensor, dim: int = 1) -> Tensor:
 
 
 def views(audio_BAN: Tensor) -> Tensor:
-    """What magnitudes are taken of, BVN: left, right and their difference; mono as it is.
+    """The signals BVN whose magnitudes are taken: left, right and their difference; mono as it is.
 
-    The magnitudes of left and right place a sound, which those of mid and side cannot do: they are the same for
-    a sound on the left and on the right. That of the difference says how wide it is; energies of sum and difference
-    add up to those of left and right.
+    The magnitudes of left and right locate a sound. Those of mid and side cannot, because they are the same for a
+    sound on the left and on the right. The magnitude of the difference says how wide the sound is; the energies of
+    sum and difference add up to those of left and right.
     """
     return torch.cat([audio_BAN, mid_side(audio_BAN)[:, 1:]], dim=1)
 

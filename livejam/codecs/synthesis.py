@@ -1,7 +1,7 @@
 """Magnitudes to audio without any recursion: the phase comes from oscillators and noise that run by the clock.
 
-The short-time spectrum of a steady sine is the window's transform at its pitch, turned by the phase the clock
-says. The sum of all oscillators and of filtered noise therefore has phases that agree from frame to frame; a
+The short-time spectrum of a steady sine is the window's transform at its pitch, rotated by the phase that the clock
+gives. The sum of all oscillators and of filtered noise therefore has phases that agree from frame to frame; a
 learnt complex correction is added, the sum's phase is kept and its magnitude replaced by the decoded one. Where
 the magnitude rises, the donor first gets an envelope that rises within the window, so that attacks do not sound
 before their time. Every sub-frame depends on its own parts, on the magnitude before it and on its absolute index
@@ -22,7 +22,7 @@ from livejam.codecs.pitch_grid import OSCILLATORS, grid_hz
 from livejam.codecs.stereo import mid_side
 
 CLOCK_STEPS = 1 << 16
-"""Steps per cycle of the oscillators' integer clock: exact for ever, on every machine."""
+"""Steps per cycle of the oscillators' integer clock, which never drifts and is the same on every machine."""
 NOISE_PERIOD_SUBFRAMES = 512
 NOISE_BANDS = 65
 GATE = 0.1
@@ -35,7 +35,7 @@ OVERLAP = 4
 
 @dataclass(frozen=True)
 class SpectralParts:
-    """What the decoder says about every sub-frame.
+    """The output of the decoder for every sub-frame.
 
     Args:
         log_magnitude_BMAF: log of magnitude plus floor over floor; 0 and less is silence.
@@ -95,7 +95,7 @@ class Synthesis(nn.Module):
         """Complex spectrum BMAF of oscillators and noise.
 
         Args:
-            parts: what the decoder says.
+            parts: the decoder's output.
             subframe_BM: absolute indices.
             before_BAF: decoded magnitude of the sub-frame before the first.
         """
@@ -116,7 +116,7 @@ class Synthesis(nn.Module):
         """Complex spectrum BMAF: the decoded magnitude with the phase of the corrected donor."""
         magnitude_BMAF = self.magnitude(parts)
         direction_BMAF = donor_BMAF + magnitude_BMAF * parts.correction_BMAF
-        # where the parts cancel, the phase is left without a meaning: let the magnitude fade instead of jumping
+        # where the parts cancel, the phase has no meaning: let the magnitude fade instead of jumping
         faint_BMAF = 1e-6 * magnitude_BMAF.square() + 1e-16
         squared_BMAF = direction_BMAF.real.square() + direction_BMAF.imag.square()
         return direction_BMAF * (magnitude_BMAF * torch.rsqrt(squared_BMAF + faint_BMAF))
@@ -142,15 +142,15 @@ def scaled_noise(magnitude_BMAF: Tensor, gain_BMAF: Tensor, noise_BMAF: Tensor) 
 
 
 def soft_gate(log_amplitude: Tensor) -> Tensor:
-    """Amplitude over floor that vanishes near 1 but keeps a gradient there, so that silent oscillators can wake."""
+    """Amplitude over floor that vanishes near 1 but keeps a gradient, so that silent oscillators can start to sound."""
     return log_amplitude.exp() * torch.sigmoid(4 * (log_amplitude - 0.3))
 
 
 def shape_attacks(spectrum_BMAF: Tensor, magnitude_BMAF: Tensor, before_BAF: Tensor) -> Tensor:
     """Multiply every window by 1 + a · sin(2π (t - c) / N), c its centre, a from how its magnitude changes.
 
-    What a window holds and the one before it does not lies in its newest quarter. In the spectrum the product with a
-    sine is a convolution over three bins; neighbouring bins share their envelope.
+    Whatever a window holds and the one before it does not hold lies in its newest quarter. In the spectrum the product
+    with a sine is a convolution over three bins; neighbouring bins share their envelope.
     """
     history = torch.cat([before_BAF[:, None], magnitude_BMAF], dim=1)
     pooled = nn.functional.avg_pool1d(history.flatten(1, 2), ATTACK_BINS, 1, ATTACK_BINS // 2).view_as(history)
@@ -169,7 +169,7 @@ def noise_table(window: Tensor, audio_channels: int, rng: torch.Generator) -> Te
     noise = torch.randn(audio_channels, NOISE_PERIOD_SUBFRAMES * stride, generator=rng, dtype=torch.float64)
     looped = torch.cat([noise, noise[:, : len(window) - stride]], dim=-1)
     spectra_APF = torch.fft.rfft(looped.unfold(-1, len(window), stride) * window / window.square().sum().sqrt())
-    # of one channel the transposed view passes for contiguous, but DDP cannot broadcast its strides
+    # with one channel the transposed view counts as contiguous, but DDP cannot broadcast its strides
     return spectra_APF.transpose(0, 1).to(torch.complex64).clone(memory_format=torch.contiguous_format)
 
 

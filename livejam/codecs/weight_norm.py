@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize, remove_weight_norm
 
 
 def fold_weight_norms(model: nn.Module) -> None:
-    """Replace weight normalisation by the weights it gives: in a short step it costs more than the layer itself."""
+    """Replace weight normalisation by the resulting weights: in a short step it costs more than the layer itself."""
     for layer in model.modules():
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight")

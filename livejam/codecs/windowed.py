@@ -1,4 +1,4 @@
-"""Streaming for codecs that hear the future: every block is computed in a window, and comes late by its look-ahead.
+"""Streaming for codecs that hear the future: every block is computed in a window, and is late by the look-ahead.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -28,8 +28,8 @@ class WindowState:
     Args:
         past: context and look-ahead of the next block: samples BAN of the encoder, frames BTC of the decoder.
         frame: index of the next frame that will be heard (int64).
-        tail_BAN: how the last window went on after its block, for as long as the next one fades in; the encoder has
-            none (N = 0).
+        tail_BAN: the last window's version of the samples after its block, as long as the next one fades in; the
+            encoder has none (N = 0).
     """
 
     past: Tensor
@@ -38,15 +38,15 @@ class WindowState:
 
 
 class WindowedCodec(Codec[WindowState, WindowState]):
-    """An offline codec as a stream: block by block, each in a window of its own.
+    """An offline codec as a stream, block by block, each in its own window.
 
-    A block is what the codec makes of it between `context_frames` before and `lookahead_frames` after it. So it depends
-    on nothing but its window, and a stream equals the offline calls however it is cut. Where both sides are as wide as
-    the codec's `reach_frames`, windows make no difference at all; `seam_error` measures the one that they make else.
+    The codec computes a block together with `context_frames` before it and `lookahead_frames` after it. So a block
+    depends on its window only, and a stream equals the offline calls, wherever it is cut. Where both sides are as wide
+    as the codec's `reach_frames`, windows make no difference; `seam_error` measures the error of narrower ones.
 
-    The look-ahead is paid twice. `encode_step` returns latents that are `lookahead_frames` old, the first ones of the
-    silence before the song; `decode_step` returns audio as many frames older. `spec.delay_samples` is the sum. A song
-    is taken to begin and end in silence.
+    The look-ahead delays twice. `encode_step` returns latents that are `lookahead_frames` old, the first of them from
+    the silence before the song; `decode_step` returns audio that is as many frames older. `spec.delay_samples` is the
+    sum. A song is assumed to begin and end in silence.
 
     Args:
         codec: the codec.
@@ -54,8 +54,8 @@ class WindowedCodec(Codec[WindowState, WindowState]):
         lookahead_frames: frames after a block that its window holds, 0 or more.
         block_frames: frames per window, 1 or more; steps must be multiples of it. A window costs
             context + block + look-ahead frames of computation.
-        fade_samples: length of a linear cross-fade from what a window has made of the samples after its block to what
-            the next one makes of them; the block or the look-ahead at most. It hides seams of windows that are
+        fade_samples: length of a linear cross-fade from one window's version of the samples after its block to the
+            next window's; at most the block or the look-ahead. It hides seams of windows that are
             narrower than the codec's reach (50 samples in Karchkhadze and Dubnov's server); 0 = none.
     """
 
@@ -95,7 +95,7 @@ class WindowedCodec(Codec[WindowState, WindowState]):
 
     @property
     def latents_hash(self) -> str:
-        """Of the codec and its windows: other windows, other latents."""
+        """The hash of the codec and its windows: other windows, other latents."""
         sizes = f"{self.context_frames} {self.block_frames} {self.lookahead_frames}"
         return hashlib.sha256(f"{self.codec.latents_hash} {sizes}".encode()).hexdigest()
 
@@ -234,7 +234,7 @@ class SeamError:
 
 
 def seam_error(windowed: WindowedCodec, audio_BAN: Tensor) -> SeamError:
-    """How far windows are from the codec's own offline output, on audio that begins and ends in silence.
+    """The difference between windows and the codec's own offline output, on audio that begins and ends in silence.
 
     Args:
         windowed: the codec in windows.
