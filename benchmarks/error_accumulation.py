@@ -35,7 +35,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
-from callbacks.clips import Audio
 from datamodules import Slakh2100DataModule
 from datamodules.excerpts import Excerpt, ExcerptReader
 from livejam.accompanist import Accompanist, Controls, accompany
@@ -48,6 +47,7 @@ from livejam.spec import CodecSpec
 from livejam.systems.lmdm import LMDMAccompanist
 from metrics.beats import MadmomRNN, beat_f_measure
 from metrics.embeddings import LogMel
+from metrics.evaluation.clips import Audio
 from metrics.frechet import FrechetAudioDistance
 from metrics.harmony import chord_tone_share
 from metrics.loudness import relative_level_db

@@ -8,22 +8,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 from lightning.pytorch import LightningModule, Trainer
 
-from callbacks.anchors import LATENT_NOISE, codec_stem
-from callbacks.clips import Audio, Clip, clips_of, first_of_run, known_categories
-from callbacks.validations import ValidationCallback, iteration_of
-from livejam.codecs.codec import Codec
+from callbacks.shared_evaluation import ItemCallback, SharedEvaluation
+from callbacks.validations import iteration_of
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.processes import gathered, own_rank
 from metrics.beat_tracking import CachedBeatTracker
 from metrics.beats import BeatTracker
+from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions
+from metrics.evaluation.clips import Audio, Clip, clips_of, first_of_run, known_categories
+from metrics.loudness import limited
 
 
-class AudioLogger(ValidationCallback):
+class AudioLogger(ItemCallback):
     """Logs the mix, the accompaniment and both together as audio, and a picture per example, on rank zero.
 
     In test it also writes 16-bit WAV files `<song>_<instrument>_{mix,target,generated,both,codec,noise}.wav`, where
@@ -51,56 +51,27 @@ class AudioLogger(ValidationCallback):
         tracker: BeatTracker | None = None,
         folder: str | None = None,
     ) -> None:
-        super().__init__(every_n_validations)
-        self.max_items, self.max_test_items = max_items, max_test_items
+        super().__init__(every_n_validations, max_items, max_test_items)
         self.categories = known_categories(categories)
         self.tracker = CachedBeatTracker(tracker, None) if tracker is not None else None
         self.folder = Path(folder) if folder is not None else None
-        self._clips: list[Clip] = []
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._clips = []
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if self._due:
-            self._collect(outputs, self.max_items)
+    def accepts(self, clip: Clip) -> bool:
+        """Only the categories asked for."""
+        return self.categories is None or clip.instrument in self.categories
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._due:
-            self._clips = _on_rank_zero(self._clips, self.max_items)
-            self._log(trainer, pl_module, "val")
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clips = []
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._collect(outputs, self.max_test_items)
+        if self.due:
+            self._log(trainer, pl_module, "val", _on_rank_zero(self.clips, self.max_items))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clips = _on_rank_zero(self._clips, self.max_test_items)
-        codec: Any = pl_module.codec
-        folder = self.folder or Path(trainer.default_root_dir) / "audio"
-        kept = [] if trainer.fast_dev_run else self._clips
-        for name, clip in zip(names_of(kept), kept, strict=True):
-            write_wavs(folder, name, clip, codec)
-        self._log(trainer, pl_module, "test")
+        clips = _on_rank_zero(self.clips, self.max_test_items)
+        if not trainer.fast_dev_run:
+            folder = self.folder or Path(trainer.default_root_dir) / "audio"
+            reconstructions = SharedEvaluation.of(trainer).reconstructions(pl_module)
+            for name, clip in zip(names_of(clips), clips, strict=True):
+                write_wavs(folder, name, clip, reconstructions)
+        self._log(trainer, pl_module, "test", clips)
 
     def on_predict_batch_end(
         self,
@@ -123,22 +94,16 @@ class AudioLogger(ValidationCallback):
             for part in ("generated", "both"):
                 _write(folder / f"{name}_{part}.wav", parts_of(clip)[part], clip.sample_rate_hz)
 
-    def _collect(self, outputs: Any, limit: int) -> None:
-        if len(self._clips) < limit:
-            wanted = [c for c in clips_of(outputs) if self.categories is None or c.instrument in self.categories]
-            self._clips = (self._clips + wanted)[:limit]
-
-    def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str, clips: list[Clip]) -> None:
         from callbacks.pictures import example_figure  # matplotlib is slow to import
 
         step = iteration_of(trainer, pl_module)
-        for writer in self.writers(trainer, "no audio and no pictures are") if self._clips else []:
-            for name, clip in zip(names_of(self._clips), self._clips, strict=True):
+        for writer in self.writers(trainer, "no audio and no pictures are") if clips else []:
+            for name, clip in zip(names_of(clips), clips, strict=True):
                 for part in ("mix", "generated", "both"):
                     audio_N = limited(parts_of(clip)[part])[None]
                     writer.add_audio(f"{stage}/{name}/{part}", audio_N, step, clip.sample_rate_hz)
                 writer.add_figure(f"{stage}/{name}", example_figure(clip, self._tracked(clip)), step)
-        self._clips = []
 
     def _tracked(self, clip: Clip) -> list[float] | None:
         if self.tracker is None:
@@ -146,7 +111,7 @@ class AudioLogger(ValidationCallback):
         return [float(beat) for beat in self.tracker([clip.generated_N], clip.sample_rate_hz, keep=False)[0]]
 
 
-def _on_rank_zero(clips: list[Clip], limit: int) -> list[Clip]:
+def _on_rank_zero(clips: list[Clip], limit: int | None) -> list[Clip]:
     """The first of all processes' clips, in the order of the plan; nothing on other ranks."""
     everyones = [clip for own in gathered(first_of_run(clips, limit)) for clip in own]
     return sorted(everyones, key=lambda clip: clip.position or 0) if own_rank() == 0 else []
@@ -167,14 +132,9 @@ def parts_of(clip: Clip) -> dict[str, Audio]:
     return {"mix": clip.mix_N, "target": clip.target_N, "generated": clip.generated_N, "both": both_N}
 
 
-def limited(audio_N: Audio) -> Audio:
-    """Turned down as a whole if it would clip."""
-    return audio_N / max(1.0, float(np.abs(audio_N).max(initial=0.0)))
-
-
-def write_wavs(folder: Path, name: str, clip: Clip, codec: Codec) -> None:
+def write_wavs(folder: Path, name: str, clip: Clip, reconstructions: Reconstructions) -> None:
     """Write everything that there is to hear of a clip, 16 bit."""
-    through_codec = {"codec": codec_stem(clip, codec), "noise": codec_stem(clip, codec, LATENT_NOISE)}
+    through_codec = {"codec": reconstructions(clip), "noise": reconstructions(clip, LATENT_NOISE)}
     for part, audio_N in (parts_of(clip) | through_codec).items():
         _write(folder / f"{name}_{part}.wav", audio_N, clip.sample_rate_hz)
 

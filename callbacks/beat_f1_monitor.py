@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from lightning.pytorch import LightningModule, Trainer
 
-from callbacks.clips import Clip, Segment, known_categories
-from callbacks.score_monitor import ScoreMonitor, Scores
+from callbacks.monitor import Monitor
 from metrics.beat_tracking import CachedBeatTracker
-from metrics.beats import BeatTracker, Floats, MadmomRNN, beat_f_measure
+from metrics.beats import BeatTracker, MadmomRNN
+from metrics.evaluation.beat_f1_measure import BeatF1Measure
+from metrics.evaluation.clips import known_categories
 
 
-class BeatF1Monitor(ScoreMonitor):
+class BeatF1Monitor(Monitor):
     """Tracks beats on the stems alone and compares them, ±70 ms, one to one, without trimming.
 
     `beat_f1` is LiveBand's and StreamMusicGen's beat alignment: beats of the stem against beats tracked on the mix.
@@ -48,27 +47,17 @@ class BeatF1Monitor(ScoreMonitor):
         cache_folder: str | None = None,
         together: bool = True,
     ) -> None:
-        super().__init__(every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
-        self.tracker = tracker or MadmomRNN()
-        self.categories = known_categories(categories)
-        self.workers = workers
-        self.together = together
-        self._in_test = False
-        self.beats = CachedBeatTracker(self.tracker, None, workers)
-
-    @property
-    def identity(self) -> str:
-        """The tracker's."""
-        return self.tracker.identity
-
-    @property
-    def charts(self) -> list[str]:
-        """Both references, and in a test, if asked for, the same with the mix."""
-        return ["beat_f1", "beat_f1_truth", *(["beat_f1_together", "beat_f1_together_truth"] * self._listens_together)]
-
-    @property
-    def _listens_together(self) -> bool:
-        return self.together and self._in_test
+        self.beats = CachedBeatTracker(tracker or MadmomRNN(), None, workers)
+        known = known_categories(categories)
+        super().__init__(
+            BeatF1Measure(self.beats, known, together=False),
+            every_n_validations,
+            max_items,
+            max_test_items,
+            segment_seconds,
+            cache_folder,
+            test_measure=BeatF1Measure(self.beats, known, together),
+        )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keep beats in the cache folder."""
@@ -79,44 +68,3 @@ class BeatF1Monitor(ScoreMonitor):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End worker processes."""
         self.beats.close()
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stems alone."""
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._in_test = False
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stems alone, and with the mix."""
-        super().on_test_epoch_start(trainer, pl_module)
-        self._in_test = True
-
-    def accepts(self, clip: Clip) -> bool:
-        """Only the categories asked for."""
-        return self.categories is None or clip.instrument in self.categories
-
-    def scores(self, segments: list[Segment], keep: bool) -> list[Scores]:
-        """Track mixes and stems; mixes come again in every row and every validation."""
-        if not segments:
-            return []
-        rate = segments[0].clip.sample_rate_hz
-        mix_beats = self.beats([segment.mix_N for segment in segments], rate)
-        stem_beats = self.beats([segment.stem_N for segment in segments], rate, keep=keep)
-        scores = _agreements("beat_f1", segments, mix_beats, stem_beats)
-        if self._listens_together:
-            together = self.beats([segment.mix_N + segment.stem_N for segment in segments], rate, keep=keep)
-            more = _agreements("beat_f1_together", segments, mix_beats, together)
-            scores = [alone | both for alone, both in zip(scores, more, strict=True)]
-        return scores
-
-
-def _agreements(name: str, segments: list[Segment], mix: list[Floats], judged: list[Floats]) -> list[Scores]:
-    """Of every segment's beats with those of the mix, and with the true ones where they are known."""
-    return [
-        {
-            name: beat_f_measure(reference, beats),
-            f"{name}_truth": math.nan
-            if segment.annotations is None
-            else beat_f_measure(segment.annotations.beats_seconds, beats),
-        }
-        for segment, reference, beats in zip(segments, mix, judged, strict=True)
-    ]

@@ -12,9 +12,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.audio_logger import limited
 from callbacks.validations import ValidationCallback, iteration_of
 from livejam.accompanist import Controls, accompany
+from metrics.loudness import limited
 
 
 class LongRollout(ValidationCallback):
@@ -47,7 +47,7 @@ class LongRollout(ValidationCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._due and self._first is None:
+        if self.due and self._first is None:
             self._first = batch.mix[:1], batch.instrument_B[:1]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

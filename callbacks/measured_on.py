@@ -10,38 +10,28 @@ import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
-from callbacks.monitor import Monitor
 from callbacks.validations import iteration_of
 from livejam.checkpoints.weights import sha256_of
 from livejam.codecs.codec import codec_identity
+from metrics.evaluation.evaluate import Outcome
 from metrics.provenance import Facts, short_hash
 
 
-def measured_on(trainer: Trainer, module: LightningModule, monitors: Sequence[Monitor], row: str) -> Facts:
+def measured_on(trainer: Trainer, module: LightningModule, outcomes: Sequence[Outcome], row: str) -> Facts:
     """Of the test that has just ended.
 
     Args:
         trainer: ran it.
         module: was tested.
-        monitors: measured.
+        outcomes: what was measured.
         row: name of the model's row.
     """
     codec: Any = module.codec
     return {
         "data": getattr(trainer.datamodule, "tested_on", None) or {"root": None, "songs": None, "sha256": None},
         "codec": {"name": codec.spec.name, "sha256": codec_identity(codec)[:12]},
-        "measures": {monitor.charts[0]: _measure(monitor) for monitor in monitors},
+        "measures": {outcome.charts[0]: outcome.facts for outcome in outcomes},
         "models": {row: _model(trainer, module)},
-    }
-
-
-def _measure(monitor: Monitor) -> Facts:
-    items = monitor.items
-    return {
-        "method": monitor.identity,
-        "segment_seconds": monitor.segment_seconds,
-        "items": len(items),
-        "sha256": short_hash(items),
     }
 
 

@@ -12,7 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from callbacks.clips import Audio, Clip
+from metrics.evaluation.clips import Audio, Clip
 from metrics.mel import mel_spectrogram
 
 BANDS = 96

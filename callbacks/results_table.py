@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.measured_on import measured_on
-from callbacks.monitor import MODEL, Monitor, Result
+from callbacks.monitor import Monitor
 from livejam.errors import UserError
 from livejam.files import one_after_the_other
-from metrics.intervals import Interval
+from metrics.evaluation.table import rows_of
 from metrics.provenance import MEASURED_ON, Facts, differences, joined, told
 from metrics.results import (
     ANCHORS,
@@ -27,13 +25,6 @@ from metrics.results import (
     sorted_rows,
     write_table,
 )
-
-RENAMED = {
-    "beat_f1_drums": "beat_f1_truth/Percussive",
-    "beat_f1_mix": "beat_f1/Percussive",
-    "fad": "fad/log_mel",
-}
-"""Column of the table → name under which a monitor reports it, where they differ otherwise than by a stroke."""
 
 UNSEEN = (
     *("beat_f1_mix", "beat_f1_together", "beat_f1_together_truth", "key_agreement", "loudness_error_db"),
@@ -80,18 +71,13 @@ class ResultsTable(Callback):
         if not trainer.is_global_zero:
             return
         monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
-        measured: dict[str, dict[str, Result]] = {}
-        for monitor in monitors:
-            for row, results in monitor.results.items():
-                measured.setdefault(self.row if row == MODEL else row, {}).update(results)
-        columns = self.columns or _columns(monitors)
-        path = self._file(trainer)
-        cells = {row: _cells(results, columns) for row, results in measured.items()}
+        outcomes = [monitor.outcome for monitor in monitors if monitor.outcome is not None]
+        path, rows = self._file(trainer), rows_of(outcomes, self.row, self.columns)
         if trainer.fast_dev_run:
-            self._table = f"\n{_on_screen(sorted_rows(cells))}\n\na dry run: nothing is written\n"
+            self._table = f"\n{_on_screen(sorted_rows(rows))}\n\na dry run: nothing is written\n"
             return
         with one_after_the_other(path):
-            table, said = _with_like_rows(cells, measured_on(trainer, pl_module, monitors, self.row), path)
+            table, said = _with_like_rows(rows, measured_on(trainer, pl_module, outcomes, self.row), path)
             assert table.measured_on is not None
             write_table(table.rows, path, table.measured_on)
         told_where = f"{told(table.measured_on)[0]}; all numbers: {path}, {path.stem}.md, {path.stem}.csv"
@@ -105,7 +91,7 @@ class ResultsTable(Callback):
             self._table = None
 
 
-def _with_like_rows(cells: Rows, facts: Facts, path: Path) -> tuple[Table, str]:
+def _with_like_rows(measured: Rows, facts: Facts, path: Path) -> tuple[Table, str]:
     """A test's rows with those of a file that were measured alike, and a line about those that were not.
 
     A table that was measured otherwise, or that does not say on what, is set aside.
@@ -115,41 +101,11 @@ def _with_like_rows(cells: Rows, facts: Facts, path: Path) -> tuple[Table, str]:
     if old.measured_on is not None:
         unlike = differences(facts, old.measured_on)
     if not old.rows or not unlike:
-        rows = sorted_rows({**old.rows, **cells})
+        rows = sorted_rows({**old.rows, **measured})
         return Table(rows, joined(facts, old.measured_on, rows) if old.measured_on else facts), ""
     kept = set_aside(path)
-    gone = ", ".join(row for row in old.rows if row not in cells) or "all rows"
-    return Table(sorted_rows(cells), facts), f"the table of before ({gone}) is now {kept}: {'; '.join(unlike)}\n"
-
-
-def _columns(monitors: list[Monitor]) -> dict[str, str]:
-    """Column → name, of all charts of all monitors."""
-    names = [name for monitor in monitors for name in monitor.charts if name not in RENAMED.values()]
-    return RENAMED | {name.replace("/", "_"): name for name in names}
-
-
-def _cells(results: dict[str, Result], columns: dict[str, str]) -> dict[str, dict[str, Any]]:
-    found = {column: results[name] for column, name in columns.items() if name in results}
-    return {
-        column: {
-            "value": _number(r.value),
-            "drift": _number(r.drift),
-            "count": r.count,
-            "drift_count": r.drift_count,
-            "interval": _ends(r.interval),
-            "drift_interval": _ends(r.drift_interval),
-        }
-        for column, r in found.items()
-    }
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no nan."""
-    return value if math.isfinite(value) else None
-
-
-def _ends(interval: Interval) -> list[float] | None:
-    return list(interval) if all(map(math.isfinite, interval)) else None
+    gone = ", ".join(row for row in old.rows if row not in measured) or "all rows"
+    return Table(sorted_rows(measured), facts), f"the table of before ({gone}) is now {kept}: {'; '.join(unlike)}\n"
 
 
 def _alarms(rows: Rows, column: str) -> bool:

@@ -16,12 +16,15 @@ class ValidationCallback(Callback):
 
     Args:
         every_n_validations: n (≥ 1).
+
+    Attributes:
+        due: whether it works in the validation that is going on.
     """
 
     def __init__(self, every_n_validations: int) -> None:
         self.every_n_validations = every_n_validations
+        self.due = False
         self._validations = 0
-        self._due = False
         self._said = WarningCache()
 
     def state_dict(self) -> dict[str, Any]:
@@ -32,7 +35,7 @@ class ValidationCallback(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         in_fit = trainer.state.fn == TrainerFn.FITTING
-        self._due = not trainer.sanity_checking and (not in_fit or self._validations % self.every_n_validations == 0)
+        self.due = not trainer.sanity_checking and (not in_fit or self._validations % self.every_n_validations == 0)
         self._validations += in_fit and not trainer.sanity_checking
 
     def writers(self, trainer: Trainer, what: str) -> list[Any]:

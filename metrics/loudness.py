@@ -63,3 +63,8 @@ def silence_rate(audio_N: Floats, sample_rate_hz: int) -> float:
     """Share of blocks of 100 ms below -60 dBFS, in [0, 1]; nan for an empty recording."""
     powers = _block_powers(audio_N, sample_rate_hz)
     return float(np.mean(powers < 10 ** (GATE_DBFS / 10))) if len(powers) else math.nan
+
+
+def limited(audio_N: Floats) -> Floats:
+    """Turned down as a whole if it would clip."""
+    return audio_N / max(1.0, float(np.abs(audio_N).max(initial=0.0)))

@@ -23,6 +23,12 @@ ANCHORS = ("ground_truth", "codec", "random_pairing", "silence", "latent_noise")
 """The true stem; the true stem through the codec; the true stem of another song; nothing; the true stem through the
 codec with noise added to its latents."""
 
+
+def anchor_tag(row: str, name: str) -> str:
+    """What an anchor's number is called in logs."""
+    return f"anchor/{row}/{name}"
+
+
 ORDER = ("trained", "untrained", *ANCHORS)
 
 LABELS = {

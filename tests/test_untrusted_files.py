@@ -20,13 +20,13 @@ from slakh_tree import write_tree
 from test_cli import TOY
 from test_imports import MODULES
 
-from callbacks.anchors import load_states
 from datamodules.latent_bank import read_manifest, read_song
 from livejam.cli import main as livejam_cli
 from livejam.errors import UserError
 from metrics.beats import BeatThis
 from metrics.cocola_weights import pretrained_cocola
 from metrics.embeddings import VGGish
+from metrics.evaluation.evaluate import load_states
 from metrics.scores import MeanScore
 
 Command = Callable[..., tuple[int, str]]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from playing_recipe import SAMPLE_RATE_HZ, SEGMENT_SECONDS, Player, loader
 
-from callbacks import cocola_monitor
 from callbacks.cocola_monitor import COCOLAMonitor
-from callbacks.monitor import MODEL
 from livejam.errors import UserError
 from metrics.cocola import PARTS, Cocola, PocketEncoder
 from metrics.cocola_score import cocola_score
 from metrics.cocola_weights import save_cocola
+from metrics.evaluation import cocola_measure
+from metrics.evaluation.evaluate import MODEL
 from metrics.results import ANCHORS
 
 TAGS = [f"cocola/{part}" for part in PARTS]
@@ -44,8 +44,8 @@ def trainer(root: Path, monitor: COCOLAMonitor) -> lightning.Trainer:
 
 def test_test_measures_every_row(tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = []
-    embeddings = cocola_monitor.embeddings
-    monkeypatch.setattr(cocola_monitor, "embeddings", lambda *args: heard.append(1) or embeddings(*args))
+    embeddings = cocola_measure.embeddings
+    monkeypatch.setattr(cocola_measure, "embeddings", lambda *args: heard.append(1) or embeddings(*args))
     monitor = COCOLAMonitor(weights, segment_seconds=SEGMENT_SECONDS)
     trainer(tmp_path, monitor).test(Player(gain=0.5), loader(4), verbose=False)
     for row in (MODEL, *ANCHORS):
@@ -72,7 +72,7 @@ def test_value_is_the_mean_score(tmp_path: Path, weights: str) -> None:
     (batch,) = loader(2)
     length = round(SEGMENT_SECONDS * SAMPLE_RATE_HZ)
     scores = [
-        cocola_score(monitor.cocola, mix_AN[0, :length], stem_AN[0, :length], SAMPLE_RATE_HZ)
+        cocola_score(monitor.measure.cocola, mix_AN[0, :length], stem_AN[0, :length], SAMPLE_RATE_HZ)
         for mix_AN, stem_AN in zip(batch.mix, batch.target, strict=True)
     ]
     for part in PARTS:
@@ -93,7 +93,8 @@ def test_validation_logs_curves(tmp_path: Path, weights: str) -> None:
 def test_identity_names_the_weights(tmp_path: Path, weights: str) -> None:
     other = tmp_path / "other.safetensors"
     save_cocola(Cocola(PocketEncoder(dimension=16, channels=8, curves=8, harmonics=10), 16), other, {})
-    assert COCOLAMonitor(weights).identity == COCOLAMonitor(weights).identity != COCOLAMonitor(str(other)).identity
+    identities = [COCOLAMonitor(file).measure.identity for file in (weights, weights, str(other))]
+    assert identities[0] == identities[1] != identities[2]
 
 
 def test_missing_weights_are_one_sentence() -> None:

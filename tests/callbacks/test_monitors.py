@@ -19,17 +19,19 @@ from playing_recipe import SAMPLE_RATE_HZ, SEGMENT_SECONDS, Energetic, Player, l
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from callbacks.anchors import LATENT_NOISE, anchor_stems, codec_stem
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
-from callbacks.clips import clips_of
 from callbacks.fad_monitor import FADMonitor
-from callbacks.harmony_monitor import ADHERENCE, TEXTURE, HarmonyMonitor
+from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.metrics_file import MetricsFile
-from callbacks.monitor import MODEL, Monitor
+from callbacks.monitor import Monitor
 from callbacks.results_table import ResultsTable
 from livejam.errors import UserError
 from metrics.embeddings import LogMel
+from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions, anchor_stems
+from metrics.evaluation.clips import clips_of
+from metrics.evaluation.evaluate import MODEL
+from metrics.evaluation.harmony_measure import ADHERENCE, TEXTURE
 from metrics.results import ANCHORS, read_rows, read_table
 
 HARMONY = (*ADHERENCE, *TEXTURE)
@@ -283,12 +285,12 @@ def test_every_number_of_a_test_has_an_interval(tmp_path: Path) -> None:
 def test_latent_noise_rises_and_is_the_same_every_time() -> None:
     batch = next(iter(loader(items=2, batch_size=2)))
     clip = clips_of(Player().validation_step(batch, 0))[0]
-    codec, again = Player().codec, Player().codec
-    noise_N = codec_stem(clip, codec, LATENT_NOISE) - codec_stem(clip, codec)
+    through, again = Reconstructions(Player().codec), Reconstructions(Player().codec)
+    noise_N = through(clip, LATENT_NOISE) - through(clip)
     half = len(noise_N) // 2
     assert np.std(noise_N[half:]) > 2 * np.std(noise_N[:half]) > 0
-    assert np.array_equal(codec_stem(clip, codec, LATENT_NOISE), codec_stem(clip, again, LATENT_NOISE))
-    assert np.array_equal(codec_stem(clip, codec), anchor_stems("codec", [clip], codec)[0].audio_N)
+    assert np.array_equal(through(clip, LATENT_NOISE), again(clip, LATENT_NOISE))
+    assert np.array_equal(through(clip), anchor_stems("codec", [clip], again)[0].audio_N)
 
 
 def test_a_run_that_goes_on_writes_its_curves_once(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
-from callbacks.monitor import MODEL, Monitor, Result
+from callbacks.monitor import Monitor
 from livejam.batch import AccompanimentBatch
 from metrics.embeddings import Embedding, LogMel
 from metrics.embeddings.embedding import chunks_of
+from metrics.evaluation.evaluate import MODEL
+from metrics.evaluation.measure import Result
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -124,8 +126,7 @@ def test_a_validation_counts_drifts_and_keeps_nothing_that_grows(tmp_path: Path)
     assert (logged["val/loudness_db/count"], logged["val/loudness_db/drift/count"]) == (8, 4)
     sizes = set()
     for items in (2, 8):
-        row = callbacks[1].new_metrics()
-        callbacks[1].measure([], row, keep=False)
+        row = callbacks[1].measure.new_metrics()
         for _ in range(items):
             row["fad/log_mel"].update_pair(torch.randn(9, 12), torch.randn(9, 12), "a")
         sizes.add(sum(state.nbytes for state in row["fad/log_mel"].metric_state.values()))

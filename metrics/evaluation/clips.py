@@ -1,4 +1,4 @@
-"""What monitors look at: single items, and the two segments that the LiveBand protocol compares.
+"""What measures look at: single items, and the two segments that the LiveBand protocol compares.
 
 Shapes: N audio samples.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -107,12 +108,19 @@ class Segment:
         stem: what is judged.
         start: first sample of the stretch.
         stop: end of the stretch.
+        hop_samples: of the codec that joins the frames of a stem.
     """
 
     clip: Clip
     stem: Stem
     start: int
     stop: int
+    hop_samples: int
+
+    @property
+    def first_join(self) -> int:
+        """Index of the first sample after a join of frames; 0 if the stretch starts with a frame."""
+        return -self.start % self.hop_samples
 
     @property
     def stem_N(self) -> Audio:  # noqa: N802
@@ -187,7 +195,7 @@ def clips_of(output: object) -> list[Clip]:
 def _place(item: PlannedItem | None) -> tuple[int | None, Stem | None]:
     """Position and partner of an item."""
     if item is None or item.partner is None:
-        return item and item.position, None
+        return None if item is None else item.position, None
     return item.position, Stem(item.partner.audio_AN.mean(0).numpy(), item.partner.song)
 
 
@@ -225,25 +233,28 @@ class Take:
     Args:
         first: the segment that is reported.
         second: the one that the drift is about; None where the item ends before half of it.
+        segment_seconds: length of a whole segment in seconds.
     """
 
     first: Segment
     second: Segment | None
+    segment_seconds: float
 
 
-def takes_of(clips: list[Clip], stems: list[Stem | None], seconds: float) -> list[Take]:
+def takes_of(clips: Sequence[Clip], stems: Sequence[Stem | None], seconds: float, hop_samples: int) -> list[Take]:
     """Both segments of every clip that has a stem and any length.
 
     Args:
         clips: the items.
         stems: one per clip; None leaves the clip out.
         seconds: length of a segment in seconds.
+        hop_samples: of the codec that joins the frames of a stem.
     """
     takes = []
     for clip, stem in zip(clips, stems, strict=True):
         length, end = round(seconds * clip.sample_rate_hz), len(clip.mix_N)
         if stem is not None and end:
-            first = Segment(clip, stem, 0, min(length, end))
-            long_enough = 2 * (end - length) >= length
-            takes.append(Take(first, Segment(clip, stem, length, min(2 * length, end)) if long_enough else None))
+            first = Segment(clip, stem, 0, min(length, end), hop_samples)
+            second = Segment(clip, stem, length, min(2 * length, end), hop_samples)
+            takes.append(Take(first, second if 2 * (end - length) >= length else None, seconds))
     return takes

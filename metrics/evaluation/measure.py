@@ -1,14 +1,16 @@
-"""Monitors whose number is a mean of one score per item."""
+"""What is measured: a measure takes the stems of a row and says its numbers."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-from callbacks.clips import Segment, Take
-from callbacks.monitor import Metrics, Monitor, Result
+from torchmetrics import Metric
+
 from livejam.batch import CATEGORIES
-from metrics.intervals import Interval, jackknife_interval
+from metrics.evaluation.clips import Clip, Segment, Take
+from metrics.intervals import UNKNOWN, Interval, jackknife_interval
 from metrics.scores import MeanScore, Summary
 
 GROUPS = len(CATEGORIES) + 1
@@ -16,12 +18,66 @@ GROUPS = len(CATEGORIES) + 1
 
 DRIFT = "/drift"
 
+Metrics = dict[str, Metric]
+"""What one row is measured with."""
+
 Scores = dict[str, float]
 """Name of a chart → score of a segment; nan where it is undefined."""
 
 
-class ScoreMonitor(Monitor):
-    """Means over items, overall and per category, and the mean of what each item's second segment scores more.
+@dataclass(frozen=True)
+class Result:
+    """One number of the table.
+
+    Args:
+        value: of the first segment.
+        drift: second segment minus first, over items that have both.
+        count: how many items the value stands for.
+        drift_count: how many the drift stands for.
+        interval: where the value would lie, had other songs been drawn; only if songs were kept.
+        drift_interval: the same of the drift.
+    """
+
+    value: float
+    drift: float
+    count: int
+    drift_count: int
+    interval: Interval = UNKNOWN
+    drift_interval: Interval = UNKNOWN
+
+
+class Measure(ABC):
+    """Measures the stems of one row at a time; it may remember what comes again in every row and every evaluation."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Names the measurement and its settings; equal identities give equal numbers for equal audio."""
+
+    @property
+    @abstractmethod
+    def charts(self) -> list[str]:
+        """Names of the numbers that get a chart with their anchors."""
+
+    @abstractmethod
+    def new_metrics(self) -> Metrics:
+        """Fresh metrics for one row."""
+
+    @abstractmethod
+    def update(self, takes: list[Take], metrics: Metrics, keep: bool) -> None:
+        """Update the metrics of a row with its stems; `keep` says that these stems will come again."""
+
+    @abstractmethod
+    def read(self, metrics: Metrics) -> dict[str, Result]:
+        """The numbers of a row by the name under which they are logged; of all processes."""
+
+    def accepts(self, clip: Clip) -> bool:
+        """Whether this item is measured at all."""
+        return True
+
+
+class ScoreMeasure(Measure):
+    """A mean of one score per item, overall and per category, and of what each item's second segment scores more.
 
     An item whose score is undefined in one of the segments has no drift, so that a drift compares like with like.
     """
@@ -34,7 +90,7 @@ class ScoreMonitor(Monitor):
         """A mean of the scores and a mean of their differences."""
         return {name + of: MeanScore(GROUPS) for name in self.charts for of in ("", DRIFT)}
 
-    def measure(self, takes: list[Take], metrics: Metrics, keep: bool) -> None:
+    def update(self, takes: list[Take], metrics: Metrics, keep: bool) -> None:
         """Score both segments of every stem."""
         firsts = self.scores([take.first for take in takes], keep)
         seconds = iter(self.scores([take.second for take in takes if take.second is not None], keep))
@@ -55,7 +111,7 @@ class ScoreMonitor(Monitor):
         return results
 
 
-def _read(score: object) -> list[tuple[Summary, Interval]]:
+def _read(score: Metric) -> list[tuple[Summary, Interval]]:
     """Summary and interval over all items, and then of every group."""
     assert isinstance(score, MeanScore)
     summary: Summary = score.compute()

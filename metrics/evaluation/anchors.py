@@ -1,0 +1,93 @@
+"""The rows that a model's numbers are read against: perfect, as good as the codec, deaf, mute, and spoilt.
+
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from livejam.codecs.codec import Codec
+from metrics.evaluation.clips import Audio, Clip, Stem
+
+LATENT_NOISE = 4.0
+"""Noise at the end of an item, in standard deviations of each latent channel over the item; it rises from 0 in a
+straight line, as in the low anchor of LiveBand's listening test, so this row drifts."""
+
+
+class Reconstructions:
+    """True stems through a codec, each computed once, because several measures ask for the same ones.
+
+    Made anew for every evaluation: two stems are kept per clip, and a codec may have changed in between.
+
+    Args:
+        codec: the codec of the model.
+    """
+
+    def __init__(self, codec: Codec[Any, Any]) -> None:
+        self.codec = codec
+        self._known: dict[tuple[str, float], Audio] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codec computes."""
+        return next(self.codec.parameters(), next(self.codec.buffers(), torch.empty(0))).device
+
+    def __call__(self, clip: Clip, noise: float = 0.0) -> Audio:
+        """The true stem of a clip, encoded and decoded.
+
+        Args:
+            clip: the item.
+            noise: Gaussian noise on the latents at the end of the item, in standard deviations of each channel (≥ 0);
+                it rises from 0 and is the same for the same item whenever it is asked for.
+        """
+        key = (clip.identity, noise)
+        if key not in self._known:
+            self._known[key] = self._computed(clip, noise)
+        return self._known[key]
+
+    @torch.no_grad()
+    def _computed(self, clip: Clip, noise: float) -> Audio:
+        padded_N = np.pad(clip.target_N, (0, -len(clip.target_N) % self.codec.spec.hop_samples))
+        audio_BAN = torch.from_numpy(padded_N).to(self.device).expand(1, self.codec.spec.audio_channels, -1)
+        latents_BTC = self.codec.encode(audio_BAN)
+        if noise:
+            latents_BTC = latents_BTC + noise * _rising_noise(latents_BTC, seed=int(clip.identity[:15], 16))
+        decoded_BAN = self.codec.decode(latents_BTC)
+        decoded_N: Audio = decoded_BAN[0].float().mean(0).cpu().numpy()[: len(clip.target_N)]
+        return decoded_N
+
+
+def _rising_noise(latents_BTC: Tensor, seed: int) -> Tensor:
+    """Noise that grows from nothing to the spread of each channel; drawn on the CPU, hence equal everywhere."""
+    noise_BTC = torch.randn(latents_BTC.shape, generator=torch.Generator().manual_seed(seed)).to(latents_BTC)
+    amount_T = torch.linspace(0, 1, latents_BTC.shape[1]).to(latents_BTC)
+    return amount_T[:, None] * latents_BTC.std(1, correction=0, keepdim=True) * noise_BTC
+
+
+def anchor_stems(row: str, clips: list[Clip], reconstructions: Reconstructions) -> list[Stem | None]:
+    """The stems of an anchor row, one per clip; None where there is none.
+
+    Args:
+        row: one of `metrics.results.ANCHORS`.
+        clips: the items that are evaluated.
+        reconstructions: by the codec of the model.
+    """
+    if row == "random_pairing":
+        return [clip.partner for clip in clips]
+    return [Stem(_own_stem(row, clip, reconstructions), clip.song) for clip in clips]
+
+
+def _own_stem(row: str, clip: Clip, reconstructions: Reconstructions) -> Audio:
+    """What the item's own true stem becomes."""
+    if row == "ground_truth":
+        return clip.target_N
+    if row == "codec":
+        return reconstructions(clip)
+    if row == "latent_noise":
+        return reconstructions(clip, LATENT_NOISE)
+    return np.zeros_like(clip.target_N)
