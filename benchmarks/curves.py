@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from metrics.results import ANCHORS, anchor_tag
+
 CHARTS = {
     "val/beat_f1_truth/Percussive": "drums: beat F1 against the true beats",
     "val/chord_tone_share": "pitched stems: chord-tone share",
@@ -22,11 +24,11 @@ CHARTS = {
 }
 """Scalar in the log → title of its chart."""
 
-ANCHORS = {"ground_truth": "C2", "codec": "C1", "random_pairing": "C3", "silence": "C7"}
+COLOURS = {"ground_truth": "C2", "codec": "C1", "random_pairing": "C3", "silence": "C7"}
 
 
 def read_scalars(run: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Iterations and values of every scalar of a run, from all its event files.
+    """Iterations and values of every scalar of a run, from all its event files; anchors' as `anchor/<row>/<name>`.
 
     Raises:
         SystemExit: there are none.
@@ -34,16 +36,13 @@ def read_scalars(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     curves: dict[str, list[tuple[float, float]]] = {}
     for file in sorted(run.rglob("events.out.tfevents.*")):
         events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
+        row = file.parent.name
         for tag in events.Tags()["scalars"]:
-            curves.setdefault(tag, []).extend((event.step, event.value) for event in events.Scalars(tag))
+            known = anchor_tag(row, tag.removeprefix("val/")) if row in ANCHORS else tag
+            curves.setdefault(known, []).extend((event.step, event.value) for event in events.Scalars(tag))
     if not curves:
         raise SystemExit(f"no TensorBoard events under {run}; train first")
     return {tag: tuple(map(list, zip(*sorted(points), strict=True))) for tag, points in curves.items()}  # type: ignore[misc]
-
-
-def anchor_tag(tag: str, row: str) -> str:
-    """Where the anchor of a validation curve is logged: without the category."""
-    return tag.replace("val/", f"anchor/{row}/").removesuffix("/Percussive")
 
 
 def draw(curves: dict[str, tuple[list[float], list[float]]], out: Path) -> None:
@@ -59,8 +58,9 @@ def draw(curves: dict[str, tuple[list[float], list[float]]], out: Path) -> None:
         axis.set_xlabel("iteration", fontsize=8)
         if tag in curves:
             axis.plot(*curves[tag], color="C0", lw=1.6, label="model")
-        for row, colour in ANCHORS.items():
-            values = curves.get(anchor_tag(tag, row), ([], []))[1]
+        for row, colour in COLOURS.items():
+            name = tag.removeprefix("val/").removesuffix("/Percussive")  # anchors have no breakdown
+            values = curves.get(anchor_tag(row, name), ([], []))[1]
             if tag.startswith("val/") and values and not ("fad" in tag and row == "silence"):
                 axis.axhline(values[-1], color=colour, lw=1, ls="--", label=row.replace("_", " "))
         axis.grid(alpha=0.3)

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+
+from metrics.results import anchor_of
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+MODEL = "model"
 
 
 class RunLogger(TensorBoardLogger):
     """Writes to `tensorboard` in the run's folder, and goes on there when the run is resumed.
+
+    TensorBoard colours lines by their run, and calls a run by its folder. So the model's curves lie in `model`, and
+    those of every anchor in a folder of its own, such as `ground_truth`, under the very tags of the model: one chart
+    shows all of them.
 
     TensorBoardLogger's `name` and `version` are not among its arguments: who puts another logger in its place, as
     `--trainer.logger WandbLogger` does, keeps the arguments that both have, and a version would be that one's run id,
@@ -18,3 +35,37 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir, name=None, version="tensorboard")
+        self._writers: dict[str, SummaryWriter] = {}
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> SummaryWriter:
+        """Writer of the model's curves, sounds and pictures."""
+        return self._writer(MODEL)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write numbers, those of anchors to their own folders."""
+        anchors = {tag: anchor for tag in metrics if (anchor := anchor_of(tag)) is not None}
+        super().log_metrics({tag: value for tag, value in metrics.items() if tag not in anchors}, step)
+        for tag, (row, name) in anchors.items():
+            self._writer(row).add_scalar(f"val/{name}", metrics[tag], step)
+
+    @rank_zero_only
+    def save(self) -> None:
+        super().save()
+        for writer in self._writers.values():
+            writer.flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        super().finalize(status)
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, row: str) -> SummaryWriter:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        if row not in self._writers:
+            self._writers[row] = SummaryWriter(str(Path(self.log_dir) / row))
+        return self._writers[row]

@@ -29,6 +29,13 @@ def anchor_tag(row: str, name: str) -> str:
     return f"anchor/{row}/{name}"
 
 
+def anchor_of(tag: str) -> tuple[str, str] | None:
+    """Row and name of an anchor's number; None if it is none."""
+    first, _, rest = tag.partition("/")
+    row, _, name = rest.partition("/")
+    return (row, name) if first == "anchor" and row in ANCHORS else None
+
+
 ORDER = ("trained", "untrained", *ANCHORS)
 
 LABELS = {

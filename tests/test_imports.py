@@ -105,12 +105,14 @@ def test_only_fetching_touches_the_network() -> None:
     assert downloaders == ["livejam/cli/weights.py"]
 
 
-def test_playing_loads_no_trainer() -> None:
+def test_playing_and_evaluating_load_no_trainer() -> None:
     """Not even through a third package."""
     script = (
-        "import sys, livejam.systems.play, livejam.cli.doctor, livejam.cli.main, metrics; print(*sorted(sys.modules))"
+        "import sys, livejam.systems.play, livejam.cli.doctor, livejam.cli.main, metrics; print(*sys.modules)\n"
+        "import metrics.evaluation.evaluate, metrics.evaluation.table; print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
-    loaded = {name.partition(".")[0] for name in done.stdout.split()}
-    assert "torch" in loaded
-    assert not loaded & (TRAINING | FRAGILE | {"datamodules", "lightning_modules", "callbacks"})
+    playing, evaluating = (roots(iter(line.split())) for line in done.stdout.splitlines())
+    assert "torch" in playing
+    assert not playing & (TRAINING | FRAGILE)
+    assert not evaluating & (TRAINING | {"datamodules", "lightning_modules", "callbacks"})

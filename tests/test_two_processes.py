@@ -20,6 +20,7 @@ from commands import REPOSITORY
 
 from datamodules.latent_bank import LatentBank
 from livejam.codecs import load_codec
+from metrics.results import ANCHORS
 
 Command = Callable[..., tuple[int, str]]
 
@@ -117,6 +118,8 @@ def require_trained(root: Path, checkpoint: Path) -> None:
         tags = {line["tag"]: float(line["value"]) for line in csv.DictReader(file)}
     assert tags["val/loudness_db/count"] == 1
     assert {"val/fad/log_mel", "anchor/random_pairing/cocola/full", "anchor/ground_truth/onset_ratio"} <= tags.keys()
+    rows = {folder.name for folder in (root / "tensorboard").iterdir() if folder.is_dir()}
+    assert rows == {"model", *ANCHORS}
 
 
 @pytest.mark.filterwarnings("ignore")

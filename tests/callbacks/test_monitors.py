@@ -19,6 +19,7 @@ from playing_recipe import SAMPLE_RATE_HZ, SEGMENT_SECONDS, Energetic, Player, l
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
+from callbacks import shared_evaluation
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
 from callbacks.fad_monitor import FADMonitor
@@ -26,6 +27,7 @@ from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.metrics_file import MetricsFile
 from callbacks.monitor import Monitor
 from callbacks.results_table import ResultsTable
+from callbacks.shared_evaluation import SharedEvaluation
 from livejam.errors import UserError
 from metrics.embeddings import LogMel
 from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions, anchor_stems
@@ -113,6 +115,19 @@ def test_validation_logs_curves_with_anchors_audio_and_pictures(tmp_path: Path) 
     for line in lines:
         curve = {event.step: event.value for event in events.Scalars(line["tag"])}
         assert float(line["value"]) in [pytest.approx(value, rel=1e-4, abs=1e-5) for value in curve.values()]
+
+
+def test_items_are_taken_from_the_output_once_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(shared_evaluation, "clips_of", lambda output: taken.append(1) or clips_of(output))
+    callbacks = [*monitors(max_items=2), AudioLogger(max_items=1)]
+    run = trainer(tmp_path, callbacks)
+    run.test(Player(), loader(), verbose=False)
+    assert len(taken) == 3
+    run.validate(Player(), loader(), verbose=False)
+    assert len(taken) == 3 + 1, "of the first batch only: nothing more is looked at"
+    assert sum(isinstance(callback, SharedEvaluation) for callback in run.callbacks) == 1
+    assert not any(callback.clips for callback in callbacks)
 
 
 def test_numbers_mean_what_they_say(tmp_path: Path) -> None:

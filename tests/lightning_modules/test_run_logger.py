@@ -10,6 +10,8 @@ import pytest
 import yaml
 from commands import REPOSITORY, experiments, relative
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from lightning_modules import RunLogger
 
@@ -87,9 +89,34 @@ def test_shipped_loggers_name_no_run(config: Path) -> None:
         assert set(logger["init_args"]) == {"save_dir"}
 
 
-def test_curves_lie_in_one_folder(tmp_path: Path) -> None:
+def test_one_chart_shows_the_model_and_its_anchors(tmp_path: Path) -> None:
+    """TensorBoard draws one line per run and tag: anchors are runs of their own, and have the model's tag and steps."""
+    for steps in ((1, 2), (3, 4)):  # the second time the run goes on
+        logger = RunLogger(str(tmp_path))
+        assert isinstance(logger, TensorBoardLogger)
+        for step in steps:
+            anchors = {"anchor/ground_truth/fad/log_mel": 0.3, "anchor/silence/fad/log_mel": 90.0}
+            logger.log_metrics({"train/loss": 1.0, "val/fad/log_mel": 10.0 / step, **anchors}, step)
+            logger.save()
+        logger.finalize("success")
+    runs = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    tags = {run: set(found["scalars"]) for run, found in runs.Runs().items()}
+    row = {"val/fad/log_mel"}
+    assert tags == {
+        "tensorboard/model": row | {"train/loss"},
+        "tensorboard/ground_truth": row,
+        "tensorboard/silence": row,
+    }
+    for run in tags:
+        assert [event.step for event in runs.Scalars(run, "val/fad/log_mel")] == [1, 2, 3, 4], run
+    assert runs.Scalars("tensorboard/silence", "val/fad/log_mel")[-1].value == 90.0
+
+
+def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
     logger = RunLogger(str(tmp_path))
-    assert isinstance(logger, TensorBoardLogger)
-    logger.log_metrics({"x": 1.0}, 0)
+    logger.log_metrics({"val/a": 1.0, "anchor/codec/a": 1.0}, 1)
+    logger.experiment.add_custom_scalars({})
+    logger.save()
     logger.finalize("success")
-    assert any((tmp_path / "tensorboard").glob("events.*"))
+    assert not list(tmp_path.iterdir())
