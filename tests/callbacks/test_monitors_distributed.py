@@ -16,7 +16,14 @@ from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.results_table import ResultsTable
 from metrics.embeddings import LogMel
+from metrics.frechet_reference import FrechetReference
 from metrics.results import Rows
+
+
+class FewBands(LogMel):
+    """Another embedding with a name of its own."""
+
+    name = "few_bands"
 
 
 def results(root: Path, devices: int) -> Rows:
@@ -25,6 +32,12 @@ def results(root: Path, devices: int) -> Rows:
         # With two processes the sampler deals drums to the first and bass to the second, which has no item here.
         BeatF1Monitor(Energetic(), categories=["Percussive"], segment_seconds=SEGMENT_SECONDS),
         FADMonitor(LogMel(bands=4, window_seconds=0.5), segment_seconds=SEGMENT_SECONDS),
+        FADMonitor(
+            FewBands(bands=2, window_seconds=0.5),
+            save_reference=str(root / "reference.safetensors"),
+            max_test_items=3,
+            segment_seconds=SEGMENT_SECONDS,
+        ),
         # The first three of the run, of which each process has some.
         HarmonyMonitor(max_test_items=3, segment_seconds=SEGMENT_SECONDS),
         AudioLogger(max_test_items=1),
@@ -59,4 +72,6 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
                     expected = cell[name] if cell[name] is None else pytest.approx(cell[name], rel=1e-9, abs=1e-9)
                     assert two[row][column][name] == expected, (row, column)
     assert two["ground_truth"]["beat_f1_drums"]["interval"] is not None
+    references = [FrechetReference.load(tmp_path / run / "reference.safetensors") for run in ("one", "two")]
+    references[0].require_same(references[1])
     assert two["random_pairing"]["loudness_db"]["count"] == 3
