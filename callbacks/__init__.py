@@ -10,6 +10,7 @@ from callbacks.interrupt_checkpoint import InterruptCheckpoint
 from callbacks.latent_bank_writer import LatentBankWriter
 from callbacks.long_rollout import LongRollout
 from callbacks.results_table import ResultsTable
+from callbacks.training_progress import TrainingProgress
 from callbacks.training_speed import TrainingSpeed
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "LatentBankWriter",
     "LongRollout",
     "ResultsTable",
+    "TrainingProgress",
     "TrainingSpeed",
 ]
