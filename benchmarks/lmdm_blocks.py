@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from livejam.networks import Bidirectional, BlockCausal, DiffusionConditions, DiffusionTransformer, EncoderDecoder
 from livejam.networks.diffusion_masks import AttentionMask
 from livejam.networks.packed_linear import packed
+from livejam.systems.blocks import bootstrap, denoise, fused, prefill
 
 CHANNELS = 64
 OTHER_STEPS = (1, 2, 4, 50)
@@ -59,7 +60,7 @@ class Streams:
         self.noise_BTC = torch.randn(streams, block, CHANNELS, device=sizes.device)
         empty_BTC = torch.zeros_like(self.noise_BTC)
         self.conditions = DiffusionConditions(torch.cat((self.context_BTC, empty_BTC), dim=1), mask_BT)
-        _, self.cache = self.causal.bootstrap(self.noise_BTC, self.level(1.0), self.conditions)
+        _, self.cache = bootstrap(self.causal, self.noise_BTC, self.level(1.0), self.conditions)
 
     def level(self, value: float) -> Tensor:
         """A noise level for every row."""
@@ -83,8 +84,8 @@ class Streams:
 
     def encdec(self, steps: int) -> None:
         """The context once, then the block alone."""
-        cache = self.encoder.prefill(self.conditions)
-        self.play(lambda x_BTC, time_B: self.encoder.denoise(x_BTC, time_B, self.conditions, cache), steps)
+        cache = prefill(self.encoder, self.conditions)
+        self.play(lambda x_BTC, time_B: denoise(self.encoder, x_BTC, time_B, self.conditions, cache), steps)
 
     def blockcausal(self, steps: int) -> None:
         """The block just finished together with the first step, then the block alone."""
@@ -93,9 +94,9 @@ class Streams:
         def velocity(x_BTC: Tensor, time_B: Tensor) -> Tensor:
             nonlocal slid
             if slid:
-                return self.causal.denoise(x_BTC, time_B, self.conditions, self.cache)
+                return denoise(self.causal, x_BTC, time_B, self.conditions, self.cache)
             slid = True
-            velocity_BTC, self.cache = self.causal.fused(x_BTC, time_B, self.conditions, self.cache)
+            velocity_BTC, self.cache = fused(self.causal, x_BTC, time_B, self.conditions, self.cache)
             return velocity_BTC
 
         self.play(velocity, steps)

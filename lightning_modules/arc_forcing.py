@@ -32,7 +32,7 @@ from livejam.checkpoints.lineage import ancestors
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, DiffusionConditions, RolloutDiscriminator
-from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
 from livejam.objectives.arc import (
     approximate_gradient_penalty,
     arc_discriminator_loss,

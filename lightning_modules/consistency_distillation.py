@@ -19,7 +19,7 @@ from livejam.checkpoints.lineage import ancestors
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, DiffusionConditions
-from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
 from livejam.objectives.consistency import KarrasTimes, consistency_loss, denoising_loss, solve
 from livejam.objectives.flow import interpolate
 from livejam.sampling import Sampler, Velocity, clean_estimate, guided

@@ -25,8 +25,7 @@ from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
-from livejam.networks.diffusion_conditions import DiffusionConditions
-from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
 from livejam.systems.context import ContextMode

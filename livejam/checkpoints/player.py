@@ -24,7 +24,7 @@ from livejam.codecs.pretrained import load_codec, pretrained_codec
 from livejam.errors import UserError
 from livejam.finite import require_finite_weights
 from livejam.instruments import learnt_instruments
-from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
 from livejam.systems.liveband import LiveBandAccompanist

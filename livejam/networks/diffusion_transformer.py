@@ -15,14 +15,18 @@ from torch import Tensor, nn
 
 from livejam.errors import UserError
 from livejam.networks.attention import attend_flex
-from livejam.networks.diffusion_block import Attend, DiffusionBlock
-from livejam.networks.diffusion_cache import DiffusionCache, PromptKeys
-from livejam.networks.diffusion_checks import check_sizes, check_window
 from livejam.networks.diffusion_conditions import DiffusionConditions
-from livejam.networks.diffusion_embeddings import FourierFeatures, ResidualPointwise, two_layers
-from livejam.networks.diffusion_masks import AttentionMask, Bidirectional, dense_mask, flex_mask
-from livejam.networks.diffusion_streaming import bootstrap, denoise, fused, prefill
-from livejam.networks.rotary import Rotary, RotaryTable
+from livejam.networks.diffusion_layers import (
+    Attend,
+    DiffusionBlock,
+    FourierFeatures,
+    PromptKeys,
+    ResidualPointwise,
+    Rotary,
+    RotaryTable,
+    two_layers,
+)
+from livejam.networks.diffusion_masks import AttentionMask, Bidirectional, BlockCausal, dense_mask, flex_mask
 
 
 class DiffusionTransformer(nn.Module):
@@ -44,7 +48,7 @@ class DiffusionTransformer(nn.Module):
         prompt_width: channels of a prompt token; 0 = no cross-attention.
         global_width: channels of the global embedding; 0 = none.
         mix_channels: channels of a latent of what the musician plays; 0 = none.
-        mask: who may attend to whom.
+        mask: who may attend to whom, over as many frames of context and block.
         prompt_hidden: channels of the projected prompt (Stable Audio Open 1.0: those of the prompt); None = `width`.
         query_key_norm: whether queries and keys are normalised per head (Small: yes, 1.0: no).
         rotary_base: base of the rotary frequencies; a checkpoint brings its own frequencies.
@@ -75,7 +79,8 @@ class DiffusionTransformer(nn.Module):
         self.prompt_width, self.global_width, self.mix_channels = prompt_width, global_width, mix_channels
         self.mask = Bidirectional() if mask is None else mask
         prompt_hidden = (prompt_hidden or width) if prompt_width else 0
-        check_sizes(width, heads, prompt_hidden, context_frames, block_frames, self.mask)
+        _require_sizes(width, heads, prompt_hidden)
+        self._require_mask()
         self.noise_features = FourierFeatures(256)
         self.noise_embedding = two_layers(256, width, bias=True)
         self.global_embedding = two_layers(global_width, width, bias=False) if global_width else None
@@ -114,7 +119,7 @@ class DiffusionTransformer(nn.Module):
         """Hidden states of all frames after `layer` blocks (0: before the first), without the token."""
         if not 0 <= layer <= len(self.blocks):
             raise UserError(f"layer {layer} does not exist; this network has 0 to {len(self.blocks)}")
-        check_window(self, noisy_BTC, conditions)
+        self.require_window(noisy_BTC, conditions)
         frames = noisy_BTC.shape[1]
         hidden = torch.cat((self.embed(noisy_BTC, conditions), self.token(time_B, conditions)), dim=1)
         table = self.table(0, frames)
@@ -123,72 +128,6 @@ class DiffusionTransformer(nn.Module):
         for index, block in enumerate(self.layers[:layer]):
             hidden = block(hidden, table, attend, prompts[index] if prompts else None)
         return hidden[:, :-1]
-
-    def prefill(self, conditions: DiffusionConditions, prompt: PromptKeys | None = None) -> DiffusionCache:
-        """Encode the context once per block (Encoder-Decoder).
-
-        Args:
-            conditions: of the whole window.
-            prompt: what `prompt_keys` gave for the same prompt before; None computes it.
-        """
-        return prefill(self, conditions, self.prompt_keys(conditions) if prompt is None else prompt)
-
-    def bootstrap(
-        self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions, prompt: PromptKeys | None = None
-    ) -> tuple[Tensor, DiffusionCache]:
-        """Encode the whole context and take the block's first denoising step (Block-Causal).
-
-        At the start, and whenever a prompt changes so much that the context must be encoded under it anew. Equal to
-        `forward` on the window.
-
-        Args:
-            noisy_BTC: the block with noise.
-            time_B: noise level per row.
-            conditions: of the whole window.
-            prompt: what `prompt_keys` gave for the same prompt before; None computes it.
-
-        Returns:
-            the block's velocity, and the cache for its further steps and for the next block.
-        """
-        return bootstrap(
-            self, noisy_BTC, time_B, conditions, self.prompt_keys(conditions) if prompt is None else prompt
-        )
-
-    def fused(
-        self,
-        noisy_BTC: Tensor,
-        time_B: Tensor,
-        conditions: DiffusionConditions,
-        cache: DiffusionCache,
-        cutoff_frames: int | None = None,
-    ) -> tuple[Tensor, DiffusionCache]:
-        """Slide the window by one block: encode the block just finished, and take the first step of the next, at once.
-
-        Args:
-            noisy_BTC: the next block with noise.
-            time_B: noise level per row.
-            conditions: of the window that ends with the next block; the finished block is the end of its context.
-            cache: of the block just finished; its prompt is kept (`DiffusionCache.with_prompt` cross-fades).
-            cutoff_frames: frames of the window whose mix is heard; where that is less than the context, blocks into
-                which newly heard mix has slid are encoded anew. None = all of the context, or no mix.
-
-        Returns:
-            the block's velocity, and the cache for its further steps and for the next block.
-        """
-        return fused(self, noisy_BTC, time_B, conditions, cache, cutoff_frames)
-
-    def denoise(
-        self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions, cache: DiffusionCache
-    ) -> Tensor:
-        """The block's velocity, given the cached context.
-
-        Args:
-            noisy_BTC: the block with noise.
-            time_B: noise level per row.
-            conditions: of the whole window.
-            cache: of this window, from `prefill`, `bootstrap` or `fused`.
-        """
-        return denoise(self, noisy_BTC, time_B, conditions, cache)
 
     def embed(self, noisy_BTC: Tensor, conditions: DiffusionConditions) -> Tensor:
         """Frames before the first block: the noisy path on frames to generate, given latents through their own map.
@@ -260,6 +199,54 @@ class DiffusionTransformer(nn.Module):
     def velocity(self, hidden_BTD: Tensor) -> Tensor:
         """From the hidden states behind the last block to the velocity."""
         return self.after(self.project_out(hidden_BTD))
+
+    def require_window(self, noisy_BTC: Tensor, conditions: DiffusionConditions) -> None:
+        """Refuse a window that does not fit.
+
+        Raises:
+            UserError: its channels, its length or its conditions do not.
+        """
+        batch, frames, channels = noisy_BTC.shape
+        if channels != self.latent_channels:
+            raise UserError(f"latents have {channels} channels, this network {self.latent_channels}: another codec")
+        self.mask.check(frames)
+        self.require_conditions(batch, frames, conditions)
+
+    def require_conditions(self, batch: int, frames: int, conditions: DiffusionConditions) -> None:
+        """Refuse conditions of another shape.
+
+        Raises:
+            UserError: names the field.
+        """
+        for name in ("context", "mix"):
+            latents, mask = getattr(conditions, f"{name}_BTC"), getattr(conditions, f"{name}_mask_BT")
+            if (latents is None) != (mask is None):
+                raise UserError(f"conditions need {name}_BTC and {name}_mask_BT together")
+            if latents is not None and latents.shape[:2] != (batch, frames):
+                raise UserError(f"{name}_BTC has shape {tuple(latents.shape)}; the window is ({batch}, {frames}, …)")
+        for name, channels in (("mix_BTC", self.mix_channels), ("prompt_BPD", self.prompt_width)):
+            given = getattr(conditions, name)
+            if given is not None and given.shape[-1] != channels:
+                raise UserError(f"{name} has {given.shape[-1]} channels, this network takes {channels}")
+
+    def _require_mask(self) -> None:
+        """Refuse a mask of another window."""
+        context, block = self.context_frames, self.block_frames
+        if context < 0 or block < 1:
+            raise UserError(f"context_frames is {context} and block_frames {block}: at least 0 and 1")
+        masked = getattr(self.mask, "context_frames", context)
+        if masked != context:
+            raise UserError(f"the mask's context is {masked} frames, the network's context_frames {context}")
+        if isinstance(self.mask, BlockCausal) and self.mask.block_frames != block:
+            raise UserError(f"the mask's block is {self.mask.block_frames} frames, the network's block_frames {block}")
+
+
+def _require_sizes(width: int, heads: int, prompt_hidden: int) -> None:
+    """Refuse sizes that heads do not divide."""
+    if width % (2 * heads):
+        raise UserError(f"width {width} must be divisible by twice the number of heads ({heads})")
+    if prompt_hidden % (width // heads) or (prompt_hidden and heads % (prompt_hidden * heads // width)):
+        raise UserError(f"prompt_hidden {prompt_hidden} must hold a divisor of {heads} heads of {width // heads}")
 
 
 def masked_attention(mask: AttentionMask, positions: int, device: torch.device) -> Attend:

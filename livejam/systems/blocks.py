@@ -1,70 +1,153 @@
-"""The velocity of the block that continues a context: recomputed with the context at every step, or on cached context.
+"""How a Live Music Diffusion Model generates the block that continues a context (LMDM, section 3).
 
-Each is called once per denoising step of one block, and then gives what the next block may reuse.
+Three ways, one per mask: `Outpainting` computes the whole window at every denoising step; `EncoderDecoderCache` encodes
+the context once per block; `BlockCausalCache` encodes every block once, and slides. Each is a velocity that a sampler
+calls, and then has the cache that the next block may reuse. In the cached passes every query sees a range of the
+cached and new keys without holes, so no pass needs a mask, and none computes what one would hide.
 
-Shapes: B batch, T latent frames, C latent channels.
+Shapes: B batch, T frames, K cached frames and room for the pass in progress, C latent channels, D width, H heads,
+E channels per head, P prompt tokens.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from livejam.networks.diffusion_cache import DiffusionCache
+from livejam.errors import UserError
 from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_layers import PromptKeys, rotate
+from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 
 
+@dataclass(frozen=True)
+class DiffusionCache:
+    """Keys and values of the context, of constant size, and of the prompt.
+
+    The first `frames` rows of a buffer are the cache; the rows behind them are room in which a pass without
+    gradient lays its own keys, so that nothing is concatenated. Therefore two passes must not share a cache at the
+    same time; one after the other they may. Nothing that a pass leaves here carries a gradient: to train the maps of
+    the prompt through a cached pass, hand it `cache.with_prompt(network.prompt_keys(conditions))`.
+
+    Args:
+        key: per block, key_BKHE, oldest frame first, rotated to its position in the window.
+        value: per block, value_BKHE.
+        frames: how many frames are cached.
+        prompt: keys and values of the prompt; None without one.
+    """
+
+    key: tuple[Tensor, ...]
+    value: tuple[Tensor, ...]
+    frames: int
+    prompt: PromptKeys | None
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.key[0])
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the context's keys and values."""
+        return sum(tensor.nbytes for tensor in (*self.key, *self.value))
+
+    def with_prompt(self, prompt: PromptKeys | None) -> DiffusionCache:
+        """The same context under another prompt, as in a cross-fade; a bootstrap re-encodes the context, too."""
+        return dataclasses.replace(self, prompt=prompt)
+
+    def take(self, rows: Tensor) -> DiffusionCache:
+        """A cache of some rows only.
+
+        Args:
+            rows: their indices (int64).
+        """
+        prompt = self.prompt and tuple((k[rows], v[rows]) for k, v in self.prompt)
+        key, value = (tuple(x[rows] for x in part) for part in (self.key, self.value))
+        return DiffusionCache(key, value, self.frames, prompt)
+
+    def put(self, rows: Tensor, other: DiffusionCache) -> DiffusionCache:
+        """A cache whose rows `rows` are those of another cache: how one musician of many starts anew."""
+
+        def changed(old: Tensor, new: Tensor) -> Tensor:
+            return old.index_copy(0, rows, new)
+
+        prompt = None
+        if self.prompt is not None and other.prompt is not None:
+            pairs = zip(self.prompt, other.prompt, strict=True)
+            prompt = tuple((changed(k, new_k), changed(v, new_v)) for (k, v), (new_k, new_v) in pairs)
+        key = tuple(map(changed, self.key, other.key))
+        value = tuple(map(changed, self.value, other.value))
+        return DiffusionCache(key, value, self.frames, prompt)
+
+
 class BlockVelocity(ABC):
-    """(block_BTC with noise, time_B) → velocity_BTC of the block.
+    """(latents with noise_BTC, time_B) → velocity_BTC, for the denoising steps of one block.
 
     Args:
         network: the model.
+        conditions: of the whole window.
+        frames: how many frames at the end of the window are denoised.
+        cache: what the block before left behind; None = nothing is known of the context yet.
+    """
+
+    def __init__(
+        self, network: DiffusionTransformer, conditions: DiffusionConditions, frames: int, cache: DiffusionCache | None
+    ) -> None:
+        self.network, self.conditions, self.frames, self.cache = network, conditions, frames, cache
+
+    @abstractmethod
+    def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
+        """One denoising step."""
+
+
+class Outpainting(BlockVelocity):
+    """Every step computes the whole window (LMDM, algorithm 1).
+
+    Args:
+        network: the model, under any mask.
         conditions: of the whole window, with its context.
-        cache: what the block before left behind; None = encode the context anew.
+    """
+
+    def __init__(self, network: DiffusionTransformer, conditions: DiffusionConditions) -> None:
+        super().__init__(network, conditions, network.block_frames, None)
+
+    def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
+        context = self.network.context_frames
+        # The noisy path is switched off on context frames: zeros are as good as anything.
+        empty_BTC = noisy_BTC.new_zeros(len(noisy_BTC), context, noisy_BTC.shape[2])
+        return self.network(torch.cat((empty_BTC, noisy_BTC), dim=1), time_B, self.conditions)[:, context:]
+
+
+class EncoderDecoderCache(BlockVelocity):
+    """One pass over the context, then every step computes the block alone.
+
+    Args:
+        network: the model, under the mask `EncoderDecoder`.
+        conditions: of the whole window, with its context.
+        cache: of the block before, of which only the prompt is still of use: all of its context has moved.
     """
 
     def __init__(
         self, network: DiffusionTransformer, conditions: DiffusionConditions, cache: DiffusionCache | None = None
     ) -> None:
-        self.network, self.conditions, self.cache = network, conditions, cache
+        prompt = None if cache is None else cache.prompt
+        super().__init__(network, conditions, network.block_frames, prefill(network, conditions, prompt))
 
-    @abstractmethod
-    def __call__(self, block_BTC: Tensor, time_B: Tensor) -> Tensor:
-        """One denoising step."""
-
-
-class Recomputed(BlockVelocity):
-    """Every step computes the whole window (LMDM, algorithm 1)."""
-
-    def __call__(self, block_BTC: Tensor, time_B: Tensor) -> Tensor:
-        context = self.network.context_frames
-        # The noisy path is switched off on context frames: zeros are as good as anything.
-        empty_BTC = block_BTC.new_zeros(len(block_BTC), context, block_BTC.shape[2])
-        return self.network(torch.cat((empty_BTC, block_BTC), dim=1), time_B, self.conditions)[:, context:]
-
-
-class EncodedOnce(BlockVelocity):
-    """Encoder-Decoder: one pass over the context, then every step computes the block alone."""
-
-    def __init__(
-        self, network: DiffusionTransformer, conditions: DiffusionConditions, cache: DiffusionCache | None = None
-    ) -> None:
-        # Of the block before only the prompt is still of use: all of its context has moved.
-        super().__init__(network, conditions, network.prefill(conditions, None if cache is None else cache.prompt))
-
-    def __call__(self, block_BTC: Tensor, time_B: Tensor) -> Tensor:
+    def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
         assert self.cache is not None
-        return self.network.denoise(block_BTC, time_B, self.conditions, self.cache)
+        return denoise(self.network, noisy_BTC, time_B, self.conditions, self.cache)
 
 
-class SlidingWindow(BlockVelocity):
-    """Block-Causal: the first step also encodes the block just finished, further steps compute the block alone.
+class BlockCausalCache(BlockVelocity):
+    """The first step also encodes the block just finished, further steps compute the block alone.
 
     Args:
-        network: the model.
+        network: the model, under the mask `BlockCausal`.
         conditions: of the whole window, with its context.
         cutoff_frames: frames of the window in which the mix is known.
         cache: what the block before left behind; None = encode the whole context anew.
@@ -77,19 +160,249 @@ class SlidingWindow(BlockVelocity):
         cutoff_frames: int,
         cache: DiffusionCache | None = None,
     ) -> None:
-        super().__init__(network, conditions, cache)
+        super().__init__(network, conditions, network.block_frames, cache)
         self.cutoff_frames = cutoff_frames
         self._slid = False
 
-    def __call__(self, block_BTC: Tensor, time_B: Tensor) -> Tensor:
-        if self._slid:
-            assert self.cache is not None
-            return self.network.denoise(block_BTC, time_B, self.conditions, self.cache)
+    def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
+        network, conditions = self.network, self.conditions
         if self.cache is None:
-            velocity_BTC, self.cache = self.network.bootstrap(block_BTC, time_B, self.conditions)
+            velocity_BTC, self.cache = bootstrap(network, noisy_BTC, time_B, conditions)
+        elif not self._slid:
+            velocity_BTC, self.cache = fused(network, noisy_BTC, time_B, conditions, self.cache, self.cutoff_frames)
         else:
-            velocity_BTC, self.cache = self.network.fused(
-                block_BTC, time_B, self.conditions, self.cache, self.cutoff_frames
-            )
+            velocity_BTC = denoise(network, noisy_BTC, time_B, conditions, self.cache)
         self._slid = True
         return velocity_BTC
+
+
+def prefill(
+    network: DiffusionTransformer, conditions: DiffusionConditions, prompt: PromptKeys | None = None
+) -> DiffusionCache:
+    """Encode the context once per block (Encoder-Decoder); the last layer needs keys and values only.
+
+    Args:
+        network: the model.
+        conditions: of the whole window.
+        prompt: what `prompt_keys` gave for the same prompt before; None computes it.
+    """
+    if not isinstance(network.mask, EncoderDecoder):
+        raise UserError(f"prefill needs the mask EncoderDecoder; {type(network.mask).__name__} has no separate encoder")
+    _require_context(network, conditions)
+    prompt = network.prompt_keys(conditions) if prompt is None else prompt
+    context, room = network.context_frames, network.window_frames + 1
+    hidden = network.embed_context(conditions.frames(0, context))
+    table = network.table(0, context, token=False)
+    keys, values = [], []
+    for index, block in enumerate(network.layers):
+        q, k, v = block.project(hidden, table)
+        keys.append(_with_room(k.transpose(1, 2), room))
+        values.append(_with_room(v.transpose(1, 2), room))
+        if index < len(network.layers) - 1:
+            attended = F.scaled_dot_product_attention(q, k, v)
+            hidden = block.rest(hidden, block.attention.merge(attended), prompt[index] if prompt else None)
+    return DiffusionCache(tuple(keys), tuple(values), context, _constant(prompt))
+
+
+def denoise(
+    network: DiffusionTransformer,
+    noisy_BTC: Tensor,
+    time_B: Tensor,
+    conditions: DiffusionConditions,
+    cache: DiffusionCache,
+) -> Tensor:
+    """The block's velocity: its frames and the token see the cached context and each other.
+
+    Args:
+        network: the model.
+        noisy_BTC: the block with noise.
+        time_B: noise level per row.
+        conditions: of the whole window.
+        cache: of this window, from `prefill`, `bootstrap` or `fused`.
+    """
+    _require_block(network, noisy_BTC, cache)
+    hidden = network.embed_block(noisy_BTC, time_B, conditions)
+    table = network.table(network.context_frames, network.window_frames)
+    unseen = cache.frames - _seen_context(network)
+    for index, block in enumerate(network.layers):
+        q, k, v = block.project(hidden, table)
+        keys = _joined(cache.key[index], cache.frames, k.transpose(1, 2))[:, unseen:]
+        values = _joined(cache.value[index], cache.frames, v.transpose(1, 2))[:, unseen:]
+        if index == len(network.layers) - 1:
+            q, hidden = q[:, :, :-1], hidden[:, :-1]
+        attended = F.scaled_dot_product_attention(q, keys.transpose(1, 2), values.transpose(1, 2))
+        hidden = block.rest(hidden, block.attention.merge(attended), cache.prompt[index] if cache.prompt else None)
+    return network.velocity(hidden)
+
+
+def bootstrap(
+    network: DiffusionTransformer,
+    noisy_BTC: Tensor,
+    time_B: Tensor,
+    conditions: DiffusionConditions,
+    prompt: PromptKeys | None = None,
+) -> tuple[Tensor, DiffusionCache]:
+    """Encode the whole context and take the block's first denoising step (Block-Causal).
+
+    At the start, and whenever a prompt changes so much that the context must be encoded under it anew. Equal to the
+    network's `forward` on the window.
+
+    Args:
+        network: the model.
+        noisy_BTC: the block with noise.
+        time_B: noise level per row.
+        conditions: of the whole window.
+        prompt: what `prompt_keys` gave for the same prompt before; None computes it.
+
+    Returns:
+        the block's velocity, and the cache for its further steps and for the next block.
+    """
+    prompt = network.prompt_keys(conditions) if prompt is None else prompt
+    return _encode_and_denoise(network, noisy_BTC, time_B, conditions, None, prompt, 0)
+
+
+def fused(
+    network: DiffusionTransformer,
+    noisy_BTC: Tensor,
+    time_B: Tensor,
+    conditions: DiffusionConditions,
+    cache: DiffusionCache,
+    cutoff_frames: int | None = None,
+) -> tuple[Tensor, DiffusionCache]:
+    """Slide the window by one block: encode the block just finished, and take the first step of the next, at once.
+
+    Blocks into which newly heard mix has slid are encoded anew; a block is encoded for the last time where all of its
+    mix is heard.
+
+    Args:
+        network: the model.
+        noisy_BTC: the next block with noise.
+        time_B: noise level per row.
+        conditions: of the window that ends with the next block; the finished block is the end of its context.
+        cache: of the block just finished; its prompt is kept (`DiffusionCache.with_prompt` cross-fades).
+        cutoff_frames: frames of the window whose mix is heard. None = all of the context, or no mix.
+
+    Returns:
+        the block's velocity, and the cache for its further steps and for the next block.
+    """
+    blocks, frames = network.context_frames // network.block_frames, network.block_frames
+    cutoff = network.context_frames if cutoff_frames is None else cutoff_frames
+    if not 0 <= cutoff <= network.window_frames:
+        raise UserError(f"cutoff_frames is {cutoff}; it must lie in the window, 0 to {network.window_frames}")
+    _require_block(network, noisy_BTC, cache)
+    first = min(blocks - 1, max(0, cutoff // frames - 1))
+    return _encode_and_denoise(network, noisy_BTC, time_B, conditions, cache, cache.prompt, first)
+
+
+def _encode_and_denoise(
+    network: DiffusionTransformer,
+    noisy_BTC: Tensor,
+    time_B: Tensor,
+    conditions: DiffusionConditions,
+    cache: DiffusionCache | None,
+    prompt: PromptKeys | None,
+    first: int,
+) -> tuple[Tensor, DiffusionCache]:
+    """Encode the context blocks from `first` on; those before slide here from the cache, by turning their keys back."""
+    mask, frames, context = network.mask, network.block_frames, network.context_frames
+    if not isinstance(mask, BlockCausal):
+        raise UserError(f"this pass needs the mask BlockCausal; the context under {type(mask).__name__} cannot slide")
+    _require_context(network, conditions)
+    kept, dropped = first * frames, context - mask.cached_blocks * frames
+    encoded = network.embed_context(conditions.frames(kept, context))
+    hidden = torch.cat((encoded, network.embed_block(noisy_BTC, time_B, conditions)), dim=1)
+    table = network.table(kept, context + frames)
+    turn = network.rotary.table(torch.tensor([-frames], device=noisy_BTC.device))
+    keys, values = [], []
+    for index, block in enumerate(network.layers):
+        q, k, v = block.project(hidden, table)
+        k, v = k.transpose(1, 2), v.transpose(1, 2)
+        if cache is not None and kept:
+            old = slice(frames - dropped, frames - dropped + kept)
+            k = torch.cat((rotate(cache.key[index][:, old, None], turn)[:, :, 0].to(k), k), dim=1)
+            v = torch.cat((cache.value[index][:, old].to(v), v), dim=1)
+        keys.append(_with_room(k[:, dropped:], context + frames + 1 - dropped))
+        values.append(_with_room(v[:, dropped:], context + frames + 1 - dropped))
+        if index == len(network.layers) - 1:
+            hidden, q, first = hidden[:, context - kept : -1], q[:, :, context - kept : -1], mask.context_blocks
+        attended = _attend_blocks(q, k.transpose(1, 2), v.transpose(1, 2), mask, first)
+        hidden = block.rest(hidden, block.attention.merge(attended), prompt[index] if prompt else None)
+    return network.velocity(hidden), DiffusionCache(tuple(keys), tuple(values), context - dropped, _constant(prompt))
+
+
+def _attend_blocks(q_BHTE: Tensor, k_BHKE: Tensor, v_BHKE: Tensor, mask: BlockCausal, first: int) -> Tensor:
+    """Attention of the blocks from `first` on, the token among the last, to the keys of the whole window."""
+    frames, out = mask.block_frames, []
+    for block in range(first, mask.context_blocks + 1):
+        last = block == mask.context_blocks
+        start = (block - first) * frames
+        queries = slice(start, None if last else start + frames)
+        keys = slice(mask.seen(block) * frames, None if last else (block + 1) * frames)
+        out.append(F.scaled_dot_product_attention(q_BHTE[:, :, queries], k_BHKE[:, :, keys], v_BHKE[:, :, keys]))
+    return torch.cat(out, dim=2) if len(out) > 1 else out[0]
+
+
+def _seen_context(network: DiffusionTransformer) -> int:
+    """Context frames that the block sees."""
+    mask = network.mask
+    if isinstance(mask, BlockCausal):
+        return (mask.context_blocks - mask.seen(mask.context_blocks)) * mask.block_frames
+    return network.context_frames
+
+
+def _constant(prompt: PromptKeys | None) -> PromptKeys | None:
+    """The prompt's keys and values, whose gradient ends here."""
+    return prompt and tuple((k.detach(), v.detach()) for k, v in prompt)
+
+
+def _with_room(x_BKHE: Tensor, frames: int) -> Tensor:
+    """A buffer of `frames` rows that begins with these; their gradient ends here."""
+    buffer = x_BKHE.new_empty(x_BKHE.shape[0], frames, *x_BKHE.shape[2:])
+    buffer[:, : x_BKHE.shape[1]] = x_BKHE.detach()
+    return buffer
+
+
+def _joined(buffer_BKHE: Tensor, cached: int, new_BTHE: Tensor) -> Tensor:
+    """The cached rows followed by new ones: in the buffer's room, or as a new tensor where gradients flow."""
+    frozen = buffer_BKHE.is_inference() and not torch.is_inference_mode_enabled()
+    if torch.is_grad_enabled() or frozen or new_BTHE.dtype != buffer_BKHE.dtype:
+        return torch.cat((buffer_BKHE[:, :cached].to(new_BTHE), new_BTHE), dim=1)
+    stop = cached + new_BTHE.shape[1]
+    buffer_BKHE[:, cached:stop] = new_BTHE
+    return buffer_BKHE[:, :stop]
+
+
+def _require_context(network: DiffusionTransformer, conditions: DiffusionConditions) -> None:
+    """Refuse conditions whose context cannot be cached.
+
+    Raises:
+        UserError: it is missing, or a frame of it is left for the network to generate.
+    """
+    if conditions.context_BTC is None or conditions.context_mask_BT is None:
+        raise UserError("a cached pass needs context_BTC and context_mask_BT")
+    network.require_conditions(len(conditions.context_BTC), network.window_frames, conditions)
+    if not bool((conditions.context_mask_BT[:, : network.context_frames] == 1).all()):
+        raise UserError(
+            f"context_mask_BT must be 1 on all {network.context_frames} context frames; "
+            "where there is no music, context_BTC is 0"
+        )
+
+
+def _require_block(network: DiffusionTransformer, noisy_BTC: Tensor, cache: DiffusionCache) -> None:
+    """Refuse a block or a cache of another size.
+
+    Raises:
+        UserError: one of them; the sentence says which.
+    """
+    expected = (cache.batch_size, network.block_frames, network.latent_channels)
+    if tuple(noisy_BTC.shape) != expected:
+        raise UserError(f"the block has shape {tuple(noisy_BTC.shape)}; the cache and the network expect {expected}")
+    if len(cache.key) != len(network.layers) or cache.key[0].shape[2] != network.heads:
+        raise UserError("the cache belongs to another network; make it with prefill or bootstrap of this one")
+    mask = network.mask
+    frames = mask.cached_blocks * mask.block_frames if isinstance(mask, BlockCausal) else network.context_frames
+    if cache.frames != frames:
+        raise UserError(
+            f"a cache of {cache.frames} frames is not a cache of this window and mask, which keep {frames}; "
+            "make it with prefill or bootstrap of this network"
+        )

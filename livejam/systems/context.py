@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.networks.diffusion_cache import DiffusionCache
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
-from livejam.sampling import Noise, Sampler, Velocity
-from livejam.systems.blocks import BlockVelocity, EncodedOnce, Recomputed, SlidingWindow
+from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache, Outpainting
 
 
 @dataclass(frozen=True)
@@ -55,23 +53,19 @@ class BlockRequest:
 
 
 class ContextMode(ABC):
-    """How the past enters."""
+    """How the context enters."""
 
     @abstractmethod
     def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
         """A training window."""
 
     @abstractmethod
-    def generate_block(
-        self, network: DiffusionTransformer, request: BlockRequest, sampler: Sampler, noise: Noise
-    ) -> tuple[Tensor, DiffusionCache | None]:
-        """The next block (BTC), and what the block after it may reuse.
+    def velocity(self, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
+        """The velocity of the next block, and afterwards the cache that the block after it may reuse.
 
         Args:
             network: the model.
             request: what is known.
-            sampler: from noise to latents.
-            noise: of the whole window.
         """
 
 
@@ -113,29 +107,22 @@ class RoutedContext(ContextMode):
         kept_BT = ~target_BT & (index_T >= dropped_B[:, None])
         return TrainingContext((clean_BTC * kept_BT[..., None], (~target_BT).to(clean_BTC)), target_BT)
 
-    def generate_block(
-        self, network: DiffusionTransformer, request: BlockRequest, sampler: Sampler, noise: Noise
-    ) -> tuple[Tensor, DiffusionCache | None]:
-        """The next block, on cached context where the mask allows it."""
-        conditions = with_context(
-            request.conditions, request.played_BTC * request.known_BT[..., None], network.block_frames
-        )
-        velocity: BlockVelocity
+    def velocity(self, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
+        """Of the block alone, on cached context where the mask allows it."""
+        context_BTC = request.played_BTC * request.known_BT[..., None]
+        conditions = with_context(request.conditions, context_BTC, network.block_frames)
         if request.cached and isinstance(network.mask, EncoderDecoder):
-            velocity = EncodedOnce(network, conditions, request.cache)
-        elif request.cached and isinstance(network.mask, BlockCausal):
-            velocity = SlidingWindow(network, conditions, request.cutoff_frames, request.cache)
-        else:
-            velocity = Recomputed(network, conditions)
-        block_BTC = sampler.sample(velocity, lambda number: noise(number)[:, network.context_frames :])
-        return block_BTC, velocity.cache
+            return EncoderDecoderCache(network, conditions, request.cache)
+        if request.cached and isinstance(network.mask, BlockCausal):
+            return BlockCausalCache(network, conditions, request.cutoff_frames, request.cache)
+        return Outpainting(network, conditions)
 
 
 @dataclass(frozen=True)
 class InpaintedContext(ContextMode):
     """Look-ahead co-performance: the model knows nothing of a past, sampling imposes it (Karchkhadze and Dubnov).
 
-    In training the whole window is noisy and wanted. In playing, context frames follow the straight path from
+    In training the whole window is noisy and a target. In playing, context frames follow the straight path from
     their noise to what was played, whatever the model says; a start from nothing generates them as well.
     """
 
@@ -143,33 +130,35 @@ class InpaintedContext(ContextMode):
         """Everything is the target."""
         return TrainingContext(None, torch.ones(clean_BTC.shape[:2], dtype=torch.bool, device=clean_BTC.device))
 
-    def generate_block(
-        self, network: DiffusionTransformer, request: BlockRequest, sampler: Sampler, noise: Noise
-    ) -> tuple[Tensor, DiffusionCache | None]:
-        """The next block, by inpainting; nothing can be cached, because the past is as noisy as the block."""
-        impose = imposed(lambda x, t: network(x, t, request.conditions), request.played_BTC, request.known_BT)
-        return sampler.sample(impose, noise)[:, network.context_frames :], None
+    def velocity(self, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
+        """Of the whole window; nothing can be cached, because the context is as noisy as the block."""
+        return InpaintedWindow(network, request.conditions, request.played_BTC, request.known_BT)
 
 
-def imposed(velocity: Velocity, clean_BTC: Tensor, known_BT: Tensor) -> Velocity:
-    """A velocity under which known frames end at `clean_BTC`: (x - x_0) / t there, so that x̂_0 is x_0 at every step.
+class InpaintedWindow(BlockVelocity):
+    """Known frames end at what was played: (x - x_0) / t there, so that x̂_0 is x_0 at every step.
 
     Known frames then carry at every step just the noise of its level, whatever sampler it is.
 
     Args:
-        velocity: of the whole window.
+        network: the model.
+        conditions: of the whole window.
         clean_BTC: x_0 of the first T frames of the window.
         known_BT: which of them are known (bool).
     """
-    frames = clean_BTC.shape[1]
 
-    def overruled(x_BTC: Tensor, time_B: Tensor) -> Tensor:
-        velocity_BTC = velocity(x_BTC, time_B)
-        known = (x_BTC[:, :frames] - clean_BTC) / time_B[:, None, None]
-        first = torch.where(known_BT[..., None], known, velocity_BTC[:, :frames])
-        return torch.cat((first, velocity_BTC[:, frames:]), dim=1)
+    def __init__(
+        self, network: DiffusionTransformer, conditions: DiffusionConditions, clean_BTC: Tensor, known_BT: Tensor
+    ) -> None:
+        super().__init__(network, conditions, network.window_frames, None)
+        self.clean_BTC, self.known_BT = clean_BTC, known_BT
 
-    return overruled
+    def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
+        frames = self.clean_BTC.shape[1]
+        velocity_BTC = self.network(noisy_BTC, time_B, self.conditions)
+        known_BTC = (noisy_BTC[:, :frames] - self.clean_BTC) / time_B[:, None, None]
+        first_BTC = torch.where(self.known_BT[..., None], known_BTC, velocity_BTC[:, :frames])
+        return torch.cat((first_BTC, velocity_BTC[:, frames:]), dim=1)
 
 
 def with_context(conditions: DiffusionConditions, context_BTC: Tensor, block_frames: int) -> DiffusionConditions:

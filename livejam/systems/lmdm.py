@@ -5,7 +5,7 @@ Shapes: B batch, T latent frames, C latent channels, P prompt tokens.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,17 +15,37 @@ from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.conditioning import Prompt
-from livejam.networks.diffusion_cache import DiffusionCache
-from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
 from livejam.networks.diffusion_masks import BlockCausal
 from livejam.networks.diffusion_transformer import DiffusionTransformer
-from livejam.networks.unconditional import NOTHING_ASKED, Unconditional
-from livejam.sampling import Sampler, row_noise
+from livejam.sampling import Noise, Sampler, row_noise
 from livejam.spec import CodecSpec
 from livejam.statistics import LatentStatistics
-from livejam.systems.blocks import SlidingWindow
+from livejam.systems.blocks import BlockCausalCache, DiffusionCache
 from livejam.systems.context import BlockRequest, ContextMode, with_context
-from livejam.systems.lmdm_state import LMDMState, filled, heard, mix, played
+
+
+@dataclass(frozen=True)
+class LMDMState:
+    """Everything a stream remembers; latents are normalised.
+
+    Args:
+        mix_BTC: the last mix frames, as many as the model sees; 0 where nothing was heard yet.
+        position_B: mix frames heard since the stream began.
+        played_BTC: the last frames that were played, as many as the context has; 0 where nothing was played.
+        played_B: frames played since the stream began.
+        seed_B: seed of each row's noise.
+        prompt: what is asked for; None if the model takes no prompts.
+        cache: keys and values of the context and of the prompt; None = they are made in the next step.
+    """
+
+    mix_BTC: Tensor
+    position_B: Tensor
+    played_BTC: Tensor
+    played_B: Tensor
+    seed_B: Tensor
+    prompt: Prompt | None
+    cache: DiffusionCache | None
 
 
 class LMDMAccompanist:
@@ -182,15 +202,35 @@ class LMDMAccompanist:
 
     def step(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
         """Hear the next block, emit a block (codec latents, not normalised)."""
+        block_BTC, state = self.generate_block(mix_BTC, state)
+        return self._statistics.denormalise(block_BTC), state
+
+    def generate_block(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
+        """Hear the next block and generate a block (normalised), through which gradients reach the network.
+
+        What a block is generated from is a constant: no gradient runs into the context, the caches or earlier blocks.
+
+        Args:
+            mix_BTC: codec latents of one block.
+            state: before that.
+        """
         if mix_BTC.shape[1] != self.block_frames:
             raise UserError(f"a step hears {self.block_frames} frames, not {mix_BTC.shape[1]}; give it whole blocks")
         network = self.generator.transformer
-        state = heard(state, self._statistics.normalise(mix_BTC))
+        with torch.no_grad():
+            state = heard(state, self._statistics.normalise(mix_BTC))
+            velocity = self._context_mode.velocity(network, self._block_request(state))
+        noise = self._noise(state)
+        out_BTC = self._sampler.sample(velocity, lambda number: noise(number)[:, -velocity.frames :])
+        block_BTC = out_BTC[:, -network.block_frames :]
+        return block_BTC, replace(played(state, block_BTC.detach()), cache=velocity.cache)
+
+    def _noise(self, state: LMDMState) -> Noise:
+        """Noise of the whole window, which ends with the block that is due."""
+        network = self.generator.transformer
         index_T = torch.arange(network.window_frames, device=state.position_B.device)
         position_BT = state.position_B[:, None] + index_T - network.context_frames
-        noise = row_noise(state.seed_B, position_BT, network.latent_channels, state.played_BTC.dtype)
-        block_BTC, cache = self._context_mode.generate_block(network, self._block_request(state), self._sampler, noise)
-        return self._statistics.denormalise(block_BTC), replace(played(state, block_BTC), cache=cache)
+        return row_noise(state.seed_B, position_BT, network.latent_channels, state.played_BTC.dtype)
 
     @property
     def _cutoff_frames(self) -> int:
@@ -207,7 +247,7 @@ class LMDMAccompanist:
     def _asks(self, state: LMDMState) -> DiffusionConditions:
         """Jam, prompt and duration of the window, for every side."""
         frames = self.generator.transformer.window_frames
-        asked = self.generator.conditions(state.prompt, self.spec.seconds_in(frames), mix=mix(state, frames))
+        asked = self.generator.conditions(state.prompt, self.spec.seconds_in(frames), mix=known_mix(state, frames))
         return self._unconditional.beside(asked) if self._sampler.needs_unconditional else asked
 
     def _played(self, state: LMDMState) -> Tensor:
@@ -230,7 +270,7 @@ class LMDMAccompanist:
         if not self._cached or not isinstance(network.mask, BlockCausal):
             return None
         conditions = with_context(self._asks(state), self._played(state), network.block_frames)
-        window = SlidingWindow(network, conditions, self._cutoff_frames)
+        window = BlockCausalCache(network, conditions, self._cutoff_frames)
         rows = len(state.seed_B) * self._sides
         noise_BTC = state.played_BTC.new_zeros(rows, network.block_frames, network.latent_channels)
         window(noise_BTC, noise_BTC.new_ones(rows))
@@ -269,3 +309,36 @@ def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt |
     unasked_B = controls.instrument_B == NULL_CATEGORY
     prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])
     return None if prompt is None else prompt.without(unasked_B.to(prompt.mask_BP.device))
+
+
+def heard(state: LMDMState, mix_BTC: Tensor) -> LMDMState:
+    """The state after more of the mix."""
+    frames = mix_BTC.shape[1]
+    return replace(state, mix_BTC=_appended(state.mix_BTC, mix_BTC), position_B=state.position_B + frames)
+
+
+def played(state: LMDMState, block_BTC: Tensor) -> LMDMState:
+    """The state after more of the accompaniment."""
+    played_BTC = _appended(state.played_BTC, block_BTC)
+    return replace(state, played_BTC=played_BTC, played_B=state.played_B + block_BTC.shape[1])
+
+
+def _appended(memory_BTC: Tensor, new_BTC: Tensor) -> Tensor:
+    """The last frames of both, as many as the memory has."""
+    joined_BTC = torch.cat((memory_BTC, new_BTC.to(memory_BTC)), dim=1)
+    return joined_BTC[:, new_BTC.shape[1] :]
+
+
+def filled(count_B: Tensor, frames: int) -> Tensor:
+    """Which of the last `frames` frames exist, when `count_B` were ever given (bool)."""
+    return torch.arange(frames, device=count_B.device) >= frames - count_B[:, None]
+
+
+def known_mix(state: LMDMState, window_frames: int) -> tuple[Tensor, Tensor]:
+    """Mix latents and mask of the window."""
+    batch, frames, channels = state.mix_BTC.shape
+    mask_BT = filled(state.position_B, frames).to(state.mix_BTC)
+    missing = window_frames - frames
+    later_BTC = state.mix_BTC.new_zeros(batch, missing, channels)
+    mix_BTC = torch.cat((state.mix_BTC, later_BTC), dim=1)
+    return mix_BTC, torch.cat((mask_BT, later_BTC[..., 0]), dim=1)

@@ -10,17 +10,17 @@ Shapes: B batch, T latent frames, C latent channels, K steps of the schedule.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from livejam.accompanist import Accompanist
 from livejam.errors import UserError
-from livejam.sampling import LogSNRSchedule, Noise, Sampler, Schedule, Velocity, clean_estimate, ping_pong
+from livejam.sampling import LogSNRSchedule, Noise, Sampler, Schedule, Velocity, ping_pong
 
 State = TypeVar("State")
 
@@ -48,26 +48,26 @@ def draw_rollout_steps(blocks: int, fewest: int, schedule_steps: int, rng: torch
     return tuple(torch.randint(fewest, schedule_steps, (blocks,), generator=rng, device=rng.device).tolist())
 
 
+@dataclass(frozen=True)
 class RolloutSampler(Sampler):
     """Ping-pong sampling that stops after some of its steps, with gradient through its last evaluation alone.
 
-    An accompanist generates with it just as it does live. The estimate at the
-    last step is the block, as if the schedule went to 0 from there. `made_BTC` is that block with its gradient;
-    whatever the accompanist does with the block is none of the loss's business.
+    The estimate at the last step is the block, as if the schedule went to 0 from there.
 
     Args:
+        steps: steps taken, 1 … `schedule_steps`.
         schedule_steps: steps of the whole schedule, K_max.
-        schedule: the noise levels.
+        differentiable: whether the last evaluation carries gradient.
         checkpointing: whether the backward pass computes the activations of the last evaluation anew, which trades time
             for memory.
+        schedule: the noise levels.
     """
 
-    def __init__(self, schedule_steps: int = 6, schedule: Schedule | None = None, checkpointing: bool = False) -> None:
-        self.times_K1 = (LogSNRSchedule() if schedule is None else schedule).times(schedule_steps)
-        self.checkpointing = checkpointing
-        self.steps = schedule_steps
-        self.differentiable = False
-        self.made_BTC: Tensor | None = None
+    steps: int
+    schedule_steps: int = 6
+    differentiable: bool = True
+    checkpointing: bool = False
+    schedule: Schedule = field(default_factory=LogSNRSchedule)
 
     @property
     def needs_unconditional(self) -> bool:
@@ -75,11 +75,13 @@ class RolloutSampler(Sampler):
         return False
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
-        """The block, as a constant."""
-        times_K1 = torch.cat((self.times_K1[: self.steps], self.times_K1.new_zeros(1)))
-        return ping_pong(self._stopping(velocity), times_K1, noise)
+        """The block."""
+        times_K1 = self.schedule.times(self.schedule_steps)
+        stopped_K1 = torch.cat((times_K1[: self.steps], times_K1.new_zeros(1)))
+        with torch.set_grad_enabled(self.differentiable):
+            return ping_pong(self._constant_but_last(velocity), stopped_K1, noise)
 
-    def _stopping(self, velocity: Velocity) -> Velocity:
+    def _constant_but_last(self, velocity: Velocity) -> Velocity:
         """The velocity, without gradient but for its last call."""
         calls = itertools.count(1)
 
@@ -87,14 +89,11 @@ class RolloutSampler(Sampler):
             if next(calls) < self.steps:
                 with torch.no_grad():
                     return velocity(x_BTC, time_B)
-            with torch.set_grad_enabled(self.differentiable):
-                last_BTC = self._evaluated(velocity, x_BTC.detach(), time_B)
-                self.made_BTC = clean_estimate(x_BTC.detach(), time_B, last_BTC)
-            return last_BTC.detach()
+            return self._last(velocity, x_BTC, time_B)
 
         return stopping
 
-    def _evaluated(self, velocity: Velocity, x_BTC: Tensor, time_B: Tensor) -> Tensor:
+    def _last(self, velocity: Velocity, x_BTC: Tensor, time_B: Tensor) -> Tensor:
         if not (self.checkpointing and self.differentiable):
             return velocity(x_BTC, time_B)
         # A velocity may slide its cache in its first call; when it is computed anew, it must be found as it was.
@@ -107,37 +106,33 @@ class RolloutSampler(Sampler):
         return made_BTC
 
 
-def rollout(
-    accompanist: Accompanist[State],
-    sampler: RolloutSampler,
-    state: State,
-    mix_BTC: Tensor,
-    steps: tuple[int, ...],
-    differentiable: bool,
-) -> Tensor:
-    """The blocks that an accompanist plays in a row, with gradient to its network where that is asked for.
+class BlockGenerator(Protocol, Generic[State]):
+    """An accompanist that generates blocks from explicit state, as `LMDMAccompanist` does."""
+
+    @property
+    def block_frames(self) -> int: ...
+
+    def with_sampler(self, sampler: Sampler) -> BlockGenerator[State]: ...
+
+    def generate_block(self, mix_BTC: Tensor, state: State) -> tuple[Tensor, State]: ...
+
+
+def rollout(player: BlockGenerator[State], state: State, mix_BTC: Tensor, samplers: Sequence[RolloutSampler]) -> Tensor:
+    """The blocks that a model plays in a row, just as it does live.
 
     Args:
-        accompanist: generates with `sampler`.
-        sampler: the one that the accompanist was given.
-        state: where the rollout starts, primed with its context.
-        mix_BTC: what the accompanist hears from then on (codec latents), a block per step.
-        steps: sampling steps per block.
-        differentiable: whether the last evaluation of each block carries gradient.
+        player: generates the blocks.
+        state: where the rollout starts, primed with its context; constant.
+        mix_BTC: what the player hears from then on (codec latents), a block per sampler.
+        samplers: one per block.
 
     Returns:
-        rollout_BTC, as many blocks as `steps`, as the network made them (normalised).
+        rollout_BTC, as many blocks as `samplers`, as the network made them (normalised).
     """
-    sampler.differentiable, blocks = differentiable, []
-    for count, mix_block_BTC in zip(steps, mix_BTC.split(accompanist.block_frames, dim=1), strict=True):
-        sampler.steps = count
-        # Outside of the last evaluation nothing has a graph: not the encoding of the context, not what is cached.
-        with torch.no_grad():
-            _, state = accompanist.step(mix_block_BTC, state)
-        state = detached(state)
-        assert sampler.made_BTC is not None, "the accompanist generates with another sampler"
-        blocks.append(sampler.made_BTC[:, -accompanist.block_frames :])
-        sampler.made_BTC = None
+    blocks = []
+    for mix_block_BTC, sampler in zip(mix_BTC.split(player.block_frames, dim=1), samplers, strict=True):
+        block_BTC, state = player.with_sampler(sampler).generate_block(mix_block_BTC, state)
+        blocks.append(block_BTC)
     return torch.cat(blocks, dim=1)
 
 
@@ -151,18 +146,3 @@ def boundary_jump(latents_BTC: Tensor, block_frames: int) -> Tensor:
     moves_BT = latents_BTC.diff(dim=1).square().mean(dim=2).sqrt()
     joins = torch.arange(1, latents_BTC.shape[1], device=latents_BTC.device) % block_frames == 0
     return moves_BT[:, joins].mean(1) / (moves_BT[:, ~joins].mean(1) + 1e-9)
-
-
-def detached(state: Any) -> Any:
-    """A state with all its tensors as constants: nested dataclasses, tuples, lists and dictionaries."""
-    if isinstance(state, Tensor):
-        return state.detach()
-    if dataclasses.is_dataclass(state) and not isinstance(state, type):
-        values = {field.name: detached(getattr(state, field.name)) for field in dataclasses.fields(state)}
-        return dataclasses.replace(state, **values)
-    if isinstance(state, (tuple, list)):
-        parts = [detached(part) for part in state]
-        return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
-    if isinstance(state, dict):
-        return {name: detached(part) for name, part in state.items()}
-    return state

@@ -14,6 +14,7 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from livejam.systems.lmdm_state import LMDMState
 from torch import Tensor
 from toy_latents import CHANNELS, StopAfter, make_batch, make_trainer, same
 from toy_rollouts import BLOCK, BLOCKS, CONTEXT, FRAMES, MASKS, data, make_module, ready, weights
@@ -27,7 +28,6 @@ from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, c
 from livejam.objectives.flow import interpolate
 from livejam.systems.context import RoutedContext
 from livejam.systems.lmdm import LMDMAccompanist
-from livejam.systems.lmdm_state import LMDMState
 from livejam.systems.rollout import RolloutSampler
 
 EXPECTED = {
@@ -75,7 +75,7 @@ def test_networks_are_trained_in_turns(tmp_path: Path, mask: str, settings: dict
 
 
 def test_the_losses_are_those_of_the_paper() -> None:
-    """Recomputed from the rollout, the same noise, the same level and the rolled prompts."""
+    """Outpainting from the rollout, the same noise, the same level and the rolled prompts."""
     module = make_module()
     crop = ready(module)
     with torch.no_grad():

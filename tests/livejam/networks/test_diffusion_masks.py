@@ -15,7 +15,7 @@ from diffusion_toys import make_network as make
 from torch import Tensor
 
 from livejam.networks import Bidirectional, DiffusionTransformer
-from livejam.networks.diffusion_block import DiffusionBlock
+from livejam.networks.diffusion_layers import DiffusionBlock
 from livejam.networks.diffusion_masks import AttentionMask
 
 FRAMES = list(range(WINDOW))

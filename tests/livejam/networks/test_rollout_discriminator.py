@@ -119,7 +119,7 @@ def test_context_reaches_the_score_through_attention_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["prompt_BPD", "mix_BTC"])
-def test_prompt_and_the_jam_of_every_frame_are_heard(name: str) -> None:
+def test_prompt_and_the_mix_of_every_frame_are_heard(name: str) -> None:
     network, conditions = make_discriminator(), make_conditions()
     noisy_BTC = torch.randn(2, CONTEXT + ROLLOUT, CHANNELS)
     told = getattr(conditions, name).requires_grad_()

@@ -6,7 +6,6 @@ Shapes: B batch, T latent frames, C latent channels.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
@@ -32,11 +31,11 @@ from livejam.errors import UserError
 from livejam.networks import Bidirectional, BlockCausal, DiffusionTransformer, EncoderDecoder
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import DiffusionConditions
-from livejam.sampling import Euler, Noise, PingPong, PingPongPlusPlus, Sampler, UniformSchedule, row_noise
+from livejam.sampling import Euler, PingPong, PingPongPlusPlus, Sampler, UniformSchedule, row_noise
 from livejam.spec import CodecSpec
-from livejam.systems.context import BlockRequest, ContextMode, InpaintedContext, RoutedContext, imposed
-from livejam.systems.lmdm import LMDMAccompanist
-from livejam.systems.lmdm_state import heard
+from livejam.systems.blocks import BlockVelocity
+from livejam.systems.context import BlockRequest, ContextMode, InpaintedContext, InpaintedWindow, RoutedContext
+from livejam.systems.lmdm import LMDMAccompanist, heard
 
 CASES: list[tuple[int, Sampler]] = [(0, Euler(1)), (1, PingPong(2)), (0, Euler(8)), (0, PingPongPlusPlus(2))]
 """Cutoffs and samplers: 1, 2 and 8 steps, with and without guidance."""
@@ -100,9 +99,9 @@ class Echo(DiffusionTransformer):
         return (noisy_BTC - conditions.mix_BTC.roll(self.lag, dims=1)) / time_B[:, None, None]
 
 
-@pytest.mark.parametrize("context_mode", [RoutedContext(), InpaintedContext()], ids=["routed", "imposed"])
+@pytest.mark.parametrize("context_mode", [RoutedContext(), InpaintedContext()], ids=["routed", "inpainted"])
 @pytest.mark.parametrize("cutoff", [-1, 0, 1])
-def test_jam_and_accompaniment_stand_on_the_same_time(cutoff: int, context_mode: ContextMode) -> None:
+def test_mix_and_accompaniment_stand_on_the_same_time(cutoff: int, context_mode: ContextMode) -> None:
     """Where the model copies the newest block that it knows, the accompaniment is the mix, so much later."""
     network = Echo(C, width=16, depth=1, heads=2, context_frames=CONTEXT, block_frames=BLOCK, mix_channels=C)
     network.lag = (1 - cutoff) * BLOCK
@@ -143,19 +142,14 @@ def test_the_network_is_told_what_was_heard_and_when(name: str, cutoff: int, mon
     """As in training: the mix in its place and its mask 1 from the start of the stream up to the cutoff, else 0."""
     told: list[DiffusionConditions] = []
     context_mode, mask = (InpaintedContext(), "outpainting") if name == "lookahead" else (RoutedContext(), name)
-    accompanist, mix_BTC, go_on = (
-        make_accompanist(MASKS[mask], cutoff, context_mode=context_mode),
-        make_mix(),
-        context_mode.generate_block,
-    )
+    accompanist, mix_BTC = make_accompanist(MASKS[mask], cutoff, context_mode=context_mode), make_mix()
+    velocity = context_mode.velocity
 
-    def noted(
-        self: ContextMode, network: DiffusionTransformer, turn: BlockRequest, sampler: Sampler, noise: Noise
-    ) -> Any:
-        told.append(turn.conditions)
-        return go_on(network, turn, sampler, noise)
+    def noted(self: ContextMode, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
+        told.append(request.conditions)
+        return velocity(network, request)
 
-    monkeypatch.setattr(type(context_mode), "generate_block", noted)
+    monkeypatch.setattr(type(context_mode), "velocity", noted)
     played(accompanist, mix_BTC)
     for step, conditions in enumerate(told):
         count = (step + 1) * BLOCK
@@ -171,10 +165,8 @@ def test_the_network_is_told_what_was_heard_and_when(name: str, cutoff: int, mon
 @pytest.mark.parametrize("sampler", [Euler(2), PingPong(2, guidance=2.0)], ids=str)
 def test_lookahead_generates_the_past_that_it_does_not_have(sampler: Sampler) -> None:
     """At the start the whole window, and then all of it but what was played (Karchkhadze and Dubnov)."""
-    accompanist, mix_BTC = (
-        make_accompanist(MASKS["outpainting"], sampler=sampler, context_mode=InpaintedContext()),
-        make_mix(),
-    )
+    accompanist = make_accompanist(MASKS["outpainting"], sampler=sampler, context_mode=InpaintedContext())
+    mix_BTC = make_mix()
     network, state = accompanist.generator.transformer, accompanist.init_state(2, CONTROLS)
     for blocks, mix_block_BTC in enumerate(mix_BTC.split(BLOCK, dim=1)):
         before, (block_BTC, state) = state, accompanist.step(mix_block_BTC, state)
@@ -182,13 +174,10 @@ def test_lookahead_generates_the_past_that_it_does_not_have(sampler: Sampler) ->
         sides = len(conditions.mix_BTC) // 2  # type: ignore[arg-type]
         known_T = torch.arange(CONTEXT) >= CONTEXT - blocks * BLOCK
 
-        def velocity(x: Tensor, t: Tensor, told: DiffusionConditions = conditions) -> Tensor:
-            return network(x, t, told)
-
         past_BTC, known_BT = before.played_BTC.repeat(sides, 1, 1), known_T.expand(2 * sides, -1)
         position_BT = state.position_B[:, None] + torch.arange(CONTEXT + BLOCK) - CONTEXT
         noise = row_noise(before.seed_B, position_BT, C, torch.float64)
-        window_BTC = sampler.sample(imposed(velocity, past_BTC, known_BT), noise)
+        window_BTC = sampler.sample(InpaintedWindow(network, conditions, past_BTC, known_BT), noise)
         assert torch.allclose(block_BTC, STATISTICS.denormalise(window_BTC[:, CONTEXT:]), atol=1e-9)
 
 
@@ -241,16 +230,18 @@ def test_rollouts_are_differentiable() -> None:
     assert sum(g is not None and bool(g.abs().sum() > 0) for g in gradients) > 20
 
 
-def test_imposed_frames_follow_the_straight_path() -> None:
+def test_inpainted_frames_follow_the_straight_path() -> None:
     clean, known = torch.randn(2, 4, C), torch.tensor([[True] * 4, [False, False, True, True]])
     seen = []
 
-    def velocity(x: Tensor, t: Tensor) -> Tensor:
-        seen.append((x, t))
-        return torch.sin(3 * x)
+    class Sine(DiffusionTransformer):
+        def forward(self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
+            seen.append((noisy_BTC, time_B))
+            return torch.sin(3 * noisy_BTC)
 
-    noise_BTC = torch.randn(2, 7, C)
-    out = Euler(5, schedule=UniformSchedule()).sample(imposed(velocity, clean, known), lambda number: noise_BTC)
+    network, noise_BTC = Sine(C, width=4, depth=1, heads=1, context_frames=4, block_frames=3), torch.randn(2, 7, C)
+    window = InpaintedWindow(network, DiffusionConditions(), clean, known)
+    out = Euler(5, schedule=UniformSchedule()).sample(window, lambda number: noise_BTC)
     for x, t in seen:
         path = (1 - t[:, None, None]) * clean + t[:, None, None] * noise_BTC[:, :4]
         assert torch.allclose(x[:, :4][known], path[known], atol=1e-5)

@@ -18,13 +18,11 @@ from livejam.accompanist import Controls
 from livejam.errors import UserError
 from livejam.networks import BlockCausal, DiffusionConditions, EncoderDecoder, Unconditional
 from livejam.networks.conditioning import Prompt
-from livejam.networks.diffusion_cache import DiffusionCache
 from livejam.sampling import Euler, EulerPlusPlus, Heun, PingPong, PingPongPlusPlus, Sampler, row_noise
-from livejam.systems.blocks import BlockVelocity, EncodedOnce, Recomputed, SlidingWindow
+from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache, Outpainting
 from livejam.systems.context import InpaintedContext, with_context
-from livejam.systems.lmdm import LMDMAccompanist
-from livejam.systems.lmdm_state import LMDMState, filled, heard
-from livejam.systems.lmdm_state import played as with_played
+from livejam.systems.lmdm import LMDMAccompanist, LMDMState, filled, heard
+from livejam.systems.lmdm import played as with_played
 
 SAMPLERS: list[Sampler] = [
     Euler(2),
@@ -101,7 +99,7 @@ class TwoModels:
         caches: list[DiffusionCache | None] = []
         for told in self.sides(state):
             window = self.velocity(told, None)
-            if isinstance(window, SlidingWindow):
+            if isinstance(window, BlockCausalCache):
                 noise_BTC = torch.zeros(len(state.seed_B), BLOCK, C, dtype=torch.float64)
                 window(noise_BTC, torch.ones(len(noise_BTC), dtype=torch.float64))
             caches.append(window.cache)
@@ -110,11 +108,11 @@ class TwoModels:
     def velocity(self, told: DiffusionConditions, cache: DiffusionCache | None) -> BlockVelocity:
         """With the prompt that is due; context that was encoded keeps the prompt under which it was."""
         if isinstance(self.network.mask, EncoderDecoder):
-            return EncodedOnce(self.network, told)
+            return EncoderDecoderCache(self.network, told)
         if isinstance(self.network.mask, BlockCausal):
             asked = cache and cache.with_prompt(self.network.prompt_keys(told))
-            return SlidingWindow(self.network, told, self.plain._cutoff_frames, asked)
-        return Recomputed(self.network, told)
+            return BlockCausalCache(self.network, told, self.plain._cutoff_frames, asked)
+        return Outpainting(self.network, told)
 
     def block(
         self, state: LMDMState, caches: list[DiffusionCache | None]

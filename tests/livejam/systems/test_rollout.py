@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from livejam.errors import UserError
 from livejam.sampling import LogSNRSchedule, PingPong
-from livejam.systems.rollout import RolloutSampler, boundary_jump, detached, draw_rollout_steps, rollout
+from livejam.systems.rollout import RolloutSampler, boundary_jump, draw_rollout_steps, rollout
 
 SHAPE = (2, 1, 1)
 BLOCKS = 4
@@ -43,32 +43,38 @@ class ToyAccompanist:
     def init_state(self, batch_size: int, controls: Any) -> ToyState:
         return ToyState(self.network.e * torch.full(SHAPE, 0.5, dtype=torch.float64), 0)
 
-    def step(self, mix_BTC: Tensor, state: ToyState) -> tuple[Tensor, ToyState]:
+    def with_sampler(self, sampler: Any) -> ToyAccompanist:
+        return ToyAccompanist(self.network, sampler)
+
+    def generate_block(self, mix_BTC: Tensor, state: ToyState) -> tuple[Tensor, ToyState]:
         net = self.network
         velocity = lambda x, t: net.a * x + net.b * state.cached_BTC + net.g * mix_BTC  # noqa: E731
         block_BTC = self.sampler.sample(velocity, lambda number: self.noise[state.played, number])
-        return block_BTC, ToyState(net.e * block_BTC, state.played + 1)
+        return block_BTC, ToyState((net.e * block_BTC).detach(), state.played + 1)
 
 
-def make(checkpointing: bool = False) -> tuple[ToyAccompanist, RolloutSampler]:
-    sampler = RolloutSampler(schedule_steps=3, checkpointing=checkpointing)
-    return ToyAccompanist(ToyNetwork(), sampler), sampler
+def make() -> ToyAccompanist:
+    return ToyAccompanist(ToyNetwork(), PingPong())
 
 
 def mix(blocks: int) -> Tensor:
     return torch.linspace(-1, 1, 2 * blocks, dtype=torch.float64).reshape(2, blocks, 1)
 
 
-def roll(toy: ToyAccompanist, sampler: RolloutSampler, steps: tuple[int, ...], differentiable: bool = True) -> Tensor:
-    state = detached(toy.init_state(2, None))
-    return rollout(toy, sampler, state, mix(len(steps)), steps, differentiable)
+def roll(
+    toy: ToyAccompanist, steps: tuple[int, ...], differentiable: bool = True, checkpointing: bool = False
+) -> Tensor:
+    with torch.no_grad():
+        state = toy.init_state(2, None)
+    samplers = [RolloutSampler(count, 3, differentiable, checkpointing) for count in steps]
+    return rollout(toy, state, mix(len(steps)), samplers)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradient_of_two_blocks_by_hand(checkpointing: bool) -> None:
     """Two steps, then one: only the second evaluation of the first block and the one of the second block count."""
-    toy, sampler = make(checkpointing)
-    made_BTC = roll(toy, sampler, (2, 1))
+    toy = make()
+    made_BTC = roll(toy, (2, 1), checkpointing=checkpointing)
     weight_BTC = torch.tensor([[[1.0], [2.0]], [[-0.5], [3.0]]], dtype=torch.float64)
     (weight_BTC * made_BTC).sum().backward()
 
@@ -96,29 +102,29 @@ def test_gradient_of_two_blocks_by_hand(checkpointing: bool) -> None:
 
 def test_it_plays_what_the_live_sampler_plays() -> None:
     """With all steps the blocks are those of ping-pong sampling, and the accompanist's own output."""
-    toy, sampler = make()
-    made_BTC = roll(toy, sampler, (3, 3, 3, 3))
+    toy = make()
+    made_BTC = roll(toy, (3, 3, 3, 3))
     live = ToyAccompanist(toy.network, PingPong(steps=3))
     state, played = live.init_state(2, None), []
     for mix_BTC in mix(BLOCKS).split(1, dim=1):
-        block_BTC, state = live.step(mix_BTC, state)
+        block_BTC, state = live.generate_block(mix_BTC, state)
         played.append(block_BTC)
     assert torch.allclose(made_BTC, torch.cat(played, dim=1))
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_other_steps_change_no_earlier_block(block: int) -> None:
-    toy, sampler = make()
+    toy = make()
     steps = (1, 2, 1, 2)
     other = tuple(3 - k if i == block else k for i, k in enumerate(steps))
-    first, second = roll(toy, sampler, steps), roll(toy, sampler, other)
+    first, second = roll(toy, steps), roll(toy, other)
     assert torch.equal(first[:, :block], second[:, :block])
     assert (first[:, block:] != second[:, block:]).all()
 
 
 def test_a_step_of_the_discriminator_has_no_graph() -> None:
-    toy, sampler = make()
-    differentiable, constant = roll(toy, sampler, (2, 1)), roll(toy, sampler, (2, 1), differentiable=False)
+    toy = make()
+    differentiable, constant = roll(toy, (2, 1)), roll(toy, (2, 1), differentiable=False)
     assert differentiable.requires_grad
     assert not constant.requires_grad
     assert torch.equal(differentiable, constant)
@@ -144,14 +150,6 @@ def test_drawn_steps_are_uniform_and_equal_for_equal_generators() -> None:
 def test_steps_out_of_range_are_refused(blocks: int, fewest: int, most: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         draw_rollout_steps(blocks, fewest, most, torch.Generator())
-
-
-def test_detached_finds_tensors_wherever_they_are() -> None:
-    weight = torch.ones(2, requires_grad=True)
-    state = {"a": (weight * 2, [weight * 3]), "b": replace(ToyState(weight * 4, 5), played=6), "c": None}
-    flat = detached(state)
-    assert not any(x.requires_grad for x in (flat["a"][0], flat["a"][1][0], flat["b"].cached_BTC))
-    assert (flat["b"].played, flat["c"], flat["a"][0].tolist()) == (6, None, [2.0, 2.0])
 
 
 def test_a_seam_shows_and_its_absence_too() -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from livejam.errors import UserError
 from livejam.networks import BlockCausal, DiffusionConditions, DiffusionTransformer
-from livejam.networks.diffusion_cache import DiffusionCache
+from livejam.systems.blocks import DiffusionCache, bootstrap, denoise, fused, prefill
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -78,10 +78,10 @@ def test_encoder_decoder_equals_the_whole_pass(dtype: torch.dtype, steps: int) -
     with torch.no_grad():
         for block in range(BLOCKS, BLOCKS + 6):
             conditions = song.conditions(block - BLOCKS, block)
-            cache = network.prefill(conditions)
+            cache = prefill(network, conditions)
             x = noise(block, dtype)
             for step in range(steps):
-                velocity = network.denoise(x, times(step, steps, dtype), conditions, cache)
+                velocity = denoise(network, x, times(step, steps, dtype), conditions, cache)
                 whole = network(in_window(x, WINDOW), times(step, steps, dtype), conditions)
                 assert close(velocity, whole[:, CONTEXT:])
                 x = x - velocity / steps
@@ -95,7 +95,7 @@ def test_block_causal_equals_the_whole_history(dtype: torch.dtype, steps: int) -
 
 
 @pytest.mark.parametrize("cutoff", [BLOCK * 2, BLOCK * 3 - 1, BLOCK * 3, CONTEXT, CONTEXT + 2, WINDOW])
-def test_jam_that_slides_into_the_context_is_heard(cutoff: int) -> None:
+def test_mix_that_slides_into_the_context_is_heard(cutoff: int) -> None:
     network, song = make_network(BLOCK_CAUSAL, mix=True), Song.random(BLOCKS + 6)
     last_place = min(BLOCKS, cutoff // BLOCK) - 1
     assert_streams_like_history(network, song, 2, cutoff, last_place)
@@ -127,10 +127,10 @@ def one_step(
     cutoff: int | None = None,
 ) -> tuple[Tensor, DiffusionCache]:
     if cache is None:
-        return network.bootstrap(x, time_B, conditions)
+        return bootstrap(network, x, time_B, conditions)
     if step == 0:
-        return network.fused(x, time_B, conditions, cache, cutoff)
-    return network.denoise(x, time_B, conditions, cache), cache
+        return fused(network, x, time_B, conditions, cache, cutoff)
+    return denoise(network, x, time_B, conditions, cache), cache
 
 
 @PRECISIONS
@@ -138,18 +138,18 @@ def test_bootstrap_is_the_training_pass(dtype: torch.dtype) -> None:
     network, song = make_network(BLOCK_CAUSAL, dtype=dtype), Song.random(BLOCKS + 1, dtype=dtype)
     conditions, x, time_B = song.conditions(0, BLOCKS), noise(3, dtype), times(1, 3, dtype)
     with torch.no_grad():
-        velocity, _ = network.bootstrap(x, time_B, conditions)
+        velocity, _ = bootstrap(network, x, time_B, conditions)
         assert close(velocity, network(in_window(x, WINDOW), time_B, conditions)[:, CONTEXT:])
 
 
 @pytest.mark.parametrize("cutoff", [0, 1, BLOCK, 2 * BLOCK - 1])
-def test_hardly_any_jam_leaves_nothing_to_keep(cutoff: int) -> None:
+def test_hardly_any_mix_leaves_nothing_to_keep(cutoff: int) -> None:
     """Every context block hears more with every slide: the fused step is the training pass again."""
     network, song = make_network(BLOCK_CAUSAL, mix=True), Song.random(BLOCKS + 2)
     with torch.no_grad():
-        _, cache = network.bootstrap(noise(1), times(0, 2), song.conditions(0, BLOCKS, cutoff))
+        _, cache = bootstrap(network, noise(1), times(0, 2), song.conditions(0, BLOCKS, cutoff))
         conditions = song.conditions(1, BLOCKS + 1, cutoff)
-        velocity, _ = network.fused(noise(2), times(0, 2), conditions, cache, cutoff)
+        velocity, _ = fused(network, noise(2), times(0, 2), conditions, cache, cutoff)
         assert close(velocity, network(in_window(noise(2), WINDOW), times(0, 2), conditions)[:, CONTEXT:])
 
 
@@ -182,11 +182,11 @@ def test_rows_are_independent_and_any_row_starts_anew() -> None:
     row, x = torch.tensor([1]), noise(9)
     with torch.no_grad():
         _, cache = streamed(network, song, 3)
-        _, fresh = network.bootstrap(x, times(0, 2), other.conditions(0, BLOCKS))
+        _, fresh = bootstrap(network, x, times(0, 2), other.conditions(0, BLOCKS))
         mixed = cache.put(row, fresh.take(row))
         conditions = [song.conditions(3, BLOCKS + 3), other.conditions(1, BLOCKS + 1)]
         apart = [
-            network.fused(x, times(0, 2), told, memory)[0]
+            fused(network, x, times(0, 2), told, memory)[0]
             for told, memory in zip(conditions, (cache, fresh), strict=True)
         ]
         names = [field.name for field in dataclasses.fields(DiffusionConditions)]
@@ -194,7 +194,7 @@ def test_rows_are_independent_and_any_row_starts_anew() -> None:
         together = DiffusionConditions(
             **{name: None if old is None else torch.stack((old[0], new[1])) for name, (old, new) in both.items()}
         )
-        velocity, _ = network.fused(x, times(0, 2), together, mixed)
+        velocity, _ = fused(network, x, times(0, 2), together, mixed)
     assert torch.allclose(velocity[0], apart[0][0], atol=1e-12)
     assert torch.allclose(velocity[1], apart[1][1], atol=1e-12)
 
@@ -205,9 +205,9 @@ def test_cache_is_of_constant_size_and_a_slide_leaves_the_old_one() -> None:
         _, cache = streamed(network, song, 1)
         before = [x[:, : cache.frames].clone() for x in (*cache.key, *cache.value)]
         conditions = song.conditions(1, BLOCKS + 1)
-        one, new = network.fused(noise(3), times(0, 2), conditions, cache)
-        network.denoise(noise(4), times(1, 2), conditions, new)
-        two, _ = network.fused(noise(3), times(0, 2), conditions, cache)
+        one, new = fused(network, noise(3), times(0, 2), conditions, cache)
+        denoise(network, noise(4), times(1, 2), conditions, new)
+        two, _ = fused(network, noise(3), times(0, 2), conditions, cache)
         _, late = streamed(network, song, 10)
     assert torch.equal(one, two)
     assert all(
@@ -220,18 +220,18 @@ def test_cache_is_of_constant_size_and_a_slide_leaves_the_old_one() -> None:
 def test_gradient_flows_through_one_pass_and_not_through_caches() -> None:
     network, song = make_network(BLOCK_CAUSAL), Song.random(BLOCKS + 2)
     network.requires_grad_(True)
-    _, cache = network.bootstrap(noise(1), times(0, 2), song.conditions(0, BLOCKS))
+    _, cache = bootstrap(network, noise(1), times(0, 2), song.conditions(0, BLOCKS))
     conditions = song.conditions(1, BLOCKS + 1)
     with torch.no_grad():
-        expected, _ = network.fused(noise(2), times(0, 2), conditions, cache)
-    fused, new = network.fused(noise(2), times(0, 2), conditions, cache)
+        expected, _ = fused(network, noise(2), times(0, 2), conditions, cache)
+    velocity, new = fused(network, noise(2), times(0, 2), conditions, cache)
     assert not any(x.requires_grad for x in (*cache.key, *cache.value, *new.key, *new.value))
     with torch.no_grad():
-        network.denoise(noise(3), times(1, 2), conditions, new)
-    fused.sum().backward()
-    step = network.denoise(noise(3), times(1, 2), conditions, new)
+        denoise(network, noise(3), times(1, 2), conditions, new)
+    velocity.sum().backward()
+    step = denoise(network, noise(3), times(1, 2), conditions, new)
     step.sum().backward()
-    assert torch.allclose(fused, expected, atol=1e-12)
+    assert torch.allclose(velocity, expected, atol=1e-12)
     untouched = {name for name, parameter in network.blocks.named_parameters() if parameter.grad is None}
     assert untouched == {
         name
@@ -239,7 +239,7 @@ def test_gradient_flows_through_one_pass_and_not_through_caches() -> None:
         if "project_prompt" in name or "prompt_attention.key_norm" in name
     }
     live = new.with_prompt(network.prompt_keys(conditions))
-    network.denoise(noise(3), times(1, 2), conditions, live).sum().backward()
+    denoise(network, noise(3), times(1, 2), conditions, live).sum().backward()
     assert all(parameter.grad is not None for parameter in network.blocks.parameters())
 
 
@@ -248,12 +248,12 @@ def test_prompts_are_encoded_once_and_can_cross_fade() -> None:
     old, told = song.conditions(0, BLOCKS), song.conditions(1, BLOCKS + 1)
     halfway = dataclasses.replace(told, prompt_BPD=0.5 * song.prompt_BPD + 0.5 * other.prompt_BPD)
     with torch.no_grad():
-        _, cache = network.bootstrap(noise(1), times(0, 2), old, network.prompt_keys(old))
+        _, cache = bootstrap(network, noise(1), times(0, 2), old, network.prompt_keys(old))
         # The cache's prompt counts until it is changed, whatever the conditions say.
-        kept, _ = network.fused(noise(2), times(0, 2), halfway, cache)
-        same, _ = network.fused(noise(2), times(0, 2), told, cache)
-        faded, _ = network.fused(noise(2), times(0, 2), told, cache.with_prompt(network.prompt_keys(halfway)))
-        anew, renewed = network.bootstrap(noise(2), times(0, 2), halfway)
+        kept, _ = fused(network, noise(2), times(0, 2), halfway, cache)
+        same, _ = fused(network, noise(2), times(0, 2), told, cache)
+        faded, _ = fused(network, noise(2), times(0, 2), told, cache.with_prompt(network.prompt_keys(halfway)))
+        anew, renewed = bootstrap(network, noise(2), times(0, 2), halfway)
         whole = network(in_window(noise(2), WINDOW), times(0, 2), halfway)[:, CONTEXT:]
     assert torch.equal(kept, same)
     assert not torch.allclose(faded, same)
@@ -265,20 +265,20 @@ def test_prompts_are_encoded_once_and_can_cross_fade() -> None:
 def test_what_cannot_be_cached_is_refused() -> None:
     outpainting, encoder, causal = (make_network(mask, depth=1) for mask in (None, ENCODER_DECODER, BLOCK_CAUSAL))
     conditions, x, time_B = Song.random(BLOCKS + 1).conditions(0, BLOCKS), noise(1), times(0, 2)
-    _, cache = causal.bootstrap(x, time_B, conditions)
+    _, cache = bootstrap(causal, x, time_B, conditions)
     torn = dataclasses.replace(conditions, context_mask_BT=torch.zeros(ROWS, WINDOW))
     refusals = {
-        "mask EncoderDecoder; Bidirectional": lambda: outpainting.prefill(conditions),
-        "mask EncoderDecoder; BlockCausal": lambda: causal.prefill(conditions),
-        "mask BlockCausal": lambda: encoder.bootstrap(x, time_B, conditions),
-        "needs context_BTC": lambda: encoder.prefill(DiffusionConditions()),
-        "must be 1 on all 16": lambda: encoder.prefill(torn),
-        "the window is": lambda: encoder.prefill(conditions.frames(0, CONTEXT)),
-        "the block has shape": lambda: causal.denoise(x[:, 1:], time_B, conditions, cache),
-        "cutoff_frames is 21": lambda: causal.fused(x, time_B, conditions, cache, WINDOW + 1),
-        "cutoff_frames is -1": lambda: causal.fused(x, time_B, conditions, cache, -1),
-        "another network": lambda: make_network(BLOCK_CAUSAL, depth=2).denoise(x, time_B, conditions, cache),
-        "not a cache of this window": lambda: causal.denoise(x, time_B, conditions, encoder.prefill(conditions)),
+        "mask EncoderDecoder; Bidirectional": lambda: prefill(outpainting, conditions),
+        "mask EncoderDecoder; BlockCausal": lambda: prefill(causal, conditions),
+        "mask BlockCausal": lambda: bootstrap(encoder, x, time_B, conditions),
+        "needs context_BTC": lambda: prefill(encoder, DiffusionConditions()),
+        "must be 1 on all 16": lambda: prefill(encoder, torn),
+        "the window is": lambda: prefill(encoder, conditions.frames(0, CONTEXT)),
+        "the block has shape": lambda: denoise(causal, x[:, 1:], time_B, conditions, cache),
+        "cutoff_frames is 21": lambda: fused(causal, x, time_B, conditions, cache, WINDOW + 1),
+        "cutoff_frames is -1": lambda: fused(causal, x, time_B, conditions, cache, -1),
+        "another network": lambda: denoise(make_network(BLOCK_CAUSAL, depth=2), x, time_B, conditions, cache),
+        "not a cache of this window": lambda: denoise(causal, x, time_B, conditions, prefill(encoder, conditions)),
     }
     for sentence, refused in refusals.items():
         with pytest.raises(UserError, match=sentence):

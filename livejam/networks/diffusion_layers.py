@@ -1,23 +1,110 @@
-"""One block of a diffusion transformer: self-attention, cross-attention to the prompt, gated feed-forward.
+"""What a diffusion transformer is built of: rotary positions, embeddings, attention, gated feed-forward, the block.
 
-Shapes: B batch, T frames (and token), P prompt tokens, K keys, D width, H heads, E channels per head.
+Shapes: B batch, T frames (and token), S queries and keys, P prompt tokens, C latent channels, D width, H heads,
+E channels per head, R rotated channels (R ≤ E), F frequencies.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from livejam.networks.rotary import RotaryTable, rotate
+RotaryTable = tuple[Tensor, Tensor]
+"""Cosines and sines (T, R) of the positions' angles; the sines of the first half are negative."""
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q_BHTE, k_BHTE, v_BHTE) → out_BHTE: where keys are cached, and which are seen, is the caller's affair."""
 
+PromptKeys = tuple[tuple[Tensor, Tensor], ...]
+"""Per block, the keys and values (B, H, P, E) of the prompt."""
+
 HEAD_EPS = 1e-6
 """Of the normalisation of queries and keys."""
+
+
+class Rotary(nn.Module):
+    """Frequencies of partial rotary positions, kept in the weights, as published checkpoints have them.
+
+    Args:
+        head_channels: channels per head (E).
+        base: the slowest channel turns by 1 / base of the fastest, about.
+    """
+
+    inverse_frequency: Tensor
+
+    def __init__(self, head_channels: int, base: float) -> None:
+        super().__init__()
+        rotated = min(head_channels, max(head_channels // 2, 32))
+        exponent = torch.arange(0, rotated, 2).float() / rotated
+        self.register_buffer("inverse_frequency", base**-exponent)
+
+    def table(self, position_T: Tensor) -> RotaryTable:
+        """The angles of some positions, which may be any integers, negative ones included."""
+        frequency = self.inverse_frequency
+        precision = torch.promote_types(frequency.dtype, torch.float32)
+        angle = position_T.to(precision)[:, None] * frequency.to(precision)
+        cosine, sine = angle.cos(), angle.sin()
+        return torch.cat((cosine, cosine), dim=-1), torch.cat((-sine, sine), dim=-1)
+
+
+def rotate(x_BTSHE: Tensor, table: RotaryTable) -> Tensor:
+    """Turn every head by its position's angle; rotations add up, so a second one moves to another position.
+
+    Args:
+        x_BTSHE: heads H of any number S of sequences, positions in the second dimension.
+        table: angles of T positions, or of one, for all of them.
+    """
+    cosine, sine = (part[:, None, None] for part in table)
+    rotated = cosine.shape[-1]
+    turning = x_BTSHE[..., :rotated].to(cosine.dtype)
+    swapped = turning.roll(rotated // 2, dims=-1)
+    turned = torch.addcmul(turning * cosine, swapped, sine)
+    return turned if rotated == x_BTSHE.shape[-1] else torch.cat((turned, x_BTSHE[..., rotated:].to(turned)), dim=-1)
+
+
+class FourierFeatures(nn.Module):
+    """Cosines and sines of a number at random frequencies.
+
+    Args:
+        features: how many; even.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.frequency_F = nn.Parameter(torch.randn(features // 2))
+
+    def forward(self, x_B: Tensor) -> Tensor:
+        angle_BF = 2 * math.pi * x_B[:, None] * self.frequency_F
+        return torch.cat((angle_BF.cos(), angle_BF.sin()), dim=-1)
+
+
+def two_layers(channels_in: int, channels_out: int, bias: bool) -> nn.Sequential:
+    """The embedding of a condition."""
+    return nn.Sequential(
+        nn.Linear(channels_in, channels_out, bias=bias),
+        nn.SiLU(),
+        nn.Linear(channels_out, channels_out, bias=bias),
+    )
+
+
+class ResidualPointwise(nn.Module):
+    """x + W x with W = 0 at first: Stable Audio's 1×1 convolution before and after the transformer.
+
+    Args:
+        channels: channels in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, channels, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        return x_BTC + self.linear(x_BTC)
 
 
 class SelfAttention(nn.Module):
