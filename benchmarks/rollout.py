@@ -29,8 +29,10 @@ from livejam.batch import AccompanimentBatch
 from livejam.codecs import pretrained_codec
 from livejam.networks import BlockCausal, ConditionedTransformer, DiffusionTransformer, RolloutDiscriminator, TagEncoder
 from livejam.networks.rollout_discriminator import ScoreHead
+from livejam.objectives.arc import ARCObjective
 from livejam.sampling import PingPong
 from livejam.systems.context import RoutedContext
+from livejam.systems.rollout import Rollout
 
 CONTEXT, BLOCK, PROMPT = 40, 8, 64
 HEADS = 4
@@ -57,10 +59,9 @@ def make_module(width: int, depth: int, blocks: int, checkpointing: bool, device
         PingPong(steps=2),
         cutoff_blocks=[0],
         allow_untrained=True,
-        rollout_blocks=blocks,
-        schedule_steps=3,
-        fewest_steps=2,  # the same number for every block
-        checkpointing=checkpointing,
+        # the same number of steps for every block
+        rollout=Rollout(blocks, schedule_steps=3, fewest_steps=2, checkpointing=checkpointing),
+        objective=ARCObjective(),
     ).to(device)
     module._rng, module._shared_rng = torch.Generator(device), torch.Generator()
     return module

@@ -3,6 +3,7 @@
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
 from callbacks.best_checkpoints import BestCheckpoints
+from callbacks.block_clicks import BlockClicks
 from callbacks.cocola_monitor import COCOLAMonitor
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
@@ -17,6 +18,7 @@ __all__ = [
     "AudioLogger",
     "BeatF1Monitor",
     "BestCheckpoints",
+    "BlockClicks",
     "COCOLAMonitor",
     "FADMonitor",
     "HarmonyMonitor",

@@ -16,7 +16,7 @@ from datamodules.slakh_scan import Song
 from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
-from livejam.statistics import LatentStatistics
+from livejam.spec import LatentStatistics
 
 TRIES = 16
 """Crops tried before the best of them is taken (StreamMusicGen)."""

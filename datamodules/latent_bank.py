@@ -25,8 +25,7 @@ from datamodules.slakh_scan import Refusal, Song
 from livejam.batch import Annotations
 from livejam.errors import UserError
 from livejam.files import atomic_path
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 
 SCHEMA = 2
 MANIFEST = "manifest.json"

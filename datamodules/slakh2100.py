@@ -35,8 +35,7 @@ from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.instruments import named
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 
 log = logging.getLogger(__name__)
 

@@ -5,40 +5,56 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 
 from __future__ import annotations
 
+import copy
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 
-from lightning_modules.checkpoints import require_same_codec, require_same_shapes, require_same_statistics
+from lightning_modules.training import Recipe, update_average
 from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
-from livejam.checkpoints.lineage import Ancestor
+from livejam.checkpoints.facts import (
+    Ancestor,
+    learnt_instruments,
+    require_same_codec,
+    require_same_shapes,
+    require_same_statistics,
+)
 from livejam.codecs.codec import Codec
-from livejam.errors import UserError
-from livejam.finite import require_finite_weights
-from livejam.instruments import in_order, learnt_instruments
-from livejam.statistics import LatentStatistics
+from livejam.errors import UserError, require_finite_weights
+from livejam.instruments import in_order
+from livejam.spec import LatentStatistics
 
 SILENCE_FRAMES = 16
 """Frames of silence after which the codec's latent of silence is read."""
 
 
-class AccompanimentModule(lightning.LightningModule):
-    """Base of the recipes: everything but the training.
+class AccompanimentModule(Recipe):
+    """Base of the recipes that train an accompanist: everything but the training.
 
     Validation and test run `accompanist()` step by step, the path that is deployed.
 
     Args:
+        generator: what is trained to play.
         codec: encodes and decodes audio; frozen.
+        ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
+            uses the raw generator.
+        gradient_clip: largest gradient norm of any network; None = unlimited.
+        seed: of all draws in training.
     """
 
-    def __init__(self, codec: Codec) -> None:
-        super().__init__()
+    def __init__(
+        self, generator: nn.Module, codec: Codec, ema_decay: float | None, gradient_clip: float | None, seed: int
+    ) -> None:
+        super().__init__(seed, gradient_clip)
         self.codec = codec.requires_grad_(False)
+        self.generator = generator
+        self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
+        self.ema_decay = ema_decay
         self.lineage: list[Ancestor] = []
         self.instruments: tuple[str, ...] = ()
         channels = codec.spec.latent_channels
@@ -57,8 +73,29 @@ class AccompanimentModule(lightning.LightningModule):
         """Whether training leaves out at times what to play, so that nothing need be asked for."""
         return False
 
+    @property
+    def playing_generator(self) -> Any:
+        """The averaged generator where there is one."""
+        return self.generator if self.ema_generator is None else self.ema_generator
+
+    def move_average(self, iteration: int) -> None:
+        """Let the averaged generator follow an optimiser step; due before a checkpoint may be saved."""
+        if self.ema_generator is not None and self.ema_decay is not None:
+            update_average(self.ema_generator, self.generator, self.ema_decay, iteration)
+
     def accompanist(self) -> Accompanist[Any]:
         """The model as it plays."""
+        raise NotImplementedError
+
+    @staticmethod
+    def player(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What `accompanist` returns, as `{class_path, init_args}`: `load_player` builds it without this class.
+
+        Codec spec, statistics and weights are added there.
+
+        Args:
+            settings: this class's own arguments, as the configuration gives them.
+        """
         raise NotImplementedError
 
     def latents(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor]:
@@ -118,6 +155,11 @@ class AccompanimentModule(lightning.LightningModule):
                 "training needs latent statistics: use a data module that has them, as Slakh2100DataModule does"
             )
 
+    def adopt_statistics(self, checkpoint: Mapping[str, Any]) -> None:
+        """Normalise latents as a checkpoint's weights were made for, whatever the data's own statistics are."""
+        self.latent_mean_C.copy_(checkpoint["livejam"]["latent_mean_C"])
+        self.latent_std_C.copy_(checkpoint["livejam"]["latent_std_C"])
+
     def train(self, mode: bool = True) -> AccompanimentModule:
         """Training mode for the networks; the codec stays in evaluation mode."""
         super().train(mode)
@@ -125,7 +167,7 @@ class AccompanimentModule(lightning.LightningModule):
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Whatever is needed to play without this class: recipes add their networks' settings."""
+        """Whatever is needed to play without this class."""
         checkpoint["livejam"] = {
             "codec_spec": self.codec.spec.to_dict(),
             "latents_hash": self.codec.latents_hash,
@@ -134,6 +176,8 @@ class AccompanimentModule(lightning.LightningModule):
             "lineage": self.lineage,
             "instruments": list(self._learnt()),
         }
+        if "config" in checkpoint:  # the `lightning` command's, which was added before
+            checkpoint["livejam"]["player"] = self.player(checkpoint["config"]["model"]["init_args"])
 
     def _learnt(self) -> tuple[str, ...]:
         """What was learnt before, and what this run trains."""
@@ -172,3 +216,8 @@ class AccompanimentModule(lightning.LightningModule):
         self.instruments = learnt_instruments(checkpoint)
         if self._trainer is not None and self.trainer.training:
             require_same_statistics(checkpoint, self.statistics)
+
+
+def described(accompanist: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`{class_path, init_args}` of an accompanist."""
+    return {"class_path": f"{accompanist.__module__}.{accompanist.__qualname__}", "init_args": dict(arguments)}

@@ -10,7 +10,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from livejam.checkpoints.torch_file import read_torch_file
+from livejam.checkpoints.file import read_torch_file
 from livejam.errors import UserError
 
 

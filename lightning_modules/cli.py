@@ -24,12 +24,12 @@ from omegaconf import OmegaConf
 from lightning_modules.checkpoint_io import PlainCheckpointIO
 from lightning_modules.config_errors import explain
 from lightning_modules.config_files import check_configs
-from lightning_modules.gradients import require_precision
 from lightning_modules.kept_config import PLACEHOLDER, ROOT, KeptConfig, movable, suffix
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from lightning_modules.run_errors import as_user_error, refused_options
 from lightning_modules.run_folder import one_run_at_a_time, starting_point
 from lightning_modules.trainer_options import require_sound
+from lightning_modules.training import require_precision
 from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
 from livejam.option_ranges import require_ranges

@@ -9,17 +9,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_modules.gradients import clipped_norm, has_diverged
 from lightning_modules.spectrogram_latents import SpectrogramLatents, as_spectrogram
+from lightning_modules.training import Recipe, draw_seed
 from livejam.batch import AccompanimentBatch, Annotations
 from livejam.errors import UserError
 from livejam.processes import gathered
@@ -31,7 +29,7 @@ from metrics.cocola_weights import save_cocola
 FRAMES_PER_SECOND = 100
 
 
-class CocolaTraining(lightning.LightningModule):
+class CocolaTraining(Recipe):
     """InfoNCE with a bilinear similarity, over a batch of five-second windows of mixes and stems.
 
     Batches come from `Slakh2100DataModule`: as audio, or as spectrograms from its bank. Three things are not in the
@@ -67,19 +65,20 @@ class CocolaTraining(lightning.LightningModule):
         decay: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed, gradient_clip=None)
         if late_stems is not None and not 0 < late_stems[0] <= late_stems[1]:
             raise UserError(f"late_stems {late_stems} must be two times in seconds, the shorter one first and above 0")
         self.cocola, self.optimizer, self.codec = cocola, optimizer, SpectrogramLatents()
         self.late_stems, self.pooled_weight, self.parts_per_item = late_stems, pooled_weight, parts_per_item
-        self.warmup_steps, self.decay, self.seed, self.export_path = warmup_steps, decay, seed, export_path
+        self.warmup_steps, self.decay, self.export_path = warmup_steps, decay, export_path
         self.register_buffer("best_auc", torch.tensor(0.0))
         self._held_out: dict[int, tuple[Tensor, Tensor]] = {}
         self._scores: dict[str, list[Tensor]] = {}
 
     def training_step(self, batch: AccompanimentBatch, batch_index: int) -> Tensor:
         """Windows, masks, embeddings, cross-entropy over everything that a mix might go with."""
-        rng = torch.Generator().manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
+        self.begin_iteration(self.global_step)
+        rng = torch.Generator().manual_seed(draw_seed(self.seed, self.global_step) * 4096 + self.global_rank)
         mix_BTC, stem_BTC = self._levels(batch)
         size, begin, late = len(mix_BTC), *self._moments(mix_BTC.shape[1], rng)
         windows = [_window(mix_BTC, begin), _window(stem_BTC, begin)]
@@ -94,7 +93,7 @@ class CocolaTraining(lightning.LightningModule):
             losses["pooled"] = self.pooled_weight * pooled_contrast(logits_BS)
         self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
         self.log("train/accuracy", (logits_BS.detach().argmax(1) == truth_B).float().mean(), prog_bar=True)
-        return torch.stack(list(losses.values())).sum()
+        return self.about_to_step("cocola", torch.stack(list(losses.values())).sum())
 
     def _levels(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor]:
         """Levels_BTC of mixes and stems."""
@@ -124,14 +123,6 @@ class CocolaTraining(lightning.LightningModule):
         choices = torch.randint(len(keep), (size if self.parts_per_item else 1,), generator=rng)
         keep_B211 = keep[choices.to(self.device)].expand(size, 2)[:, :, None, None]
         return [levels_B2FT * keep_B211[: len(levels_B2FT)] for levels_B2FT in windows]
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """A gradient that is not finite stops training."""
-        if has_diverged(self, clipped_norm(self, optimizer, self.cocola.parameters(), largest=None)):
-            raise UserError(
-                f"training diverged at step {self.global_step}: the gradient is not finite; lower the learning rate, "
-                "and resume from the last checkpoint"
-            )
 
     def validation_step(self, batch: AccompanimentBatch, batch_index: int) -> None:
         """Scores of true, late and foreign stems, in full, in every window of five seconds."""

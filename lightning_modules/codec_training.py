@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
@@ -21,21 +20,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from datamodules.stem_audio import HeldOutCrops, StemAudioDataModule
-from lightning_modules.averaging import update_average
 from lightning_modules.codec_adversary import CodecAdversary
 from lightning_modules.codec_losses import audio_losses, heard, magnitude_losses, sounds
-from lightning_modules.epoch_means import EpochMeans
-from lightning_modules.gradients import clipped_norm, has_diverged
 from lightning_modules.linear_code import fit_linear_code, require_enough_frames
+from lightning_modules.training import Recipe, update_average
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec, save_codec
 from livejam.codecs.stereo import views
 from livejam.codecs.synthesis import SpectralParts
 from livejam.errors import UserError
 from livejam.objectives.latent_regularity import divergence_from_normal, smoothness
+from metrics.epoch_means import EpochMeans
 
 
-class CodecTraining(lightning.LightningModule):
+class CodecTraining(Recipe):
     """Fit the linear code once, train the decoder: first its magnitudes, then everything through the audio.
 
     The encoder stays what the principal components made it, so latents keep their meaning while the decoder
@@ -87,7 +85,7 @@ class CodecTraining(lightning.LightningModule):
         seed: int = 0,
         initial_weights: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(seed, None if adversary is None else adversary.gradient_clip)
         _require_sense(latent_weight, encoder_lr_share, adversary, magnitude_steps)
         require_enough_frames(codec, code_frames)
         if initial_weights is not None:
@@ -104,7 +102,7 @@ class CodecTraining(lightning.LightningModule):
         self.warmup_steps, self.base_lr_share = warmup_steps, base_lr_share
         self.windows_samples, self.spectral_gap_weight = tuple(windows_samples), spectral_gap_weight
         self.mel_weight, self.latent_weight, self.encoder_lr_share = mel_weight, latent_weight, encoder_lr_share
-        self.ema_decay, self.seed, self.export_path = ema_decay, seed, export_path
+        self.ema_decay, self.export_path = ema_decay, export_path
         self._held_out = EpochMeans()
         self.register_buffer("code_is_fitted", torch.tensor(initial_weights is not None))
 
@@ -131,7 +129,7 @@ class CodecTraining(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Fit the linear code, unless a checkpoint brought it."""
-        self._rng = torch.Generator(self.device)
+        super().on_fit_start()
         if bool(self.code_is_fitted):
             return
         if self.trainer.is_global_zero:
@@ -165,7 +163,7 @@ class CodecTraining(lightning.LightningModule):
     def training_step(self, audio_BAN: Tensor, batch_index: int) -> Tensor | None:
         """Noisy latents, decoder, sum of the losses; then the adversary, where there is one."""
         iteration = self.iteration
-        self._rng.manual_seed((self.seed * 1_000_003 + iteration) * self.trainer.world_size + self.global_rank)
+        self.begin_iteration(iteration)
         with self._full_precision():
             features_BTX = self._features(audio_BAN)
             clean_BTC = self.codec.project(features_BTX)
@@ -181,7 +179,7 @@ class CodecTraining(lightning.LightningModule):
                 made_BAN, donor_BAN = sounds(self.codec, parts, start_B)
                 losses |= self._audio_losses(audio_BAN, made_BAN, donor_BAN)
         if self.adversary is None:
-            return self._sum(losses)
+            return self.about_to_step("codec", self._sum(losses))
         if iteration >= self.adversary.start_iteration:
             losses |= self._adversarial_step(views(heard(self.codec, audio_BAN)), views(made_BAN), iteration)
         self._codec_step(self._sum(losses))
@@ -193,9 +191,9 @@ class CodecTraining(lightning.LightningModule):
         codec_optimizer, optimizer = self.optimizers()
         with self.toggled_optimizer(optimizer):
             losses = adversary.discriminator_losses(real_BVN, made_BVN, iteration - adversary.start_iteration)
-            self.manual_backward(torch.stack(list(losses.values())).sum())
-            optimizer.step()
-            optimizer.zero_grad()
+            total = torch.stack(list(losses.values())).sum()
+            self.manual_backward(total)
+            self.take_step(optimizer, "adversary", total)
         self.lr_schedulers()[1].step()
         self.log_dict({f"train/discriminator/{name}": value.detach() for name, value in losses.items()})
         with self.toggled_optimizer(codec_optimizer):
@@ -203,26 +201,13 @@ class CodecTraining(lightning.LightningModule):
 
     def _codec_step(self, total: Tensor) -> None:
         """One step of the codec by manual optimisation."""
-        optimizer = self.optimizers()[0]
         self.manual_backward(total)
-        optimizer.step()
-        optimizer.zero_grad()
+        self.take_step(self.optimizers()[0], "codec", total)
         self.lr_schedulers()[0].step()
         self._average()
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """A gradient that is not finite stops training; with an adversary, which has the limit, others are clipped."""
-        judges = self.adversary is not None and optimizer is not self.optimizers(use_pl_optimizer=False)[0]
-        network, name = (self.adversary, "discriminator") if judges else (self.codec, "codec")
-        largest = None if self.adversary is None else self.adversary.gradient_clip
-        norm = clipped_norm(self, optimizer, network.parameters(), largest)
-        if has_diverged(self, norm):
-            raise UserError(
-                f"training diverged at iteration {self.iteration}: the gradient of the {name} is not finite; lower its "
-                "learning rate, or an adversary's weight, and resume from the last checkpoint"
-            )
-        if self.adversary is not None:
-            self.log("train/discriminator/gradient_norm" if judges else "train/gradient_norm", norm)
+    def log_norm(self, name: str, norm: Tensor) -> None:
+        self.log("train/discriminator/gradient_norm" if name == "adversary" else "train/gradient_norm", norm)
 
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """The step of automatic optimisation, then the average: a checkpoint must hold both or neither."""

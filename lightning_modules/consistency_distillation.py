@@ -6,16 +6,16 @@ Shapes: B batch, T latent frames of the window, C latent channels.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.flow_matching import FlowMatching
-from lightning_modules.warm_start import adopt_statistics, load_warm_start
+from lightning_modules.lmdm import WarmStarted
+from lightning_modules.warm_start import load_warm_start
 from livejam.batch import AccompanimentBatch
-from livejam.checkpoints.lineage import ancestors
+from livejam.checkpoints.facts import ancestors
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, DiffusionConditions
@@ -26,7 +26,7 @@ from livejam.sampling import Sampler, Velocity, clean_estimate, guided
 from livejam.systems.context import ContextMode
 
 
-class ConsistencyDistillation(FlowMatching):
+class ConsistencyDistillation(WarmStarted, FlowMatching):
     """Distils any model of `FlowMatching` into one that samples in one or two steps.
 
     f(x, t) = x - t v(x, t) of the student at the start of a piece of the teacher's curve shall equal f of the averaged
@@ -110,12 +110,9 @@ class ConsistencyDistillation(FlowMatching):
         self.karras_times = KarrasTimes() if karras_times is None else karras_times
         self.teacher_guidance = teacher_guidance
         self.consistency_weight, self.denoising_weight = consistency_weight, denoising_weight
-        self._restored = False
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
-        draw = self.seed * 1_000_003 + int(self.iteration)
-        self._shared_rng.manual_seed(draw)
-        self._rng.manual_seed(draw * self.trainer.world_size + self.global_rank)
+        self.begin_iteration(int(self.iteration))
         window = self._window(batch)
         consistency = self._consistency(window.clean_BTC, window.target_BT, window.conditions)
         denoising = self._denoising(window.clean_BTC, window.target_BT, window.conditions)
@@ -123,13 +120,13 @@ class ConsistencyDistillation(FlowMatching):
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log_dict({"train/loss/consistency": consistency.detach(), "train/loss/denoising": denoising.detach()})
         self.iteration += 1
-        return loss
+        return self.about_to_step("generator", loss)
 
     def _consistency(self, clean_BTC: Tensor, target_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
         """Both ends of a piece of the teacher's curve must lead to the same music."""
         steps = self.karras_times.draw_steps(self._shared_rng)
         start_B = self.karras_times.draw_starts(steps, len(clean_BTC), self._rng)
-        times_K = self.karras_times.times().to(clean_BTC.device)
+        times_K = self.karras_times.levels(self.karras_times.number).float().to(clean_BTC.device)
         times = [times_K[start_B + i] for i in range(steps + 1)]
         noisy_BTC = interpolate(clean_BTC, self._noise(clean_BTC), times[0])
         with torch.no_grad():
@@ -158,18 +155,7 @@ class ConsistencyDistillation(FlowMatching):
     def _noise(self, clean_BTC: Tensor) -> Tensor:
         return torch.randn(clean_BTC.shape, generator=self._rng, device=clean_BTC.device)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        adopt_statistics(self, checkpoint)
-        super().on_load_checkpoint(checkpoint)
-        self._restored = True
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        self._shared_rng = torch.Generator()
-        if not self._restored:
-            self._start()
-
-    def _start(self) -> None:
+    def start(self) -> None:
         """Teacher, student and average begin as one.
 
         Raises:
@@ -182,7 +168,7 @@ class ConsistencyDistillation(FlowMatching):
             )
         if self.teacher_checkpoint is not None:
             teacher = load_warm_start(self.teacher_checkpoint, self.generator, self.codec, self.cutoff_blocks)
-            adopt_statistics(self, teacher)
+            self.adopt_statistics(teacher)
             self.lineage = ancestors(teacher)
         for network in (self.teacher, self.ema_generator):
             if network is not None:

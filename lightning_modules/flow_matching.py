@@ -5,8 +5,6 @@ Shapes: B batch, T latent frames of the window (context, then block), C latent c
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,10 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.accompaniment import AccompanimentModule
-from lightning_modules.averaging import update_average
-from lightning_modules.gradients import clipped_norm, has_diverged
-from lightning_modules.warm_start import load_base, statistics_of
-from lightning_modules.warmup import linear_warmup
-from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
+from lightning_modules.lmdm import LMDMRecipe
+from lightning_modules.training import linear_warmup
+from lightning_modules.warm_start import load_base
+from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
@@ -29,7 +25,7 @@ from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionCondit
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
 from livejam.systems.context import ContextMode
-from livejam.systems.lmdm import LMDMAccompanist, cutoff_frames, require_window
+from livejam.systems.lmdm import cutoff_frames
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class TrainingWindow:
     conditions: DiffusionConditions
 
 
-class FlowMatching(AccompanimentModule):
+class FlowMatching(LMDMRecipe):
     """Flow matching of the target's latents, given the mix up to a cutoff and what was played before.
 
     What is injected makes the variant. A base model has no context (`context_frames` 0) and hears the whole window;
@@ -102,51 +98,33 @@ class FlowMatching(AccompanimentModule):
         seed: int = 0,
         compile_generator: bool = False,
     ) -> None:
-        super().__init__(codec)
-        if not cutoff_blocks:
-            raise UserError("cutoff_blocks is empty; name one cutoff at least, for example [0]")
-        self.play_cutoff_blocks = cutoff_blocks[0] if play_cutoff_blocks is None else play_cutoff_blocks
-        for cutoff in (*cutoff_blocks, self.play_cutoff_blocks):
-            require_window(generator.transformer, cutoff)
-        self.generator, self.context_mode, self.sampler = generator, context_mode, sampler
-        self.cutoff_blocks = cutoff_blocks
+        super().__init__(
+            generator, codec, context_mode, sampler, cutoff_blocks, play_cutoff_blocks, unconditional,
+            ema_decay, gradient_clip, seed,
+        )  # fmt: skip
         self.times = SobolTimes() if times is None else times
         self.mix_dropout, self.mix_partial_dropout = mix_dropout, mix_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
-        self.unconditional_dropout, self.unconditional = unconditional_dropout, unconditional
+        self.unconditional_dropout = unconditional_dropout
         self.base = None if base_checkpoint is None else load_base(Path(base_checkpoint), generator, codec)
         self.lineage = [] if self.base is None else self.base["livejam"]["lineage"]
-        self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
-        self.optimizer = optimizer
-        self.warmup_iterations = warmup_iterations
-        self.ema_decay = ema_decay
-        self.gradient_clip = gradient_clip
-        self.seed = seed
+        if self.ema_generator is not None:
+            self.ema_generator.load_state_dict(generator.state_dict())
+        self.optimizer, self.warmup_iterations = optimizer, warmup_iterations
         self.compile_generator = compile_generator
-        self.accompanist()
 
     @property
     def may_choose(self) -> bool:
         """Whether the generator is not told at times what to play, or never."""
         return self.prompt_dropout > 0 or self.generator.prompt_encoder is None
 
-    def accompanist(self) -> LMDMAccompanist:
-        """The model as it plays, with the averaged generator where there is one."""
-        generator = self.generator if self.ema_generator is None else self.ema_generator
-        parts = generator, self.codec.spec, self.statistics, self.context_mode, self.sampler, self.play_cutoff_blocks
-        return LMDMAccompanist(*parts, unconditional=self.unconditional)
-
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if self.base is not None:
-            # The weights that are tuned were made for latents that were normalised in just this way.
-            self.latent_mean_C.copy_(statistics_of(self.base).mean_C)
-            self.latent_std_C.copy_(statistics_of(self.base).std_C)
+            self.adopt_statistics(self.base)
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
-        self._rng.manual_seed(
-            (self.seed * 1_000_003 + int(self.iteration)) * self.trainer.world_size + self.global_rank
-        )
+        self.begin_iteration(int(self.iteration))
         window = self._window(batch)
         time_B = self.times.draw(len(batch), self._rng)
         noise_BTC = torch.randn(window.clean_BTC.shape, generator=self._rng, device=self.device)
@@ -155,34 +133,22 @@ class FlowMatching(AccompanimentModule):
         loss_B = flow_matching_loss(velocity_BTC.float(), window.clean_BTC, noise_BTC, window.target_BT)
         self._log(loss_B, time_B)
         self.iteration += 1
-        return loss_B.mean()
+        return self.about_to_step("generator", loss_B.mean())
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, object]]]:
         optimizer = self.optimizer(self.generator.parameters())
         return [optimizer], [{"scheduler": linear_warmup(optimizer, self.warmup_iterations), "interval": "step"}]
 
     def on_fit_start(self) -> None:
+        super().on_fit_start()
         self._require_trained_guidance()
-        self._rng = torch.Generator(self.device)
         if self.compile_generator:
             self.generator.transformer.compile()
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """A gradient that is not finite stops training before it touches the weights."""
-        norm = clipped_norm(self, optimizer, self.generator.parameters(), self.gradient_clip)
-        if has_diverged(self, norm):
-            raise UserError(
-                f"training diverged at iteration {int(self.iteration) - 1}: the gradient norm is {norm.item():.4g}; "
-                "lower the learning rate or set gradient_clip, and resume from the last checkpoint, whose weights are "
-                "finite"
-            )
-        self.log("train/gradient_norm", norm)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """The average moves with the weights, before any callback may save a checkpoint."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if self.ema_generator is not None and self.ema_decay is not None:
-            update_average(self.ema_generator, self.generator, self.ema_decay, int(self.iteration) - 1)
+        self.move_average(int(self.iteration) - 1)
 
     def _require_trained_guidance(self) -> None:
         """Refuse guidance away from what no window trains.
@@ -190,11 +156,10 @@ class FlowMatching(AccompanimentModule):
         Raises:
             UserError: no window is told as little as the unconditional side.
         """
-        network, told = self.generator.transformer, []
+        told = []
         if self.unconditional.without_prompt and self.generator.prompt_encoder is not None and not self.prompt_dropout:
             told.append("prompt")
-        hears = any(cutoff_frames(network, cutoff) for cutoff in self.cutoff_blocks)
-        if self.unconditional.without_mix and hears and not self.mix_dropout:
+        if self.unconditional.without_mix and self.hears_mix and not self.mix_dropout:
             told.append("mix")
         if self.sampler.needs_unconditional and told and not self.unconditional_dropout:
             raise UserError(
@@ -212,14 +177,14 @@ class FlowMatching(AccompanimentModule):
                 f"data.init_args.crop_frames to {frames}"
             )
         given = self.context_mode.draw(clean_BTC, network, self._rng)
-        prompt = self.generator.prompt(self._words(batch))
+        prompt = self.generator.prompt(batch.words(self.chance(len(batch), self.description_dropout)))
         if prompt is not None:
-            prompt = prompt.without(self._chance(len(batch), self.prompt_dropout))
+            prompt = prompt.without(self.chance(len(batch), self.prompt_dropout))
         conditions = self.generator.conditions(
             prompt, self.codec.spec.seconds_in(frames), context=given.context, mix=self._mix_condition(mix_BTC)
         )
         if self.unconditional_dropout:
-            conditions = self.unconditional.in_rows(self._chance(len(batch), self.unconditional_dropout), conditions)
+            conditions = self.unconditional.in_rows(self.chance(len(batch), self.unconditional_dropout), conditions)
         return TrainingWindow(clean_BTC, given.target_BT, conditions)
 
     def _mix_condition(self, mix_BTC: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,22 +194,11 @@ class FlowMatching(AccompanimentModule):
         cutoffs = torch.tensor([cutoff_frames(network, c) for c in self.cutoff_blocks], device=self.device)
         stop_B = cutoffs[self._integers(batch, len(cutoffs))]
         blocks = network.context_frames // network.block_frames
-        late_B = self._chance(batch, self.mix_partial_dropout) & (blocks > 0)
+        late_B = self.chance(batch, self.mix_partial_dropout) & (blocks > 0)
         start_B = torch.where(late_B, (1 + self._integers(batch, max(1, blocks))) * network.block_frames, 0)
-        start_B = torch.where(self._chance(batch, self.mix_dropout), mix_BTC.shape[1], start_B)
+        start_B = torch.where(self.chance(batch, self.mix_dropout), mix_BTC.shape[1], start_B)
         heard_BT = (index_T >= start_B[:, None]) & (index_T < stop_B[:, None])
         return mix_BTC * heard_BT[..., None], heard_BT.to(mix_BTC)
-
-    def _words(self, batch: AccompanimentBatch) -> Sequence[str]:
-        """The category, and for some the description."""
-        plain_B = self._chance(len(batch), self.description_dropout).tolist()
-        names = [CATEGORIES[i] if i != NULL_CATEGORY else "" for i in batch.instrument_B.tolist()]
-        pairs = zip(names, batch.prompt, plain_B, strict=True)
-        words = (name if plain and name else f"{name} {description}".strip() for name, description, plain in pairs)
-        return [word or "unknown" for word in words]
-
-    def _chance(self, batch: int, share: float) -> Tensor:
-        return torch.rand(batch, generator=self._rng, device=self.device) < share
 
     def _integers(self, batch: int, below: int) -> Tensor:
         return torch.randint(below, (batch,), generator=self._rng, device=self.device)

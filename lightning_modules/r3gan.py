@@ -5,21 +5,19 @@ Shapes: B batch, T latent frames, C latent channels.
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_modules.accompaniment import AccompanimentModule
-from lightning_modules.averaging import update_average
-from lightning_modules.gradients import clipped_norm, divergence, has_diverged
-from lightning_modules.warmup import linear_warmup
+from lightning_modules.accompaniment import AccompanimentModule, described
+from lightning_modules.training import linear_warmup
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -108,7 +106,7 @@ class R3GAN(AccompanimentModule):
         seed: int = 0,
         compile_generator: bool = False,
     ) -> None:
-        super().__init__(codec)
+        super().__init__(generator, codec, ema_decay, gradient_clip, seed)
         require_anticipation(generator, anticipation_frames)
         for name, network in (("generator", generator), ("discriminator", discriminator)):
             _require_fit(name, network, codec)
@@ -118,9 +116,7 @@ class R3GAN(AccompanimentModule):
                 f"{discriminator.frame_multiple}, because the discriminator halves the frames at each further level"
             )
         self.automatic_optimization = False
-        self.generator = generator
         self.discriminator = discriminator
-        self.ema_generator = None if ema_decay is None else copy.deepcopy(generator).requires_grad_(False)
         self.anticipation_frames = anticipation_frames
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -133,9 +129,6 @@ class R3GAN(AccompanimentModule):
         self.mismatch_weight = mismatch_weight
         self.regression_weight = regression_weight
         self.reuse_fakes = reuse_fakes
-        self.ema_decay = ema_decay
-        self.gradient_clip = gradient_clip
-        self.seed = seed
         self.compile_generator = compile_generator
         self.register_buffer("penalty_weight", torch.tensor(float(penalty_weight)))
         self._latest: dict[str, Tensor] = {}
@@ -156,12 +149,16 @@ class R3GAN(AccompanimentModule):
 
     def accompanist(self) -> LiveBandAccompanist:
         """The model as it plays, with the averaged generator where there is one."""
-        generator = self.generator if self.ema_generator is None else self.ema_generator
-        return LiveBandAccompanist(generator, self.codec.spec, self.statistics, self.anticipation_frames)
+        parts = self.playing_generator, self.codec.spec, self.statistics
+        return LiveBandAccompanist(*parts, self.anticipation_frames)
+
+    @staticmethod
+    def player(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return described(LiveBandAccompanist, {name: settings[name] for name in ("generator", "anticipation_frames")})
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
         iteration = int(self.iteration)
-        self._rng.manual_seed((self.seed * 1_000_003 + iteration) * self.trainer.world_size + self.global_rank)
+        self.begin_iteration(iteration)
         crop = self._crop(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers()
 
@@ -174,7 +171,8 @@ class R3GAN(AccompanimentModule):
             loss_d = discriminator_loss(real_B, fake_B).mean()
             penalty = self._penalty(crop, fake_BTC.detach(), lazy_penalty_scale(iteration, self.penalty_every))
             total = loss_d + self.penalty_weight / 2 * penalty + self.mismatch_weight * mismatch
-            self._update(discriminator_optimizer, self.discriminator, total, "discriminator")
+            self.manual_backward(total)
+            self.take_step(discriminator_optimizer, "discriminator", total)
 
         # AdaGP. All ranks see the same advantage, so that λ stays equal on them.
         advantage = self.trainer.strategy.reduce((real_B - fake_B).mean().detach(), reduce_op="mean")
@@ -188,7 +186,8 @@ class R3GAN(AccompanimentModule):
             regression = (fake_BTC - crop.real_BTC).abs().mean()
             loss_g = self._generator_loss(crop, fake_BTC)
             total = loss_g + self.regression_weight * regression
-            self._update(generator_optimizer, self.generator, total, "generator")
+            self.manual_backward(total)
+            self.take_step(generator_optimizer, "generator", total)
 
         self._end_iteration(iteration)
         scores = {"score/real": real_B.mean(), "score/fake": fake_B.mean(), "advantage": advantage}
@@ -203,7 +202,7 @@ class R3GAN(AccompanimentModule):
         return optimizers, [linear_warmup(optimizer, self.warmup_iterations) for optimizer in optimizers]
 
     def on_fit_start(self) -> None:
-        self._rng = torch.Generator(self.device)
+        super().on_fit_start()
         if self.compile_generator:
             self.generator.compile()
 
@@ -227,8 +226,7 @@ class R3GAN(AccompanimentModule):
         )
 
     def _drop(self, instrument_B: Tensor, share: float) -> Tensor:
-        dropped_B = torch.rand(instrument_B.shape, device=self.device, generator=self._rng) < share
-        return instrument_B.masked_fill(dropped_B, NULL_CATEGORY)
+        return instrument_B.masked_fill(self.chance(len(instrument_B), share), NULL_CATEGORY)
 
     def _generate(self, crop: TrainingCrop) -> Tensor:
         batch, frames, _ = crop.mix_BTC.shape
@@ -266,27 +264,14 @@ class R3GAN(AccompanimentModule):
         fake_B = self.discriminator(fake_BTC, crop.judged_mix_BTC, instrument)
         return generator_loss(fake_B.float(), real_B.float()).mean()
 
-    def _update(self, optimizer: Any, network: nn.Module, loss: Tensor, name: str) -> None:
-        """One optimiser step; a loss that is not finite does not touch the weights."""
-        self.manual_backward(loss)
-        self._stepping = network, loss.detach(), name
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """A gradient that is not finite stops training; others are clipped."""
-        network, loss, name = self._stepping
-        norm = clipped_norm(self, optimizer, network.parameters(), self.gradient_clip)
-        if has_diverged(self, norm):
-            raise divergence(self, int(self.iteration), name, loss, norm, self._latest)
+    def log_norm(self, name: str, norm: Tensor) -> None:
         self._latest[f"gradient_norm/{name}"] = norm
 
     def _end_iteration(self, iteration: int) -> None:
         for scheduler in self.lr_schedulers():
             scheduler.step()
         self.iteration += 1
-        if self.ema_generator is not None and self.ema_decay is not None:
-            update_average(self.ema_generator, self.generator, self.ema_decay, iteration)
+        self.move_average(iteration)
 
     def _spread(self, real_BTC: Tensor, fake_BTC: Tensor) -> Tensor:
         """How much generated sequences differ from each other, relative to the real ones; 0 = collapsed."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from livejam.batch import CATEGORIES, NULL_CATEGORY, AccompanimentBatch
 from livejam.errors import UserError
 from livejam.networks import DiffusionTransformer
 from livejam.systems.context import ContextMode
@@ -47,14 +46,6 @@ class RolloutCrop:
 def crop_frames(network: DiffusionTransformer, blocks: int) -> int:
     """Frames of the context and of a rollout."""
     return network.context_frames + blocks * network.block_frames
-
-
-def prompts_of(batch: AccompanimentBatch, plain_B: Tensor) -> tuple[str, ...]:
-    """What is asked for: the instrument's category, and its description where it is not `plain_B`."""
-    names = ["" if i == NULL_CATEGORY else CATEGORIES[i] for i in batch.instrument_B.tolist()]
-    pairs = zip(names, batch.prompt, plain_B.tolist(), strict=True)
-    words = (name if plain and name else f"{name} {description}".strip() for name, description, plain in pairs)
-    return tuple(word or "unknown" for word in words)
 
 
 def rollout_crop(

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from lightning_modules.accompaniment import AccompanimentModule
-from lightning_modules.checkpoints import require_same_codec
-from livejam.checkpoints.lineage import ancestors, mask_name, transformer_settings
-from livejam.checkpoints.player import read_checkpoint
+from livejam.checkpoints.facts import ancestors, mask_name, require_same_codec, transformer_settings
+from livejam.checkpoints.file import part, read_checkpoint
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, DiffusionTransformer
-from livejam.statistics import LatentStatistics
 
 
 def load_warm_start(
@@ -45,12 +42,6 @@ def load_warm_start(
         )
     load_base(Path(path), generator, codec)
     return checkpoint
-
-
-def adopt_statistics(module: AccompanimentModule, checkpoint: Mapping[str, Any]) -> None:
-    """Normalise latents as the weights that are trained on were made for, whatever the data's own statistics are."""
-    for name in ("latent_mean_C", "latent_std_C"):
-        getattr(module, name).copy_(checkpoint["livejam"][name])
 
 
 def require_same_window(path: str, checkpoint: Mapping[str, Any], network: DiffusionTransformer) -> None:
@@ -94,7 +85,7 @@ def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[
     checkpoint = read_checkpoint(path)
     require_same_latents(checkpoint, codec)
     state = checkpoint["state_dict"]
-    weights = _part(state, "ema_generator.") or _part(state, "generator.")
+    weights = part(state, "ema_generator") or part(state, "generator")
     if not weights:
         raise UserError(f"base_checkpoint {path} holds no generator; name a checkpoint of FlowMatching")
     own = generator.state_dict()
@@ -119,14 +110,3 @@ def require_same_latents(checkpoint: dict[str, Any], codec: Codec[Any, Any]) -> 
     facts = checkpoint["livejam"]
     known = facts if facts["latents_hash"] is not None else {**facts, "latents_hash": codec.latents_hash}
     require_same_codec({"livejam": known}, codec)
-
-
-def statistics_of(base: dict[str, Any]) -> LatentStatistics:
-    """How the latents were normalised that the base was trained on."""
-    return LatentStatistics(base["livejam"]["latent_mean_C"], base["livejam"]["latent_std_C"])
-
-
-def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The weights of one sub-module, without the traces of `torch.compile`."""
-    part = {name.removeprefix(prefix): w for name, w in state.items() if name.startswith(prefix)}
-    return {name.replace("_orig_mod.", ""): w for name, w in part.items()}

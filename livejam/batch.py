@@ -146,6 +146,13 @@ class AccompanimentBatch:
         pinned = {name: getattr(self, name).pin_memory() for name in ("mix", "target", "instrument_B", "active_BT")}
         return replace(self, **pinned)
 
+    def words(self, plain_B: Tensor) -> tuple[str, ...]:
+        """What is asked for per item: the instrument's category, and its description where it is not plain (bool)."""
+        names = ["" if i == NULL_CATEGORY else CATEGORIES[i] for i in self.instrument_B.tolist()]
+        items = zip(names, self.prompt, plain_B.tolist(), strict=True)
+        words = (name if plain and name else f"{name} {description}".strip() for name, description, plain in items)
+        return tuple(word or "unknown" for word in words)
+
     def roll(self, shift: int) -> AccompanimentBatch:
         """A new batch whose item i is this batch's item (i - shift) mod B; this one stays untouched."""
         order = [(i - shift) % len(self) for i in range(len(self))]

@@ -1,8 +1,13 @@
-"""Errors that a user can mend."""
+"""What is refused, in one sentence that names the fix."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # commands that compute nothing start without PyTorch
+    from torch import Tensor
 
 
 class UserError(ValueError):
@@ -27,3 +32,33 @@ def of_the_system(error: BaseException) -> UserError | None:
     if isinstance(error, MemoryError):
         return UserError("the memory is used up; make recordings, batches or networks smaller")
     return None
+
+
+def require_finite_weights(weights: Mapping[str, Tensor], owner: str) -> None:
+    """Refuse the weights of a training that diverged.
+
+    Args:
+        weights: by name.
+        owner: whose they are, the beginning of a sentence.
+
+    Raises:
+        UserError: names the first weight that is not finite.
+    """
+    bad = [name for name, weight in weights.items() if not weight.isfinite().all()]
+    if bad:
+        raise UserError(
+            f"{owner} holds weights that are not finite ({bad[0]}, {len(bad)} of {len(weights)} in all): its training "
+            "has diverged; use an earlier one, or train anew with a lower learning rate"
+        )
+
+
+def require_finite_sound(audio: Tensor, made_by: str) -> None:
+    """Refuse audio that a file would keep as silence.
+
+    Raises:
+        UserError: a sample is not finite.
+    """
+    if not audio.isfinite().all():
+        raise UserError(
+            f"{made_by} gave samples that are not finite, so nothing was written; its training has diverged"
+        )

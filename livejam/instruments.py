@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.errors import UserError
@@ -23,25 +22,6 @@ def named(instruments: Iterable[int]) -> tuple[str, ...]:
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """The names that stand for an instrument, each once, in the order of their class index."""
     return named(NAMES.index(name) for name in names if name in NAMES)
-
-
-def learnt_instruments(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a checkpoint learnt to play; nothing if it does not say so.
-
-    Checkpoints that were written before they said it tell by the targets in their configuration.
-    """
-    said = checkpoint.get("livejam", {}).get("instruments")
-    return _configured(checkpoint.get("config", {})) if said is None else in_order(map(str, said))
-
-
-def _configured(config: Mapping[str, Any]) -> tuple[str, ...]:
-    data, model = ((config.get(part) or {}).get("init_args") or {} for part in ("data", "model"))
-    if "targets" not in data:
-        return ()
-    dropouts = (model.get("generator_class_dropout"), model.get("prompt_dropout"))
-    may_choose = any(isinstance(share, float) and share > 0 for share in dropouts)
-    targets = data["targets"] or [name for name in CATEGORIES if name not in NEVER_ASKED]
-    return in_order([*map(str, targets), *["Any"] * may_choose])
 
 
 def instrument_index(name: str) -> int:

@@ -1,8 +1,10 @@
-"""The one place where samples, latent frames and seconds convert into each other."""
+"""What latents mean: the one place where samples, frames and seconds convert, and how latents are normalised."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,19 @@ class CodecSpec:
             raise ValueError(
                 f"{ours} and {theirs} use different codecs ({details}); rebuild one with the codec of the other"
             )
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Mean and standard deviation per latent channel, over the training set (LiveBand section 4.2)."""
+
+    mean_C: Tensor
+    std_C: Tensor
+
+    def normalise(self, latents_BTC: Tensor) -> Tensor:
+        """Codec latents to zero mean and unit variance."""
+        return (latents_BTC - self.mean_C.to(latents_BTC)) / self.std_C.to(latents_BTC)
+
+    def denormalise(self, latents_BTC: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        return latents_BTC * self.std_C.to(latents_BTC) + self.mean_C.to(latents_BTC)

@@ -16,7 +16,7 @@ import soxr
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from livejam.checkpoints.torch_file import read_torch_file
+from livejam.checkpoints.file import read_torch_file
 from livejam.codecs.codec import codec_hash
 from livejam.errors import UserError
 from metrics.beat_networks import BeatNetworks

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from livejam.checkpoints.torch_file import read_torch_file
+from livejam.checkpoints.file import read_torch_file
 from livejam.checkpoints.weights import find_weights
 from livejam.errors import UserError
 from livejam.files import atomic_path

@@ -15,8 +15,7 @@ from benchmarks.error_accumulation import COLUMNS, kept, looped, sampling, summa
 from livejam.batch import Annotations, Chord
 from livejam.errors import UserError
 from livejam.networks import CausalTransformer
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.liveband import LiveBandAccompanist
 
 

@@ -30,6 +30,22 @@ ARGUMENTS = {
 """Constructor arguments with another name."""
 
 
+GROUPS = {
+    "ARCForcing": {
+        "rollout": {
+            "rollout_blocks": "blocks",
+            "schedule_steps": "schedule_steps",
+            "fewest_steps": "fewest_steps",
+            "checkpointing": "checkpointing",
+        },
+        "objective": {
+            name: name for name in ("contrastive_weight", "penalty_weight", "penalty_noise", "judging_times")
+        },
+    }
+}
+"""Arguments of a class that are now those of a part of it: class → part → old name → its name there."""
+
+
 def renamed(config: Any) -> Any:
     """A configuration, or a part of one, with today's names; what has not changed stays as it is.
 
@@ -37,8 +53,20 @@ def renamed(config: Any) -> Any:
         config: plain values; arguments are renamed under `init_args` alone, so that nothing else is taken for one.
     """
     if isinstance(config, Mapping):
-        return {key: _value(key, value) for key, value in config.items()}
+        changed = {key: _value(key, value) for key, value in config.items()}
+        groups = GROUPS.get(str(changed.get("class_path")).rpartition(".")[2])
+        if groups and isinstance(changed.get("init_args"), dict):
+            changed["init_args"] = _grouped(changed["init_args"], groups)
+        return changed
     return [renamed(item) for item in config] if isinstance(config, list) else config
+
+
+def _grouped(arguments: dict[str, Any], groups: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    for part, names in groups.items():
+        found = {new: arguments.pop(old) for old, new in names.items() if old in arguments}
+        if found:
+            arguments[part] = {**arguments.get(part, {}), **found}
+    return arguments
 
 
 def _value(key: str, value: Any) -> Any:
@@ -52,3 +80,22 @@ def _value(key: str, value: Any) -> Any:
 def _class_path(path: str) -> str:
     module, dot, name = path.rpartition(".")
     return f"{MODULES.get(module, module)}{dot}{CLASSES.get(name, name)}"
+
+
+def player_of_older(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The accompanist of a checkpoint that was written before checkpoints named it.
+
+    Raises:
+        KeyError: its recipe named what it plays with otherwise, or it is of none that plays.
+    """
+    recipe, settings = config["model"]["class_path"].rpartition(".")[2], config["model"]["init_args"]
+    if recipe == "R3GAN":
+        names, class_path = ("generator", "anticipation_frames"), "livejam.systems.liveband.LiveBandAccompanist"
+        return {"class_path": class_path, "init_args": {name: settings[name] for name in names}}
+    first, played = settings["cutoff_blocks"][0], settings["play_cutoff_blocks"]
+    arguments = {name: settings[name] for name in ("generator", "context_mode", "sampler")}
+    arguments["cutoff_blocks"] = first if played is None else played
+    if settings.get("unconditional") is not None:
+        sides = {"class_path": "livejam.networks.Unconditional", "init_args": settings["unconditional"]}
+        arguments["unconditional"] = sides
+    return {"class_path": "livejam.systems.lmdm.LMDMAccompanist", "init_args": arguments}

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from livejam.checkpoints.file import read_torch_file
 from livejam.checkpoints.stable_audio_names import renamed
-from livejam.checkpoints.torch_file import read_torch_file
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.networks.diffusion_transformer import DiffusionTransformer

@@ -188,7 +188,7 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    from livejam.checkpoints.player import describe
+    from livejam.checkpoints.description import describe
 
     print(describe(options.checkpoint))
     return 0

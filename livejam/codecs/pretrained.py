@@ -10,9 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from livejam.codecs.causal_codec import CausalCodec
-from livejam.errors import UserError
+from livejam.errors import UserError, require_finite_weights
 from livejam.files import atomic_path
-from livejam.finite import require_finite_weights
 
 BUNDLED = Path(__file__).parent / "weights"
 

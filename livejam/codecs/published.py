@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from livejam.checkpoints.torch_file import read_torch_file
+from livejam.checkpoints.file import read_torch_file
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
 

@@ -21,9 +21,8 @@ from torch import Tensor
 from livejam.codecs import Codec, WindowedCodec
 from livejam.codecs.chunked import piece_frames
 from livejam.codecs.offline import OfflineCodec
-from livejam.errors import UserError
+from livejam.errors import UserError, require_finite_sound
 from livejam.files import atomic_path
-from livejam.finite import require_finite_sound
 from livejam.spec import CodecSpec
 from livejam.systems.play import require_audio_name
 

@@ -3,19 +3,20 @@
 A discriminator scores noised sequences with a map of scores over time. Real and generated sequences are paired: they
 share context, prompt, noise level and the noise itself, so that they differ in nothing but the music.
 
-Shapes: B batch, M places of a score map.
+Shapes: B batch, T latent frames, C latent channels, M places of a score map.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.objectives.flow import TimeDistribution
-from livejam.objectives.relativistic import discriminator_loss, generator_loss
+from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.objectives.flow import LogSNRTimes, TimeDistribution, interpolate
+from livejam.objectives.r3gan import discriminator_loss, generator_loss
 
 
 def arc_generator_loss(fake_BM: Tensor, real_BM: Tensor) -> Tensor:
@@ -46,6 +47,96 @@ def approximate_gradient_penalty(score_BM: Tensor, perturbed_BM: Tensor) -> Tens
         perturbed_BM: scores of the same sequences after a little white noise (σ = 0.05 in ARC) was added.
     """
     return (perturbed_BM - score_BM).square().sum(1)
+
+
+@dataclass(frozen=True)
+class SharedNoise:
+    """How real and generated sequences are scored: in the same context, under the same conditions, noise and level.
+
+    Args:
+        discriminator: (noisy_BTC, time_B, conditions, frames to score) → score_BM, as `RolloutDiscriminator`.
+        context_BTC: what was played before the music that is scored.
+        conditions: of context and music.
+        noise_BTC: over context and music.
+        time_B: noise level.
+    """
+
+    discriminator: nn.Module
+    context_BTC: Tensor
+    conditions: DiffusionConditions
+    noise_BTC: Tensor
+    time_B: Tensor
+
+    def scores(self, music_BTC: Tensor, shaken_BTC: Tensor | None = None) -> Tensor:
+        """D's map over the music (float32).
+
+        Args:
+            music_BTC: what follows the context.
+            shaken_BTC: further noise on the noisy sequence.
+        """
+        whole_BTC = torch.cat((self.context_BTC, music_BTC.to(self.context_BTC)), dim=1)
+        noisy_BTC = interpolate(whole_BTC, self.noise_BTC, self.time_B)
+        noisy_BTC = noisy_BTC if shaken_BTC is None else noisy_BTC + shaken_BTC
+        return self.discriminator(noisy_BTC, self.time_B, self.conditions, music_BTC.shape[1]).float()
+
+    def mismatched(self, music_BTC: Tensor) -> Tensor:
+        """The same with the prompts of other items."""
+        return replace(self, conditions=self.conditions.roll_prompt(1)).scores(music_BTC)
+
+
+@dataclass(frozen=True)
+class ARCObjective:
+    """What the discriminator and the generator learn.
+
+    Args:
+        contrastive_weight: λ of the loss that ranks real music above real music with another item's prompt; 0 = off.
+        penalty_weight: of (R1 + R2) / 2 in their approximate form; 0 = off, as in the paper.
+        penalty_noise: standard deviation of the noise in that form.
+        judging_times: noise levels; uniform in the logarithm of the signal-to-noise ratio where nothing else is said.
+    """
+
+    contrastive_weight: float = 1.0
+    penalty_weight: float = 0.0
+    penalty_noise: float = 0.05
+    judging_times: TimeDistribution = field(default_factory=LogSNRTimes)
+
+    def generator_loss(self, judge: SharedNoise, real_BTC: Tensor, fake_BTC: Tensor) -> Tensor:
+        """L_G = E[softplus(D(x_t) - D(x̂_t))]; D(x_t) is a constant."""
+        with torch.no_grad():
+            real_BM = judge.scores(real_BTC)
+        return arc_generator_loss(judge.scores(fake_BTC), real_BM).mean()
+
+    def discriminator_loss(
+        self, judge: SharedNoise, real_BTC: Tensor, fake_BTC: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_D = E[softplus(-(D(x_t) - D(x̂_t)))] + λ L_C, and the parts of it.
+
+        Args:
+            judge: scores both.
+            real_BTC: how the music went on.
+            fake_BTC: how the generator went on; a constant.
+            rng: of the penalties' noise.
+        """
+        real_BM, fake_BM = judge.scores(real_BTC), judge.scores(fake_BTC)
+        loss, gap = arc_discriminator_loss(real_BM, fake_BM).mean(), (real_BM - fake_BM).mean()
+        parts = {"loss/relativistic": loss, "score/real": real_BM.mean(), "score/fake": fake_BM.mean(), "gap": gap}
+        if self.contrastive_weight:
+            mismatched_BM = judge.mismatched(real_BTC)
+            contrast = contrastive_loss(real_BM, mismatched_BM).mean()
+            parts |= {"loss/contrastive": contrast, "gap/prompt": (real_BM - mismatched_BM).mean()}
+            loss = loss + self.contrastive_weight * contrast
+        if self.penalty_weight:
+            pairs = ((real_BTC, real_BM), (fake_BTC, fake_BM))
+            r1, r2 = (self._penalty(judge, music_BTC, score_BM, rng) for music_BTC, score_BM in pairs)
+            parts |= {"r1": r1, "r2": r2}
+            loss = loss + self.penalty_weight * (r1 + r2) / 2
+        return loss, parts
+
+    def _penalty(self, judge: SharedNoise, music_BTC: Tensor, score_BM: Tensor, rng: torch.Generator) -> Tensor:
+        """How much the scores change when a little noise is added to the sequence that is judged."""
+        noise_BTC = torch.randn(judge.noise_BTC.shape, generator=rng, device=rng.device)
+        perturbed_BM = judge.scores(music_BTC, self.penalty_noise * noise_BTC)
+        return approximate_gradient_penalty(score_BM, perturbed_BM).mean()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ of the student's velocity; f(x, 0) = x holds by construction.
 The papers give noise levels as σ, for x + σ ε. A flow's x_t = (1 - t) x + t ε is 1 - t times that for σ = t / (1 - t),
 so a schedule in σ is one in t = σ / (1 + σ).
 
-Shapes: B batch, T latent frames, C latent channels, K scales.
+Shapes: B batch, T latent frames, C latent channels, K noise levels.
 """
 
 from __future__ import annotations
@@ -20,16 +20,7 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.sampling import Velocity, noise_times
-
-
-def heun_step(velocity: Velocity, noisy_BTC: Tensor, time_B: Tensor, next_time_B: Tensor) -> Tensor:
-    """One step of second order along dx/dt = v(x, t), every row between times of its own (Karras et al. 2022,
-    algorithm 1)."""
-    length_B11 = (next_time_B - time_B)[:, None, None]
-    here_BTC = velocity(noisy_BTC, time_B)
-    there_BTC = velocity(noisy_BTC + length_B11 * here_BTC, next_time_B)
-    return noisy_BTC + length_B11 / 2 * (here_BTC + there_BTC)
+from livejam.sampling import KarrasSchedule, Velocity, heun_step, noise_times
 
 
 def solve(velocity: Velocity, noisy_BTC: Tensor, times: Sequence[Tensor]) -> Tensor:
@@ -40,44 +31,30 @@ def solve(velocity: Velocity, noisy_BTC: Tensor, times: Sequence[Tensor]) -> Ten
 
 
 @dataclass(frozen=True)
-class KarrasTimes:
-    """The noise levels between which the teacher's curves are solved: σ^(1/ρ) falls linearly (Karras et al. 2022,
-    equation 5).
+class KarrasTimes(KarrasSchedule):
+    """The noise levels between which the teacher's curves are solved.
 
     Args:
-        number: of noise levels, 2 or more.
         lowest_sigma: σ > 0 of the last one.
         highest_sigma: σ of the first one, above `lowest_sigma`.
         rho: above 0; the larger, the denser are the low levels.
+        number: of noise levels, 2 or more.
     """
 
     number: int = 18
-    lowest_sigma: float = 1e-4
-    highest_sigma: float = 80.0
-    rho: float = 9.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.number < 2:
-            raise UserError(f"number of scales is {self.number}, but a curve needs 2 or more; the paper's is 18")
-        if not 0 < self.lowest_sigma < self.highest_sigma or self.rho <= 0:
-            raise UserError(
-                f"σ from {self.highest_sigma} to {self.lowest_sigma} with rho {self.rho} is no schedule; set "
-                "0 < lowest_sigma < highest_sigma and rho > 0"
-            )
-
-    def times(self) -> Tensor:
-        """The times of all levels, falling, times_K. The first is noise alone, t = 1, where sampling starts."""
-        times_K = noise_times(torch.linspace(0, 1, self.number, dtype=torch.float64), *self._range)
-        times_K[0] = 1.0
-        return times_K.float()
+            raise UserError(f"number of noise levels is {self.number}, but a curve needs 2 or more; the paper's is 18")
 
     def draw_steps(self, rng: torch.Generator) -> int:
-        """Over how many scales to solve: n in 1 … number - 1 with a probability proportional to n."""
+        """Over how many levels to solve: n in 1 … number - 1 with a probability proportional to n."""
         weights = torch.arange(1, self.number, dtype=torch.float64, device=rng.device)
         return 1 + int(torch.multinomial(weights, 1, generator=rng))
 
     def draw_starts(self, steps: int, batch: int, rng: torch.Generator) -> Tensor:
-        """Index into `times` where every row starts, uniform over those with `steps` scales below them."""
+        """Index into the levels where every row starts, uniform over those with `steps` levels below them."""
         return torch.randint(self.number - steps, (batch,), device=rng.device, generator=rng)
 
     def denoising_times(self, batch: int, rng: torch.Generator) -> Tensor:
@@ -88,16 +65,12 @@ class KarrasTimes:
         place_B = torch.rand(batch, device=rng.device, generator=rng, dtype=double)
         uniform_B = torch.rand(batch, device=rng.device, generator=rng, dtype=double)
         log_normal_B = torch.exp(1.2 * normal_B - 1.2).clamp(self.lowest_sigma, self.highest_sigma)
-        scheduled_B = noise_times(0.7 * place_B, *self._range)
+        scheduled_B = noise_times(0.7 * place_B, *self.range)
         return torch.where(uniform_B < 0.5, log_normal_B / (1 + log_normal_B), scheduled_B).float()
-
-    @property
-    def _range(self) -> tuple[float, float, float]:
-        return self.lowest_sigma, self.highest_sigma, self.rho
 
 
 def consistency_loss(student_BTC: Tensor, target_BTC: Tensor, target_BT: Tensor) -> Tensor:
-    """Mean of (f(x_t, t) - f⁻(x_s, s))² over the wanted frames per sample, x_s on the teacher's curve through x_t.
+    """Mean of (f(x_t, t) - f⁻(x_s, s))² over the target frames per sample, x_s on the teacher's curve through x_t.
 
     Args:
         student_BTC: f(x_t, t).

@@ -1,19 +1,25 @@
 """Sampling: schedules, noise and samplers of flow-matching models."""
 
+from livejam.noise import Noise, generator_noise, row_noise
 from livejam.sampling.karras import KarrasSchedule, noise_times
-from livejam.sampling.noise import Noise, generator_noise, row_noise
-from livejam.sampling.sampler import Euler, EulerPlusPlus, Heun, PingPong, PingPongPlusPlus, Sampler
-from livejam.sampling.schedules import LogSNRSchedule, Schedule, ShiftedSchedule, UniformSchedule, length_shift
-from livejam.sampling.solvers import (
+from livejam.sampling.samplers import (
+    Euler,
+    EulerPlusPlus,
+    Heun,
+    PingPong,
+    PingPongPlusPlus,
+    Sampler,
     Velocity,
     clean_estimate,
     euler,
     euler_plus_plus,
     guided,
     heun,
+    heun_step,
     ping_pong,
     ping_pong_plus_plus,
 )
+from livejam.sampling.schedules import LogSNRSchedule, Schedule, ShiftedSchedule, UniformSchedule, length_shift
 
 __all__ = [
     "Euler",
@@ -35,6 +41,7 @@ __all__ = [
     "generator_noise",
     "guided",
     "heun",
+    "heun_step",
     "length_shift",
     "noise_times",
     "ping_pong",

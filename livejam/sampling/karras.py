@@ -54,7 +54,17 @@ class KarrasSchedule(Schedule):
     def times(self, steps: int) -> Tensor:
         if steps < 1:
             raise UserError(f"sampling takes at least 1 step, not {steps}; set steps to 1 or more")
-        progress = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-        times = noise_times(progress, self.lowest_sigma, self.highest_sigma, self.rho)
-        times[0], times[-1] = 1.0, 0.0
+        times = self.levels(steps + 1)
+        times[-1] = 0.0
         return times
+
+    def levels(self, number: int) -> Tensor:
+        """The times of so many levels, falling (float64); the first is noise alone, t = 1, where sampling starts."""
+        times_K = noise_times(torch.linspace(0, 1, number, dtype=torch.float64), *self.range)
+        times_K[0] = 1.0
+        return times_K
+
+    @property
+    def range(self) -> tuple[float, float, float]:
+        """Lowest σ, highest σ and ρ."""
+        return self.lowest_sigma, self.highest_sigma, self.rho

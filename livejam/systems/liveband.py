@@ -14,8 +14,7 @@ from livejam.accompanist import Controls
 from livejam.errors import UserError
 from livejam.networks.causal_transformer import CausalTransformer, TransformerCache
 from livejam.noise import seeded_noise
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 
 
 @dataclass(frozen=True)

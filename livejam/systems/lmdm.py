@@ -19,8 +19,7 @@ from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionCondit
 from livejam.networks.diffusion_masks import BlockCausal
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import Noise, Sampler, row_noise
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.blocks import BlockCausalCache, DiffusionCache
 from livejam.systems.context import BlockRequest, ContextMode, with_context
 

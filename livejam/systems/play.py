@@ -18,9 +18,8 @@ import torch
 
 from livejam.accompanist import Controls, accompany
 from livejam.checkpoints.player import Player
-from livejam.errors import UserError
+from livejam.errors import UserError, require_finite_sound
 from livejam.files import atomic_path
-from livejam.finite import require_finite_sound
 from livejam.instruments import require_learnt
 from livejam.spec import CodecSpec
 

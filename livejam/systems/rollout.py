@@ -25,29 +25,6 @@ from livejam.sampling import LogSNRSchedule, Noise, Sampler, Schedule, Velocity,
 State = TypeVar("State")
 
 
-def draw_rollout_steps(blocks: int, fewest: int, schedule_steps: int, rng: torch.Generator) -> tuple[int, ...]:
-    """Sampling steps of every block of a rollout, independent and uniform in `fewest` … `schedule_steps` - 1.
-
-    All ranks must draw from equal generators: a rank with more steps would keep the others waiting.
-
-    Args:
-        blocks: of the rollout.
-        fewest: steps of a block, 1 or more.
-        schedule_steps: of the whole schedule, K_max.
-        rng: where the randomness comes from.
-
-    Raises:
-        UserError: no number lies in that range.
-    """
-    if blocks < 1:
-        raise UserError(f"rollout_blocks is {blocks}, but a rollout has 1 or more; the paper's is 12")
-    if schedule_steps < 2:
-        raise UserError(f"schedule_steps is {schedule_steps}, but a rollout stops early; set 2 or more (paper: 6)")
-    if not 1 <= fewest < schedule_steps:
-        raise UserError(f"fewest_steps is {fewest}, but must lie in 1 … {schedule_steps - 1}, below schedule_steps")
-    return tuple(torch.randint(fewest, schedule_steps, (blocks,), generator=rng, device=rng.device).tolist())
-
-
 @dataclass(frozen=True)
 class RolloutSampler(Sampler):
     """Ping-pong sampling that stops after some of its steps, with gradient through its last evaluation alone.
@@ -104,6 +81,53 @@ class RolloutSampler(Sampler):
 
         made_BTC: Tensor = checkpoint(repeatable, x_BTC, time_B, use_reentrant=False)
         return made_BTC
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How long a rollout is, and where its blocks stop (LMDM section 3.3).
+
+    Args:
+        blocks: blocks of a rollout (B), 1 or more.
+        schedule_steps: steps of the whole schedule (K_max), 2 or more.
+        fewest_steps: each block takes `fewest_steps` … `schedule_steps` - 1 of them; the code of the paper has 1, its
+            text 2.
+        checkpointing: compute the activations of rollouts anew in the backward pass: less memory, more time.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+
+    blocks: int = 12
+    schedule_steps: int = 6
+    fewest_steps: int = 1
+    checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.blocks < 1:
+            raise UserError(f"rollout.blocks is {self.blocks}, but a rollout has 1 or more; the paper's is 12")
+        if self.schedule_steps < 2:
+            raise UserError(
+                f"rollout.schedule_steps is {self.schedule_steps}, but a rollout stops early; set 2 or more (paper: 6)"
+            )
+        if not 1 <= self.fewest_steps < self.schedule_steps:
+            raise UserError(
+                f"rollout.fewest_steps is {self.fewest_steps}, but must lie in 1 … {self.schedule_steps - 1}, below "
+                "schedule_steps"
+            )
+
+    def draw(self, differentiable: bool, rng: torch.Generator) -> list[RolloutSampler]:
+        """A sampler per block, whose steps are independent and uniform in `fewest_steps` … `schedule_steps` - 1.
+
+        All ranks must draw from equal generators: a rank with more steps would keep the others waiting.
+
+        Args:
+            differentiable: whether the last evaluation of each block carries gradient.
+            rng: where the randomness comes from.
+        """
+        steps = torch.randint(self.fewest_steps, self.schedule_steps, (self.blocks,), generator=rng, device=rng.device)
+        parts = self.schedule_steps, differentiable, self.checkpointing
+        return [RolloutSampler(count, *parts) for count in steps.tolist()]
 
 
 class BlockGenerator(Protocol, Generic[State]):

@@ -14,11 +14,11 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from livejam.systems.lmdm_state import LMDMState
 from torch import Tensor
 from toy_latents import CHANNELS, StopAfter, make_batch, make_trainer, same
 from toy_rollouts import BLOCK, BLOCKS, CONTEXT, FRAMES, MASKS, data, make_module, ready, weights
 
+from callbacks import BlockClicks
 from lightning_modules import ARCForcing
 from lightning_modules.rollout_crop import RolloutCrop
 from livejam.accompanist import Controls
@@ -27,7 +27,7 @@ from livejam.networks import Unconditional
 from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
 from livejam.objectives.flow import interpolate
 from livejam.systems.context import RoutedContext
-from livejam.systems.lmdm import LMDMAccompanist
+from livejam.systems.lmdm import LMDMAccompanist, LMDMState
 from livejam.systems.rollout import RolloutSampler
 
 EXPECTED = {
@@ -89,7 +89,7 @@ def _by_hand(module: ARCForcing, trains_generator: bool) -> Tensor:
     crop = ready(module)
     made_BTC = module._rollout(crop, differentiable=False)
     noise_BTC = torch.randn(4, FRAMES, CHANNELS, generator=module._rng)
-    time_B = module.judging_times.draw(4, module._rng)
+    time_B = module.objective.judging_times.draw(4, module._rng)
     base = module.discriminator.base
     mix_BTC = module.statistics.normalise(crop.mix_BTC)
 
@@ -108,7 +108,7 @@ def _by_hand(module: ARCForcing, trains_generator: bool) -> Tensor:
 def test_contrastive_pairs_leave_the_batch_untouched() -> None:
     module = make_module()
     crop = ready(module)
-    before, conditions = copy.deepcopy(crop), module._conditions(crop)
+    before, conditions = copy.deepcopy(crop), module._judge(crop).conditions
     assert conditions.prompt_BPD is not None
     prompts_BPD = conditions.prompt_BPD.clone()
     module._discriminator_loss(crop)
@@ -144,9 +144,7 @@ def test_a_rollout_is_what_is_played_live(mask: str, cutoff: int) -> None:
 
     ready(module)
     seeds = torch.randint(1 << 62, (4,), generator=module._rng)
-    live = RolloutSampler(3)
-    live.steps = 2
-    player = module._player(module.generator, live, cutoff)
+    player = module.playing(module.generator, cutoff).with_sampler(RolloutSampler(2, schedule_steps=3))
     heard = CONTEXT + (cutoff - 1) * BLOCK
     with torch.no_grad():
         state = player.init_state(4, Controls(crop.instrument_B, seeds, crop.words))
@@ -200,7 +198,7 @@ def test_the_generators_rollout_has_gradient_and_the_context_has_none() -> None:
 
 
 def copied(state: Any) -> Any:
-    """The same numbers without their history; apart from `detached`, which is on trial here."""
+    """The same numbers without their history."""
     if isinstance(state, Tensor):
         return state.detach().clone()
     if isinstance(state, tuple):
@@ -210,17 +208,6 @@ def copied(state: Any) -> Any:
     return state
 
 
-def block_alone(player: LMDMAccompanist, mix_BTC: Tensor, state: LMDMState, steps: int) -> Tensor:
-    """The block that a rollout's sampler makes from a state, with the gradient of its last evaluation."""
-    sampler = player.sampler
-    assert isinstance(sampler, RolloutSampler)
-    sampler.steps, sampler.differentiable = steps, True
-    with torch.no_grad():
-        player.step(mix_BTC, state)
-    assert sampler.made_BTC is not None
-    return sampler.made_BTC
-
-
 @pytest.mark.parametrize("mask", MASKS)
 def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(
     mask: str, monkeypatch: pytest.MonkeyPatch
@@ -228,22 +215,22 @@ def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(
     """Each block alone, from a copy of the state before it, gives its share: no gradient comes through states."""
     module = make_module(mask)
     network = module.generator.transformer
-    visits, step = [], LMDMAccompanist.step
+    visits, generate_block = [], LMDMAccompanist.generate_block
 
     def recorded(player: LMDMAccompanist, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
-        visits.append((player, mix_BTC, copied(state), player.sampler.steps))  # type: ignore[attr-defined]
-        return step(player, mix_BTC, state)
+        visits.append((player, mix_BTC, copied(state)))
+        return generate_block(player, mix_BTC, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LMDMAccompanist, "step", recorded)
+        patch.setattr(LMDMAccompanist, "generate_block", recorded)
         whole_BTC = module._rollout(ready(module), differentiable=True)
     weight_BTC = torch.randn(whole_BTC.shape, generator=torch.Generator().manual_seed(9))
     whole = torch.autograd.grad((weight_BTC * whole_BTC).sum(), list(network.parameters()), allow_unused=True)
     shares: list[list[Tensor | None]] = []
-    for (player, mix_BTC, state, steps), weight, played in zip(
+    for (player, mix_BTC, state), weight, played in zip(
         visits, weight_BTC.split(BLOCK, dim=1), whole_BTC.split(BLOCK, dim=1), strict=True
     ):
-        alone_BTC = block_alone(player, mix_BTC, state, steps)
+        alone_BTC, _ = player.generate_block(mix_BTC, state)
         assert torch.allclose(alone_BTC, played, atol=1e-5)
         loss = (weight * alone_BTC).sum()
         shares.append(list(torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)))
@@ -303,7 +290,7 @@ def test_a_score_that_is_not_finite_stops_before_it_is_learnt(tmp_path: Path, vi
 
 
 def test_validation_listens_for_clicks(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, limit_val_batches=1)
+    trainer = make_trainer(tmp_path, limit_val_batches=1, callbacks=[BlockClicks()])
     trainer.validate(make_module(codec="toy"), data())
     logged = trainer.logged_metrics
     assert all(math.isfinite(logged[f"val/block_click_db/{name}"]) for name in ("rollout", "real"))

@@ -11,7 +11,7 @@ from toy_latents import CHANNELS, make_trainer, same
 from toy_rollouts import BLOCK, CONTEXT, FRAMES, MASKS, data, make_module, make_transformer, save_warm_start, weights
 
 from lightning_modules import ARCForcing
-from livejam.checkpoints.player import describe
+from livejam.checkpoints.description import describe
 from livejam.errors import UserError
 
 BLOCK_CAUSAL = {

@@ -20,7 +20,7 @@ from test_codec_adversary import small_adversary, small_training
 from toy_latents import make_trainer
 
 from datamodules.stem_audio import StemAudioDataModule
-from lightning_modules.gradients import LOWEST_SCALE
+from lightning_modules.training import LOWEST_SCALE
 from livejam.errors import UserError
 
 CLIP = 0.01

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 
 CHANNELS = 4
 

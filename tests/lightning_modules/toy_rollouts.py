@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from livejam.networks import (
     ScoreHead,
     TagEncoder,
 )
+from livejam.objectives.arc import ARCObjective
 from livejam.sampling import PingPong
 from livejam.systems.context import RoutedContext
+from livejam.systems.rollout import Rollout
 
 CONTEXT, BLOCK, BLOCKS = 8, 4, 3
 FRAMES = CONTEXT + BLOCKS * BLOCK
@@ -52,12 +55,14 @@ def make_module(mask: str = "block_causal", codec: str = "toy", **settings: Any)
         "context_mode": RoutedContext(0.25, 0.1),
         "sampler": PingPong(steps=2),
         "cutoff_blocks": [-1],
-        "rollout_blocks": BLOCKS,
-        "schedule_steps": 4,
         "allow_untrained": True,
         "generator_optimizer": sgd,
         "discriminator_optimizer": sgd,
     }
+    rollout = {name: settings.pop(name) for name in [f.name for f in fields(Rollout)] if name in settings}
+    objective = {name: settings.pop(name) for name in [f.name for f in fields(ARCObjective)] if name in settings}
+    fast["rollout"] = Rollout(**({"blocks": BLOCKS, "schedule_steps": 4} | rollout))
+    fast["objective"] = ARCObjective(**objective)
     awake(generator), awake(discriminator)
     return ARCForcing(generator, discriminator, ToyCodec(codec), **(fast | settings))
 

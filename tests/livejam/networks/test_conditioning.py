@@ -23,8 +23,7 @@ from livejam.networks import (
     TagEncoder,
     Unconditional,
 )
-from livejam.networks.conditioning import Prompt
-from livejam.networks.tag_words import TAG_WORDS
+from livejam.networks.conditioning import TAG_WORDS, Prompt
 
 ENCODER = TagEncoder(4)
 

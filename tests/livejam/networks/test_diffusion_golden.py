@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from livejam.checkpoints.player import read_checkpoint
+from livejam.checkpoints.file import read_checkpoint
 from livejam.checkpoints.stable_audio import DURATION, TRANSFORMER, import_stable_audio
 from livejam.cli import main as cli
 from livejam.errors import UserError

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.objectives.consistency import KarrasTimes, consistency_loss, denoising_loss, heun_step, solve
-from livejam.sampling import clean_estimate
+from livejam.objectives.consistency import KarrasTimes, consistency_loss, denoising_loss, solve
+from livejam.sampling import clean_estimate, heun_step
 from livejam.sampling.karras import KarrasSchedule
 
 SHAPE = (3, 4, 2)
@@ -58,7 +58,7 @@ def test_heun_is_of_second_order_along_the_curve() -> None:
 
 
 def test_scales_are_the_schedule_of_the_paper() -> None:
-    times_K = KarrasTimes().times()
+    times_K = KarrasTimes().levels(18).float()
     sigma_K = times_K.double() / (1 - times_K.double())
     assert len(times_K) == 18
     assert (times_K[:-1] > times_K[1:]).all()

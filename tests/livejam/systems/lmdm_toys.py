@@ -23,8 +23,7 @@ from livejam.networks import (
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_masks import AttentionMask
 from livejam.sampling import Euler, Sampler
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.context import ContextMode, RoutedContext
 from livejam.systems.lmdm import LMDMAccompanist
 

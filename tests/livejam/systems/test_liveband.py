@@ -8,8 +8,7 @@ import torch
 from livejam.accompanist import Controls, accompany
 from livejam.errors import UserError
 from livejam.networks import CausalTransformer
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.liveband import LiveBandAccompanist
 
 SPEC = CodecSpec("test", 22050, 1, 2048, 5, 0)

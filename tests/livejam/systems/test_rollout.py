@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from livejam.errors import UserError
 from livejam.sampling import LogSNRSchedule, PingPong
-from livejam.systems.rollout import RolloutSampler, boundary_jump, draw_rollout_steps, rollout
+from livejam.systems.rollout import Rollout, RolloutSampler, boundary_jump, rollout
 
 SHAPE = (2, 1, 1)
 BLOCKS = 4
@@ -130,26 +130,30 @@ def test_a_step_of_the_discriminator_has_no_graph() -> None:
     assert torch.equal(differentiable, constant)
 
 
+def drawn_steps(**settings: int) -> list[int]:
+    return [sampler.steps for sampler in Rollout(**settings).draw(True, torch.Generator().manual_seed(0))]
+
+
 def test_drawn_steps_are_uniform_and_equal_for_equal_generators() -> None:
-    drawn = draw_rollout_steps(3000, 1, 6, torch.Generator().manual_seed(0))
-    assert drawn == draw_rollout_steps(3000, 1, 6, torch.Generator().manual_seed(0))
+    drawn = drawn_steps(blocks=3000)
+    assert drawn == drawn_steps(blocks=3000)
     shares = torch.bincount(torch.tensor(drawn), minlength=7) / len(drawn)
     assert shares.tolist() == pytest.approx([0, 0.2, 0.2, 0.2, 0.2, 0.2, 0], abs=0.03)
-    assert set(draw_rollout_steps(300, 2, 4, torch.Generator().manual_seed(0))) == {2, 3}
+    assert set(drawn_steps(blocks=300, schedule_steps=4, fewest_steps=2)) == {2, 3}
 
 
 @pytest.mark.parametrize(
     ("blocks", "fewest", "most", "message"),
     [
-        (0, 1, 6, "rollout_blocks is 0"),
-        (2, 1, 1, "schedule_steps is 1, .* set 2 or more"),
-        (2, 0, 6, r"fewest_steps is 0, but must lie in 1 … 5"),
-        (2, 6, 6, r"fewest_steps is 6, but must lie in 1 … 5"),
+        (0, 1, 6, r"rollout.blocks is 0"),
+        (2, 1, 1, r"rollout.schedule_steps is 1, .* set 2 or more"),
+        (2, 0, 6, r"rollout.fewest_steps is 0, but must lie in 1 … 5"),
+        (2, 6, 6, r"rollout.fewest_steps is 6, but must lie in 1 … 5"),
     ],
 )
 def test_steps_out_of_range_are_refused(blocks: int, fewest: int, most: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        draw_rollout_steps(blocks, fewest, most, torch.Generator())
+        Rollout(blocks, most, fewest)
 
 
 def test_a_seam_shows_and_its_absence_too() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_modules import epoch_means
-from lightning_modules.epoch_means import EpochMeans
+from metrics import epoch_means
+from metrics.epoch_means import EpochMeans
 
 batches = st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.floats(-9, 9), st.integers(1, 4)), min_size=1)
 

@@ -1,6 +1,6 @@
-"""Zero-centred gradient penalties R1 and R2, and the schedule that applies them lazily.
+"""R3GAN with LiveBand's AdaGP: relativistic pairing, zero-centred gradient penalties, and their adaptive weight.
 
-B is the batch.
+Real and generated sequences are paired one to one with the same mix; B is the batch.
 """
 
 from __future__ import annotations
@@ -8,7 +8,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+
+def discriminator_loss(real_B: Tensor, fake_B: Tensor) -> Tensor:
+    """softplus(-(D(x) - D(x̂))) per pair: the real sequence should score above the generated one (equation 5)."""
+    return F.softplus(fake_B - real_B)
+
+
+def generator_loss(fake_B: Tensor, real_B: Tensor) -> Tensor:
+    """softplus(-(D(x̂) - D(x))) per pair: the mirror image of `discriminator_loss` (equation 6).
+
+    Gradient reaches the generator through D(x̂) alone; D(x) is a constant to it.
+    """
+    return F.softplus(real_B - fake_B)
 
 
 def zero_centred_penalty(samples: Tensor, logit_B: Tensor) -> Tensor:
@@ -47,3 +61,17 @@ def lazy_penalty_scale(iteration: int, every: int) -> PenaltyScale:
     if rest:
         return PenaltyScale(0.0, 0.0)
     return PenaltyScale(float(every), 0.0) if turn % 2 == 0 else PenaltyScale(0.0, float(every))
+
+
+def adapt_penalty_weight(weight: Tensor, advantage: Tensor, target_advantage: float, step_size: float) -> Tensor:
+    """λ ← max(0, λ + η · sign(adv - a*)) (LiveBand section 4.6).
+
+    A discriminator that is too strong is held back by a larger penalty, one that is too weak is let loose.
+
+    Args:
+        weight: λ ≥ 0.
+        advantage: E[D(x)] - E[D(x̂)], averaged over all ranks so that λ stays equal on them.
+        target_advantage: a*.
+        step_size: η ≥ 0; 0 keeps λ fixed.
+    """
+    return (weight + step_size * (advantage - target_advantage).sign()).clamp_min(0.0)

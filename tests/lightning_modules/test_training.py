@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lightning_modules.averaging import update_average
+from lightning_modules.training import update_average
 
 
 def scalar(value: float) -> nn.Module:

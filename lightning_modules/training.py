@@ -1,0 +1,164 @@
+"""What every recipe's training shares: draws that an iteration fixes, guarded optimiser steps, averages, warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from livejam.errors import UserError
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+LOWEST_SCALE = 1.0
+"""A scaler halves its scale after each overflow. Gradients that overflow at a scale below this do so by themselves."""
+
+
+class Recipe(lightning.LightningModule):
+    """Base of the recipes: random draws and optimiser steps.
+
+    What an iteration draws depends on `seed`, rank and iteration alone, so that a resumed run is the uninterrupted one.
+    A gradient that is not finite stops training before it touches the weights; others are clipped.
+
+    Args:
+        seed: of all draws.
+        gradient_clip: largest gradient norm of any network; None = unlimited.
+    """
+
+    def __init__(self, seed: int, gradient_clip: float | None) -> None:
+        super().__init__()
+        self.seed, self.gradient_clip = seed, gradient_clip
+        self._norms: dict[str, Tensor] = {}
+
+    def on_fit_start(self) -> None:
+        self._rng, self._shared_rng = torch.Generator(self.device), torch.Generator()
+
+    def begin_iteration(self, iteration: int) -> None:
+        """Seed what is drawn: `_rng` differs from rank to rank, `_shared_rng` is the same on all of them."""
+        draw = draw_seed(self.seed, iteration)
+        self._iteration = iteration
+        self._shared_rng.manual_seed(draw)
+        self._rng.manual_seed(draw * self.trainer.world_size + self.global_rank)
+
+    def chance(self, batch: int, share: float) -> Tensor:
+        """Which rows of a batch something happens to (bool), each with the same probability."""
+        return torch.rand(batch, generator=self._rng, device=self.device) < share
+
+    def about_to_step(self, name: str, loss: Tensor) -> Tensor:
+        """Say which network, by the name of its attribute, the next optimiser step trains, and by which loss."""
+        self._stepping = name, loss.detach()
+        return loss
+
+    def take_step(self, optimizer: Any, name: str, loss: Tensor) -> None:
+        """One optimiser step of manual optimisation, after the backward pass."""
+        self.about_to_step(name, loss)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        name, loss = self._stepping
+        norm = clipped_norm(self.trainer, optimizer, getattr(self, name).parameters(), self.gradient_clip)
+        if has_diverged(self.trainer, norm):
+            raise self._divergence(name, loss, norm)
+        self._norms[name] = norm
+        self.log_norm(name, norm)
+
+    def log_norm(self, name: str, norm: Tensor) -> None:
+        """Log the gradient norm of a network; recipes with several networks tell them apart."""
+        self.log("train/gradient_norm", norm)
+
+    def _divergence(self, name: str, loss: Tensor, norm: Tensor) -> UserError:
+        """What to say of a gradient that is not finite."""
+        known = ", ".join(f"{network} {last.item():.4g}" for network, last in self._norms.items())
+        saved = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        return UserError(
+            f"training diverged at iteration {self._iteration}: {name} loss {loss.item():.4g}, gradient norm "
+            f"{norm.item():.4g} (last norms: {known or 'none'}); lower its learning rate or gradient_clip, and resume "
+            f"from {saved or 'the last checkpoint, whose weights are finite'}"
+        )
+
+
+def draw_seed(seed: int, iteration: int) -> int:
+    """The seed of what all ranks draw alike in an iteration."""
+    return seed * 1_000_003 + iteration
+
+
+def clipped_norm(
+    trainer: Trainer, optimizer: Optimizer, parameters: Iterable[nn.Parameter], largest: float | None
+) -> Tensor:
+    """The norm of gradients, without the scale of 16-bit training, before they are clipped in place.
+
+    For `on_before_optimizer_step`: there Lightning has taken off the scale.
+
+    Args:
+        trainer: of the recipe.
+        optimizer: what is about to step.
+        parameters: whose gradients.
+        largest: norm to which they are clipped; None = no clipping.
+    """
+    scaler = _scaler(trainer)
+    if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+        # Lightning leaves it to the step of fused optimisers
+        scaler.unscale_(optimizer)
+    moved = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in moved if parameter.grad is not None])
+    if largest is not None:
+        torch.nn.utils.clip_grads_with_norm_(moved, largest, norm)
+    return norm
+
+
+def has_diverged(trainer: Trainer, norm: Tensor) -> bool:
+    """Whether a norm is not finite, and not because 16-bit training tries how large a scale may be.
+
+    After such an overflow the scaler skips the step and halves its scale.
+    """
+    scaler = _scaler(trainer)
+    return not torch.isfinite(norm) and (scaler is None or scaler.get_scale() < LOWEST_SCALE)
+
+
+def _scaler(trainer: Trainer) -> Any:
+    return getattr(trainer.precision_plugin, "scaler", None)
+
+
+def require_precision(trainer: Trainer) -> None:
+    """Refuse precisions in which nothing here is computed as it should be.
+
+    Raises:
+        UserError: the trainer's precision is another one.
+    """
+    if trainer.precision not in PRECISIONS:
+        raise UserError(
+            f"trainer.precision {trainer.precision} does not work: codecs, spectra and averaged weights are float32; "
+            f"set it to one of {', '.join(PRECISIONS)}"
+        )
+
+
+@torch.no_grad()
+def update_average(averaged: nn.Module, trained: nn.Module, decay: float, iteration: int) -> None:
+    """Move averaged weights towards trained ones.
+
+    Args:
+        averaged: same parameters as `trained`; changed in place.
+        trained: the network that an optimiser has just changed.
+        decay: in [0, 1), reached as training goes on.
+        iteration: iterations done before this one, 0 or more. The average's memory grows with the run, so that it
+            forgets the untrained start.
+    """
+    decay = min(decay, (1 + iteration) / (10 + iteration))
+    torch._foreach_lerp_(list(averaged.parameters()), list(trained.parameters()), 1 - decay)
+
+
+def linear_warmup(optimizer: Optimizer, steps: float) -> LambdaLR:
+    """The optimiser's own rate after so many of its steps, a linear rise from 0 until then.
+
+    Args:
+        optimizer: of one network.
+        steps: of the optimiser; 0 = no rise.
+    """
+    return LambdaLR(optimizer, lambda done: min(1.0, (done + 1) / max(1, steps)))

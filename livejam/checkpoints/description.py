@@ -1,0 +1,70 @@
+"""What a checkpoint is and where it comes from, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from livejam.checkpoints.best import best_until_then
+from livejam.checkpoints.facts import ancestors, learnt_instruments, told
+from livejam.checkpoints.file import part, read_checkpoint
+from livejam.spec import CodecSpec
+
+
+def describe(path: str | Path) -> str:
+    """What a checkpoint is and where it comes from, for people.
+
+    Raises:
+        UserError: the checkpoint cannot be read.
+    """
+    checkpoint = read_checkpoint(path)
+    weights, facts, config = checkpoint["state_dict"], checkpoint["livejam"], checkpoint.get("config", {})
+    spec, settings = CodecSpec(**facts["codec_spec"]), config.get("model", {}).get("init_args", {})
+    rows = {
+        "recipe": config.get("model", {}).get("class_path", "unknown (written without the lightning command)"),
+        "iteration": int(weights["iteration"]) if "iteration" in weights else "unknown",
+        "epoch": checkpoint.get("epoch", "unknown"),
+        "networks": ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in _sizes(weights).items()),
+        "instruments": ", ".join(learnt_instruments(checkpoint)) or "unknown",
+        "anticipation": _anticipation(settings),
+        "plays with": "averaged generator (EMA)" if part(weights, "ema_generator") else "raw generator",
+        "codec": f"{spec.name}, {spec.sample_rate_hz} Hz × {spec.audio_channels}, hop {spec.hop_samples} "
+        f"({spec.frame_rate_hz:.2f} frames/s), {spec.latent_channels} channels, delay {spec.delay_samples} samples",
+        "latents hash": facts["latents_hash"],
+        "statistics": _summary(facts.get("latent_mean_C"), facts.get("latent_std_C")),
+        "seed": config.get("seed_everything", "unknown"),
+        "lineage": told(ancestors(checkpoint)),
+        "best": best_until_then(checkpoint) or "no number was watched",
+        "continued from": config.get("ckpt_path") or "nothing: trained from the start",
+        "lightning": checkpoint.get("pytorch-lightning_version", "unknown"),
+    }
+    return "\n".join(f"{name:>15}  {value}" for name, value in rows.items())
+
+
+def _anticipation(settings: Mapping[str, Any]) -> str:
+    """How far ahead it plays: in frames, or as what it knows of the mix when a block begins."""
+    cutoffs = settings.get("cutoff_blocks")
+    if not cutoffs:
+        return f"{settings.get('anticipation_frames', 'unknown')} frames"
+    played = settings.get("play_cutoff_blocks")
+    return f"cutoff of {cutoffs[0] if played is None else played} blocks; trained on {', '.join(map(str, cutoffs))}"
+
+
+def _summary(mean_C: Tensor | None, std_C: Tensor | None) -> str:
+    if mean_C is None or std_C is None:
+        return "missing"
+    mean, std = f"{mean_C.min():.3g} … {mean_C.max():.3g}", f"{std_C.min():.3g} … {std_C.max():.3g}"
+    return f"{len(mean_C)} channels, mean {mean}, standard deviation {std}"
+
+
+def _sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Numbers per sub-module."""
+    sizes: dict[str, int] = {}
+    for key, value in weights.items():
+        name, dot, _ = key.partition(".")
+        if dot:
+            sizes[name] = sizes.get(name, 0) + value.numel()
+    return sizes

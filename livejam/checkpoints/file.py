@@ -1,0 +1,85 @@
+"""The one place that reads files of PyTorch, checkpoints among them: tensors and plain values, never code."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from livejam.checkpoints.aliases import renamed
+from livejam.errors import UserError
+from livejam.spec import CodecSpec
+
+_NAMED = re.compile(r"GLOBAL (\S+)")
+
+
+def read_torch_file(path: str | Path, remedy: str, source: IO[bytes] | None = None, mmap: bool = False) -> Any:
+    """What `torch.save` wrote, on the CPU. A pickle that names anything but tensors and plain values is refused.
+
+    Args:
+        path: the file, or what to call `source`.
+        remedy: how the user gets a good file, as the end of a sentence.
+        source: its bytes, where it does not lie on a disk.
+        mmap: map the tensors instead of reading them.
+
+    Raises:
+        UserError: it cannot be read, is no such file, is damaged, or wants to run code.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what PyTorch wants reported to it about pickles of others
+            return torch.load(source or path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # damage shows as any of a dozen exceptions, all of which mean the same to a user
+        raise UserError(f"{path} {_reason(error)}; {remedy}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without PyTorch's advice to load it all the same."""
+    text = str(error)
+    if named := _NAMED.search(text):
+        return f"names {named[1]}, which is no tensor and no plain value, and is not loaded because it could run code"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    if "PytorchStreamReader" in text:
+        return "is damaged or was not copied whole"
+    return "holds something else than tensors of PyTorch"
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a livejam checkpoint, on the CPU. Only tensors and plain values are read (`weights_only`).
+
+    Raises:
+        UserError: the file is missing, damaged, not written by a livejam recipe, or wants to run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}; train one with `make demo` or `lightning fit`")
+    checkpoint = read_torch_file(path, "copy it again or train anew")
+    if not isinstance(checkpoint, dict) or not {"state_dict", "livejam"} <= checkpoint.keys():
+        raise UserError(f"{path} was not written by a livejam recipe; train one with `lightning fit`")
+    _require_facts(path, checkpoint)
+    return {**checkpoint, "config": renamed(checkpoint["config"])} if "config" in checkpoint else checkpoint
+
+
+def _require_facts(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that does not hold what every recipe writes, whoever changed it."""
+    weights, facts = checkpoint["state_dict"], checkpoint["livejam"]
+    try:
+        CodecSpec(**facts["codec_spec"])
+        sound = "latents_hash" in facts and all(isinstance(weight, Tensor) for weight in weights.values())
+    except (KeyError, TypeError, ValueError, AttributeError):
+        sound = False
+    if not sound or not isinstance(checkpoint.get("config", {}), Mapping):
+        raise UserError(f"{path} lacks what a livejam recipe writes; train anew, or update livejam")
+
+
+def part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of one sub-module, without the traces of `torch.compile`."""
+    prefix = f"{name}."
+    part = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    return {key.replace("_orig_mod.", ""): value for key, value in part.items()}
