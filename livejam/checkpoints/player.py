@@ -65,10 +65,10 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
         played = part(weights, "ema_generator") or part(weights, "generator")
         statistics_C = {name: facts[name] for name in ("latent_mean_C", "latent_std_C")}
         require_finite_weights({**played, **part(weights, "codec"), **statistics_C}, str(path))
-        settings = facts["player"] if "player" in facts else player_of_older(checkpoint["config"])
         build = _Builder((*OWN, *trusted))
         codec = _codec(build(checkpoint["config"]["model"]["init_args"]["codec"]), weights, facts)
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
+        settings = facts["player"] if "player" in facts else player_of_older(checkpoint["config"])
         accompanist = build(settings, spec=codec.spec, statistics=statistics)
         accompanist.generator.load_state_dict(played)
         accompanist.generator.eval().requires_grad_(False)
@@ -112,8 +112,8 @@ class _Builder:
         `StableAudioVAE.from_weights`."""
         if not self._trusts(class_path):
             raise UserError(
-                f"the checkpoint names {class_path}, which is none of {', '.join(self.packages)}; if you "
-                "know its code, trust its package (--trust)"
+                f"the checkpoint names {class_path}, which is none of {', '.join(self.packages)}; it cannot be played "
+                "here, unless you know its code and trust its package (--trust)"
             )
         module, _, name = class_path.rpartition(".")
         owner, _, class_name = module.rpartition(".")
@@ -123,7 +123,7 @@ class _Builder:
             found = getattr(importlib.import_module(module), name)
         builds = inspect.isclass(found) or inspect.ismethod(found) or found in (pretrained_codec, load_codec)
         if not (builds and self._trusts(getattr(found, "__module__", ""))):
-            raise UserError(f"the checkpoint names {class_path}, which is no class of {', '.join(self.packages)}")
+            raise UserError(f"the checkpoint names {class_path}, which is no class; it cannot be played here")
         return found
 
     def _trusts(self, path: str) -> bool:

@@ -143,6 +143,11 @@ def _add_play(commands: Any) -> None:
     )
     play.add_argument("--out", type=Path, required=True, metavar="WAV", help="the stem that livejam plays")
     play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem in one file, too")
+    play.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE",
+        help="a module or package besides livejam whose code the checkpoint may run, such as that of your own recipe; "
+        "it is also looked for in this folder (may be repeated)",
+    )  # fmt: skip
     play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds play equal notes (default: 0)")
     add_overwrite(play)
     play.set_defaults(run=_play)
@@ -205,7 +210,9 @@ def _play(options: argparse.Namespace) -> int:
         require_audio_name(path)
     require_number("--seed", options.seed, Range(0, 2**63 - 1))
     asked = None if options.instrument is None else instrument_index(options.instrument)
-    player = load_player(options.checkpoint)
+    if options.trust:
+        sys.path.append(os.getcwd())
+    player = load_player(options.checkpoint, options.trust)
     instrument = default_instrument(player.instruments) if asked is None else asked
     performance = play_file(player, options.mix, instrument, options.seed)
     write_audio(options.out, performance.stem_NA, performance.sample_rate_hz)
