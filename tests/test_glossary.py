@@ -15,8 +15,7 @@ from livejam.checkpoints.aliases import renamed
 from livejam.codecs import pretrained_codec
 from livejam.networks import ConditionedTransformer, DiffusionTransformer
 from livejam.sampling import Euler
-from livejam.spec import CodecSpec
-from livejam.statistics import LatentStatistics
+from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.context import InpaintedContext
 from livejam.systems.lmdm import LMDMAccompanist, cutoff_frames
 

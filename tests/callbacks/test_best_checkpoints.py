@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from callbacks import BeatF1Monitor, BestCheckpoints
 from livejam.checkpoints.best import best_until_then
-from livejam.checkpoints.torch_file import read_torch_file
+from livejam.checkpoints.file import read_torch_file
 from livejam.errors import UserError
 
 NUMBERS = (3.0, None, 1.0, math.nan, 2.0)
