@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datamodules.categories import target_categories
 from datamodules.slakh_scan import Refusal, Song
-from livejam.instruments import named
+from livejam.batch import named
 
 SHOWN = 5
 """Songs that a line names at most."""

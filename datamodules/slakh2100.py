@@ -31,10 +31,9 @@ from datamodules.run_sampler import ResumableLoader, RunSampler, ShareSampler
 from datamodules.slakh_index import INDEX, SlakhIndex
 from datamodules.slakh_scan import Song
 from datamodules.splits import SplitByFolder, SplitPolicy
-from livejam.batch import AccompanimentBatch
+from livejam.batch import AccompanimentBatch, named
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
-from livejam.instruments import named
 from livejam.spec import CodecSpec, LatentStatistics
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lightning_modules.training import Recipe, update_average
 from livejam.accompanist import Accompanist, Controls, accompany
-from livejam.batch import AccompanimentBatch, AccompanimentOutput
+from livejam.batch import AccompanimentBatch, AccompanimentOutput, in_order
 from livejam.checkpoints.facts import (
     Ancestor,
     learnt_instruments,
@@ -26,7 +26,6 @@ from livejam.checkpoints.facts import (
 )
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError, require_finite_weights
-from livejam.instruments import in_order
 from livejam.spec import LatentStatistics
 
 SILENCE_FRAMES = 16

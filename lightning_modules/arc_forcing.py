@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_modules.lmdm import WarmStarted
+from lightning_modules.lmdm import WarmStarted, load_base, load_warm_start
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, rollout_crop
 from lightning_modules.training import linear_warmup
-from lightning_modules.warm_start import load_base, load_warm_start
 from livejam.accompanist import Controls
 from livejam.batch import AccompanimentBatch
 from livejam.checkpoints.facts import ancestors, require_same_statistics

@@ -12,8 +12,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.flow_matching import FlowMatching
-from lightning_modules.lmdm import WarmStarted
-from lightning_modules.warm_start import load_warm_start
+from lightning_modules.lmdm import WarmStarted, load_warm_start
 from livejam.batch import AccompanimentBatch
 from livejam.checkpoints.facts import ancestors
 from livejam.codecs.codec import Codec

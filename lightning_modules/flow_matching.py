@@ -14,9 +14,8 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.lmdm import LMDMRecipe
+from lightning_modules.lmdm import LMDMRecipe, load_base
 from lightning_modules.training import linear_warmup
-from lightning_modules.warm_start import load_base
 from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError

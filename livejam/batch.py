@@ -5,6 +5,7 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,6 +35,22 @@ CATEGORIES = (
 
 NULL_CATEGORY = len(CATEGORIES)
 """The class index that stands for "no instrument asked for"."""
+
+NAMES = (*CATEGORIES, "Any")
+"""Name per class index; "Any" is what a model plays that is not told what to play."""
+
+NEVER_ASKED = ("Vocal", "Unknown")
+"""What a data set without `targets` does not train either."""
+
+
+def named(instruments: Iterable[int]) -> tuple[str, ...]:
+    """Names of class indices (0–18), each once, in their order."""
+    return tuple(NAMES[index] for index in sorted(set(instruments)))
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that stand for an instrument, each once, in the order of their class index."""
+    return named(NAMES.index(name) for name in names if name in NAMES)
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from livejam.batch import CATEGORIES, NULL_CATEGORY
+from livejam.batch import CATEGORIES, NAMES, NULL_CATEGORY
 from livejam.errors import UserError
-
-NAMES = (*CATEGORIES, "Any")
-"""Name per class index; "Any" is what a model plays that is not told what to play."""
-
-NEVER_ASKED = ("Vocal", "Unknown")
-"""What a data set without `targets` does not train either."""
-
-
-def named(instruments: Iterable[int]) -> tuple[str, ...]:
-    """Names of class indices (0–18), each once, in their order."""
-    return tuple(NAMES[index] for index in sorted(set(instruments)))
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """The names that stand for an instrument, each once, in the order of their class index."""
-    return named(NAMES.index(name) for name in names if name in NAMES)
 
 
 def instrument_index(name: str) -> int:

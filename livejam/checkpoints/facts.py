@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from livejam.batch import CATEGORIES
+from livejam.batch import CATEGORIES, NEVER_ASKED, in_order
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
-from livejam.instruments import NEVER_ASKED, in_order
 from livejam.spec import CodecSpec, LatentStatistics
 
 Ancestor = Mapping[str, Any]

@@ -200,8 +200,9 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _play(options: argparse.Namespace) -> int:
+    from livejam.batch import NAMES
     from livejam.checkpoints.player import load_player
-    from livejam.instruments import NAMES, default_instrument, instrument_index
+    from livejam.instruments import default_instrument, instrument_index
     from livejam.systems.play import play_file, require_audio_name, write_audio
 
     outputs = {"--out": options.out, "--together": options.together}

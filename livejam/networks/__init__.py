@@ -2,12 +2,13 @@
 
 from livejam.networks.causal_transformer import CausalTransformer, TransformerCache
 from livejam.networks.conditioned_transformer import ConditionedTransformer
-from livejam.networks.conditioning import NumberConditioner, T5Encoder, TagEncoder
+from livejam.networks.conditioning import NumberConditioner, TagEncoder
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
 from livejam.networks.diffusion_masks import Bidirectional, BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.networks.rollout_discriminator import RolloutDiscriminator, ScoreHead
 from livejam.networks.sequence_discriminator import SequenceDiscriminator
+from livejam.networks.t5_encoder import T5Encoder
 
 __all__ = [
     "NOTHING_ASKED",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,3 +162,18 @@ def flex_mask(mask: AttentionMask, positions: int, device: torch.device) -> Any:
 
     with torch.inference_mode(False):
         return create_block_mask(lambda b, h, q, k: mask.allowed(q, k), None, None, positions, positions, device=device)
+
+
+@functools.cache
+def _compiled_flex_attention() -> Callable[..., Any]:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=False)
+
+
+def attend_flex(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, sparse: Any, compiled: bool = True) -> Tensor:
+    """Attention under a mask of `flex_mask`."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    attention: Callable[..., Any] = _compiled_flex_attention() if compiled else flex_attention
+    return attention(q_BHTE, k_BHTE, v_BHTE, block_mask=sparse)

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.networks.attention import attend_flex
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_layers import (
     Attend,
@@ -26,7 +25,14 @@ from livejam.networks.diffusion_layers import (
     RotaryTable,
     two_layers,
 )
-from livejam.networks.diffusion_masks import AttentionMask, Bidirectional, BlockCausal, dense_mask, flex_mask
+from livejam.networks.diffusion_masks import (
+    AttentionMask,
+    Bidirectional,
+    BlockCausal,
+    attend_flex,
+    dense_mask,
+    flex_mask,
+)
 
 
 class DiffusionTransformer(nn.Module):
@@ -253,6 +259,6 @@ def masked_attention(mask: AttentionMask, positions: int, device: torch.device) 
     """Attention over frames and token: FlexAttention on CUDA where a mask is sparse, SDPA everywhere else."""
     if device.type == "cuda" and not isinstance(mask, Bidirectional):
         sparse = flex_mask(mask, positions, device)
-        return lambda q, k, v: attend_flex(q.to(v), k.to(v), v, sparse, None)
+        return lambda q, k, v: attend_flex(q.to(v), k.to(v), v, sparse)
     allowed = dense_mask(mask, positions, device)
     return lambda q, k, v: F.scaled_dot_product_attention(q.to(v), k.to(v), v, attn_mask=allowed)

@@ -373,11 +373,7 @@ def _joined(buffer_BKHE: Tensor, cached: int, new_BTHE: Tensor) -> Tensor:
 
 
 def _require_context(network: DiffusionTransformer, conditions: DiffusionConditions) -> None:
-    """Refuse conditions whose context cannot be cached.
-
-    Raises:
-        UserError: it is missing, or a frame of it is left for the network to generate.
-    """
+    """Refuse conditions whose context is missing, or has a frame that is left for the network to generate."""
     if conditions.context_BTC is None or conditions.context_mask_BT is None:
         raise UserError("a cached pass needs context_BTC and context_mask_BT")
     network.require_conditions(len(conditions.context_BTC), network.window_frames, conditions)
@@ -389,11 +385,7 @@ def _require_context(network: DiffusionTransformer, conditions: DiffusionConditi
 
 
 def _require_block(network: DiffusionTransformer, noisy_BTC: Tensor, cache: DiffusionCache) -> None:
-    """Refuse a block or a cache of another size.
-
-    Raises:
-        UserError: one of them; the sentence says which.
-    """
+    """Refuse a block or a cache of another size."""
     expected = (cache.batch_size, network.block_frames, network.latent_channels)
     if tuple(noisy_BTC.shape) != expected:
         raise UserError(f"the block has shape {tuple(noisy_BTC.shape)}; the cache and the network expect {expected}")

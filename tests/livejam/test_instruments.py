@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livejam.batch import NULL_CATEGORY
+from livejam.batch import NAMES, NULL_CATEGORY, named
 from livejam.checkpoints.facts import learnt_instruments
 from livejam.errors import UserError
-from livejam.instruments import NAMES, default_instrument, instrument_index, named, require_learnt
+from livejam.instruments import default_instrument, instrument_index, require_learnt
 
 
 def old_checkpoint(data: dict[str, Any], **model: Any) -> dict[str, Any]:

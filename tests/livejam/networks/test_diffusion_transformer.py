@@ -26,9 +26,8 @@ from torch import Tensor, nn
 
 from livejam.errors import UserError
 from livejam.networks import Bidirectional, BlockCausal, DiffusionConditions, DiffusionTransformer, EncoderDecoder
-from livejam.networks.attention import attend_flex
 from livejam.networks.diffusion_layers import Rotary, rotate
-from livejam.networks.diffusion_masks import AttentionMask, dense_mask, flex_mask
+from livejam.networks.diffusion_masks import AttentionMask, attend_flex, dense_mask, flex_mask
 from livejam.networks.packed_linear import PackedLinear, packed
 from livejam.systems.blocks import bootstrap
 
@@ -149,7 +148,7 @@ def test_flex_attention_equals_sdpa(mask: AttentionMask) -> None:
     q, k, v = torch.randn(3, 2, 2, WINDOW + 1, 16).unbind()
     device = torch.device("cpu")
     dense = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=dense_mask(mask, WINDOW + 1, device))
-    flex = attend_flex(q, k, v, flex_mask(mask, WINDOW + 1, device), None, compiled=False)
+    flex = attend_flex(q, k, v, flex_mask(mask, WINDOW + 1, device), compiled=False)
     assert (dense - flex).abs().max() < 1e-5
 
 
