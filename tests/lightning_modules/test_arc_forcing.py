@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
-from toy_latents import CHANNELS, StopAfter, make_batch, make_trainer, same
+from toy_latents import CHANNELS, make_batch, make_trainer, same
 from toy_rollouts import BLOCK, BLOCKS, CONTEXT, FRAMES, MASKS, data, make_module, ready, weights
 
 from callbacks import BlockClicks
@@ -241,28 +239,6 @@ def test_gradient_of_a_rollout_is_the_sum_of_its_blocks_last_evaluations(
             assert torch.allclose(total, torch.stack(given).sum(0), rtol=1e-4, atol=1e-4)
 
 
-def test_resume_is_bit_equal(tmp_path: Path) -> None:
-    settings = {"ema_decay": 0.9, "cutoff_blocks": [-1, 0], "generator_warmup_iterations": 8}
-    whole = make_trainer(tmp_path / "whole")
-    whole.fit(make_module(**settings), data())
-    whole.save_checkpoint(tmp_path / "whole.ckpt")
-    stopped = make_trainer(tmp_path, callbacks=[StopAfter(3, RuntimeError("stop"))])
-    with pytest.raises(RuntimeError, match="stop"):
-        stopped.fit(make_module(**settings), data())
-    torch.manual_seed(123)
-    fresh = make_module(**settings, allow_untrained=False)
-    for weight in (*fresh.generator.parameters(), *fresh.discriminator.parameters()):
-        weight.data.add_(1.0)
-    resumed = make_trainer(tmp_path / "resumed")
-    resumed.fit(fresh, data(), ckpt_path=tmp_path / "stopped.ckpt")
-    resumed.save_checkpoint(tmp_path / "resumed.ckpt")
-    first, second = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("whole", "resumed"))
-    assert first["global_step"] == second["global_step"] == 4
-    assert len(first["optimizer_states"]) == 2
-    for part in ("state_dict", "optimizer_states", "lr_schedulers", "livejam"):
-        assert same(first[part], second[part]), part
-
-
 def test_the_generator_may_start_slower_than_its_judge(tmp_path: Path) -> None:
     rates = []
 
@@ -294,37 +270,6 @@ def test_validation_listens_for_clicks(tmp_path: Path) -> None:
     trainer.validate(make_module(codec="toy"), data())
     logged = trainer.logged_metrics
     assert all(math.isfinite(logged[f"val/block_click_db/{name}"]) for name in ("rollout", "real"))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_two_processes_keep_their_networks_equal(tmp_path: Path) -> None:
-    """Each rank has data and noise of its own; steps are drawn alike, and gradients are averaged."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    torch.multiprocessing.spawn(_train_as_one_of_two, args=(str(tmp_path), port), nprocs=2)
-    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert not torch.equal(first.pop("probe"), second.pop("probe")), "the ranks must have seen different data"
-    assert same(first, second)
-
-
-def _train_as_one_of_two(rank: int, folder: str, port: int) -> None:
-    from lightning.pytorch.strategies import DDPStrategy
-
-    torch.set_num_threads(1)
-    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2")
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    module, batches = make_module(ema_decay=0.9, accumulated_pieces=2, penalty_weight=0.5), data()
-    before = weights(module)
-    trainer = make_trainer(
-        Path(folder), devices=2, strategy=DDPStrategy(find_unused_parameters=True, process_group_backend="gloo")
-    )
-    trainer.fit(module, batches)
-    state = weights(module)
-    assert not same(before, state)
-    state["rollout_steps"] = module._latest["rollout_steps"]
-    state["probe"] = next(iter(batches.train_dataloader())).mix
-    torch.save(state, Path(folder) / f"rank{rank}.pt")
 
 
 def test_a_long_rollout_is_the_mix_over_and_over_and_what_is_played_to_it() -> None:
