@@ -44,8 +44,8 @@ FINITE = Range()
 _COUNTS = """
     accumulated_pieces audio_channels bands batch_size batches_per_epoch block_frames blocks blocks_per_level channels
     classes code_frames context_blocks crop_frames crop_samples curves denoising_steps depth dimension eval_batch_size
-    eval_items every_n_validations expansion fewest_steps frequencies groups harmonics heads hidden hop_samples inputs keep
-    latent_channels levels longest multipliers penalty_every prompt_hidden sample_rate_hz
+    eval_items every_n_validations expansion fewest_steps frequencies groups harmonics heads hidden hop_samples inputs
+    keep latent_channels levels longest multipliers penalty_every prompt_hidden sample_rate_hz
     schedule_steps songs steps strides subframe_blocks subframe_width submixes_per_song test_items validation_crops
     views width window_blocks window_frames
 """

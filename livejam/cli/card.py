@@ -37,8 +37,8 @@ def add_card(commands: Any) -> None:
 
 def _card(options: argparse.Namespace) -> int:
     from livejam.checkpoints.card import model_card
-    from livejam.checkpoints.facts import ancestors, told
     from livejam.checkpoints.description import describe
+    from livejam.checkpoints.facts import ancestors, told
     from livejam.checkpoints.file import read_checkpoint
     from livejam.checkpoints.weights import sha256_of
     from livejam.files import atomic_path
