@@ -12,14 +12,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import distributed
 
 from livejam.codecs.codec import codec_identity
 from livejam.files import atomic_path
 from livejam.processes import gathered
 from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions, anchor_stems
 from metrics.evaluation.clips import Clip, Stem, first_of_run, takes_of
-from metrics.evaluation.measure import Measure, Metrics, Result
+from metrics.evaluation.measure import Measure, Metrics, Result, meet
 from metrics.intervals import SongRows
 from metrics.provenance import Facts, short_hash
 from metrics.results import ANCHORS, anchor_tag
@@ -106,10 +105,7 @@ def evaluate(task: Task, reconstructions: Reconstructions, intervals: bool = Tru
     """
     items = _Items(task, task.chosen(), reconstructions, intervals)
     rows = {MODEL: items.played(), **items.anchors()}
-    if distributed.is_available() and distributed.is_initialized():
-        # The processes' sums meet on the device that they communicate with.
-        for metric in _flat(rows).values():
-            metric.to(reconstructions.device)
+    meet(_flat(rows).values(), reconstructions.device)
     with warnings.catch_warnings():
         # Metrics restored from disk were never updated by this process.
         warnings.filterwarnings("ignore", message=".*method of metric .* was called before.*")

@@ -15,7 +15,7 @@ from torch import Tensor
 from livejam.processes import gathered
 from metrics.embeddings.embedding import Embedding
 from metrics.evaluation.clips import Audio, Take
-from metrics.evaluation.measure import Measure, Metrics, Result
+from metrics.evaluation.measure import Measure, Metrics, Result, meet
 from metrics.frechet import DriftingFrechetDistance, FrechetAudioDistance
 from metrics.frechet_reference import FrechetReference
 from metrics.intervals import Interval, jackknife_interval, positive_interval
@@ -105,7 +105,7 @@ class FADMeasure(Measure):
             metric.update(self._true(take), real=True, data=take.first.clip.identity)
         cuts = ((take.first.clip.sample_rate_hz, take.segment_seconds) for take in takes)
         everyones_cuts = gathered(max(cuts, default=(0, 0.0)))
-        metric.to(device)
+        meet([metric], device)
         with metric.sync_context():
             return metric.reference(self.embedding.identity, *max(everyones_cuts))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
+from torch import distributed
 from torchmetrics import Metric
 
 from livejam.batch import CATEGORIES
@@ -44,6 +47,13 @@ class Result:
     drift_count: int
     interval: Interval = UNKNOWN
     drift_interval: Interval = UNKNOWN
+
+
+def meet(metrics: Iterable[Metric], device: torch.device) -> None:
+    """Move metrics to where the processes of a run add them up; a process that is alone leaves them on the CPU."""
+    if distributed.is_available() and distributed.is_initialized():
+        for metric in metrics:
+            metric.to(device)
 
 
 class Measure(ABC):
