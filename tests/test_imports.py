@@ -89,6 +89,55 @@ def test_fragile_packages_are_imported_where_they_are_used(path: Path) -> None:
     assert not roots(imports(path, at_module_scope=True)) & FRAGILE
 
 
+def _module(name: str) -> Path | None:
+    """The file of a module or package of ours."""
+    place = REPOSITORY / name.replace(".", "/")
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+def _needs(path: Path) -> set[Path]:
+    """The modules of ours that a module imports; what a package only passes on counts as where it is defined."""
+    found = (_defining(name) for name in imports(path) if name.partition(".")[0] in MAY_IMPORT)
+    return {module for module in found if module is not None and module != path}
+
+
+def _defining(name: str) -> Path | None:
+    module = _module(name)
+    if module is not None:
+        return module
+    package, _, attribute = name.rpartition(".")
+    module = _module(package)
+    if module is not None and module.name == "__init__.py":
+        passed_on = [other for other in imports(module) if other.endswith(f".{attribute}")]
+        return _defining(passed_on[0]) if passed_on else module
+    return module
+
+
+def _closure(path: Path) -> set[Path]:
+    seen, todo = set(), [path]
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo += _needs(module)
+    return seen
+
+
+@pytest.mark.parametrize(("recipe", "most"), [("r3gan", 14), ("flow_matching", 26), ("arc_forcing", 30)])
+def test_a_recipe_can_be_followed(recipe: str, most: int) -> None:
+    """So many files has to open who wants to know all that a recipe does."""
+    files = sorted(map(relative, _closure(REPOSITORY / f"lightning_modules/{recipe}.py")))
+    assert len(files) <= most, files
+
+
+def test_imports_run_in_no_circle() -> None:
+    graph = {path: _needs(path) for path in MODULES}
+    while free := [path for path, needs in graph.items() if not needs & graph.keys()]:
+        for path in free:
+            del graph[path]
+    assert not graph, sorted(map(relative, graph))
+
+
 def test_nothing_imports_a_command() -> None:
     commands = tuple(roof.removesuffix(".py").rstrip("/").replace("/", ".") for roof in ROOFS)
     others = [path for path in MODULES if not relative(path).startswith(ROOFS)]
