@@ -18,14 +18,16 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, 
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.annotations import read_annotations
-from datamodules.audio import AudioFileError, fit_length, frame_levels_dbfs, read_audio
+from datamodules.audio import Audio, AudioFileError, fit_length, frame_levels_dbfs, read_audio
 from datamodules.latent_bank import (
     MANIFEST,
     BankedStem,
@@ -113,7 +115,7 @@ def read_song_audio(root: Path, song: Song, settings: BankSettings) -> SongAudio
     )
 
 
-def _draw_membership(name: str, stems_SAN: np.ndarray, target_S: np.ndarray, settings: BankSettings) -> Tensor:
+def _draw_membership(name: str, stems_SAN: Audio, target_S: NDArray[np.bool_], settings: BankSettings) -> Tensor:
     active_S = [
         int((frame_levels_dbfs(stem_AN, settings.codec.hop_samples) > settings.threshold_dbfs).sum())
         for stem_AN in stems_SAN
@@ -129,7 +131,7 @@ def _draw_membership(name: str, stems_SAN: np.ndarray, target_S: np.ndarray, set
 
 
 @torch.inference_mode()
-def encode_song(codec: Codec, song: SongAudio) -> SongLatents:
+def encode_song(codec: Codec[Any, Any], song: SongAudio) -> SongLatents:
     """Encode every stem that may be a target and every sub-mix of a song.
 
     Raises:
@@ -161,7 +163,7 @@ def encode_song(codec: Codec, song: SongAudio) -> SongLatents:
     )
 
 
-def _encode_rows(codec: Codec, rows_RAN: Tensor) -> Tensor:
+def _encode_rows(codec: Codec[Any, Any], rows_RAN: Tensor) -> Tensor:
     """Latents_RTC (float32, on the CPU), a few rows at a time."""
     rows, channels, samples = rows_RAN.shape
     if not rows or not samples:
@@ -220,7 +222,7 @@ class BankBuilder:
         if not (self.folder / MANIFEST).is_file() or list(read_manifest(self.folder).names) != names:
             write_manifest(self.folder, names, self.settings)
 
-    def build(self, codec: Codec, workers: int | None = None) -> LatentBank:
+    def build(self, codec: Codec[Any, Any], workers: int | None = None) -> LatentBank:
         """Encode what is pending, with a progress bar.
 
         Args:
@@ -251,7 +253,7 @@ class BankBuilder:
                 "name another folder with data.bank_root or data.cache_root"
             ) from error
 
-    def _here(self, songs: Sequence[Song], codec: Codec) -> Iterator[None]:
+    def _here(self, songs: Sequence[Song], codec: Codec[Any, Any]) -> Iterator[None]:
         """Threads read ahead while this thread encodes."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         codec = copy.deepcopy(codec).eval().to(device)
@@ -260,11 +262,13 @@ class BankBuilder:
             for song in songs:
                 waiting.append(pool.submit(self.read, song))
                 if len(waiting) > READ_AHEAD:
-                    yield self.write(encode_song(codec, waiting.popleft().result().to(device)))
+                    self.write(encode_song(codec, waiting.popleft().result().to(device)))
+                    yield
             while waiting:
-                yield self.write(encode_song(codec, waiting.popleft().result().to(device)))
+                self.write(encode_song(codec, waiting.popleft().result().to(device)))
+                yield
 
-    def _in_workers(self, songs: Sequence[Song], codec: Codec, workers: int) -> Iterator[None]:
+    def _in_workers(self, songs: Sequence[Song], codec: Codec[Any, Any], workers: int) -> Iterator[None]:
         method = "fork" if sys.platform == "linux" else "spawn"
         pool = ProcessPoolExecutor(
             workers, multiprocessing.get_context(method), initializer=_start_worker, initargs=(self, codec)
@@ -290,10 +294,10 @@ def _worker_count(workers: int | None, songs: int) -> int:
     return min(workers, songs) if workers > 1 else 0
 
 
-_worker: tuple[BankBuilder, Codec] | None = None
+_worker: tuple[BankBuilder, Codec[Any, Any]] | None = None
 
 
-def _start_worker(builder: BankBuilder, codec: Codec) -> None:
+def _start_worker(builder: BankBuilder, codec: Codec[Any, Any]) -> None:
     # one worker per core: threads of their own would only fight for the cores
     torch.set_num_threads(1)
     global _worker

@@ -6,6 +6,7 @@ Shapes: T latent frames, S stems, M sub-mixes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class ActivityRule:
                 f"{self.min_active_ratio} in 0 … 1"
             )
 
-    def sounds(self, levels: NDArray[np.floating]) -> NDArray[np.bool_]:
+    def sounds(self, levels: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Which frames sound."""
         return levels > self.threshold_dbfs
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -113,7 +114,8 @@ class EvaluationBatches(Dataset[AccompanimentBatch]):
         if position in self._decoded:
             return self._decoded[position]
         excerpt, partner = self.plan[position].excerpt, self.plan[position].partner
-        item = Item(self.reader.read(excerpt), self.reader.annotations(excerpt), partner and self._partner(partner))
+        alone = None if partner is None else self._partner(partner)
+        item = Item(self.reader.read(excerpt), self.reader.annotations(excerpt), alone)
         if self.keeps_audio:
             self._decoded[position] = item
         return item
@@ -284,7 +286,7 @@ def _number(song: Song, stem: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{song.name}/{song.stems[stem].name}".encode()).digest()[:8], "big")
 
 
-def _is_enough(rule: ActivityRule, active_T: np.ndarray) -> bool:
+def _is_enough(rule: ActivityRule, active_T: NDArray[np.bool_]) -> bool:
     return bool(active_T.any() and active_T.mean() >= rule.min_active_ratio)
 
 

@@ -81,7 +81,7 @@ class Slakh2100DataModule(LightningDataModule):
     def __init__(
         self,
         root: str,
-        codec: Codec,
+        codec: Codec[Any, Any],
         mode: Literal["bank", "audio"] = "bank",
         bank_root: str | None = None,
         cache_root: str | None = None,
@@ -307,7 +307,10 @@ class Slakh2100DataModule(LightningDataModule):
 
     def _batches_consumed(self) -> int:
         """Training batches that this run has processed, since it first began."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed if self.trainer else 0
+        if not self.trainer:
+            return 0
+        # declared as the tracker's base class
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
 
     @property
     def _rank(self) -> int:

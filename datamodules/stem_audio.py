@@ -18,11 +18,12 @@ import lightning
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from tqdm import tqdm
 
-from datamodules.audio import AudioFileError, read_audio
+from datamodules.audio import Audio, AudioFileError, read_audio
 from datamodules.losses import Demand, losses_line
 from datamodules.run_sampler import BatchShare, ShareSampler
 from datamodules.slakh_index import SlakhIndex
@@ -33,6 +34,9 @@ from livejam.files import atomic_path
 from livejam.spec import CodecSpec
 
 log = logging.getLogger(__name__)
+
+CachedSong = NDArray[np.int16]
+"""All usable stems of a song, shape SAN, at half level."""
 
 CACHE_GAIN = 0.5
 """Stems may exceed full scale before they are mixed; the cache stores them at half level."""
@@ -54,7 +58,7 @@ class StemCrops(IterableDataset[Tensor]):
 
     def __init__(
         self,
-        songs: list[np.ndarray],
+        songs: list[CachedSong],
         crop_samples: int,
         mix_share: float,
         lowest_gain_db: float,
@@ -102,7 +106,7 @@ class StemCrops(IterableDataset[Tensor]):
         return torch.from_numpy(audio_AN * min(gain, 1 / max(np.abs(audio_AN).max(), 1e-9)))
 
 
-def panning(position_S: np.ndarray) -> np.ndarray:
+def panning(position_S: NDArray[np.float64]) -> Audio:
     """Gains of left and right, shape (S, 2, 1), for positions from -1 (left) to 1 (right); the power stays the same."""
     angle_S = (position_S + 1) * (np.pi / 4)
     gains = np.stack([np.cos(angle_S), np.sin(angle_S)], axis=1) * np.sqrt(2)
@@ -198,8 +202,7 @@ class StemAudioDataModule(lightning.LightningDataModule):
         """Decode and resample what is not in the cache yet; say what cannot be used."""
         songs = [song for split in ("train", "validation") for song in self._songs(split)]
         missing = [(song, self._cached(song)) for song in songs if not self._cached(song).exists()]
-        rate = {"sample_rate_hz": self.sample_rate_hz, "audio_channels": self.audio_channels}
-        decode = partial(cache_song, self.root, **rate)
+        decode = partial(cache_song, self.root, sample_rate_hz=self.sample_rate_hz, audio_channels=self.audio_channels)
         if missing:
             with ProcessPoolExecutor(self.workers) as pool:
                 results = pool.map(decode, *zip(*missing, strict=True))
@@ -258,11 +261,11 @@ class StemAudioDataModule(lightning.LightningDataModule):
         folder = self.cache / f"{self.sample_rate_hz}x{self.audio_channels}" / (song.split_folder or "flat")
         return folder / f"{song.name}-{song.digest}.npy"
 
-    def _open(self, split: str) -> list[np.ndarray]:
+    def _open(self, split: str) -> list[CachedSong]:
         return [open_cached(self._cached(song)) for song in self._songs(split)]
 
 
-def open_cached(path: Path) -> np.ndarray:
+def open_cached(path: Path) -> CachedSong:
     """The decoded stems of a song, memory-mapped.
 
     Raises:

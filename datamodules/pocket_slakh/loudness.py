@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from datamodules.audio import Audio
+
 BLOCK_SECONDS = 0.1
 GATE_DB = -30.0
 SILENT_DB = -120.0
 
 
-def active_rms_db(audio_N: np.ndarray, sample_rate_hz: int) -> float:
+def active_rms_db(audio_N: Audio, sample_rate_hz: int) -> float:
     """RMS in dBFS over the 100 ms blocks that are at most 30 dB quieter than the loudest; -120 for silence."""
     block = round(BLOCK_SECONDS * sample_rate_hz)
     blocks = audio_N[: len(audio_N) // block * block].reshape(-1, block)
@@ -23,7 +25,7 @@ def active_rms_db(audio_N: np.ndarray, sample_rate_hz: int) -> float:
     return float(10 * np.log10(loud.mean()))
 
 
-def soft_limited(audio_N: np.ndarray, knee: float = 0.35, ceiling: float = 0.65) -> np.ndarray:
+def soft_limited(audio_N: Audio, knee: float = 0.35, ceiling: float = 0.65) -> Audio:
     """The audio with peaks bent below a ceiling, as a drum bus does, so that a mix needs no further gain.
 
     Args:

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 def score(song: Song, stems: Sequence[Stem]) -> ScoreTick:
     """The stems as tracks of one score, with tempo and time signature."""
-    from symusic import Note, Score, Tempo, TimeSignature, Track
+    from symusic.core import NoteTick, ScoreTick, TempoTick, TimeSignatureTick, TrackTick
 
     meter = song.sheet.clock.meter
-    result = Score(TICKS_PER_QUARTER)
-    result.tempos.append(Tempo(0, song.sheet.clock.quarters_per_minute))
-    result.time_signatures.append(TimeSignature(0, meter.numerator, meter.denominator))
+    result = ScoreTick(TICKS_PER_QUARTER)
+    result.tempos.append(TempoTick(0, song.sheet.clock.quarters_per_minute))
+    result.time_signatures.append(TimeSignatureTick(0, meter.numerator, meter.denominator))
     for stem in stems:
-        track = Track(stem.instrument.program_name, stem.instrument.program, stem.instrument.is_drum)
+        track = TrackTick(stem.instrument.program_name, stem.instrument.program, stem.instrument.is_drum)
         for note in stem.notes:
-            track.notes.append(Note(note.tick, note.ticks, note.pitch, note.velocity))
+            track.notes.append(NoteTick(note.tick, note.ticks, note.pitch, note.velocity))
         result.tracks.append(track)
     return result

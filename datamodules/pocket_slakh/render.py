@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import soundfile
 import yaml
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from datamodules.audio import Audio
 from datamodules.pocket_slakh.annotation import song_annotations
 from datamodules.pocket_slakh.composer import Song, Stem, compose
 from datamodules.pocket_slakh.loudness import active_rms_db, soft_limited
@@ -180,7 +182,7 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _render_stem(song: Song, stem: Stem, soundfont: Path) -> np.ndarray:
+def _render_stem(song: Song, stem: Stem, soundfont: Path) -> Audio:
     """The stem at its level, float32, exactly as long as the song."""
     from symusic import Synthesizer
 
@@ -191,13 +193,13 @@ def _render_stem(song: Song, stem: Stem, soundfont: Path) -> np.ndarray:
     return soft_limited(audio_N) if stem.instrument.is_drum else audio_N
 
 
-def _safe_gain(stems: list[np.ndarray]) -> float:
+def _safe_gain(stems: list[Audio]) -> float:
     """The usual gain, or the smaller one that keeps the mix and every stem below the target peak."""
     peak = max(float(np.abs(audio).max()) for audio in (*stems, np.sum(stems, axis=0)))
     return min(10 ** (MASTER_DB / 20), 10 ** (PEAK_DB / 20) / peak)
 
 
-def _write_flac(path: Path, samples: np.ndarray) -> None:
+def _write_flac(path: Path, samples: NDArray[np.int16]) -> None:
     soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16", compression_level=0.0)
 
 

@@ -17,9 +17,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livejam.errors import UserError
 from livejam.files import atomic_path
+
+Records = NDArray[np.void]
 
 OVERRIDING_ROOT_KEY = 58
 SAMPLE_ID = 53
@@ -139,9 +142,7 @@ def _correct_list(name: bytes, payload: bytes) -> bytes:
     return _chunk(name, b"pdta" + b"".join(_chunk(key, value) for key, value in parts.items()))
 
 
-def _move_root_keys(
-    generators: np.ndarray, bags: np.ndarray, instruments: np.ndarray, headers: list[bytearray]
-) -> None:
+def _move_root_keys(generators: Records, bags: Records, instruments: Records, headers: list[bytearray]) -> None:
     """Give each zone a header with its root key; the first key takes the sample's own, others a clone (in place)."""
     terminal = headers.pop()
     originals = [bytes(header) for header in headers]
@@ -160,9 +161,7 @@ def _move_root_keys(
     headers.append(terminal)
 
 
-def _sample_zones(
-    generators: np.ndarray, bags: np.ndarray, instruments: np.ndarray
-) -> Iterator[tuple[int, int | None]]:
+def _sample_zones(generators: Records, bags: Records, instruments: Records) -> Iterator[tuple[int, int | None]]:
     """Where each zone names its sample, and the root key that it or its instrument's global zone overrides."""
     for first, last in pairwise(instruments["bag"].tolist()):
         inherited: int | None = None

@@ -67,7 +67,7 @@ def _off_beats(sheet: Sheet) -> str:
 def _draw_fill(sheet: Sheet, rng: np.random.Generator) -> str:
     """Letters s (snare), h, m, l (toms), k (kick), one per step, in whole beats."""
     if sheet.clock.meter.steps_per_beat == 6:
-        fills = ("s.s.s.", "h.m.l.", "shshll")
+        fills: tuple[str, ...] = ("s.s.s.", "h.m.l.", "shshll")
     elif sheet.clock.swung_steps == 4 and sheet.clock.swing > 0.5:
         fills = ("s.s.m.l.", "s.s.", "h.m.l.k.")
     else:
