@@ -77,7 +77,7 @@ class CocolaTraining(Recipe):
 
     def training_step(self, batch: AccompanimentBatch, batch_index: int) -> Tensor:
         """Windows, masks, embeddings, cross-entropy over everything that a mix might go with."""
-        self.begin_iteration(self.global_step)
+        self._iteration = self.global_step
         rng = torch.Generator().manual_seed(draw_seed(self.seed, self.global_step) * 4096 + self.global_rank)
         mix_BTC, stem_BTC = self._levels(batch)
         size, begin, late = len(mix_BTC), *self._moments(mix_BTC.shape[1], rng)

@@ -274,7 +274,7 @@ def test_yaml_beside_songs_and_of_a_codec(tmp_path: Path, mark: Path, capfd: pyt
 
 
 LOADERS = {
-    "torch.load": {"livejam/checkpoints/torch_file.py"},
+    "torch.load": {"livejam/checkpoints/file.py"},
     "torch.hub.load_state_dict_from_url": set(),
     "torch.jit.load": set(),
     "pickle.load": set(),

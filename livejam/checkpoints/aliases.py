@@ -9,6 +9,9 @@ MODULES = {
     "livejam.past": "livejam.systems.context",
     "livejam.codecs.front_end": "livejam.codecs.features",
     "livejam.codecs.trunk": "livejam.codecs.causal_convs",
+    "livejam.networks.attention": "livejam.networks.causal_transformer",
+    "livejam.networks.unconditional": "livejam.networks.diffusion_conditions",
+    "livejam.sampling.sampler": "livejam.sampling.samplers",
 }
 """Modules that moved."""
 
