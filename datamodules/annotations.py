@@ -1,4 +1,4 @@
-"""The musical truth of a song: `annotations.json` where it exists, otherwise the tempo map of its MIDI file."""
+"""Ground truth about a song's music: `annotations.json` where it exists, otherwise the tempo map of its MIDI file."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def annotations_to_dict(annotations: Annotations) -> dict[str, Any]:
 
 def beats_from_midi(path: Path) -> Annotations | None:
     """Beats and downbeats of the MIDI file's tempo and metre changes; None where it cannot be read."""
-    # pretty_midi needs half a second to import, which songs with annotations.json never pay
+    # importing pretty_midi takes half a second, which songs with annotations.json can do without
     import pretty_midi
 
     try:
         midi = pretty_midi.PrettyMIDI(str(path))
         beats, downbeats = midi.get_beats(), midi.get_downbeats()
-    # a stranger's MIDI file may be wrong in any way; without it the audio is still good
+    # a MIDI file may be wrong in any way; the audio is good without it
     except Exception:
         return None
     if len(beats) == 0:

@@ -1,4 +1,4 @@
-"""Reading audio files: any rate and channel count in, the codec's out, one clear sentence when a file is bad.
+"""Audio files of any rate and number of channels, read at the codec's; a bad file gives one clear sentence.
 
 Shapes: A audio channels, N audio samples, S stems, T latent frames.
 """
@@ -21,7 +21,7 @@ SILENCE_DBFS = -120.0
 
 
 class AudioFileError(UserError):
-    """A sound file is missing, truncated or holds numbers that are no sound."""
+    """A sound file is missing, is truncated, or holds numbers that are not finite."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
@@ -49,7 +49,7 @@ def read_audio(
         sample_rate_hz: rate of the result in Hz.
         channels: 1 mixes all channels down; 2 repeats a mono file.
         start_seconds: where to begin, in seconds, ≥ 0.
-        samples: length of the result, padded with silence beyond the end of the file; None is to the end.
+        samples: length of the result, padded with silence beyond the end of the file; None reads to the end.
 
     Raises:
         AudioFileError: the file is missing, truncated, or not finite.

@@ -31,14 +31,14 @@ class AudioBatches(Dataset[AccompanimentBatch]):
     """Whole batches by key, each a pure function of (seed, rank, number).
 
     Args:
-        reader: reads the excerpts.
+        reader: the reader of excerpts.
         songs: the training songs.
         categories: class indices of the stems that may be targets.
         batch_size: B.
         full_mix: the mix is all the other stems; otherwise a random subset of them.
-        gain_db: every stem gets louder or softer by up to this much, in dB, at random; ≥ 0. The codec is not
-            linear, so this is something else than scaling latents.
-        seed: of the run.
+        gain_db: largest random change of every stem's level, in dB, ≥ 0. The codec is not linear, so this is not the
+            same as scaling latents.
+        seed: seed of the run.
 
     Raises:
         UserError: no song has a target and another stem, and is long enough.
@@ -81,7 +81,7 @@ class AudioBatches(Dataset[AccompanimentBatch]):
 
     @property
     def songs_heard(self) -> frozenset[str]:
-        """Names of the songs that offer a target."""
+        """Names of the songs that have a target."""
         return frozenset(song.name for song, _ in self.pairs)
 
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:

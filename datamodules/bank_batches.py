@@ -20,7 +20,7 @@ from livejam.batch import AccompanimentBatch
 from livejam.errors import UserError
 
 LARGEST_MEMORY = 4096
-"""Pairs of a target and a sub-mix whose crops are remembered: some kB each."""
+"""How many pairs of a target and a sub-mix have their crops remembered: a few kB each."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class _Item:
 
 
 class BankBatches(Dataset[AccompanimentBatch]):
-    """Whole batches by key; nothing is decoded, and nothing is remembered between two keys.
+    """Whole batches by key; nothing is decoded, and no state is kept between two keys.
 
     Args:
         bank: the bank to read.
         categories: class indices of the stems that may be targets.
         crop_frames: T.
         batch_size: B.
-        rule: which crops may be used.
-        seed: of the run.
+        rule: the rule that decides which crops may be used.
+        seed: seed of the run.
 
     Raises:
         UserError: no song offers a crop.
@@ -83,7 +83,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
 
     @property
     def songs_heard(self) -> frozenset[str]:
-        """Names of the songs that offer a target."""
+        """Names of the songs that have a target."""
         return frozenset(self.bank[pair.song].name for pair in self.pairs)
 
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:
@@ -101,7 +101,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
             prompt=tuple(stem.description for stem in stems),
             song=tuple(song.name for song in songs),
             start_seconds=tuple(item.start_frame * seconds for item in items),
-            # excerpts of them would cost more than the latents; the bank has them for whoever needs them
+            # excerpts of them would cost more than the latents; they can be read from the bank
             annotations=(None,) * self.batch_size,
         )
 
@@ -109,9 +109,9 @@ class BankBatches(Dataset[AccompanimentBatch]):
         """Target uniform over all of them, then a sub-mix, then a crop, each uniform over what may be used.
 
         Args:
-            target_share: which of all targets, 0 to 1.
-            submix_share: which of the sub-mixes without it, 0 to 1.
-            start_share: which of the crops that may be used, 0 to 1.
+            target_share: position among all targets, 0 to 1.
+            submix_share: position among the sub-mixes without it, 0 to 1.
+            start_share: position among the crops that may be used, 0 to 1.
         """
         pair = self.pairs[int(target_share * len(self.pairs))]
         submix = pair.submixes[int(submix_share * len(pair.submixes))]
@@ -127,7 +127,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         )
 
     def _starts(self, pair: _Pair, submix: int) -> NDArray[np.int32]:
-        """The crops that may be used; those of a small bank are worked out only once."""
+        """The crops that may be used; those of a small bank are computed only once."""
         key = (pair.song, pair.stem, submix)
         starts = self._known_starts.get(key)
         if starts is None:

@@ -1,4 +1,4 @@
-"""From songs to a latent bank: read, encode, write. `lightning fit` and `lightning predict` build with the same code.
+"""From songs to a latent bank: read, encode, write. `lightning fit` and `lightning predict` share this code.
 
 Shapes: S stems, M sub-mixes, R rows (stems that may be targets, then sub-mixes), A audio channels, N samples,
 T latent frames, C latent channels.
@@ -52,10 +52,10 @@ SAMPLES_PER_PASS = 1 << 20
 """Audio samples encoded at once: longer passes fall out of the processor's cache."""
 
 SONGS_PER_WORKER = 4
-"""Fewer songs do not pay back the start of a worker process."""
+"""With fewer songs, a worker process is not worth its start."""
 
 READ_AHEAD = 4
-"""Songs decoded while another one is encoded."""
+"""How many songs are decoded while another one is encoded."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class SongAudio:
 
     Args:
         name: the song's name.
-        digest: of its audio files.
+        digest: digest of its audio files.
         stems: the stems that could be read.
-        refusals: those that could not.
+        refusals: the stems that could not be read.
         annotations: beats and chords, None where not known.
         stems_SAN: audio of the stems at the codec's rate and channels; N is a multiple of the hop.
-        target_S: which stems may be targets (bool): the others are heard in sub-mixes only.
+        target_S: which stems may be targets (bool); the others occur in sub-mixes only.
         membership_MS: which stems sound in which sub-mix (bool).
     """
 
@@ -179,13 +179,13 @@ def _levels(rows_RAN: Tensor, spec: CodecSpec) -> Tensor:
 
 @dataclass(frozen=True)
 class BankBuilder:
-    """Makes a folder a bank of these songs; what is there already stays.
+    """Makes a folder a bank of these songs; existing files are kept.
 
     Args:
         folder: the bank's folder.
         root: the data set's root.
         songs: the songs of the split.
-        settings: what the bank is for.
+        settings: everything that the bank depends on.
     """
 
     folder: Path
@@ -194,7 +194,7 @@ class BankBuilder:
     settings: BankSettings
 
     def pending(self) -> tuple[Song, ...]:
-        """The songs that the bank does not hold yet, or not as they are now. While there are any it is no bank.
+        """The songs that are missing in the bank, or have changed. As long as there are any, the bank is not complete.
 
         Raises:
             UserError: the folder holds a bank of other settings.
@@ -205,7 +205,7 @@ class BankBuilder:
         return tuple(song for song in self.songs if not is_banked(self.folder, self.root, song, self.settings))
 
     def invalidate(self) -> None:
-        """Take the manifest away, because songs will be added: a build that is killed leaves no bank behind."""
+        """Remove the manifest, because songs will be added: a killed build leaves no bank behind."""
         (self.folder / MANIFEST).unlink(missing_ok=True)
 
     def read(self, song: Song) -> SongAudio:
@@ -226,9 +226,9 @@ class BankBuilder:
         """Encode what is pending, with a progress bar.
 
         Args:
-            codec: encodes the songs.
-            workers: processes that read and encode, each on one core; None is one per available core; 0 encodes in
-                this process, on the GPU if there is one.
+            codec: the codec that encodes the songs.
+            workers: number of processes that read and encode, each on one core; None = one per available core; 0 = this
+                process, on the GPU if there is one.
 
         Raises:
             UserError: the folder holds a bank of other settings, or the disk is full.
@@ -298,7 +298,7 @@ _worker: tuple[BankBuilder, Codec[Any, Any]] | None = None
 
 
 def _start_worker(builder: BankBuilder, codec: Codec[Any, Any]) -> None:
-    # one worker per core: threads of their own would only fight for the cores
+    # one worker per core: more threads would only compete for the cores
     torch.set_num_threads(1)
     global _worker
     _worker = (builder, codec.eval())

@@ -35,10 +35,10 @@ def category_of(program: int | None, is_drum: bool) -> int:
 
 
 def target_categories(names: Sequence[str] | None) -> tuple[int, ...]:
-    """The class indices of the named categories; None means all that may be asked for (not Vocal, not Unknown).
+    """The class indices of the named categories; None = all except Vocal and Unknown.
 
     Raises:
-        UserError: a name is none of the 18 categories, or there is no name at all.
+        UserError: a name is not one of the 18 categories, or there are no names.
     """
     if names is None:
         return tuple(i for i in range(len(CATEGORIES)) if i not in (VOCAL, UNKNOWN))

@@ -1,4 +1,4 @@
-"""Where a crop may begin: the one rule about sounding and silence, for training, validation and test.
+"""Where a crop may begin: one rule about sound and silence, for training, validation and test.
 
 Shapes: T latent frames, S stems, M sub-mixes.
 """
@@ -34,7 +34,7 @@ class ActivityRule:
             )
 
     def sounds(self, levels: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-        """Which frames sound."""
+        """The frames that sound."""
         return levels > self.threshold_dbfs
 
     def starts(

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 SCHEMA = 2
 TRIES = 16
 LARGEST_MEMORY_BYTES = 1 << 30
-"""Decoded items are kept while all of them together fit into this."""
+"""Decoded items are kept in memory if all of them together fit into this."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class PairedExcerpt:
     """An item of a plan.
 
     Args:
-        excerpt: what is heard and asked for.
+        excerpt: the mix and the target.
         partner: a stem of the same instrument in another song, alone; None where there is none.
     """
 
@@ -67,12 +67,12 @@ def evaluation_frames(songs: Sequence[Song], spec: CodecSpec, seconds: float) ->
 
 
 class EvaluationBatches(Dataset[AccompanimentBatch]):
-    """The batches of a plan; items are decoded once if they are few, because every validation asks for all of them.
+    """The batches of a plan; if there are few items, they are decoded once, because every validation needs all of them.
 
     Args:
-        reader: reads the excerpts.
-        plan: which ones.
-        batch_size: items per batch; the last one has what is left.
+        reader: the reader of excerpts.
+        plan: the items.
+        batch_size: items per batch; the last batch has the rest.
     """
 
     def __init__(self, reader: ExcerptReader, plan: Sequence[PairedExcerpt], batch_size: int) -> None:
@@ -91,7 +91,7 @@ class EvaluationBatches(Dataset[AccompanimentBatch]):
 
     @property
     def songs(self) -> tuple[Song, ...]:
-        """Those of the items and of their partners, each once."""
+        """The songs of the items and of their partners, each once."""
         excerpts = [e for item in self.plan for e in (item.excerpt, item.partner) if e is not None]
         return tuple({e.song.folder: e.song for e in excerpts}.values())
 
@@ -176,16 +176,16 @@ def _from_row(row: dict[str, Any], by_folder: dict[str, Song]) -> PairedExcerpt:
 
 
 def paired(reader: ExcerptReader, plan: Sequence[Excerpt], training: Sequence[Song], seed: int) -> list[PairedExcerpt]:
-    """Every item with a true stem of the same instrument from another song: what chance would score.
+    """Every item with a true stem of the same instrument from another song, which shows what chance would score.
 
-    The partner is the next item of the plan that qualifies, in a circle; where the instrument occurs in one song of
-    the plan only, a stem of a training song; None where no song has one.
+    The partner is the next item of the plan that qualifies, cyclically. Where the instrument occurs in only one song of
+    the plan, it is a stem of a training song; None where no song has one.
 
     Args:
-        reader: reads the excerpts.
+        reader: the reader of excerpts.
         plan: all items, of all processes.
         training: songs to fall back on.
-        seed: of the choice among them.
+        seed: seed of the choice among them.
     """
     return [
         PairedExcerpt(item, _next_alike(plan, position) or _from_training(reader, item, training, seed))
@@ -222,8 +222,8 @@ def plan_excerpts(
 ) -> list[Excerpt]:
     """Choose targets and crops: different songs first, and the categories in turn.
 
-    Any first part of the plan is as balanced as the whole can be. Every (song, target) is used once at most, with
-    all other stems as its mix.
+    The first n items of the plan are as balanced as possible, for every n. Every (song, target) is used at most once,
+    with all other stems as its mix.
 
     Raises:
         UserError: no song offers an item.
@@ -282,7 +282,7 @@ def _starts(reader: ExcerptReader, song: Song, stem: int, seed: int) -> list[int
 
 
 def _number(song: Song, stem: int) -> int:
-    """Of a song's stem, for seeds."""
+    """A number for a song's stem, for seeds."""
     return int.from_bytes(hashlib.sha256(f"{song.name}/{song.stems[stem].name}".encode()).digest()[:8], "big")
 
 

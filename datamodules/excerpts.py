@@ -23,12 +23,12 @@ from livejam.batch import AccompanimentBatch, Annotations
 from livejam.spec import CodecSpec
 
 READ_THREADS = 4
-"""Stems of an excerpt that are decoded at once."""
+"""How many stems of an excerpt are decoded at once."""
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Where to read: the target, the stems of the mix, the first frame, and how much louder each stem gets.
+    """What to read: the target, the stems of the mix, the first frame, and the gain of each stem.
 
     Args:
         song: the song.
@@ -61,9 +61,9 @@ class ExcerptReader:
 
     Args:
         root: the data set's root.
-        spec: gives the rate, the channels and the frames.
+        spec: the codec's spec, for rate, channels and frames.
         frames: length of every excerpt in latent frames.
-        rule: decides what sounds.
+        rule: the rule that decides what sounds.
     """
 
     root: Path
@@ -105,7 +105,7 @@ class ExcerptReader:
         )
 
     def annotations(self, excerpt: Excerpt) -> Annotations | None:
-        """The musical truth of exactly this excerpt."""
+        """Ground truth about the music of this excerpt."""
         whole = read_annotations(self.root / excerpt.song.folder)
         start_seconds, duration_seconds = self.spec.seconds_in(excerpt.start_frame), self.spec.seconds_in(self.frames)
         return None if whole is None else whole.excerpt(start_seconds, duration_seconds)

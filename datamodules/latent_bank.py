@@ -1,7 +1,7 @@
 """The latent bank on disk: one memory-mapped file per song, and one manifest.
 
 A bank is a folder with `manifest.json` and `songs/TrackXXXXX.safetensors`. Every song file describes itself, so that
-a build that was killed goes on where it was; the manifest is written last and makes the folder a bank.
+a killed build continues where it stopped. The manifest is written last and makes the folder a bank.
 
 Shapes: S stems, M sub-mixes, T latent frames, C latent channels.
 """
@@ -30,18 +30,18 @@ from livejam.spec import CodecSpec, LatentStatistics
 SCHEMA = 2
 MANIFEST = "manifest.json"
 SMALLEST_STD = 1e-6
-"""A latent channel that never moves is divided by 1 instead of by its deviation."""
+"""A latent channel that is constant is divided by 1 instead of its deviation."""
 
 
 @dataclass(frozen=True)
 class BankSettings:
-    """Everything that the content of a bank depends on, beside the audio.
+    """Everything that the content of a bank depends on, besides the audio.
 
     Args:
-        codec: what the latents mean.
-        latents_hash: of the codec, `Codec.latents_hash`.
+        codec: the spec of the latents.
+        latents_hash: the codec's `Codec.latents_hash`.
         split: "train", "validation" or "test".
-        seed: of the random sub-mixes.
+        seed: seed of the random sub-mixes.
         submixes_per_song: sub-mixes per song (M).
         targets: class indices of the stems that may be targets, ascending.
         threshold_dbfs: frames of stems above this level, in dB below full scale, count as sounding.
@@ -89,7 +89,7 @@ def _flat(settings: BankSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class BankedStem:
-    """A stem of a banked song: its name, its class index, and what plays, in words."""
+    """A stem of a song in a bank: its name, its class index, and a description in words."""
 
     name: str
     category: int
@@ -98,11 +98,11 @@ class BankedStem:
 
 @dataclass(frozen=True)
 class SongLatents:
-    """What a bank holds of one song; the tensors are views into its file when it was read from one.
+    """The content of a bank for one song; the tensors are views into its file if it was read from one.
 
     Args:
         name: the song's name.
-        digest: of the audio files it was made from.
+        digest: digest of the audio files that it was made from.
         stems: the stems that may be targets, in the order of S; the others are in sub-mixes only.
         refusals: stems that could not be read.
         annotations: beats and chords, None where not known.
@@ -110,9 +110,9 @@ class SongLatents:
         submixes_MTC: latents of every sub-mix (float16).
         membership_MS: which stems sound in which sub-mix (bool).
         stem_levels_ST: RMS per frame in dB below full scale (float16), −120 for silence.
-        submix_levels_MT: the same of the sub-mixes.
+        submix_levels_MT: the same for the sub-mixes.
         sum_C: sum over all frames of stems and sub-mixes (float64), before rounding to float16.
-        square_sum_C: the same of the squares.
+        square_sum_C: the same for the squares.
     """
 
     name: str
@@ -160,13 +160,13 @@ def write_song(folder: Path, song: SongLatents, settings: BankSettings) -> None:
     tensors = {name: getattr(song, name).contiguous() for name in TENSORS}
     # one key only: the order of several is not deterministic, and banks are compared byte by byte
     content = save(tensors, metadata={"livejam": json.dumps(header)})
-    # written by Python, whose errors say when the disk is full
+    # written by Python, whose errors tell a full disk from others
     with atomic_path(song_path(folder, song.name)) as temporary:
         temporary.write_bytes(content)
 
 
 def read_song(path: Path) -> tuple[SongLatents, BankSettings]:
-    """A song of a bank; its tensors are memory-mapped, nothing is read before it is used.
+    """A song of a bank; its tensors are memory-mapped and read on use.
 
     Raises:
         UserError: the file is damaged or of another version.
@@ -194,10 +194,10 @@ def read_song(path: Path) -> tuple[SongLatents, BankSettings]:
 
 
 def is_banked(folder: Path, root: Path, song: Song, settings: BankSettings) -> bool:
-    """Whether the song's file is there, whole, and made from these files with these settings.
+    """Whether the song's file exists, is complete, and was made from these files with these settings.
 
-    Banks of older versions know only the names and sizes of what they were made from: of these, no stem may be younger
-    than the bank's own file.
+    Banks of older versions know only the names and sizes of their sources. For these, no stem may be younger than the
+    bank's own file.
     """
     path = song_path(folder, song.name)
     try:
@@ -271,10 +271,10 @@ def _sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` says.
+    """The content of `manifest.json`.
 
     Args:
-        settings: what the bank was built with.
+        settings: the settings that the bank was built with.
         counts: numbers of songs, stems, submixes and frames (summed over the songs).
         statistics: mean and standard deviation per latent channel, over all frames of stems and sub-mixes.
         refusals: stems that could not be read when the bank was built.
@@ -325,7 +325,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 class LatentBank:
-    """A bank that is whole: songs by position, each opened on first use in whichever process asks.
+    """A complete bank: songs by position, each opened on first use in each process.
 
     Args:
         folder: the bank's folder. Its manifest and the size of every file are checked here, headers when a song is
@@ -360,7 +360,7 @@ class LatentBank:
         """Read every byte.
 
         Raises:
-            UserError: a file is not what the manifest says.
+            UserError: a file differs from the manifest.
         """
         for name, expected in zip(self.manifest.names, self.manifest.hashes, strict=True):
             if _sha256(song_path(self.folder, name)) != expected:

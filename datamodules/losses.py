@@ -1,4 +1,4 @@
-"""What a training leaves out of a data set: said once, in one line, with the command that lists it."""
+"""What training leaves out of a data set: one line, with the command that lists it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from datamodules.slakh_scan import Refusal, Song
 from livejam.batch import named
 
 SHOWN = 5
-"""Songs that a line names at most."""
+"""The most songs that the line names."""
 
 SHORT, ALONE, NO_TARGET = "too short for a crop", "of one stem", "without a target"
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What a training needs of a song.
+    """What training needs from a song.
 
     Args:
         seconds: length of a crop in seconds; 0 = any song is long enough.
-        targets: class indices of the stems of which it needs one, beside another stem; None = single stems do.
+        targets: class indices of the stems of which it needs one, besides another stem; None = single stems are enough.
     """
 
     seconds: float = 0.0
     targets: tuple[int, ...] | None = None
 
     def missing(self, song: Song) -> str:
-        """The reason why a song gives nothing to train on; empty if it does."""
+        """The reason why a song cannot be used for training; empty if it can."""
         if song.seconds < self.seconds:
             return SHORT
         if self.targets is not None and len(song.stems) < 2:
@@ -41,12 +41,12 @@ class Demand:
         return ""
 
     def left_out(self, songs: Iterable[Song]) -> list[Refusal]:
-        """The songs that give nothing, with the reason."""
+        """The songs that cannot be used, with the reason."""
         reasons = ((song.name, self.missing(song)) for song in songs)
         return [Refusal(name, None, f"it is {reason}") for name, reason in reasons if reason]
 
     def options(self) -> list[str]:
-        """Of `livejam data index`, so that it asks for the same."""
+        """Options for `livejam data index`, so that it applies the same demand."""
         words = ["--seconds", f"{self.seconds:.2f}"] if self.seconds else []
         if self.targets is not None and self.targets != target_categories(None):
             words += ["--targets", *named(self.targets)]
@@ -63,13 +63,13 @@ def losses_line(
     mute: Sequence[str] = (),
     unread: int = 0,
 ) -> str:
-    """One line about everything that a training does not hear; empty if it hears everything.
+    """One line about everything that training does not hear; empty if it hears everything.
 
     Args:
         root: the data set.
-        cache: folder of its index, where that is not the data set's own.
-        songs: the training's.
-        demand: what it needs of them.
+        cache: folder of its index, if that is not in the data set.
+        songs: the training songs.
+        demand: what training needs from them.
         refused: stems and songs that the index refuses.
         damaged: stems that turned out to be damaged inside when they were decoded.
         mute: songs in which no target sounds together with a mix for a whole crop.

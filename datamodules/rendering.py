@@ -1,4 +1,4 @@
-"""Songs for those who have none: rendered once, at the first start."""
+"""Songs for users who have none: rendered once, at the first start."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MARKER = ".livejam/rendered.json"
 
 @dataclass(frozen=True)
 class RenderIfMissing:
-    """Render pocket-Slakh where the data set's root is empty; a render that was interrupted goes on.
+    """Render pocket-Slakh where the data set's root is empty; an interrupted render continues.
 
     Args:
         songs: songs to render, at least 3.
-        seed: of the songs.
+        seed: seed of the songs.
         validation_fraction: share of the songs for validation, 0 to 1.
         test_fraction: share of the songs for test, 0 to 1.
-        workers: threads that render; None is one per core.
+        workers: threads that render; None = one per core.
     """
 
     songs: int = 160
@@ -32,7 +32,7 @@ class RenderIfMissing:
     workers: int | None = None
 
     def render(self, root: Path) -> None:
-        """Render what is missing. Folders with songs that were not rendered by this are left alone.
+        """Render missing songs. A folder with songs from elsewhere is left alone.
 
         Raises:
             UserError: the songs there were rendered with other settings.

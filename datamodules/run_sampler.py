@@ -1,7 +1,7 @@
-"""Which rank gets what. Batch k of a training run is a pure function of (seed, rank, k), so any run can go on.
+"""Which rank gets which batch. Batch k of a run is a pure function of (seed, rank, k), so any run can be resumed.
 
-Nothing is drawn from a generator that lives on, so workers may fetch ahead, epochs may be cut short and a run may be
-killed: what was consumed is a number, which Lightning keeps in the checkpoint as its count of processed batches.
+No random state is carried along, so workers may fetch ahead, epochs may be cut short and a run may be killed: the
+position is a number, which Lightning keeps in the checkpoint as its count of processed batches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from livejam.errors import UserError
 
 
 class BatchKey(NamedTuple):
-    """Which batch: of which rank, and how many that rank took before it since training began."""
+    """A batch: its rank, and the number of batches that this rank took before it."""
 
     rank: int
     number: int
@@ -24,12 +24,12 @@ class BatchKey(NamedTuple):
 class RunSampler(DistributedSampler[BatchKey]):
     """The keys of the batches from `consumed()` on, as many as an epoch has.
 
-    It is a `DistributedSampler` because it shares the work between ranks itself, so Lightning leaves it alone.
+    It is a `DistributedSampler`, so that Lightning leaves the sharing between ranks to it.
 
     Args:
-        consumed: how many batches this run has processed, asked at the start of every epoch.
+        consumed: a function that returns how many batches this run has processed, called at the start of every epoch.
         batches_per_epoch: batches of every rank per epoch, at least 1.
-        rank: this process among all.
+        rank: rank of this process.
     """
 
     def __init__(self, consumed: Callable[[], int], batches_per_epoch: int, rank: int) -> None:
@@ -39,34 +39,34 @@ class RunSampler(DistributedSampler[BatchKey]):
 
     def __iter__(self) -> Iterator[BatchKey]:
         first = self.consumed()
-        # a whole epoch even when resumed in the middle of one: the trainer knows where the epoch ends
+        # a whole epoch even when resumed within one: the trainer knows where the epoch ends
         return iter([BatchKey(self.rank, first + i) for i in range(self.batches_per_epoch)])
 
     def __len__(self) -> int:
         return self.batches_per_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Epochs have no meaning for the order."""
+        """The order does not depend on epochs."""
 
 
 class BatchShare(NamedTuple):
-    """A batch of an evaluation that this process takes, and whether another one, or this one, has it already."""
+    """A batch of an evaluation for this process, and whether some process has already taken it."""
 
     number: int
     repeated: bool
 
 
 class ShareSampler(DistributedSampler[BatchShare]):
-    """Every batch on one rank, and equally many on all: a rank that has fewer takes one a second time.
+    """Every batch on one rank, and equally many on all: a rank with fewer takes one a second time.
 
-    Whole batches are dealt, so that an item is played and measured in the same company whatever the number of ranks,
-    and its numbers are the same to the last bit. Equally many batches, because steps may hold collectives (DDP
-    broadcasts buffers in each of them), and because Lightning leaves out the whole evaluation of a rank without any.
+    Whole batches are shared, so that an item is always played and measured in the same batch, for any number of ranks,
+    and its numbers are the same to the last bit. All ranks take equally many, because steps may hold collectives (DDP
+    broadcasts buffers in each of them), and because Lightning skips the evaluation on a rank without batches.
 
     Args:
-        batches: how many there are.
-        ranks: how many processes share them.
-        rank: this process among them.
+        batches: number of batches.
+        ranks: number of processes.
+        rank: rank of this process.
     """
 
     def __init__(self, batches: int, ranks: int, rank: int) -> None:
@@ -84,12 +84,12 @@ class ShareSampler(DistributedSampler[BatchShare]):
 
 
 class ShardSampler(DistributedSampler[int]):
-    """Every item on exactly one rank, also when a rank gets none: for work in which ranks do not wait for each other.
+    """Every item on exactly one rank, even if a rank gets none: for work in which ranks do not wait for each other.
 
     Args:
-        items: how many there are.
-        ranks: how many processes share them.
-        rank: this process among them.
+        items: number of items.
+        ranks: number of processes.
+        rank: rank of this process.
     """
 
     def __init__(self, items: int, ranks: int, rank: int) -> None:
@@ -106,19 +106,19 @@ class ShardSampler(DistributedSampler[int]):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A loader over a `RunSampler`; its state says where the run stood, for Lightning and for a check."""
+    """A loader over a `RunSampler`; its state is the position of the run, for Lightning and for a check."""
 
     sampler: RunSampler
 
     def state_dict(self) -> dict[str, int]:
-        """The batches that were processed, not those that were fetched ahead."""
+        """The number of batches that were processed, without those that were fetched ahead."""
         return {"batches_consumed": self.sampler.consumed()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Check that the trainer goes on where the checkpoint stood.
+        """Check that the trainer continues where the checkpoint stopped.
 
         Raises:
-            UserError: the checkpoint's loops say something else than its loader.
+            UserError: the checkpoint's loops and its loader disagree.
         """
         if state["batches_consumed"] != self.sampler.consumed():
             raise UserError(

@@ -1,4 +1,4 @@
-"""What a Slakh-like data set holds: every usable stem, everything refused with its reason, cached as one file."""
+"""The content of a Slakh-like data set: usable stems, and refused ones with the reason, cached in one file."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class SlakhIndex:
 
     @classmethod
     def open(cls, root: str | Path, cache: str | Path | None = None, deep: bool = False) -> SlakhIndex:
-        """Look at every track folder; those that did not change since the last time come from the cache.
+        """Examine every track folder; folders that have not changed come from the cache.
 
         Args:
             root: a folder with track folders in it, or in its sub-folders train, validation, test and omitted.
-            cache: where the index is kept; None is `.livejam/slakh_index.json` under the root. Where that cannot be
-                written the index is made anew each time.
-            deep: decode all audio and refuse stems that are truncated inside or not finite, and list MIDI files that
-                cannot be read (slow, done once, known to every later index of these files).
+            cache: where the index is kept; None is `.livejam/slakh_index.json` under the root. If that cannot
+                be written, the index is made every time.
+            deep: decode all audio, refuse stems that are truncated inside or not finite, and list MIDI files that
+                cannot be read (slow, but remembered for every later index of these files).
 
         Raises:
             UserError: there is no track folder, or no usable song.
@@ -87,7 +87,7 @@ class SlakhIndex:
 
     @property
     def refused(self) -> int:
-        """How many stems and songs are refused; a MIDI file that cannot be read refuses no song."""
+        """The number of refused stems and songs; a song is not refused for a MIDI file that cannot be read."""
         return sum(refusal.stem != MIDI for refusal in self.refusals)
 
     def split(self, name: str, policy: SplitPolicy) -> tuple[Song, ...]:
@@ -95,10 +95,10 @@ class SlakhIndex:
         return tuple(song for song in self.songs if policy.split_of(song.name, song.split_folder) == name)
 
     def summary(self, left_out: Sequence[Refusal] = ()) -> str:
-        """What is there and what is not, for people.
+        """A summary of what is there and what is not.
 
         Args:
-            left_out: songs that a training does not use although they are whole.
+            left_out: intact songs that training does not use.
         """
         folders = Counter(song.split_folder or "flat" for song in self.songs)
         categories = Counter(CATEGORIES[stem.category] for song in self.songs for stem in song.stems)
@@ -115,7 +115,7 @@ class SlakhIndex:
 
 
 def missing_root_message(root: Path) -> str:
-    """One sentence that says what was looked for, and how to get it."""
+    """One sentence that says what was expected, and how to get it."""
     found = "it does not exist"
     if root.is_dir():
         names = sorted(p.name for p in root.iterdir())
@@ -167,7 +167,7 @@ def _scan(
         song, refusals = scan_track(folder, root, split_folder, deep)
         return key, _Track(mark, deep, song, tuple(refusals))
 
-    # the work is waiting for the disk, and decoding, which releases the interpreter
+    # the time goes into waiting for the disk and into decoding, which releases the interpreter
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
         results = pool.map(look, folders)
         return dict(tqdm(results, "index", len(folders), unit="song", leave=False, delay=2.0))

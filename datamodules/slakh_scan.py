@@ -1,4 +1,4 @@
-"""Looking at one Slakh track folder: what can be used, and why the rest cannot."""
+"""The examination of one Slakh track folder: what can be used, and why the rest cannot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AUDIO_SUFFIXES = (".flac", ".wav")
 BLOCK_SAMPLES = 1 << 20
 PROBE_BYTES = 1 << 16
 FACTS = ("metadata.yaml", "annotations.json", MIDI)
-"""What is known of a song beside its audio."""
+"""The files about a song besides its audio."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Stem:
         name: its key in metadata.yaml, "S00".
         file: path of its audio relative to the song's folder.
         category: class index, 0–17 into `livejam.batch.CATEGORIES`.
-        description: what plays, in words: the MIDI program's name.
+        description: the name of the MIDI program.
     """
 
     name: str
@@ -49,8 +49,9 @@ class Song:
         split_folder: the split folder in which it lies; None in a flat data set.
         sample_rate_hz: rate of its stems in Hz.
         seconds: duration of its longest stem in seconds.
-        digest: changes when a usable stem's file is replaced, and when what is known of the song changes.
-        name_digest: changes when a usable stem's file changes its name or its size; older banks know no other.
+        digest: a digest that changes when a usable stem's file is replaced, and when the files about the song change.
+        name_digest: a digest that changes when a usable stem's file changes its name or size; older banks have only
+            this one.
         stems: the usable stems, by name.
     """
 
@@ -66,7 +67,7 @@ class Song:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Something that cannot be used, and why; `stem` is None where it is the whole song, or the MIDI file's name."""
+    """Something that cannot be used, and why; `stem` is None for a whole song, or the name of the MIDI file."""
 
     song: str
     stem: str | None
@@ -85,7 +86,7 @@ class _RefusedError(Exception):
 
 
 def fingerprint(folder: Path) -> str:
-    """Changes when a file of the track is added, removed or rewritten (names, sizes and times)."""
+    """A digest that changes when a file of the track is added, removed or rewritten (names, sizes and times)."""
     rows = []
     for directory in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "MIDI")):
         for entry in os.scandir(directory):
@@ -102,7 +103,7 @@ def scan_track(folder: Path, root: Path, split_folder: str | None, deep: bool) -
         folder: the track folder.
         root: the data set's root.
         split_folder: the split folder that holds the track; None in a flat data set.
-        deep: decode every stem to the end and look for numbers that are not finite, and read the MIDI file (slow).
+        deep: decode every stem to the end, look for numbers that are not finite, and read the MIDI file (slow).
     """
     refusals: list[Refusal] = []
     refuse = lambda stem, reason: refusals.append(Refusal(folder.name, stem, str(reason)))  # noqa: E731
@@ -145,9 +146,9 @@ def _midi_is_unreadable(folder: Path) -> bool:
 
 
 def _content_digest(folder: Path, stems: list[Stem]) -> str:
-    """Of the stems that are used, and of the files that say what they are and where the beats lie.
+    """A digest of the used stems, and of the files that describe them and their beats.
 
-    Of each file its name, its size, and what it holds at its beginning, its middle and its end: of a FLAC file that
+    It covers each file's name, its size, and its content at the beginning, the middle and the end. For a FLAC file that
     includes the hash of all its samples.
     """
     digest = hashlib.sha256()
@@ -178,7 +179,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def _audio_folder(folder: Path, audio_dir: object) -> Path:
-    # some tracks name a wrong audio_dir; only the last part of it is believed, so that no path leads elsewhere
+    # some tracks name a wrong audio_dir; only its last part is used, so that no path leads elsewhere
     candidates = [folder / "stems", folder / Path(str(audio_dir or "stems")).name]
     found = next((candidate for candidate in candidates if candidate.is_dir()), None)
     if found is None:
@@ -190,7 +191,7 @@ def _stem_file(audio_folder: Path, name: str, entry: object) -> Path:
     if not isinstance(entry, dict):
         raise _RefusedError("its entry in metadata.yaml is damaged")
     if Path(name).name != name:
-        raise _RefusedError("its name is no file name")
+        raise _RefusedError("its name is not a file name")
     candidates = [audio_folder / f"{name}{suffix}" for suffix in AUDIO_SUFFIXES]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     if found is None:
@@ -217,7 +218,7 @@ def _check_audio(path: Path, deep: bool) -> _File:
                 raise _RefusedError("its audio has no samples")
             if deep:
                 _check_every_sample(file)
-            # a truncated FLAC file still has a whole header, but its end cannot be reached
+            # a truncated FLAC file still has an intact header, but its end cannot be read
             file.seek(file.frames - 1)
             if len(file.read(1)) != 1:
                 raise _RefusedError("its audio is truncated")
@@ -233,7 +234,7 @@ def _check_every_sample(file: soundfile.SoundFile) -> None:
 
 
 def _of_one_rate(stems: list[Stem], files: dict[str, _File], refuse: Any) -> tuple[list[Stem], int]:
-    """The stems that have the rate of most of them; the others are refused."""
+    """The stems with the most common sample rate; the others are refused."""
     rates = [files[stem.name].rate_hz for stem in stems]
     if not rates:
         return [], 0

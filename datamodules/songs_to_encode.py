@@ -14,20 +14,20 @@ from datamodules.slakh2100 import Slakh2100DataModule
 class SongsToEncode(Slakh2100DataModule):
     """The same songs, one by one and whole, for `LatentEncoding` and `LatentBankWriter`.
 
-    Its arguments are `Slakh2100DataModule`'s; the bank is the one that trainings with the same arguments open.
+    Its arguments are those of `Slakh2100DataModule`; the bank is the one that training with the same arguments opens.
     """
 
     def prepare_data(self) -> None:
-        """Render and index the songs; a bank that is not complete is none until it is."""
+        """Render and index the songs; an incomplete bank is not used until it is complete."""
         super().prepare_data()
         if self.bank_builder.pending():
             self.bank_builder.invalidate()
 
     def setup(self, stage: str) -> None:
-        """Nothing has to be opened."""
+        """There is nothing to open."""
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """What is missing, spread over the ranks."""
+        """The missing songs, spread over the ranks."""
         songs = PendingSongs(self.bank_builder)
         return DataLoader(
             songs,
@@ -39,7 +39,7 @@ class SongsToEncode(Slakh2100DataModule):
 
 
 class PendingSongs(Dataset[SongAudio]):
-    """The songs that a bank does not hold yet, decoded when asked for."""
+    """The songs that a bank does not hold yet, decoded on access."""
 
     def __init__(self, builder: BankBuilder) -> None:
         self.builder = builder

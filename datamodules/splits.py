@@ -1,4 +1,4 @@
-"""Which songs are for training, validation and test: the policies of Slakh2100's published splits."""
+"""Which songs are for training, validation and test: Slakh2100's published splits as policies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST_TRAIN_TRACK, LAST_VALIDATION_TRACK, LAST_TEST_TRACK = 1500, 1875, 2100
 
 
 class SplitPolicy(ABC):
-    """Assigns a song to "train", "validation" or "test", or to none of them (None: the song is left out)."""
+    """A policy that assigns songs to "train", "validation" or "test", or leaves them out (None)."""
 
     @abstractmethod
     def split_of(self, song: str, folder: str | None) -> str | None:
@@ -68,7 +68,7 @@ class SplitByFile(SplitPolicy):
             self._split_of = {str(song): split for split in SPLITS for song in lists[split]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path} is no split file ({error!r}); it must be JSON with the lists train, validation and test"
+                f"{path} is not a split file ({error!r}); it must be JSON with the lists train, validation and test"
             ) from error
 
     def split_of(self, song: str, folder: str | None) -> str | None:
@@ -81,7 +81,7 @@ class SplitByHash(SplitPolicy):
     Args:
         validation: share of the songs for validation, between 0 and 1.
         test: share of the songs for test, between 0 and 1.
-        seed: other seeds split differently.
+        seed: seed of the split.
     """
 
     def __init__(self, validation: float = 0.15, test: float = 0.15, seed: int = 0) -> None:

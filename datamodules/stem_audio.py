@@ -1,4 +1,4 @@
-"""Random crops of single stems and random mixes: what a codec is trained on.
+"""Random crops of single stems and random mixes, for training a codec.
 
 FLAC decoding cannot feed training, so every song is decoded and resampled once and kept as one int16 file.
 
@@ -51,9 +51,9 @@ class StemCrops(IterableDataset[Tensor]):
         mix_share: share of mixes, 0 to 1.
         lowest_gain_db: lowest random gain.
         highest_gain_db: highest random gain.
-        largest_pan: how far stems are panned at random, 0 (not at all) to 1 (hard left or right); stereo only.
+        largest_pan: largest random pan of stems, 0 (none) to 1 (hard left or right); stereo only.
         seed: seed of all choices.
-        rank: this process among those of a training, each of which hears other crops.
+        rank: rank of this process; every rank hears different crops.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class StemCrops(IterableDataset[Tensor]):
             yield self._crop(rng)
 
     def _crop(self, rng: np.random.Generator) -> Tensor:
-        """One crop; a second try if the first is silent, so that a little silence is heard too."""
+        """One crop, with a second try if the first is silent, so that a little silence occurs as well."""
         for _ in range(2):
             song_SAN = self.songs[rng.integers(len(self.songs))]
             is_mix = rng.random() < self.mix_share and len(song_SAN) > 1
@@ -114,7 +114,7 @@ def panning(position_S: NDArray[np.float64]) -> Audio:
 
 
 class HeldOutCrops(NamedTuple):
-    """A batch of validation, and whether it is there only because all processes take as many."""
+    """A validation batch, and whether it is a repetition, because all processes take equally many."""
 
     audio_BAN: Tensor
     repeated: bool
@@ -139,17 +139,17 @@ class StemAudioDataModule(lightning.LightningDataModule):
 
     Args:
         root: a data set in Slakh2100's format, with songs for training and validation.
-        cache: folder for the decoded songs; they are decoded again when their files change, deleted by hand.
+        cache: folder for the decoded songs; they are decoded again when their files change. Delete old ones by hand.
         sample_rate_hz: rate of the crops in Hz.
         audio_channels: 1 (mixed down) or 2.
         crop_samples: samples per crop, a multiple of the codec's hop.
         batch_size: crops per batch.
         mix_share: share of mixes of random stems among the crops, 0 to 1; the others are single stems.
-        validation_crops: crops of the validation split, the same every time.
+        validation_crops: number of crops of the validation split, the same every time.
         lowest_gain_db: lowest random gain in dB.
         highest_gain_db: highest random gain in dB; a crop is never made to clip.
-        largest_pan: how far every stem is panned at random, 0 (not at all) to 1 (hard left or right), so that a
-            codec for stereo hears sides although Slakh's stems are mono; needs two audio channels.
+        largest_pan: largest random pan of every stem, 0 (none) to 1 (hard left or right), so that a stereo codec hears
+            differences between the sides although Slakh's stems are mono; needs two audio channels.
         seed: seed of all choices.
         workers: processes that decode songs into the cache.
     """
@@ -184,7 +184,7 @@ class StemAudioDataModule(lightning.LightningDataModule):
         self.largest_pan = largest_pan
 
     def require_fit(self, spec: CodecSpec) -> None:
-        """Refuse crops of another rate, of other channels, or that are no whole frames.
+        """Refuse crops of another rate, with other channels, or of incomplete frames.
 
         Raises:
             UserError: names what differs.
@@ -199,7 +199,7 @@ class StemAudioDataModule(lightning.LightningDataModule):
             )
 
     def prepare_data(self) -> None:
-        """Decode and resample what is not in the cache yet; say what cannot be used."""
+        """Decode and resample songs that are not in the cache yet; list what cannot be used."""
         songs = [song for split in ("train", "validation") for song in self._songs(split)]
         missing = [(song, self._cached(song)) for song in songs if not self._cached(song).exists()]
         decode = partial(cache_song, self.root, sample_rate_hz=self.sample_rate_hz, audio_channels=self.audio_channels)
@@ -257,7 +257,7 @@ class StemAudioDataModule(lightning.LightningDataModule):
         return songs
 
     def _cached(self, song: Song) -> Path:
-        """Named after all that it depends on: what is in the song's files, and what becomes of it."""
+        """The file of a song in the cache, named after all that it depends on: the song's files, rate, channels."""
         folder = self.cache / f"{self.sample_rate_hz}x{self.audio_channels}" / (song.split_folder or "flat")
         return folder / f"{song.name}-{song.digest}.npy"
 
@@ -274,7 +274,7 @@ def open_cached(path: Path) -> CachedSong:
     try:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is no decoded song ({error}); delete it and start again") from error
+        raise UserError(f"{path} is not a decoded song ({error}); delete it and start again") from error
 
 
 def cache_song(root: Path, song: Song, target: Path, sample_rate_hz: int, audio_channels: int) -> None:

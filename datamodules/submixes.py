@@ -13,7 +13,7 @@ from livejam.errors import UserError
 Membership = NDArray[np.bool_]
 
 FEWEST_SUBMIXES = 2
-"""With one sub-mix alone no song could offer every stem as a target."""
+"""With only one sub-mix, a song could not offer every stem as a target."""
 
 FULL_MIXES = 0
 """The count that stands for "all but s" for every target s, and nothing else."""
@@ -27,14 +27,14 @@ def draw_submixes(
 ) -> Membership:
     """Membership_MS of at most `count` different sub-mixes, every one of which sounds.
 
-    The first half holds "all but s" for the targets that sound most, because that is what a band plays while s
-    listens. The others are random subsets, and the last of them leaves out every target that none left out
-    before. So every stem that may be a target, in a song with at least two sounding stems, has a sub-mix without it.
+    The first half holds "all but s" for the targets that sound most, because that is what a band plays to s. The
+    others are random subsets, and the last of them leaves out every target that none left out before. So every stem
+    that may be a target, in a song with at least two sounding stems, has a sub-mix without it.
 
     Args:
         active_frames_S: frames in which each stem sounds; stems with 0 are in no sub-mix.
         may_be_target_S: which stems will be played by the model.
-        count: sub-mixes wanted, at least 2; songs of two or three stems have fewer different ones. `FULL_MIXES` is
+        count: number of sub-mixes, at least 2; songs of two or three stems have fewer different ones. `FULL_MIXES` is
             "all but s" for every target and no random ones.
         rng: the only source of randomness.
     """

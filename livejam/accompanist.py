@@ -1,4 +1,4 @@
-"""What every trained system is when it plays: explicit state in, explicit state out.
+"""The interface of every trained system when it plays: explicit state in, explicit state out.
 
 Shapes: B batch, T latent frames, C latent channels.
 """
@@ -18,13 +18,13 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class Controls:
-    """What may be asked of an accompanist before it plays.
+    """The settings of an accompanist before it plays.
 
     Args:
         instrument_B: class index per row, 0–17 into `livejam.batch.CATEGORIES`, 18 = null (int64).
-        seed_B: seed of each row's noise (int64). Equal seeds and equal mixes play equal notes, whatever the
+        seed_B: seed of each row's noise (int64). Equal seeds and equal mixes give equal notes, whatever the
             other rows of the batch are.
-        prompt: a description in words per row, for models that take words; None = the instrument's name.
+        prompt: a description in words per row, for models that take prompts; None = the instrument's name.
     """
 
     instrument_B: Tensor
@@ -37,7 +37,7 @@ class Accompanist(Protocol, Generic[State]):
 
     At step t it has heard mix frames ≤ t and emits frame t + 1 + `anticipation_frames`; its compute budget is
     `anticipation_frames` frames. Latents are the codec's own (not normalised). The state is a dataclass of
-    tensors, returned and never hidden, so that snapshots, undo, export and differentiable rollouts are plain.
+    tensors, returned and never hidden, which makes snapshots, undo, export and differentiable rollouts simple.
     """
 
     @property

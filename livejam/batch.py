@@ -1,4 +1,4 @@
-"""What a data module hands to a recipe, and what a recipe hands to the evaluation.
+"""What a data module passes to a recipe, and what a recipe passes to the evaluation.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -34,7 +34,7 @@ CATEGORIES = (
 """StreamMusicGen's 18 MIDI categories, in the order of their class index; drums are "Percussive"."""
 
 NULL_CATEGORY = len(CATEGORIES)
-"""The class index that stands for "no instrument asked for"."""
+"""The class index that stands for "any instrument"."""
 
 NAMES = (*CATEGORIES, "Any")
 """Name per class index; "Any" is what a model plays that is not told what to play."""
@@ -65,7 +65,7 @@ class Chord:
 
 @dataclass(frozen=True)
 class Annotations:
-    """Musical truth of a song or of an excerpt, times in seconds from its start.
+    """Ground truth about the music of a song or an excerpt, times in seconds from its start.
 
     `chords` is empty where only the beats are known (Slakh2100's MIDI has tempo but no chord symbols).
     """
@@ -108,9 +108,9 @@ class PlannedItem:
     """An item's place in the plan of an evaluation, which is the same for any number of processes.
 
     Args:
-        position: from 0 on; whoever measures n items measures the first n.
-        repeated: whether the item is here a second time, because all processes take as many batches: it does not
-            count.
+        position: 0, 1, …; a measure of n items takes the first n.
+        repeated: whether the item is played a second time, because all processes take the same number of batches; it
+            does not count.
         partner: a stem of the same instrument from another song; None if there is none.
     """
 
@@ -131,8 +131,8 @@ class AccompanimentBatch:
         active_BT: latent frames in which the target sounds (bool).
         prompt: a description in words per item.
         song: name of the song per item.
-        start_seconds: where in the song the item starts, per item.
-        annotations: musical truth of exactly this excerpt per item; None where it is not known.
+        start_seconds: the start of each item within its song.
+        annotations: ground truth about this excerpt, per item; None where it is not known.
         planned: place of every item in the plan of an evaluation; None in training.
     """
 
@@ -195,8 +195,8 @@ class AccompanimentOutput:
 
     `generated_BAN` was made by `Accompanist.step`, frame by frame, and is aligned with `mix_BAN`: what the
     model would have played at that moment. All audio is float32 on the CPU or the module's device, of equal
-    length, at `sample_rate_hz`. `planned` is the batch's: without it items count as they come, and there is no
-    partner to compare them with.
+    length, at `sample_rate_hz`. `planned` is the batch's. Without it, all items count, and there is no partner to
+    compare them with.
     """
 
     mix_BAN: Tensor
@@ -211,7 +211,7 @@ class AccompanimentOutput:
 
     @property
     def counting(self) -> tuple[int, ...]:
-        """The items that no other batch of the evaluation has too."""
+        """The items that no other batch of the evaluation repeats."""
         planned = self.planned or ()
         repeated = {i for i, item in enumerate(planned) if item.repeated}
         return tuple(i for i in range(len(self.song)) if i not in repeated)

@@ -1,4 +1,4 @@
-"""What is refused, in one sentence that names the fix."""
+"""Errors that a user can fix, as one sentence that names the fix."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class UserError(ValueError):
 
 
 def of_the_system(error: BaseException) -> UserError | None:
-    """What a user can do about a file, a package or memory that the system does not give; None for other errors."""
+    """Advice for a file, a package or memory that the system does not provide; None for other errors."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         if error.errno == errno.ENOSPC:
             return UserError(f"{where}the disk is full; free some space and start again")
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
-        return UserError(f"{where}{reason}; check the path, and whether it may be read or written")
+        return UserError(f"{where}{reason}; check the path and its permissions")
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         extras = "pip install 'livejam[metrics,codecs,serve,export]'"
         return UserError(f"the package {package} is not installed; install it, or livejam with its extras: {extras}")
     if isinstance(error, MemoryError):
-        return UserError("the memory is used up; make recordings, batches or networks smaller")
+        return UserError("there is not enough memory; make recordings, batches or networks smaller")
     return None
 
 
@@ -38,8 +38,8 @@ def require_finite_weights(weights: Mapping[str, Tensor], owner: str) -> None:
     """Refuse the weights of a training that diverged.
 
     Args:
-        weights: by name.
-        owner: whose they are, the beginning of a sentence.
+        weights: tensors by name.
+        owner: the owner of the weights, as the beginning of a sentence.
 
     Raises:
         UserError: names the first weight that is not finite.
@@ -48,12 +48,12 @@ def require_finite_weights(weights: Mapping[str, Tensor], owner: str) -> None:
     if bad:
         raise UserError(
             f"{owner} holds weights that are not finite ({bad[0]}, {len(bad)} of {len(weights)} in all): its training "
-            "has diverged; use an earlier one, or train anew with a lower learning rate"
+            "has diverged; use an earlier one, or train again with a lower learning rate"
         )
 
 
 def require_finite_sound(audio: Tensor, made_by: str) -> None:
-    """Refuse audio that a file would keep as silence.
+    """Refuse audio that a file would store as silence.
 
     Raises:
         UserError: a sample is not finite.

@@ -1,4 +1,4 @@
-"""Writes that either happen whole or not at all, and one after the other."""
+"""Files that are written completely or not at all, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: the file to write; its folder is made if needed.
 
     Raises:
-        UserError: the disk is full, nothing was left behind and an older file stays as it was; or there is something
-            else than a file in its place, such as a device.
+        UserError: the disk is full, nothing was left behind and an older file stays as it was; or something other
+            than a file is in its place, such as a device.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no file that could be replaced; name another")
+        raise UserError(f"{path} is not a file that can be replaced; name another")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -47,14 +47,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def one_after_the_other(path: Path) -> Iterator[None]:
-    """Waits for other processes that read a file, change it and write it again; a hidden file beside it is locked.
+    """Wait for other processes that read a file, change it and write it again; a hidden file beside it is locked.
 
     Args:
         path: the file; it need not exist, its folder is made if needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
-        # some network disks know no locks: there, as without this
+        # some network disks have no locks; there, nothing is guarded
         with suppress(OSError):
             fcntl.lockf(lock, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
 """Gaussian noise that is a pure function of a seed and a position.
 
-A stream draws the noise of frame t without having drawn the frames before it, so it can be snapshot, undone,
-moved to another batch row or compared with the parallel pass.
+A stream can draw the noise of frame t without the frames before it. So it can be saved, undone, moved to another batch
+row, or compared with the parallel pass.
 
 Shapes: B batch, T latent frames, C latent channels, Z noise channels.
 """

@@ -1,7 +1,7 @@
-"""What the numbers in a configuration may be, by the name of the option: one name means one thing everywhere.
+"""The allowed range of every number in a configuration, by the name of its option: one name means one thing everywhere.
 
-The objects themselves check what depends on several options. This is the first look, before anything is made, so that
-a slip of the keyboard is a sentence with the place in it and not the end of a long computation.
+The objects themselves check what depends on several options. This check comes first, before anything is built, so that
+a typing error gives one sentence that says where it is, instead of ending a long computation.
 """
 
 from __future__ import annotations
@@ -84,27 +84,27 @@ RANGES: dict[str, Range] = {
     "threshold_dbfs": Range(-120, 0),
     "windows_samples": Range(16),
 }
-"""Option → what it may be. Options that are lists hold such numbers."""
+"""Option → its range. The range of a list is that of its numbers."""
 
 
 def require_ranges(config: Mapping[str, Any]) -> None:
-    """Refuse a number that its option cannot be, in whatever class of ours.
+    """Refuse a number that is out of range for its option, in any of our classes.
 
     Args:
         config: nested options, with objects as `class_path` and `init_args`.
 
     Raises:
-        UserError: says where it is, and what it may be.
+        UserError: names the place and the range.
     """
     for place, name, number in _numbers(config, "", own=False):
         require_number(place, number, RANGES.get(name, FINITE))
 
 
 def require_number(name: str, number: float | None, allowed: Range) -> None:
-    """Refuse a number that an option cannot be; None is left to whoever gave it a meaning.
+    """Refuse a number that is out of range for its option; None always passes.
 
     Raises:
-        UserError: names the option, and what it may be.
+        UserError: names the option and its range.
     """
     if number is not None and number not in allowed:
         raise UserError(f"{name} is {number}; it must be {allowed}")

@@ -1,4 +1,4 @@
-"""What a command is about to write, judged before it reads anything: nothing that a user made is overwritten."""
+"""A check of what a command is about to write, before it reads anything: nothing that a user made is overwritten."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from livejam.errors import UserError
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Add the switch without which files that exist stay as they are."""
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist; without it they are kept")
+    """Add the switch `--overwrite`; without it, existing files are kept."""
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files, which are kept without it")
 
 
 def require_free(outputs: Mapping[str, Path | None], inputs: Iterable[Path], overwrite: bool) -> None:
     """Refuse outputs that would destroy something.
 
     Args:
-        outputs: file per option or argument that names it; None = nothing is written.
-        inputs: what is read; symbolic and hard links to it count as well.
+        outputs: the file that each option or argument names; None = nothing is written.
+        inputs: files that are read; symbolic and hard links to them count as well.
         overwrite: whether files that exist, other than the inputs, may be replaced.
 
     Raises:
@@ -30,12 +30,12 @@ def require_free(outputs: Mapping[str, Path | None], inputs: Iterable[Path], ove
     read = list(inputs)
     for name, path in files.items():
         if any(_same(path, other) for other in read):
-            raise UserError(f"{name} {path} is also what is read; write to another file")
+            raise UserError(f"{name} {path} is also an input; write to another file")
         if path.is_dir():
             raise UserError(f"{name} {path} is a folder; name a file in it")
     for (name, path), (other_name, other) in itertools.combinations(files.items(), 2):
         if _same(path, other):
-            raise UserError(f"{name} and {other_name} are both {path}; give each a file of its own")
+            raise UserError(f"{name} and {other_name} are both {path}; give each its own file")
     for name, path in files.items():
         if path.exists() and not overwrite:
             raise UserError(f"{name} {path} exists; choose another name, or replace it with --overwrite")

@@ -1,4 +1,4 @@
-"""What the processes of a run tell each other beside gradients and sums."""
+"""What the processes of a run exchange besides gradients and sums."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 def gathered(value: T) -> list[T]:
-    """The value of every process of the run, by rank; only its own without others.
+    """The value of every process of the run, by rank; only the own value if there is one process.
 
-    Every process has to ask, also with nothing to give.
+    Every process must call this, even one that has nothing to contribute.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return [value]
@@ -22,5 +22,5 @@ def gathered(value: T) -> list[T]:
 
 
 def own_rank() -> int:
-    """This process among those of the run."""
+    """The rank of this process."""
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0

@@ -12,13 +12,13 @@ class CodecSpec:
     """What a latent sequence means: it travels in every latent bank and every checkpoint.
 
     Args:
-        name: identifies the weights, for people; two codecs with different weights differ in it.
+        name: a name for the weights, shown to users; codecs with different weights have different names.
         sample_rate_hz: audio sample rate in Hz.
         audio_channels: 1 for mono, 2 for stereo.
         hop_samples: audio samples per latent frame.
         latent_channels: numbers per latent frame.
-        delay_samples: samples by which decoded audio lags behind the audio that was encoded. `decode` of
-            `encode` is already aligned offline; a stream plays this much later.
+        delay_samples: samples by which decoded audio lags behind the audio that was encoded. Offline,
+            `decode` of `encode` is already aligned; a stream is late by this much.
     """
 
     name: str
@@ -39,7 +39,7 @@ class CodecSpec:
         return self.hop_samples / self.sample_rate_hz
 
     def frames_in(self, seconds: float) -> int:
-        """Whole latent frames that fit into `seconds`."""
+        """The number of whole latent frames in `seconds`."""
         return int(seconds * self.sample_rate_hz / self.hop_samples + 1e-6)
 
     def samples_in(self, frames: int) -> int:

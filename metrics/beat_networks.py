@@ -2,7 +2,7 @@
 
 madmom walks through every frame of every network of every excerpt in Python. All eight networks have the same
 shape, so here one batched matrix product advances every network, both directions and every excerpt by a frame:
-the same weights and the same result (to float32 rounding), about ten times sooner.
+the same weights and the same result (to float32 rounding), about ten times as fast.
 
 Shapes: E excerpts, T frames (100 per second), F input features, M networks, R recurrences (M networks × forward
 and backward), U units.

@@ -1,4 +1,4 @@
-"""Beats of many recordings: what was tracked once is not tracked again."""
+"""Beats of many recordings; each recording is tracked only once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _worker_tracker: BeatTracker | None = None
 
 
 def _start_worker(tracker: BeatTracker) -> None:
-    """Keep the tracker, which came here as its pickle; one thread each, the processes share the cores."""
+    """Keep the tracker, which arrives pickled; each process takes one thread, because the processes share the cores."""
     global _worker_tracker
     torch.set_num_threads(1)
     _worker_tracker = tracker
@@ -46,10 +46,10 @@ class CachedBeatTracker:
     """A beat tracker that remembers recordings by their content, in memory and on disk.
 
     Args:
-        tracker: finds beats; worker processes get it pickled.
+        tracker: the beat tracker; worker processes get it pickled.
         folder: where beats are kept, one small file per recording; None keeps them in memory only.
-        workers: processes that track, at most the number of cores; 0 tracks in this process, at about thirty times
-            real time. Worker processes start on first use and pay for themselves from about an hour of audio.
+        workers: number of processes that track, at most the number of cores; 0 tracks in this process, at about thirty
+            times real time. Worker processes start on first use and are worth it for an hour of audio or more.
     """
 
     def __init__(self, tracker: BeatTracker, folder: Path | None, workers: int = 0) -> None:
@@ -65,7 +65,7 @@ class CachedBeatTracker:
         Args:
             audios: mono recordings in [-1, 1].
             sample_rate_hz: their sample rate.
-            keep: whether to write them to disk; False for recordings that will not come again.
+            keep: whether to write them to disk; False for recordings that will not occur again.
         """
         keys = [self._key(audio_N, sample_rate_hz) for audio_N in audios]
         unknown = {key: audio_N for key, audio_N in zip(keys, audios, strict=True) if self._recall(key) is None}
@@ -85,7 +85,7 @@ class CachedBeatTracker:
         return hashlib.sha256((self.tracker.identity + content_hash(audio_N, sample_rate_hz)).encode()).hexdigest()
 
     def _recall(self, key: str) -> Floats | None:
-        """Known beats; a damaged file is as good as none."""
+        """Known beats; a damaged file counts as missing."""
         if key not in self._memory and self.folder is not None:
             try:
                 self._memory[key] = np.asarray(json.loads((self.folder / f"{key}.json").read_text()), dtype=np.float64)

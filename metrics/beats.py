@@ -1,7 +1,7 @@
 """Beat tracking, and the agreement of two sequences of beats.
 
 Beat F1 follows StreamMusicGen and LiveBand: beats are tracked on the mix and on the stem alone, one-to-one matches
-within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seconds unless told otherwise).
+within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seconds by default).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ ROUNDING_SECONDS = 1e-6
 must not decide them."""
 
 SHORTEST_SAMPLES = 1024
-"""Below one analysis window there is nothing for Beat This! to see."""
+"""Beat This! needs at least one analysis window."""
 
 
 class BeatTracker(ABC):
     """Finds the beats of recordings."""
 
     identity: str
-    """Names the method and its settings; results of trackers with equal identity are interchangeable."""
+    """The method and its settings; results of trackers with equal identity are interchangeable."""
 
     @abstractmethod
     def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
@@ -49,7 +49,7 @@ class BeatTracker(ABC):
 
 
 def is_silent(audio_N: Floats) -> bool:
-    """Whether nothing is to be heard (an empty recording included)."""
+    """Whether a recording is silent or empty."""
     power = float(np.mean(np.square(audio_N, dtype=np.float64))) if len(audio_N) else 0.0
     return power < 10 ** (SILENCE_DBFS / 10)
 
@@ -57,8 +57,8 @@ def is_silent(audio_N: Floats) -> bool:
 class MadmomRNN(BeatTracker):
     """madmom's beat tracker: eight bidirectional LSTMs and a dynamic Bayesian network (Böck et al. 2014).
 
-    Deterministic, with models that come inside madmom. The Bayesian network always finds a grid, in digital silence
-    too; therefore silent recordings have no beats here by definition.
+    It is deterministic, and its models come with madmom. The Bayesian network always finds a grid, even in digital
+    silence, so silent recordings have no beats here by definition.
 
     Raises:
         UserError: madmom is not installed.
@@ -130,7 +130,7 @@ class BeatThis(BeatTracker):
         path = weights_file("beat_this", weights)
         self.weights, self.device = weights, device
         inference = optional_module("beat_this.inference")
-        read_torch_file(path, "fetch it again")  # beat_this would say how to load what is not safe
+        read_torch_file(path, "fetch it again")  # beat_this would explain how to load unsafe files
         try:
             self.track = inference.Audio2Beats(str(path), device, dbn=False)
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
@@ -177,8 +177,8 @@ def beat_f_measure(reference_seconds: ArrayLike, estimated_seconds: ArrayLike, w
     """F-measure of two sequences of beats; symmetric (Dixon 2007).
 
     Equal to `mir_eval.beat.f_measure` without trimming and to madmom's `BeatEvaluation.fmeasure`, except that
-    nothing against nothing is undefined here, and that a distance of exactly the window counts: in seconds, where most
-    hundredths cannot be represented, rounding decides it there.
+    two empty sequences are undefined here, and that a distance of exactly the window counts. In those packages rounding
+    decides such cases, because most hundredths of a second cannot be represented exactly.
 
     Args:
         reference_seconds: beat times in seconds, in any order.
@@ -192,7 +192,7 @@ def beat_f_measure(reference_seconds: ArrayLike, estimated_seconds: ArrayLike, w
     if not len(reference) and not len(estimated):
         return float("nan")
     matches = i = j = 0
-    # Both are sorted and all windows are equally wide: pairing the earliest that fit gives the most pairs.
+    # Both are sorted and all windows are equally wide, so pairing the earliest that fit gives the most pairs.
     while i < len(reference) and j < len(estimated):
         distance = estimated[j] - reference[i]
         if abs(distance) <= window_seconds + ROUNDING_SECONDS:

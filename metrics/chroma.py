@@ -1,4 +1,4 @@
-"""Whether two recordings are made of the same pitch classes.
+"""Agreement of two recordings in their pitch classes.
 
 Shapes: N audio samples, W windows, P the twelve pitch classes.
 """
@@ -24,7 +24,7 @@ def chroma(audio_N: Floats, sample_rate_hz: int) -> Floats:
     """Energy per second of audio and pitch class between 30 Hz and 1.1 kHz, chroma_WP with C first; 0 in silence.
 
     Args:
-        audio_N: mono audio; a last second of which less than half is there is left out, unless it is all there is.
+        audio_N: mono audio; a last second shorter than half is left out, unless it is all there is.
         sample_rate_hz: its rate, above 2.3 kHz.
     """
     window = round(WINDOW_SECONDS * sample_rate_hz)
@@ -47,14 +47,14 @@ def chroma_agreement(stem_WP: Floats, mix_WP: Floats, true_WP: Floats) -> float:
 
     Returns:
         Mean over the seconds in which the mix sounds, and the stem or the true one: 1 for equal pitch classes,
-        whatever octaves and levels, 0 for none in common or a stem that is silent; nan if there is no such second.
+        in any octaves and at any levels, 0 for none in common or a silent stem; nan if there is no such second.
     """
     counts_W = mix_WP.any(1) & _expected(stem_WP, true_WP)
     return float(np.mean(_similarity(stem_WP, mix_WP)[counts_W])) if counts_W.any() else math.nan
 
 
 def key_agreement(stem_WP: Floats, mix_WP: Floats, true_WP: Floats) -> float:
-    """Similarity (cosine) of the pitch classes over the whole length, in whatever order they come.
+    """Similarity (cosine) of the pitch classes over the whole length, in any order.
 
     Args:
         stem_WP: chroma of the stem.
@@ -62,8 +62,8 @@ def key_agreement(stem_WP: Floats, mix_WP: Floats, true_WP: Floats) -> float:
         true_WP: chroma of the true stem.
 
     Returns:
-        As `chroma_agreement`, times the share of the seconds in which the stem or the true one sounds that the stem
-        does; nan if the mix or both stems are silent.
+        As `chroma_agreement`, times a share: of the seconds in which the stem or the true one sounds, those in which
+        the stem does; nan if the mix or both stems are silent.
     """
     expected_W = _expected(stem_WP, true_WP)
     if not (mix_WP.any() and expected_W.any()):
@@ -73,7 +73,7 @@ def key_agreement(stem_WP: Floats, mix_WP: Floats, true_WP: Floats) -> float:
 
 
 def _expected(stem_WP: Floats, true_WP: Floats) -> NDArray[np.bool_]:
-    """Seconds in which the stem sounds or ought to."""
+    """Seconds in which the stem sounds or should sound."""
     return np.asarray(stem_WP.any(1) | true_WP.any(1))
 
 

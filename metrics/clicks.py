@@ -1,4 +1,4 @@
-"""Clicks where frames of a codec, or blocks of a model, are joined.
+"""Clicks where frames of a codec, or blocks of a model, join.
 
 Shapes: N audio samples, K joins, P places around a join.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 
 QUIETEST = 1e-5
-"""Bends below this, 100 dB below the audio's level, are none."""
+"""Bends below this, 100 dB below the audio's level, do not count."""
 
 SILENT_DBFS = -60.0
 FEWEST_JOINS = 8
@@ -27,8 +27,8 @@ def click_db(audio_N: Floats, hop_samples: int, first_join: int = 0) -> float:
     """How much more sharply the waveform bends at the joins of frames than around them, in dB.
 
     A jump of the waveform is a large second difference. Its level in dB at every join is compared with the levels
-    around that join, and averaged over the joins. Decibels and not energies are averaged: a single drum hit on a join
-    is no click, a small jump at every join is.
+    around that join, and averaged over the joins. Decibels are averaged, not energies: a single drum hit on a join
+    is not a click, but a small jump at every join is.
 
     Args:
         audio_N: mono audio.
@@ -36,7 +36,7 @@ def click_db(audio_N: Floats, hop_samples: int, first_join: int = 0) -> float:
         first_join: index of the first sample after a join, if the audio does not start with a frame.
 
     Returns:
-        About 0 (within ±2 for ten seconds of music) if joins cannot be told from other places; nan for silence and
+        About 0 (within ±2 for ten seconds of music) if joins sound like other places; nan for silence and
         for fewer than eight joins.
     """
     audio = np.asarray(audio_N, dtype=np.float64)

@@ -12,11 +12,11 @@ from metrics.cocola_spectrogram import BANDS
 from metrics.efficientnet import HEAD_CHANNELS, EfficientNetB0
 
 PARTS = {"full": (1.0, 1.0), "harmonic": (1.0, 0.0), "percussive": (0.0, 1.0)}
-"""What is heard of the harmonic and of the percussive channel, by the name of the score."""
+"""The weights of the harmonic and the percussive channel, by the name of the score."""
 
 
 def masked(levels_B2FT: Tensor, part: str) -> Tensor:
-    """A copy in which the channel that the score does not hear is 0.
+    """A copy in which the channel that the score ignores is 0.
 
     Args:
         levels_B2FT: levels of `relative_db`; they stay as they are.
@@ -30,8 +30,8 @@ class BilinearSimilarity(nn.Module):
 
     Args:
         dimension: width D.
-        alike: whether training begins with a multiple of the scalar product, so that at first like goes with like;
-            otherwise with random weights, as published.
+        alike: whether training begins with a multiple of the scalar product, so that similar embeddings match at first;
+            otherwise it begins with random weights, as published.
     """
 
     def __init__(self, dimension: int, alike: bool = False) -> None:
@@ -51,7 +51,7 @@ class Cocola(nn.Module):
     """A Siamese encoder and a bilinear similarity.
 
     Args:
-        encoder: turns levels_B2FT into features_BD; `PublishedEncoder`, or a smaller one.
+        encoder: the map from levels_B2FT to features_BD; `PublishedEncoder`, or a smaller one.
         dimension: width D of an embedding.
         alike: how the similarity begins, see `BilinearSimilarity`.
     """
@@ -68,7 +68,7 @@ class Cocola(nn.Module):
         return self.layer_norm.normalized_shape[0]
 
     def embed(self, levels_B2FT: Tensor) -> Tensor:
-        """Embeddings_BD, each number between -1 and 1, of levels that are relative and masked already."""
+        """Embeddings_BD, each number between -1 and 1, of levels that are already relative and masked."""
         return self.layer_norm(self.encoder(levels_B2FT)).tanh()
 
     def forward(self, mix_B2FT: Tensor, stem_B2FT: Tensor) -> Tensor:
@@ -97,11 +97,11 @@ class PublishedEncoder(nn.Module):
 
 
 class PocketEncoder(nn.Module):
-    """A small encoder that knows when things happen: one million parameters at the default sizes.
+    """A small encoder that is sensitive to time: one million parameters at the default sizes.
 
     Convolutions along time turn five seconds into feature curves of 25 frames a second. Of every curve it keeps the
-    slow part of its spectrum, real and imaginary part, up to `harmonics` periods in five seconds. A stem that comes
-    half a beat too late turns the phase of the beat's frequency, which an average over time, as in the published
+    slow part of its spectrum, real and imaginary part, up to `harmonics` periods in five seconds. A stem that is
+    half a beat late rotates the phase at the beat's frequency, which an average over time, as in the published
     encoder, hardly shows.
 
     Args:

@@ -16,10 +16,10 @@ from metrics.embeddings.embedding import mono_at
 
 
 class CocolaEmbedding(Embedding):
-    """What COCOLA makes of five seconds of a stem, on its own: when it plays, and on which harmonies.
+    """COCOLA's embedding of five seconds of a stem on its own: when it plays, and which harmonies.
 
     **Distances compare only with distances of equal weights**, and say nothing about published VGGish or CLAP
-    distances. How loud a stem is does not matter: silence and noise are told apart, loud and soft are not.
+    distances. The level of a stem does not matter: silence and noise differ, loud and soft do not.
 
     Args:
         weights: as in `metrics.cocola_weights.pretrained_cocola`.
@@ -52,7 +52,7 @@ class CocolaEmbedding(Embedding):
         audio_N = mono_at(audio_N, sample_rate_hz, SAMPLE_RATE_HZ)
         if len(audio_N) < (FRAMES - 1) * HOP_SAMPLES:
             return audio_N.new_zeros(0, self.dimension)
-        # separated once as a whole, which costs less than every window on its own
+        # separated once as a whole, which costs less than separating every window
         levels_2FT = harmonic_percussive_db(audio_N[None])[0]
         hop = round(self.hop_seconds * SAMPLE_RATE_HZ / HOP_SAMPLES)
         windows_W2FT = levels_2FT.unfold(-1, FRAMES, hop).permute(2, 0, 1, 3)

@@ -23,7 +23,7 @@ PROTOCOL = "16000 Hz, windows of 5 s every 2.5 s, the last one padded"
 
 
 def windows_of(audio_N: Tensor) -> Tensor:
-    """Windows_WN of a recording at 16 kHz; what is missing of the last one is silence, and there is at least one."""
+    """Windows_WN of a recording at 16 kHz, at least one; the last one is padded with silence."""
     more = math.ceil(max(0, len(audio_N) - WINDOW_SAMPLES) / WINDOW_HOP_SAMPLES)
     missing = WINDOW_SAMPLES + more * WINDOW_HOP_SAMPLES - len(audio_N)
     return F.pad(audio_N, (0, missing)).unfold(0, WINDOW_SAMPLES, WINDOW_HOP_SAMPLES)
@@ -53,7 +53,7 @@ def similarity(cocola: Cocola, mix_PWD: Tensor, stem_PWD: Tensor) -> dict[str, f
 def cocola_score(cocola: Cocola, mix_N: Tensor, stem_N: Tensor, sample_rate_hz: int) -> dict[str, float]:
     """How well a stem goes with a mix, per part: a logit of no fixed range; compare only scores of equal weights.
 
-    Silence has a score like everything else, because the published metric gives it one. The score of a recording
+    Silence has a score as well, because the published metric gives it one. The score of a recording
     that is empty or not finite is nan.
 
     Args:

@@ -1,4 +1,4 @@
-"""What COCOLA looks at: mel spectrograms of the harmonic and of the percussive part of five seconds.
+"""COCOLA's input: mel spectrograms of the harmonic and of the percussive part of five seconds.
 
 Shapes: B batch, N audio samples, K frequency bins, F mel bands, T spectrogram frames; channel 0 is harmonic, 1
 percussive.
@@ -20,7 +20,7 @@ FRAMES = 501
 """Frames of five seconds: frame t is centred at t · hop, the last one at the end."""
 
 REACH_FRAMES = 19
-"""A frame depends on so many frames on either side: 15 by the median filter, 4 by the Fourier transform."""
+"""How many frames on either side a frame depends on: 15 by the median filter, 4 by the Fourier transform."""
 
 FAINTEST = 1e-10
 RANGE_DB = 80.0
@@ -77,7 +77,7 @@ def harmonic_percussive_db(audio_BN: Tensor) -> Tensor:
 
 
 def relative_db(levels_B2FT: Tensor) -> Tensor:
-    """Levels relative to the loudest of each part, at least −80 dB: how loud the recording is does not matter.
+    """Levels relative to the loudest of each part, at least −80 dB, so that the level of the recording does not matter.
 
     A part that is silent is 0 everywhere.
     """

@@ -23,9 +23,9 @@ def save_cocola(cocola: Cocola, path: str | Path, training: dict[str, str | int 
     """Write a network's weights as float16, whole or not at all.
 
     Args:
-        cocola: with a `PocketEncoder` or a `PublishedEncoder`.
+        cocola: a network with a `PocketEncoder` or a `PublishedEncoder`.
         path: the .safetensors file.
-        training: how it was trained, for people.
+        training: a note of how it was trained.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in cocola.state_dict().items()}
     tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
@@ -84,7 +84,7 @@ def require_same_tensors(found: dict[str, torch.Tensor], expected: dict[str, tor
     """Refuse weights of another network.
 
     Raises:
-        UserError: names the first tensor that is missing, that nobody asked for, or that has another shape.
+        UserError: names the first tensor that is missing, unknown, or of another shape.
     """
     for name in sorted(found.keys() | expected.keys()):
         theirs, ours = (tuple(t[name].shape) if name in t else "missing" for t in (found, expected))
@@ -96,7 +96,7 @@ def require_same_tensors(found: dict[str, torch.Tensor], expected: dict[str, tor
 
 
 def pretrained_cocola(weights: str = "pocket") -> Cocola:
-    """A trained network, frozen, in evaluation mode. Scores of different weights do not compare.
+    """A trained network, frozen, in evaluation mode. Scores of different weights cannot be compared.
 
     Args:
         weights: "pocket", the bundled one; "cocola", the published one after `livejam weights fetch cocola`; the

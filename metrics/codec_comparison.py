@@ -26,7 +26,7 @@ from metrics.frechet import FrechetAudioDistance
 from metrics.reconstruction import chroma_correlation, log_mel_error, si_sdr_db, stft_distance
 
 RATE_HZ = 44_100
-"""All codecs are compared at this rate, mixed down to mono: what a codec's own rate cannot hold counts as lost."""
+"""All codecs are compared at this rate, mixed down to mono; frequencies beyond a codec's own rate count as lost."""
 STREAMED_FRAMES = 40
 
 
@@ -43,7 +43,7 @@ class CodecScores:
         beat_f1_kept: F1 of beats tracked in the reconstruction against those tracked in the original.
         chroma: correlation of chroma, MIDI 45 to 96.
         bass_chroma: the same, MIDI 27 to 52.
-        smoothness: correlation of latents, less their means, with those of the next frame.
+        smoothness: correlation of latents, minus their means, with those of the next frame.
         encode_rtf: seconds of audio per second of work, offline.
         decode_rtf: the same.
         stream_rtf: the same of encoding plus decoding frame by frame; nan for codecs that hear the future.
@@ -69,9 +69,9 @@ class Decoded:
 
     Args:
         audio_N: mono, at `RATE_HZ`.
-        smoothness: of its latents.
-        encode_seconds: work.
-        decode_seconds: work.
+        smoothness: smoothness of its latents.
+        encode_seconds: time spent encoding.
+        decode_seconds: time spent decoding.
     """
 
     audio_N: Tensor
@@ -88,7 +88,7 @@ def compare_codec(
     Args:
         codec: the codec.
         recordings: originals AN at `RATE_HZ`.
-        tracker: finds beats; None leaves their column undefined.
+        tracker: a beat tracker; None leaves its column undefined.
     """
     originals = [audio_AN.mean(0) for audio_AN in recordings]
     made = [decoded(codec, audio_AN) for audio_AN in recordings]
@@ -137,7 +137,7 @@ def decoded(codec: Codec[Any, Any], audio_AN: Tensor) -> Decoded:
 
 @torch.inference_mode()
 def stream_rtf(codec: Codec[Any, Any], frames: int = STREAMED_FRAMES) -> float:
-    """Seconds of audio per second of encoding plus decoding frame by frame; nan for a codec without strict stream."""
+    """Seconds of audio per second of encoding plus decoding frame by frame; nan for a codec that cannot stream."""
     try:
         encoder, decoder = codec.init_encoder_state(1), codec.init_decoder_state(1)
         audio_BAN = 0.1 * torch.randn(1, codec.spec.audio_channels, codec.spec.hop_samples)
@@ -152,7 +152,7 @@ def stream_rtf(codec: Codec[Any, Any], frames: int = STREAMED_FRAMES) -> float:
 
 
 def as_markdown(rows: Sequence[CodecScores]) -> str:
-    """The table, for people; columns are as wide as they must be."""
+    """The table as text; columns are as wide as necessary."""
     names = [field.name for field in fields(CodecScores)]
     cells = [names, *([_shown(getattr(row, name)) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]

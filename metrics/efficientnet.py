@@ -47,13 +47,13 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class MBConv(nn.Module):
-    """Expand, convolve every channel alone, weigh channels by what the whole image holds, project back.
+    """Expand, convolve every channel alone, weight channels by the content of the whole image, project back.
 
     Args:
         inputs: channels in.
         outputs: channels out.
-        kernel: of the depthwise convolution.
-        stride: of the depthwise convolution.
+        kernel: kernel of the depthwise convolution.
+        stride: stride of the depthwise convolution.
         expansion: how many times more channels inside.
         drop_path: probability that a training item skips the block.
     """
@@ -74,7 +74,7 @@ class MBConv(nn.Module):
         self.has_skip = stride == 1 and inputs == outputs
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """The block, added to its input where both have one shape."""
+        """The block's output, added to its input where both have the same shape."""
         h = F.silu(self._bn0(self._expand_conv(x_BCHW))) if self.expands else x_BCHW
         h = F.silu(self._bn1(self._depthwise_conv(h)))
         squeezed = F.silu(self._se_reduce(h.mean((2, 3), keepdim=True)))

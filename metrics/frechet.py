@@ -18,11 +18,11 @@ from metrics.gaussians import SampleGaussian, gaussian_distance
 from metrics.intervals import Floats, SongRows
 
 MOST_GROUPS = 50
-"""Songs beyond this number are left out in groups: a distance costs more than a mean."""
+"""With more songs than this, they are left out in groups, because a distance costs more than a mean."""
 
 
 class Extrapolation(NamedTuple):
-    """A line through distances of subsets, and where it would end.
+    """A line through distances of subsets, and its limit.
 
     Attributes:
         distance: FAD∞, where the line meets 1/N = 0; nan with fewer than ten embeddings. May lie below 0.
@@ -50,7 +50,7 @@ def extrapolated_distance(
         fake_WD: generated embeddings.
         steps: number of subsets (≥ 2), of sizes from the smallest to all.
         smallest: share of the smallest subset, in (0, 1).
-        seed: of the draws; equal seeds give equal results.
+        seed: seed of the draws; equal seeds give equal results.
     """
     total = len(fake_WD)
     if total < 10:
@@ -67,7 +67,7 @@ def extrapolated_distance(
 
 
 class FrechetScore(NamedTuple):
-    """A distance and the numbers of embeddings behind it, which any comparison has to name.
+    """A distance and the numbers of embeddings behind it, which every comparison should name.
 
     `extrapolated` is FAD∞, nan unless asked for.
     """
@@ -79,7 +79,7 @@ class FrechetScore(NamedTuple):
 
 
 class FrechetAudioDistance(SongRows):
-    """Fréchet audio distance (Kilgour et al. 2019) with memory that does not grow.
+    """Fréchet audio distance (Kilgour et al. 2019) in constant memory.
 
     Counts, sums and sums of outer products of both clouds are kept in float64, so processes add up exactly.
 
@@ -114,7 +114,7 @@ class FrechetAudioDistance(SongRows):
             embeddings_WD: embeddings, possibly none.
             real: whether they belong to the reference.
             song: name of the song they come from, for intervals; None leaves them out.
-            data: identifies the recording, for the data hash of the reference.
+            data: identifier of the recording, for the data hash of the reference.
 
         Raises:
             ValueError: wrong width, or numbers that are not finite.
@@ -138,7 +138,7 @@ class FrechetAudioDistance(SongRows):
         setattr(self, f"{cloud}_outer_DD", getattr(self, f"{cloud}_outer_DD") + x_WD.T @ x_WD)
 
     def _keep(self, cloud: str, embeddings_WD: Tensor, song: str | None) -> None:
-        """Keep embeddings as rows of a cloud, if they are wanted."""
+        """Keep embeddings as rows of a cloud, if rows are kept."""
         if self.extrapolate and song is None:
             song = ""
         row_W1D = torch.nn.functional.pad(embeddings_WD.double(), (1, 0), value=float(self.clouds.index(cloud)))

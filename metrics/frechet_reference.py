@@ -1,4 +1,4 @@
-"""The reference of a Fréchet distance on disk, which knows what it was made of.
+"""The reference of a Fréchet distance on disk, with a record of what it was made of.
 
 Shapes: D embedding width.
 """
@@ -42,7 +42,7 @@ class FrechetReference:
     outer_DD: Tensor
 
     def require_like(self, embedding: str, sample_rate_hz: int, segment_seconds: float) -> None:
-        """Refuse what does not compare.
+        """Refuse a reference that cannot be compared.
 
         Raises:
             UserError: the embedding, the rate or the length of segments is another.
@@ -55,11 +55,11 @@ class FrechetReference:
             if theirs != ours:
                 raise UserError(
                     f"the Fréchet reference was made with {what} {theirs}, this evaluation has {ours}: their "
-                    "distances do not compare; make a reference with `save_reference` of the FADMonitor"
+                    "distances cannot be compared; make a reference with `save_reference` of the FADMonitor"
                 )
 
     def require_same(self, other: FrechetReference) -> None:
-        """Refuse to set distances to two references side by side unless both are one and the same.
+        """Refuse to compare distances to two references unless they are the same.
 
         Raises:
             UserError: the embedding, the rate, the recordings or their number differ.
@@ -67,7 +67,7 @@ class FrechetReference:
         self.require_like(other.embedding, other.sample_rate_hz, other.segment_seconds)
         if (self.data_hash, self.count) != (other.data_hash, other.count):
             raise UserError(
-                f"Fréchet distances to unlike references do not compare: {self.count} embeddings of the data "
+                f"Fréchet distances to different references cannot be compared: {self.count} embeddings of the data "
                 f"{self.data_hash} here, {other.count} of {other.data_hash} there"
             )
 

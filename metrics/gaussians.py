@@ -1,4 +1,4 @@
-"""The Fréchet distance between two Gaussians, by their covariances or by what these are made of.
+"""The Fréchet distance between two Gaussians, from their covariances or from the samples behind them.
 
 Shapes: W samples, D dimensions, R rows of a factor.
 """
@@ -15,7 +15,7 @@ from scipy.linalg import lapack
 from torch import Tensor
 
 QUICK_ERROR = 1e-7
-"""Relative error up to which a distance is computed the quick way."""
+"""Relative error up to which a distance is computed by the faster method."""
 
 
 def _symmetric_root(covariance_DD: Tensor, scale: float) -> Tensor:
@@ -30,7 +30,7 @@ def frechet_distance(mean_a_D: Tensor, cov_a_DD: Tensor, mean_b_D: Tensor, cov_b
     """Squared Fréchet (Wasserstein-2) distance of two Gaussians (Dowson & Landau 1982), in float64.
 
     ‖μ_a - μ_b‖² + tr Σ_a + tr Σ_b - 2 tr (Σ_a Σ_b)^½, where the last trace is the nuclear norm of Σ_a^½ Σ_b^½: real
-    by construction and exact for singular covariances too. Where rounding cannot matter, a quicker way is taken.
+    by construction and exact for singular covariances too. Where rounding cannot matter, a faster method is used.
 
     Args:
         mean_a_D: mean of the first Gaussian.
@@ -78,9 +78,9 @@ class SampleGaussian:
 
     Args:
         mean_D: the mean, float64.
-        samples: how many.
-        known_covariance_DD: the covariance, where it was summed up.
-        known_factor_WD: where the samples are at hand, F of the covariance FᵀF: a row per sample.
+        samples: number of samples.
+        known_covariance_DD: the covariance, if it was accumulated.
+        known_factor_WD: if the samples are available, F of the covariance FᵀF: a row per sample.
     """
 
     mean_D: Tensor
@@ -90,14 +90,14 @@ class SampleGaussian:
 
     @classmethod
     def of_samples(cls, x_WD: Tensor) -> SampleGaussian:
-        """From the samples themselves."""
+        """A Gaussian from the samples themselves."""
         x_WD = x_WD.to(torch.float64)
         mean_D = x_WD.mean(0)
         return cls(mean_D, len(x_WD), known_factor_WD=(x_WD - mean_D) / math.sqrt(len(x_WD) - 1))
 
     @classmethod
     def of_sums(cls, count: int, sum_D: Tensor, outer_DD: Tensor) -> SampleGaussian:
-        """From their sum and the sum of their outer products."""
+        """A Gaussian from the sum of samples and the sum of their outer products."""
         mean_D = sum_D / count
         return cls(mean_D, count, (outer_DD - count * torch.outer(mean_D, mean_D)) / (count - 1))
 
@@ -132,10 +132,10 @@ def _factor(covariance_DD: Tensor, rank: int) -> Tensor:
 
 
 def gaussian_distance(a: SampleGaussian, b: SampleGaussian) -> float:
-    """`frechet_distance` of two Gaussians of samples, the cheap way where one of them is singular.
+    """`frechet_distance` of two Gaussians of samples, by a cheaper method where one of them is singular.
 
     With Σ = FᵀF, tr (Σ_a Σ_b)^½ is the nuclear norm of F_a F_bᵀ, which has as many rows and columns as there are
-    samples: for few samples of many dimensions nothing as large as a covariance is taken apart.
+    samples: for few samples of many dimensions, nothing as large as a covariance is decomposed.
     """
     if not (a.singular or b.singular):
         return frechet_distance(a.mean_D, a.covariance_DD, b.mean_D, b.covariance_DD)

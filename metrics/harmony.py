@@ -1,4 +1,4 @@
-"""How much of the time a stem sounds tones of the chord of the moment.
+"""The share of time in which a stem sounds tones of the current chord.
 
 N: audio samples, K: windows, F: frequency bins, P: the twelve pitch classes.
 """
@@ -22,20 +22,20 @@ HIGHEST_HZ = 1100.0
 
 
 def chord_tone_share(audio_N: ArrayLike, true_N: ArrayLike, sample_rate_hz: int, chords: Sequence[Chord]) -> float:
-    """How much of the time in which a stem sounds, or ought to, it sounds tones of the chord.
+    """The share of chord tones in the time in which a stem sounds or should sound.
 
     Every second counts with the share of tonal energy between 30 Hz and 1.1 kHz that lies on the pitch classes of the
     sounding chord, for as long as the stem sounds (above -60 dBFS) in it; the rest of the time in which the true stem
-    sounds counts as 0. Were all energy put together, half a second of a chord and then silence would score 1. What
-    is wrong is heard also where the true stem rests, but nothing need sound there.
+    sounds counts as 0. If all energy were pooled, half a second of a chord followed by silence would score 1. Wrong
+    tones count also where the true stem rests, but the stem may be silent there.
 
-    Spectral peaks are assigned to the nearest semitone by their interpolated frequency, so a bass note is not
+    Spectral peaks are assigned to the nearest semitone by their interpolated frequency, so that a bass note is not
     smeared over its neighbours, and no window reaches across a chord change. Noise scores the share of pitch
     classes in the chords, 0.25 for triads and 0.33 for seventh chords; a well tuned accompaniment above 0.7.
 
     Args:
         audio_N: mono audio in [-1, 1].
-        true_N: the true stem, as long.
+        true_N: the true stem, of the same length.
         sample_rate_hz: the rate of both, above 2.3 kHz.
         chords: the true chords, times in seconds from the start of the audio.
 
@@ -47,7 +47,7 @@ def chord_tone_share(audio_N: ArrayLike, true_N: ArrayLike, sample_rate_hz: int,
     """
     audio, true = np.asarray(audio_N, dtype=np.float64), np.asarray(true_N, dtype=np.float64)
     if audio.ndim != 1 or audio.shape != true.shape:
-        raise ValueError(f"chord_tone_share wants two mono stems of one length, got {audio.shape} and {true.shape}")
+        raise ValueError(f"chord_tone_share needs two mono stems of one length, got {audio.shape} and {true.shape}")
     on_chord = expected = 0.0
     for chord in chords:
         for part in _parts(chord, sample_rate_hz):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 CODES_PER_OCTAVE, OCTAVES = 2047, 32
-"""Magnitudes become 16-bit codes, 32 octaves below the loudest. A median commutes with every rising function, so this
-costs no more than the rounding to 0.02 %, and doubles the speed."""
+"""Magnitudes become 16-bit codes, down to 32 octaves below the loudest. A median commutes with every increasing
+function, so this costs only the rounding to 0.02 %, and doubles the speed."""
 
 COLUMNS = 64
 """Columns filtered at once, so that the sorted runs stay in the processor's cache."""
@@ -50,7 +50,7 @@ def median_filter(values: Tensor, kernel: int) -> Tensor:
     """Running median along the last axis; beyond the ends the values are mirrored, the end itself twice.
 
     Args:
-        values: any type that has an order.
+        values: values of any ordered type.
         kernel: length of the window: 2ⁿ − 1, at least 3.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How sure a number is: intervals from leaving songs out.
+"""Intervals of uncertainty, from leaving songs out.
 
 Items of one song are not independent of each other, so whole songs are left out, one at a time.
 
@@ -21,14 +21,14 @@ from torchmetrics import Metric
 Floats = NDArray[np.floating[Any]]
 
 LEVEL = 0.95
-"""How often an interval is to hold what it is about."""
+"""The share of intervals that should contain the true value."""
 
 FEWEST_SONGS = 5
-"""With fewer an interval would say nothing, and there is none."""
+"""With fewer songs there is no interval, because it would mean nothing."""
 
 
 class Interval(NamedTuple):
-    """Where a number would lie, had other songs been drawn; nan where that cannot be said."""
+    """Where a number would lie for other songs; nan where that is not known."""
 
     low: float
     high: float
@@ -40,16 +40,16 @@ UNKNOWN = Interval(math.nan, math.nan)
 def jackknife_interval(value: float, left_out_U: Floats) -> Interval:
     """The number ± Student's quantile times its standard error by the jackknife (Tukey 1958).
 
-    For the mean of as many items of every song it is the t interval of the songs' means, which percentiles of
-    resampled songs are too narrow for: of five songs they hold the truth in 83 of 100 cases. Leaving out shifts a
-    distance by little, where drawing with replacement, which leaves a third of the songs out, makes it larger.
+    For a mean with equally many items per song it is the t interval of the songs' means. Percentiles of resampled songs
+    would be too narrow: with five songs they contain the true value in 83 of 100 cases. Leaving one song out changes a
+    distance little, whereas drawing with replacement, which leaves a third of the songs out, makes it larger.
 
     Args:
         value: the number itself.
         left_out_U: the number without each of the songs, or equally large groups of songs, that it is about.
 
     Returns:
-        Both ends, nan if the number or one of the others is undefined, or songs are fewer than five.
+        Both ends; nan if the number or one of the others is undefined, or if there are fewer than five songs.
     """
     songs = len(left_out_U)
     if songs < FEWEST_SONGS or not (math.isfinite(value) and np.isfinite(left_out_U).all()):
@@ -60,9 +60,9 @@ def jackknife_interval(value: float, left_out_U: Floats) -> Interval:
 
 
 def positive_interval(value: float, left_out_U: Floats) -> Interval:
-    """The interval of a number that cannot be negative, such as a distance: that of its logarithm, taken back.
+    """The interval of a number that cannot be negative, such as a distance: that of its logarithm, transformed back.
 
-    Distances of other songs are lopsided, few of them far larger than the others, and their logarithms less so.
+    Distances over songs are skewed, with a few far larger than the others; their logarithms are less so.
 
     Args:
         value: the number itself.
@@ -74,29 +74,29 @@ def positive_interval(value: float, left_out_U: Floats) -> Interval:
 
 
 class SongRows(Metric):
-    """A metric that, if asked, also keeps rows of numbers per song, so that songs can be left out.
+    """A metric that can also keep rows of numbers per song, so that songs can be left out.
 
-    Rows grow with the number of items, sums do not: a test keeps them, a validation need not.
+    Rows grow with the number of items, and sums do not: a test keeps rows, a validation need not.
     """
 
     rows: list[Tensor]
 
     def keep_songs(self) -> None:
-        """From now on keep what leaving out songs needs; memory then grows with the number of items."""
+        """From now on, keep rows for leaving songs out; memory then grows with the number of items."""
         raise NotImplementedError
 
     def keep_rows(self, width: int) -> None:
-        """From now on rows are kept.
+        """From now on, rows are kept.
 
         Args:
             width: columns of a row, without the song.
         """
         self.add_state("rows", [], dist_reduce_fx="cat")
-        # Processes gather rows of equal width, also from one that has none.
+        # Processes gather rows of equal width, even from one that has none.
         self.rows.append(torch.zeros(0, 1 + width, dtype=torch.float64))
 
     def add_rows(self, song: str | None, rows_K: Tensor) -> None:
-        """Keep rows, if they are wanted.
+        """Keep rows, if rows are kept at all.
 
         Args:
             song: name of the song they come from; rows of unknown songs cannot be left out and are dropped.

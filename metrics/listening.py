@@ -1,4 +1,4 @@
-"""What listeners' ratings say: Friedman's test, then Wilcoxon's signed-rank tests with Holm's correction.
+"""Analysis of listeners' ratings: Friedman's test, then Wilcoxon's signed-rank tests with Holm's correction.
 
 Comparisons are within listeners: each listener's mean over the items is one value per condition.
 """
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from livejam.errors import UserError
 
 COLUMNS = ("test", "participant", "part", "item", "condition", "question", "rating", "position")
-"""Of the files that a listening test's page hands out."""
+"""Columns of the files that the page of a listening test saves."""
 
 RATINGS = range(1, 6)
 
@@ -30,9 +30,9 @@ class Rating:
     """One click of a listener.
 
     Args:
-        session: names the listener's file and the listener.
-        item: what was heard.
-        condition: by whom it was played.
+        session: the listener's file and name.
+        item: the excerpt.
+        condition: the player.
         question: part and question.
         rating: 1 (worst) to 5 (best).
     """
@@ -68,7 +68,7 @@ class Verdict:
     Args:
         question: part and question.
         means: mean rating per condition, best first.
-        listeners: how many there were.
+        listeners: number of listeners.
         statistic: Friedman's chi-squared; nan with fewer than three conditions or listeners.
         p: its probability.
         pairs: all pairs of conditions.
@@ -86,7 +86,7 @@ def read_ratings(paths: Sequence[Path]) -> list[Rating]:
     """The ratings in answer files.
 
     Raises:
-        UserError: a file is missing, is no such file, or is of another test than the first one.
+        UserError: a file is missing, is not a file of answers, or belongs to another test than the first one.
     """
     ratings, tests = [], set()
     for path in paths:
@@ -96,7 +96,7 @@ def read_ratings(paths: Sequence[Path]) -> list[Rating]:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path} cannot be read as a file of answers: {error}") from error
         if not lines or not set(COLUMNS) <= set(lines[0]):
-            raise UserError(f"{path} is no file of answers; it needs the columns {', '.join(COLUMNS)}")
+            raise UserError(f"{path} is not a file of answers; it needs the columns {', '.join(COLUMNS)}")
         tests |= {line["test"] for line in lines}
         if len(tests) > 1:
             raise UserError(f"{path} holds answers of another listening test than {paths[0]}; analyse them separately")
@@ -113,7 +113,7 @@ def _rating(path: Path, line: dict[str, Any]) -> Rating:
 
 
 def complete_sessions(ratings: Iterable[Rating]) -> tuple[list[Rating], int]:
-    """The ratings of those who answered everything once, and how many sessions are left out."""
+    """The ratings of listeners who answered everything once, and the number of sessions that are left out."""
     answered: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     ratings = list(ratings)
     for rating in ratings:

@@ -1,4 +1,4 @@
-"""How loud a stem is, and how much of it is silence: cheap numbers that betray a collapse.
+"""How loud a stem is, and how much of it is silence: cheap numbers that reveal a collapse.
 
 Shapes: N audio samples.
 """

@@ -1,10 +1,10 @@
-"""madmom 0.16.1 on today's Python and NumPy, without a trace of it in anybody else's.
+"""madmom 0.16.1 on today's Python and NumPy, without side effects on other code.
 
 madmom was released for Python ≤ 3.9 and NumPy < 1.20: it imports `collections.MutableSequence` (since Python
 3.10 only in `collections.abc`) and uses `numpy.float`, `numpy.int` and `numpy.bool` (removed in NumPy 1.24, where
-they were nothing but the builtins). These names exist only while madmom is at work for us, and only where missing.
+they were nothing but the builtins). These names exist only while we call madmom, and only where they are missing.
 
-Its short-time Fourier transform, one call per frame, is slow. A tracker's own processors get a quicker one of equal
+Its short-time Fourier transform, one call per frame, is slow. A tracker's own processors get a faster one with the same
 result; madmom's modules stay as they are.
 """
 
@@ -39,7 +39,7 @@ _at_work = RLock()
 
 @contextmanager
 def old_names() -> Iterator[None]:
-    """What madmom misses is there meanwhile, also when another thread ends sooner."""
+    """Provide the missing names meanwhile, even when another thread ends sooner."""
     with _at_work:
         missing = [(module, name, value) for module, name, value in OLD_NAMES if name not in vars(module)]
         for module, name, value in missing:
@@ -52,12 +52,12 @@ def old_names() -> Iterator[None]:
 
 
 def beat_processors() -> tuple[Any, Any, Any]:
-    """madmom's features of recordings, made quick, the networks' ensemble and the decoder of their activation.
+    """madmom's features (a faster version), its ensemble of networks, and the decoder of their activation.
 
     Raises:
         UserError: madmom is not installed.
     """
-    # what madmom is told by today's packages concerns its own developers
+    # warnings that today's packages give madmom concern its own developers
     with old_names(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -89,7 +89,7 @@ class QuickTransform:
 
     @classmethod
     def in_place_of(cls, processor: Any) -> Any:
-        """The quick one for madmom's transform; any other processor itself."""
+        """The faster version of madmom's transform; any other processor unchanged."""
         from madmom.audio.stft import ShortTimeFourierTransformProcessor
 
         is_transform = isinstance(processor, ShortTimeFourierTransformProcessor)

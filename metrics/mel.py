@@ -1,4 +1,4 @@
-"""The mel spectrogram that the weight-free metrics and the pictures look at.
+"""The mel spectrogram of the weight-free metrics and the pictures.
 
 Shapes: N audio samples, T spectrogram frames, K frequency bins, F mel bands.
 """

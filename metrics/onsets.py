@@ -19,11 +19,11 @@ NEIGHBOURHOOD_FRAMES = 5
 """An onset is the strongest frame within 50 ms to either side."""
 
 WEAKEST_SHARE = 0.1
-"""Share of the strongest onset below which an echo of it is heard, not a note."""
+"""Share of the strongest onset below which an onset is taken for an echo."""
 
 
 def onset_seconds(audio_N: Floats, sample_rate_hz: int) -> Floats:
-    """When something begins, ascending seconds; empty for silence.
+    """The times of onsets in ascending seconds; empty for silence.
 
     Args:
         audio_N: mono audio at 16 kHz or more.

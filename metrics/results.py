@@ -72,7 +72,7 @@ Rows = dict[str, dict[str, Cell]]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, and what they were measured on; None where an older file does not say it."""
+    """Rows, and what they were measured on; None for older files, which do not say it."""
 
     rows: Rows
     measured_on: Facts | None = None
@@ -136,7 +136,7 @@ def write_table(rows: Rows, path: Path, measured_on: Facts | None = None) -> Non
     Args:
         rows: the table.
         path: the JSON file; the others have its name and their own endings.
-        measured_on: what it was measured on, in JSON and Markdown; None = it is not said.
+        measured_on: what it was measured on, for JSON and Markdown; None = not stated.
     """
     said = {} if measured_on is None else {MEASURED_ON: measured_on}
     texts = {
@@ -168,8 +168,8 @@ def as_text(rows: Rows, columns: Sequence[str] | None = None, width: int = 120, 
     Args:
         rows: the table.
         columns: those that are shown; None = all.
-        width: columns that do not fit into so many characters go into a further block below.
-        against: cells whose interval does not overlap with that of this row get an asterisk; None = no cell does.
+        width: characters per line; columns that do not fit go into another block below.
+        against: a row; cells whose interval does not overlap with this row's get an asterisk; None = no asterisks.
     """
     columns = columns_of(rows) if columns is None else columns
     names = ["first segment (drift) [95 %]", *(row.replace("_", " ") for row in rows), "items"]
@@ -236,7 +236,7 @@ def as_csv(rows: Rows, against: str | None = None) -> str:
 
 
 def heading(column: str) -> str:
-    """What stands above a column."""
+    """The heading of a column."""
     return LABELS.get(column, column.replace("fad_", "FAD ").replace("_", " "))
 
 
@@ -251,7 +251,7 @@ def _cell(cell: Cell | None, mark: bool) -> str:
 
 
 def _count(rows: Rows, column: str) -> str:
-    """How many items a column stands for, and in brackets its drift, if these are not as many."""
+    """The number of items behind a column, and in brackets behind its drift, if that differs."""
     found = [cells[column] for cells in rows.values() if column in cells]
     counts, drifts = (_range({c.get(name, c["count"]) for c in found}) for name in ("count", "drift_count"))
     return counts if counts == drifts else f"{counts} ({drifts})"

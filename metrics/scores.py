@@ -1,4 +1,4 @@
-"""Means that know how many items they stand for.
+"""Means that keep the number of their items.
 
 Shapes: G groups, U songs.
 """

@@ -289,7 +289,7 @@ ODD_LIVEJAM = [
     (["compare", "interval.json"], "not a table of results"),
     (["compare", "good.json", "--markdown", "text/table.md"], "text"),
     (["compare", "good.json", "--markdown", "/proc/none/table.md"], "/proc/none"),
-    (["listening-test", "analyse", "text"], "no file of answers"),
+    (["listening-test", "analyse", "text"], "not a file of answers"),
     (["codec", "roundtrip", "--codec", "pocket", "short.wav", "out.wav"], "too short for a single sample"),
     (["codec", "roundtrip", "--codec", "pocket", "empty.wav", "out.wav"], "cannot be read as audio"),
     (["codec", "roundtrip", "--codec", "pocket", "nan.wav", "out.wav"], "not finite"),

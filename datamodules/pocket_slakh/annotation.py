@@ -1,4 +1,4 @@
-"""The truth about a composed song that no transcription has to guess."""
+"""Ground truth about a composed song, which needs no transcription."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Seat:
         programs: the programs that may take it.
         play: the part.
         level_db: loudness of the stem in dBFS (RMS while it sounds).
-        threshold: sections of lower energy than this it rests in.
+        threshold: energy of a section below which it rests.
         timing_ms: standard deviation of its timing.
     """
 
@@ -73,7 +73,7 @@ EXTRAS = (
     (Seat(palette.STEEL_DRUMS, play_arpeggio, -24.0, 0.6, 6.0), 0.02),
     (Seat(palette.NOISES, play_swells, -28.0, 0.0, 0.0), 0.04),
 )
-"""Seats beside drums, bass and keys, with their weights."""
+"""Seats besides drums, bass and keys, with their weights."""
 
 
 def draw_band(sheet: Sheet, rng: np.random.Generator) -> tuple[Player, ...]:
@@ -97,7 +97,7 @@ def _instrument(seat: Seat, sheet: Sheet, rng: np.random.Generator) -> Instrumen
 
 
 def _bars(seat: Seat, sheet: Sheet, rng: np.random.Generator) -> tuple[int, ...]:
-    """Bars of the sections that are full enough; now and then a section more is rested, never the choruses."""
+    """Bars of the sections with enough energy; now and then it rests in one more section, but never in a chorus."""
     bars: list[int] = []
     for section in sheet.sections:
         rests = section.label != "chorus" and rng.random() < (0.06 if seat in (DRUMS, BASS, KEYS) else 0.2)

@@ -57,8 +57,8 @@ def compose(seed: int, index: int) -> Song:
     """The song of that index; it depends on nothing else.
 
     Args:
-        seed: of the collection, at least 0.
-        index: of the song, at least 0.
+        seed: seed of the collection, at least 0.
+        index: index of the song, at least 0.
     """
     rng = np.random.default_rng([seed, index])
     sheet = draw_sheet(rng)

@@ -47,22 +47,22 @@ def render_songs(
     test_fraction: float = 0.1,
     soundfont: Path | None = None,
 ) -> None:
-    """Write the songs that are not there yet.
+    """Write the missing songs.
 
-    Every song appears whole or not at all; a render that was interrupted goes on where it stopped. The content
+    Every song appears complete or not at all; an interrupted render continues where it stopped. The content
     of song i depends on the seed, the SoundFont and i alone, its split also on the fractions.
 
     Args:
         out: root of the collection; split folders are made in it.
-        songs: how many songs, at least 1.
-        seed: of the collection, at least 0.
+        songs: number of songs, at least 1.
+        seed: seed of the collection, at least 0.
         workers: threads; None takes one per CPU.
         validation_fraction: share of songs for validation, 0 to 1; at least one song if there are 3.
         test_fraction: share of songs for the test, 0 to 1; at least one song if there are 3.
-        soundfont: a General MIDI SoundFont; None takes the one that pretty_midi brings.
+        soundfont: a General MIDI SoundFont; None takes the one in pretty_midi.
 
     Raises:
-        UserError: the numbers make no sense, the SoundFont is none, or `out` holds songs of another seed or SoundFont.
+        UserError: a number is out of range, the SoundFont is none, or `out` holds songs of another seed or SoundFont.
     """
     splits = split_names(songs, validation_fraction, test_fraction)
     source = soundfont or bundled_soundfont()
@@ -82,7 +82,7 @@ def render_songs(
 
 
 def split_names(songs: int, validation_fraction: float, test_fraction: float) -> tuple[str, ...]:
-    """The split of every song; a song keeps its split when more songs are asked for later.
+    """The split of every song; a song keeps its split when more songs are added later.
 
     Raises:
         UserError: no songs, or fractions that leave none for training.
@@ -105,11 +105,11 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path, soundfont_
     """Compose and render one song into `folder`, which must not exist yet.
 
     Args:
-        folder: of the song.
-        seed: of the collection.
-        index: of the song in it.
-        soundfont: corrected.
-        soundfont_name: by which people know it.
+        folder: the song's folder.
+        seed: seed of the collection.
+        index: index of the song.
+        soundfont: the corrected SoundFont.
+        soundfont_name: name of the original SoundFont.
     """
     song = compose(seed, index)
     stems = [_render_stem(song, stem, soundfont) for stem in song.stems]
@@ -131,7 +131,7 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path, soundfont_
 
 
 def _require_origin(out: Path, seed: int, soundfont: Path) -> None:
-    """Refuse to add songs to those of another seed or SoundFont; one is told by its name, and where it is said, by its
+    """Refuse to add songs to those of another seed or SoundFont, which is recognised by its name and, if recorded, its
     content."""
     found = itertools.chain(Path(out).glob("*/Track*/metadata.yaml"), Path(out).glob("Track*/metadata.yaml"))
     first = next(found, None)
@@ -145,7 +145,7 @@ def _require_origin(out: Path, seed: int, soundfont: Path) -> None:
 
 
 def _soundfont_of(annotations: Path) -> str | None:
-    """What a song says of its SoundFont; None for songs of older versions."""
+    """The SoundFont that a song records; None for songs of older versions."""
     try:
         said: str | None = json.loads(annotations.read_text(encoding="utf-8")).get("soundfont")
     except (OSError, ValueError, AttributeError):
@@ -163,7 +163,7 @@ def _folder(out: Path, split: str, index: int) -> Path:
 
 @contextmanager
 def _atomic_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder that becomes `folder` at the end; what an earlier, killed render left in it is dropped.
+    """A hidden folder that becomes `folder` at the end; remains of an earlier, killed render are deleted.
 
     Raises:
         UserError: the disk is full.

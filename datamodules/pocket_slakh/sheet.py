@@ -30,10 +30,10 @@ class Groove:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What all parts of a song agree on.
+    """The plan that all parts of a song share.
 
     Args:
-        style: the vocabulary it was drawn from.
+        style: the vocabulary that it was drawn from.
         clock: metre, tempo and swing.
         key: tonic and mode.
         sections: the form.

@@ -35,7 +35,7 @@ _INSTRUMENT = np.dtype([("name", "S20"), ("bag", "<u2")])
 
 
 def corrected_name(source: Path) -> str:
-    """Names a SoundFont by its name and its content.
+    """An identifier of a SoundFont, from its name and its content.
 
     Raises:
         UserError: there is no SoundFont at `source`.
@@ -52,7 +52,7 @@ def corrected_soundfont(source: Path | None = None) -> Path:
         source: the SoundFont to correct; None takes TimGM6mb.sf2 from the installed pretty_midi.
 
     Raises:
-        UserError: there is no SoundFont at `source`, or it is damaged or of a kind that cannot be played.
+        UserError: there is no SoundFont at `source`, it is damaged, or it cannot be played.
     """
     source = source or bundled_soundfont()
     cached = _cache_folder() / f"{corrected_name(source)}.sf2"
@@ -95,7 +95,7 @@ def bundled_soundfont() -> Path:
     # find_spec does not run the package, whose import is slow
     spec = find_spec("pretty_midi")
     if spec is None or spec.origin is None:
-        raise UserError("pretty_midi is not installed; `pip install pretty_midi` brings the SoundFont")
+        raise UserError("pretty_midi is not installed; `pip install pretty_midi` installs the SoundFont")
     return Path(spec.origin).parent / "TimGM6mb.sf2"
 
 

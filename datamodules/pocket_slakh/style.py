@@ -19,7 +19,7 @@ class Style:
     """The vocabulary of a style.
 
     Args:
-        name: for people.
+        name: name of the style.
         meter: its metre.
         tempo_bpm: lowest and highest tapped tempo.
         swings: (position of the offbeat, swung steps) to choose from, see `Clock`.
@@ -213,4 +213,4 @@ STYLES = (
     ROCK, ROCK, POP, POP, DISCO, HOUSE, BALLAD, FUNK, HIP_HOP, BOSSA, REGGAE, SHUFFLE, SWING, ELECTRO,
     WALTZ, JAZZ_WALTZ, EASY_SIX, FOLK_SIX,
 )  # fmt: skip
-"""All styles; the commonest stand twice."""
+"""All styles; the most common ones are listed twice."""

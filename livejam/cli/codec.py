@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from livejam.codecs.roundtrip import Roundtrip, Stream
 
 COLUMNS = """\
-log_mel_l1, stft: distances of spectra. si_sdr_db: of waveforms, low for codecs that make phases of their own.
+log_mel_l1, stft: distances of spectra. si_sdr_db: of waveforms, low for codecs that generate their own phases.
 fad_log_mel: compare it only within a table. beat_f1_kept, chroma, bass_chroma: 1 = nothing lost. smoothness: of
 latents from frame to frame. …_rtf: seconds of audio per second of work. All at 44.1 kHz, mixed down to mono."""
 
@@ -49,9 +49,9 @@ def add_codec(commands: Any) -> None:
     codec = commands.add_parser(
         "codec",
         help="send recordings through codecs, and compare codecs",
-        description="What codecs do to recordings. CODEC is the name of bundled weights (pocket), of fetched weights\n"
-        "(`livejam weights list`), a .safetensors file, a YAML with class_path and init_args, or a class path;\n"
-        "--codec.NAME VALUE sets an option of the class before it.",
+        description="Measure what codecs do to recordings. CODEC is the name of bundled weights (pocket) or fetched\n"
+        "weights (`livejam weights list`), a .safetensors file, a YAML with class_path and init_args, or a class\n"
+        "path; --codec.NAME VALUE sets an option of the class before it.",
     )
     actions = codec.add_subparsers(metavar="ACTION", required=True)
     once = actions.add_parser(
@@ -76,7 +76,7 @@ def add_codec(commands: Any) -> None:
     )
     several.add_argument("--codec", action="append", required=True, metavar="CODEC", help="a codec; repeat it")
     several.add_argument("files", nargs="+", type=Path, metavar="FILE", help="WAV or FLAC recordings")
-    several.add_argument("--seconds", type=float, default=30.0, help="length taken of each file (default: 30)")
+    several.add_argument("--seconds", type=float, default=30.0, help="seconds of each file that are used (default: 30)")
     several.add_argument("--no-beats", action="store_true", help="skip beat tracking, which needs the metrics extra")
     several.add_argument("--markdown", type=Path, metavar="MD", help="write the table as Markdown")
     several.add_argument("--csv", type=Path, metavar="CSV", help="write the table as CSV")
@@ -118,7 +118,7 @@ def _roundtrip(options: argparse.Namespace) -> int:
 
 
 def _files_of(codec: str) -> list[Path]:
-    """What a codec may be read from: whatever its name or its options could mean as a path."""
+    """Files that a codec may be read from: every path that its name or its options could mean."""
     return [Path(word.partition("=")[2] or word) for word in shlex.split(codec)]
 
 
@@ -127,7 +127,7 @@ def _number(value: float, unit: str) -> str:
 
 
 def _delays(report: Roundtrip, stream: Stream) -> str:
-    """Declared by the codec, and measured between what went in and what came out."""
+    """The delay that the codec declares, and the delay measured between input and output."""
     import torch
 
     from metrics.reconstruction import measured_delay
@@ -171,7 +171,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _excerpt(path: Path, seconds: float) -> Tensor:
-    """The beginning of a recording AN at the rate at which codecs are compared, with the channels it has."""
+    """The beginning of a recording AN at the rate at which codecs are compared, with all its channels."""
     import soundfile
     import torch
 

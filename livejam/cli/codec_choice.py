@@ -1,4 +1,4 @@
-"""A codec from what someone typed."""
+"""The codec that a command line names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def choose_codec(words: Sequence[str]) -> Codec[Any, Any]:
 
     Args:
         words: first what follows `--codec`: the name of bundled or of fetched weights, a .safetensors file, a YAML
-            with `class_path` and `init_args` (a training config will do), or a class path; then options of its class
+            with `class_path` and `init_args` (a training config is fine), or a class path; then options of its class
             as `--codec.NAME` and value.
 
     Raises:
@@ -45,7 +45,7 @@ def codec_settings(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML ({str(error).splitlines()[0]}); mend or rename it") from error
+        raise UserError(f"{path} cannot be read as YAML ({str(error).splitlines()[0]}); fix or rename it") from error
     found = content
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         found = (content["model"].get("init_args") or {}).get("codec")
@@ -55,7 +55,7 @@ def codec_settings(path: Path) -> dict[str, Any]:
 
 
 def _described(text: str) -> str:
-    """What jsonargparse understands: a class path, or settings as JSON."""
+    """The codec in jsonargparse's terms: a class path, or settings as JSON."""
     for weights in WEIGHTS:
         if weights.name == text and weights.codec:
             settings = {"class_path": f"{weights.codec}.from_weights", "init_args": {"weights": str(weights.require())}}

@@ -38,8 +38,8 @@ def joined(tables: Sequence[tuple[str, Table]]) -> tuple[Rows, list[str]]:
         tables: name and table of every run.
 
     Returns:
-        The rows, and one sentence per run that does not compare with the first one: it was measured on something else,
-        or, where one of them does not say on what, its anchors differ.
+        The rows, and one sentence per run that cannot be compared with the first one: it was measured on something
+        else, or, if one of the tables does not say on what, its anchors differ.
     """
     from metrics.results import ANCHORS
 
@@ -50,7 +50,7 @@ def joined(tables: Sequence[tuple[str, Table]]) -> tuple[Rows, list[str]]:
         anchors = {row: cells for row, cells in table.rows.items() if row in ANCHORS}
         unlike = _unlike(tables[0][1], table)
         if not unlike and not all(_agree(shared.get(row, {}), cells) for row, cells in anchors.items()):
-            unlike = "on other items, or otherwise: its anchors differ"
+            unlike = "on other items, or in another way: its anchors differ"
         if unlike:
             shared |= {f"{row} ({name})": cells for row, cells in anchors.items()}
             warnings.append(f"{name} was tested {unlike}; do not compare it")
@@ -60,7 +60,7 @@ def joined(tables: Sequence[tuple[str, Table]]) -> tuple[Rows, list[str]]:
 
 
 def _unlike(first: Table, other: Table) -> str:
-    """In what two runs' measurements differ, by what their tables say."""
+    """The differences between the measurements of two runs, according to their tables."""
     from metrics.provenance import differences
 
     if first.measured_on is None or other.measured_on is None:
@@ -74,20 +74,20 @@ def _named(run: str, row: str) -> str:
 
 
 def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two rows have the same numbers where both have any."""
+    """Whether two rows have the same numbers, where both have one."""
     pairs = [(one[column], other[column]) for column in one if column in other]
     return all(a["count"] == b["count"] and _near(a["value"], b["value"]) for a, b in pairs)
 
 
 def _near(one: float | None, other: float | None) -> bool:
-    """Equal but for rounding, which differs between machines."""
+    """Equal except for rounding, which differs between machines."""
     if one is None or other is None:
         return one is other
     return abs(one - other) <= 1e-3 * max(abs(one), abs(other), 1e-2)
 
 
 def run_names(runs: Sequence[Path]) -> list[str]:
-    """The shortest ends of the folders' paths that tell them apart."""
+    """The shortest ends of the folders' paths that are all different."""
     folders = [(run.parent if run.suffix == ".json" else run).absolute().parts[1:] for run in runs]
     for length in range(1, max(map(len, folders)) + 1):
         names = ["/".join(parts[-length:]) for parts in folders]

@@ -1,4 +1,4 @@
-"""Is this machine ready? Every check is one line, and a failing one says what to do."""
+"""Is this machine ready? Every check is one line, and a failed one says what to do."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _package(name: str) -> Finding:
 
 
 def _build(name: str) -> Finding:
-    """torch, torchvision and torchaudio of different builds break imports that have nothing to do with them."""
+    """Different builds of torch, torchvision and torchaudio break unrelated imports."""
     found = _installed(name)
     if found is None:
         return Finding(name, True, "not installed (only the metrics extra needs it)")
@@ -103,12 +103,12 @@ def _processors() -> Finding:
 
 def _disk() -> Finding:
     free = shutil.disk_usage(".").free / 1e9
-    advice = "" if free >= FREE_DISK_GB else f": the quickstart wants {FREE_DISK_GB:.0f} GB"
+    advice = "" if free >= FREE_DISK_GB else f": the quickstart needs {FREE_DISK_GB:.0f} GB"
     return Finding("disk", not advice, f"{free:.1f} GB free here{advice}")
 
 
 def _codec() -> Finding:
-    """The bundled codec loads, streams what it computes offline, and keeps up with the music."""
+    """The bundled codec loads, its stream equals its offline output, and it is faster than real time."""
     try:
         return _codec_round_trip()
     except (ImportError, OSError, ValueError, RuntimeError) as error:
@@ -123,7 +123,7 @@ def _codec_round_trip() -> Finding:
     time_N = torch.arange(64 * spec.hop_samples) / spec.sample_rate_hz
     audio_BAN = (0.3 * torch.sin(2 * torch.pi * 220 * time_N)).expand(1, spec.audio_channels, -1).contiguous()
     with torch.inference_mode():
-        codec.decode(codec.encode(audio_BAN))  # the first call also pays for setting up
+        codec.decode(codec.encode(audio_BAN))  # the first call is slower, because it also sets things up
         latents_BTC, encode_seconds = _timed(lambda: codec.encode(audio_BAN))
         decoded_BAN, decode_seconds = _timed(lambda: codec.decode(latents_BTC))
         frames, state = [], codec.init_encoder_state(1)

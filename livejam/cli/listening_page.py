@@ -85,7 +85,7 @@ function shuffled(list, random) {
   return result;
 }
 
-// Every participant has an order of items and of clips, which seed and name decide.
+// Seed and name decide the order of items and clips for every participant.
 function orderFor(participant) {
   return test.parts.flatMap(part => {
     const random = dice(test.seed + "/" + participant + "/" + part.name);
@@ -95,7 +95,7 @@ function orderFor(participant) {
 
 let participant = "", order = [], answers = [];
 const memory = () => "livejam " + test.id + " " + participant;
-// A private window has no memory, and needs none.
+// A private window stores nothing, which is fine.
 function remember() {
   try { localStorage.setItem(memory(), JSON.stringify(answers)); } catch (error) { return; }
 }
@@ -115,7 +115,7 @@ function welcome() {
     element("h1", { textContent: "Listening test" }),
     element("p", { textContent: "Two parts of " + test.parts.map(p => p.items.length).join(" and ") +
       " pages. Please wear headphones, sit somewhere quiet, and keep the volume as it is once it is comfortable. " +
-      "You may hear every clip as often as you like, and go on later on the same computer." }),
+      "You can play every clip as often as you like, and continue later on the same computer." }),
     element("p", {}, element("label", { htmlFor: "participant", textContent: "Your name or number: " }), name),
     element("button", { id: "start", textContent: "Start" }));
   form.onsubmit = event => {
@@ -192,7 +192,7 @@ function finish() {
   const name = "answers-" + participant.replace(/[^\\w-]/g, "_") + ".csv";
   main.replaceChildren(
     element("h1", { textContent: "Thank you!" }),
-    element("p", { textContent: "Please save your answers and send them to whoever gave you this test." }),
+    element("p", { textContent: "Please save your answers and send them to the person who gave you this test." }),
     element("p", {}, element("a", { id: "download", href: file, download: name },
       element("button", { textContent: "Save " + name }))));
 }

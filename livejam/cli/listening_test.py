@@ -1,4 +1,4 @@
-"""`livejam listening-test`: a page that asks listeners, and what they answered."""
+"""`livejam listening-test`: a page for listeners, and the analysis of their answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TRUTH, ANCHOR = "ground truth", "low anchor"
 
 LEVEL_DBFS = -23.0
-"""All clips are equally loud where they sound."""
+"""All clips are equally loud while they sound."""
 
 NAME = re.compile(rf"(?P<song>.+)_(?P<instrument>{'|'.join(c.replace(' ', '-') for c in (*CATEGORIES, 'Any'))})(_.+s)?")
 
@@ -59,19 +59,19 @@ def add_listening_test(commands: Any) -> None:
     test = commands.add_parser(
         "listening-test",
         help="make a listening test of runs, or analyse its answers",
-        description="RUN …: a web page in DIR/index.html that works without a server and without network. Listeners\n"
-        "rate the models of the runs, the hidden truth and a low anchor, blind and in an order of their own: first\n"
+        description="RUN …: a web page in DIR/index.html that needs neither a server nor a network. Listeners\n"
+        "rate the models of the runs, the hidden truth and a low anchor, blind and each in a different order: first\n"
         "single stems for their sound (anchor: noise in the latents), then stems within the mix for how they fit\n"
-        "(anchor: a stem of another song). They save their answers as a CSV.\n\n"
+        "(anchor: a stem of another song). They save their answers as a CSV file.\n\n"
         "analyse ANSWERS …: Friedman's test per question, then all pairs by Wilcoxon's signed-rank test, corrected\n"
-        "by Holm. Only listeners who answered everything count.",
+        "by Holm. Only complete answers count.",
         epilog="examples:\n  livejam listening-test runs/quickstart --out listening\n"
         "  livejam listening-test analyse answers-1.csv answers-2.csv answers-3.csv --markdown listening.md",
     )
     test.add_argument("words", nargs="+", metavar="RUN", help="runs that were tested; or `analyse` and answer files")
     test.add_argument("--out", type=Path, metavar="DIR", help="where the page goes (a new or empty folder)")
     test.add_argument("--items", type=int, default=10, metavar="N", help="pages per part (default: 10)")
-    test.add_argument("--seed", type=int, default=0, metavar="S", help="of choice and order (default: 0)")
+    test.add_argument("--seed", type=int, default=0, metavar="S", help="seed of choice and order (default: 0)")
     test.add_argument("--markdown", type=Path, metavar="MD", help="write the analysis as Markdown, too")
     add_overwrite(test)
     test.set_defaults(run=_run)
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
         require_free({"--markdown": options.markdown}, answers, options.overwrite)
         return _analyse(answers, options.markdown)
     if options.out is None:
-        raise UserError("a listening test needs a folder to go to: add --out DIR")
+        raise UserError("a listening test needs a folder: add --out DIR")
     runs = [Path(word) for word in options.words]
     make_test(dict(zip(run_names(runs), runs, strict=True)), options.out, options.items, options.seed)
     print(f"{options.out / 'index.html'}: open it, or give the whole folder to listeners")
@@ -92,12 +92,12 @@ def _run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What a test left of one item.
+    """The files that a test wrote for one item.
 
     Args:
-        name: of its files.
-        song: which song it is of.
-        instrument: what is played.
+        name: name of its files.
+        song: the song that it is from.
+        instrument: the instrument that plays.
     """
 
     name: str
@@ -123,10 +123,10 @@ def make_test(runs: dict[str, Path], out: Path, items: int, seed: int) -> None:
     """Write the page and its clips.
 
     Args:
-        runs: folder per model.
+        runs: the folder of each model.
         out: a new or empty folder.
         items: pages per part (≥ 1).
-        seed: of the choice of excerpts and of everybody's order.
+        seed: seed of the choice of excerpts and of every listener's order.
 
     Raises:
         UserError: files are missing, or there are too few excerpts.
@@ -135,7 +135,7 @@ def make_test(runs: dict[str, Path], out: Path, items: int, seed: int) -> None:
     from livejam.files import atomic_path
 
     if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty; a listening test goes to a folder of its own")
+        raise UserError(f"{out} is not empty; name a new folder for the listening test")
     by_run = [excerpts_of(run) for run in runs.values()]
     common = [excerpt for name, excerpt in by_run[0].items() if all(name in other for other in by_run)]
     if not 1 <= items <= len(common):
@@ -165,11 +165,11 @@ def _partner(excerpt: Excerpt, others: Sequence[Excerpt], drawn: random.Random) 
 
 
 class ClipWriter:
-    """Writes clips under names that tell nothing.
+    """Writes clips under names that reveal nothing.
 
     Args:
         out: folder of the page.
-        seed: of the names.
+        seed: seed of the names.
     """
 
     def __init__(self, out: Path, seed: int) -> None:
@@ -177,7 +177,7 @@ class ClipWriter:
         self.names = random.Random(f"names {seed}")
 
     def write(self, condition: str, audio_N: Floats, sample_rate_hz: int) -> dict[str, str]:
-        """Write a clip, as loud as all others; returns what the page needs to know."""
+        """Write a clip, as loud as all others; returns its entry for the page."""
         import numpy as np
         import soundfile
 

@@ -25,7 +25,7 @@ SLAKH = """\
 Slakh2100 (about 105 GB; licence CC BY 4.0) is Zenodo record 4599666, the archive slakh2100_flac_redux.tar.gz.
 BabySlakh (20 songs, about 0.9 GB) is Zenodo record 4603870, the archive babyslakh_16k.tar.gz.
 
-Unpack either, then look whether it is whole, and name it in any config:
+Unpack either, check that it is complete, and name it in any config:
 
   livejam data index DIR
   lightning fit --config configs/liveband/slakh.yaml --data.init_args.root DIR
@@ -71,7 +71,7 @@ def build_parser() -> Parser:
     add_listening_test(commands)
     checkpoint = commands.add_parser(
         "describe",
-        help="say what a checkpoint is and where it comes from",
+        help="show what a checkpoint is and where it comes from",
         description="Recipe, iteration, instruments, codec, statistics and lineage. Runs no code from the checkpoint.",
         epilog="example:\n  livejam describe runs/quickstart/checkpoints/last.ckpt",
     )
@@ -89,18 +89,18 @@ def build_parser() -> Parser:
 
 
 def _add_data(commands: Any) -> None:
-    data = commands.add_parser("data", help="render, look at or obtain songs", description="Songs to train on.")
+    data = commands.add_parser("data", help="render, list or obtain songs", description="Songs to train on.")
     actions = data.add_subparsers(metavar="ACTION", required=True)
     render = actions.add_parser(
         "render",
         help="compose and render songs in Slakh2100's format (pocket-Slakh)",
-        description="Compose songs by rules and render every stem. Equal seeds give equal songs; an interrupted\n"
-        "render goes on where it stopped.",
+        description="Compose songs by rules and render every stem. Equal seeds give equal songs. An interrupted\n"
+        "render continues where it stopped.",
         epilog="example:\n  livejam data render --out data/pocket --songs 40 --seed 0",
     )
-    render.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the songs")
-    render.add_argument("--songs", type=int, required=True, metavar="N", help="how many songs, at least 1")
-    render.add_argument("--seed", type=int, default=0, metavar="S", help="of the collection, at least 0 (default: 0)")
+    render.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the songs")
+    render.add_argument("--songs", type=int, required=True, metavar="N", help="number of songs, at least 1")
+    render.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the songs, at least 0 (default: 0)")
     render.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
     render.add_argument("--soundfont", type=Path, metavar="SF2", help="General MIDI SoundFont (default: TimGM6mb.sf2)")
     render.set_defaults(run=_render)
@@ -108,12 +108,12 @@ def _add_data(commands: Any) -> None:
         "index",
         help="list what a data set holds, and what cannot be used and why",
         description="Songs, stems and hours of a data set in Slakh2100's format, every refused stem with its\n"
-        "reason, and songs that a training leaves out. The index is cached in the data set, or where --cache says.",
+        "reason, and songs that training leaves out. The index is cached in the data set, or where --cache says.",
         epilog="example:\n  livejam data index data/pocket --deep",
     )
     index.add_argument("root", type=Path, help="the data set's folder")
     index.add_argument("--deep", action="store_true", help="decode all audio too: finds damage inside files (slow)")
-    index.add_argument("--cache", type=Path, metavar="DIR", help="where the index is kept: a config's data.cache_root")
+    index.add_argument("--cache", type=Path, metavar="DIR", help="the folder of the index: a config's data.cache_root")
     index.add_argument("--seconds", type=float, default=0.0, metavar="S", help="list songs shorter than a crop")
     index.add_argument(
         "--targets", nargs="+", metavar="NAME", help="list songs without one of these instruments (default: any)"
@@ -138,11 +138,11 @@ def _add_play(commands: Any) -> None:
     play.add_argument(
         "--instrument",
         metavar="NAME",
-        help="one that the model learnt: Piano, Bass, Drums, …, or Any (default: Any if it learnt to choose by "
-        "itself, else the first that `livejam describe` lists)",
+        help="one that the model learnt: Piano, Bass, Drums, …, or Any (default: Any if the model learnt to choose, "
+        "else the first that `livejam describe` lists)",
     )
     play.add_argument("--out", type=Path, required=True, metavar="WAV", help="the stem that livejam plays")
-    play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem in one file, too")
+    play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem together in one file")
     play.add_argument(
         "--trust", action="append", default=[], metavar="MODULE",
         help="a module or package besides livejam whose code the checkpoint may run, such as that of your own recipe; "

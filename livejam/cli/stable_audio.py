@@ -13,16 +13,16 @@ def add_import(actions: Any) -> None:
     """Add the action to those of `livejam weights`."""
     imported = actions.add_parser(
         "import-stable-audio",
-        help="turn a downloaded Stable Audio Open into a checkpoint to fine-tune",
-        description="Rename the tensors of Stable Audio Open's diffusion transformer (Small or 1.0) into a checkpoint\n"
-        "that base_checkpoint of a fine-tune names. Every tensor that is not used is listed.",
+        help="make a checkpoint for fine-tuning from a downloaded Stable Audio Open",
+        description="Convert the diffusion transformer of Stable Audio Open (Small or 1.0) into a checkpoint\n"
+        "that a fine-tuning config names as base_checkpoint. Every tensor that is not used is listed.",
         epilog="example:\n  livejam weights import-stable-audio model_config.json model.safetensors --out "
         "runs/stable_audio_small.ckpt",
     )
     imported.add_argument("config", type=Path, metavar="MODEL_CONFIG.json", help="the model's configuration")
     imported.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.safetensors", help="its weights (or a .ckpt)")
     imported.add_argument("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
-    imported.add_argument("--mix", action="store_true", help="for a fine-tune that hears the musician")
+    imported.add_argument("--mix", action="store_true", help="for fine-tuning a model that hears the musician")
     add_overwrite(imported)
     imported.set_defaults(run=_import)
 

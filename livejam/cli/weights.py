@@ -1,4 +1,4 @@
-"""`livejam weights`: what codecs and metrics may need from elsewhere."""
+"""`livejam weights`: published weights that codecs and metrics may need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_weights(commands: Any) -> None:
     actions = weights.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser(
         "list",
-        help="what there is, its licence and size, and whether it is here",
+        help="list all weights, with licence and size, and whether they are here",
         description="All weights by name, with purpose, licence and size. LIVEJAM_WEIGHTS names another folder.",
         epilog="example:\n  livejam weights list",
     )
@@ -27,7 +27,7 @@ def add_weights(commands: Any) -> None:
     fetch = actions.add_parser(
         "fetch",
         help="download weights",
-        description="Download weights; an interrupted download goes on where it stopped.",
+        description="Download weights. An interrupted download continues where it stopped.",
         epilog="example:\n  livejam weights fetch encodec_24khz",
     )
     fetch.add_argument("names", nargs="+", metavar="NAME", help="a name that `livejam weights list` shows")
@@ -38,7 +38,7 @@ def add_weights(commands: Any) -> None:
         description="Compare size and SHA-256 of every file. Exit status 1 if one is damaged or, if named, missing.",
         epilog="example:\n  livejam weights verify",
     )
-    verify.add_argument("names", nargs="*", metavar="NAME", help="weights to look at (default: all that are here)")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="weights to check (default: all that are here)")
     verify.set_defaults(run=_verify)
     add_import(actions)
 

@@ -1,7 +1,7 @@
-"""What a Fréchet distance compares: embeddings of short windows of audio.
+"""Embeddings of short windows of audio, which a Fréchet distance compares.
 
 An embedding is a class with one method; a new one is a new class. `LogMel` needs nothing; the others need weights,
-which `livejam weights fetch` gets, and never ask the network themselves.
+which `livejam weights fetch` downloads, and never use the network themselves.
 """
 
 from metrics.embeddings.embedding import Embedding

@@ -1,4 +1,4 @@
-"""What every embedding is, and how audio gets to it.
+"""The interface of every embedding, and the preparation of its audio.
 
 Shapes: N audio samples, A audio channels, W windows, D embedding width.
 """
@@ -14,15 +14,15 @@ from torch import Tensor
 
 
 class Embedding(ABC):
-    """Turns a recording into a cloud of points."""
+    """A map from a recording to a cloud of points."""
 
     name: str
-    """Short, lower case; stands in the tags of the logs."""
+    """A short lower-case name for the tags of the logs."""
 
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Names the method and its settings; only distances of equal identity compare."""
+        """The method and its settings; only distances of equal identity can be compared."""
 
     @property
     @abstractmethod
@@ -35,7 +35,7 @@ class Embedding(ABC):
 
 
 class PretrainedEmbedding(Embedding):
-    """An embedding by a network whose weights were read."""
+    """An embedding by a network with weights from a file."""
 
     sample_rate_hz: int
     """The network's own rate."""
@@ -44,7 +44,7 @@ class PretrainedEmbedding(Embedding):
 
     @property
     def identity(self) -> str:
-        """Name, hash of the weights, how audio gets to the network."""
+        """Name, hash of the weights, preparation of the audio."""
         return self._identity
 
     @torch.no_grad()
@@ -66,12 +66,12 @@ class PretrainedEmbedding(Embedding):
 
 
 def mono_at(audio_N: Tensor, sample_rate_hz: int, target_hz: int) -> Tensor:
-    """A recording as networks want it: mono float32 on the CPU, at their own rate.
+    """A recording in the form that networks need: mono float32 on the CPU, at their own rate.
 
     Args:
         audio_N: samples; or audio_AN, whose channels are averaged.
         sample_rate_hz: its rate.
-        target_hz: the rate wanted; other rates are resampled by soxr.
+        target_hz: the target rate; other rates are resampled by soxr.
 
     Raises:
         ValueError: samples that are not finite.
@@ -103,7 +103,7 @@ def chunks_of(audio_N: Tensor, length: int, hop: int) -> Tensor:
 
 
 def in_16_bits(audio_N: Tensor) -> Tensor:
-    """Samples as networks that learnt from 16-bit files know them: clipped to [-1, 1] and cut to a 32767th.
+    """Samples rounded as in 16-bit files, for networks that learnt from these: clipped to [-1, 1], in steps of 1/32767.
 
     laion_clap trains on such samples, and it and fadtk embed them so.
 

@@ -1,4 +1,4 @@
-"""EnCodec's latents as an embedding, as frechet-audio-distance has it.
+"""EnCodec's latents as an embedding, as in frechet-audio-distance.
 
 Shapes: N audio samples, W frames, D embedding width.
 """
@@ -19,10 +19,10 @@ FRAME_SAMPLES = 320
 
 
 class EnCodec(PretrainedEmbedding):
-    """128 numbers per 1/75 s at 24 kHz: what EnCodec's encoder says before it is quantised (Défossez et al. 2022).
+    """128 numbers per 1/75 s at 24 kHz: the output of EnCodec's encoder before it is quantised (Défossez et al. 2022).
 
-    It hears a timbre's detail and little of what lasts longer than a frame; neighbouring embeddings are alike, so
-    their count flatters.
+    It captures details of timbre and little that lasts longer than a frame. Neighbouring embeddings are alike, so their
+    count is flattering.
 
     Args:
         weights: the file encodec_24khz-d7cc33bc.th; None = where `livejam weights fetch encodec_fad` puts it.

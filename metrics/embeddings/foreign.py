@@ -1,4 +1,4 @@
-"""Networks and tensors of other packages, without what those packages do when they are imported."""
+"""Networks and tensors of other packages, without the side effects of importing those packages."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def weights_file(name: str, path: str | Path | None) -> Path:
 
 
 def load_tensors(path: Path, network: nn.Module, tensors_in: Callable[[Any], Mapping[str, Tensor]]) -> None:
-    """Load a checkpoint into a network: tensors only, no code of strangers, every tensor in its place.
+    """Load a checkpoint into a network: tensors only, no foreign code, every tensor in its place.
 
     Args:
         path: the file.
-        network: takes the tensors and is put into evaluation mode, frozen.
-        tensors_in: picks the network's tensors out of what the file holds.
+        network: the network, which is then frozen and in evaluation mode.
+        tensors_in: a function that selects the network's tensors from the content of the file.
 
     Raises:
         UserError: the file is damaged, holds more than tensors and numbers, or another network.

@@ -44,7 +44,7 @@ POSITION_IDS = "text_branch.embeddings.position_ids"
 """A buffer that newer versions of transformers do not have any more."""
 
 OTHERS = ("text_branch.", "text_projection.", "text_transform.", "audio_transform.", "logit_scale_")
-"""What a CLAP checkpoint holds beside the audio tower."""
+"""The parts of a CLAP checkpoint besides the audio tower."""
 
 
 class AudioTower(nn.Module):
@@ -66,8 +66,8 @@ class AudioTower(nn.Module):
 def tower_tensors(held: Any) -> Mapping[str, Tensor]:
     """The audio tower's tensors of a CLAP checkpoint.
 
-    Of what is left out, everything has to be known: the text tower's `position_ids` and tensors, the heads and the
-    scales. Tensors of unknown names are handed on, for the network to refuse.
+    Only known tensors are left out: the text tower's `position_ids` and tensors, the heads and the scales. Tensors of
+    unknown names are passed on, so that the network refuses them.
     """
     tensors: Mapping[str, Tensor] = held.get("state_dict", held)
     names = {name.removeprefix("module."): name for name in tensors}
@@ -81,7 +81,7 @@ class LaionClap(PretrainedEmbedding):
     Chunks, hop and the rounding to 16 bits are fadtk's, which also makes chunks of what is left at the end, padded with
     silence: of a segment of ten seconds nine in ten, and mostly padding. The checkpoint is
     `music_audioset_epoch_15_esc_90.14.pt`, of which only the audio tower is used; no tokenizer and no text weights are
-    needed. On one core a chunk takes about a second: give a GPU.
+    needed. On one core a chunk takes about a second: use a GPU.
 
     Args:
         weights: the checkpoint; None = where `livejam weights fetch clap_music` puts it.

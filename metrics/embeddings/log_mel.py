@@ -16,15 +16,15 @@ class LogMel(Embedding):
     """Statistics of a log-mel spectrogram over short windows: no weights, nothing to download.
 
     Per window and mel band: the mean level, its standard deviation and its mean absolute change from frame to
-    frame, all in nepers. It sees timbre, loudness, silence and how busy the sound is, and hears no meaning. **Distances
-    in this embedding compare only with distances in this embedding**, with the same settings; they say nothing about
-    published VGGish or CLAP distances.
+    frame, all in nepers. It captures timbre, loudness, silence and how busy the sound is, but no musical
+    meaning. **Distances in this embedding compare only with distances in this embedding**, with the same settings;
+    they say nothing about published VGGish or CLAP distances.
 
     Args:
         bands: mel bands between 30 Hz and 8 kHz; the embedding has three times as many dimensions.
         window_seconds: length of a window in seconds.
         hop_seconds: distance of two windows in seconds.
-        floor: magnitude below which nothing is told apart (1 = full scale).
+        floor: magnitude below which everything counts as equal (1 = full scale).
     """
 
     name = "log_mel"

@@ -1,4 +1,4 @@
-"""PANN's Cnn14 as frechet-audio-distance has it.
+"""PANN's Cnn14, as in frechet-audio-distance.
 
 Shapes: N audio samples, W windows, D embedding width.
 """
@@ -22,7 +22,7 @@ class Pann(PretrainedEmbedding):
     """2048 numbers per window at 32 kHz: Cnn14's last layer before its classes (Kong et al. 2020).
 
     frechet-audio-distance makes one embedding of every file; here a file is a window, and longer recordings are
-    several. With 2048 dimensions a distance of few items is far off: read the count beside it.
+    several. In 2048 dimensions a distance of few items is far too large: read the count beside it.
 
     Args:
         weights: the file Cnn14_mAP=0.431.pth; None = where `livejam weights fetch pann` puts it.

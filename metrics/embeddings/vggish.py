@@ -28,7 +28,7 @@ def _mel(hz: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _filterbank_KF() -> Tensor:  # noqa: N802
-    """Triangles that are straight on the mel scale, where `metrics.mel` has them straight in hertz."""
+    """Triangles that are straight on the mel scale; those of `metrics.mel` are straight in hertz."""
     bins = _mel(torch.linspace(0, SAMPLE_RATE_HZ / 2, FFT_SAMPLES // 2 + 1, dtype=torch.float64))[:, None]
     low, high = _mel(torch.tensor([LOWEST_HZ, HIGHEST_HZ], dtype=torch.float64))
     corners = torch.linspace(float(low), float(high), BANDS + 2, dtype=torch.float64)
@@ -69,7 +69,7 @@ class VGGishNetwork(nn.Module):
     def forward(self, windows_WTF: Tensor) -> Tensor:
         """Embeddings_WD of log-mel windows."""
         maps = self.features(windows_WTF[:, None])
-        # the weights come from a framework that has channels last
+        # the weights come from a framework with channels last
         return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))
 
 

@@ -79,7 +79,7 @@ def test_split_lists_of_a_file(tmp_path):
     assert [s.name for s in index.split("train", policy)] == ["Track00002"]
     assert [s.name for s in index.split("validation", policy)] == ["Track00001"]
     assert not index.split("test", policy)
-    with pytest.raises(UserError, match="no split file"):
+    with pytest.raises(UserError, match="not a split file"):
         SplitByFile(str(tmp_path / "missing.json"))
 
 

@@ -98,12 +98,12 @@ def test_an_output_is_no_input(
         link(files / source, files / target)
     for switch in ([], ["--overwrite"]):
         err = refusal([*words, target, *switch], files, capsys)
-        assert f"{target} is also what is read; write to another file" in err
+        assert f"{target} is also an input; write to another file" in err
 
 
 @pytest.mark.parametrize("name", TWICE)
 def test_two_outputs_are_two_files(name: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "give each a file of its own" in refusal([*TWICE[name], "--overwrite"], files, capsys)
+    assert "give each its own file" in refusal([*TWICE[name], "--overwrite"], files, capsys)
 
 
 @pytest.mark.parametrize("name", EXISTING)

@@ -240,10 +240,10 @@ def test_unlike_references_do_not_compare(tmp_path: Path) -> None:
     x_WD = torch.randn(30, 4)
     reference = reference_of(x_WD)
     for made_of in (("vggish", SAMPLE_RATE_HZ, 10.0), ("log_mel", 16_000, 10.0), ("log_mel", SAMPLE_RATE_HZ, 5.0)):
-        with pytest.raises(UserError, match="do not compare"):
+        with pytest.raises(UserError, match="cannot be compared"):
             reference.require_like(*made_of)
     for other in (reference_of(x_WD, "another song"), reference_of(x_WD[:20])):
-        with pytest.raises(UserError, match="unlike references"):
+        with pytest.raises(UserError, match="different references"):
             reference.require_same(other)
     assert reference_of(x_WD).data_hash == reference.data_hash
     with pytest.raises(ValueError, match="width 5"):
