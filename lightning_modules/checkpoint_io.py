@@ -1,4 +1,4 @@
-"""Checkpoints for Lightning, from wherever: read without running anything that is in them."""
+"""Checkpoints for Lightning, from any source, read without running code in them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from livejam.errors import UserError
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
-    """Lightning's own reader and writer, except that nothing is unpickled, from no disk and from no server.
+    """Lightning's own reader and writer, except that nothing is ever unpickled, neither from disk nor from a server.
 
-    Lightning itself unpickles what comes over http, unless it is told not to.
+    By default, Lightning itself unpickles what comes over http.
     """
 
     def load_checkpoint(
@@ -26,15 +26,15 @@ class PlainCheckpointIO(TorchCheckpointIO):
         """The checkpoint at a path or a URL of fsspec, on the CPU, whatever `map_location` and `weights_only` say.
 
         Raises:
-            UserError: it cannot be reached or read, wants to run code, or is no checkpoint.
+            UserError: it cannot be reached or read, tries to run code, or is not a checkpoint.
         """
-        remedy = "name another with --ckpt_path, or train anew"
+        remedy = "name another with --ckpt_path, or train again"
         checkpoint = _read(str(path), remedy)
         # Lightning says what it wants of a trainer's checkpoint; the bare weights in which forked processes hand theirs
         # back to the first one it asks for without
         parts = {"state_dict", "pytorch-lightning_version"} if weights_only is not None else set()
         if not isinstance(checkpoint, dict) or not parts <= checkpoint.keys():
-            raise UserError(f"{path} is no checkpoint of a training (a file of bare weights, perhaps); {remedy}")
+            raise UserError(f"{path} is not a training checkpoint (perhaps a file of bare weights); {remedy}")
         return checkpoint
 
 

@@ -1,4 +1,4 @@
-"""Contrastive training of COCOLA: a mix should know its own stem among others.
+"""Contrastive training of COCOLA: a mix should recognise its own stem among others.
 
 Shapes: B batch, T frames, C = 2 · F levels of a frame, F mel bands, D embedding width, W windows.
 """
@@ -33,24 +33,24 @@ class CocolaTraining(Recipe):
     """InfoNCE with a bilinear similarity, over a batch of five-second windows of mixes and stems.
 
     Batches come from `Slakh2100DataModule`: as audio, or as spectrograms from its bank. Three things are not in the
-    paper and can be turned off: `late_stems` adds every mix's own stem, too early or too late, to the negatives, and
-    silence; `pooled_weight` makes scores of different mixes comparable; `parts_per_item: false` masks all items of a
-    batch alike, so that the mask gives no pair away.
+    paper and can be turned off. `late_stems` adds silence to the negatives, and every mix's own stem, too early or too
+    late. `pooled_weight` makes scores of different mixes comparable. `parts_per_item: false` masks all items of a batch
+    alike, so that the mask does not reveal a pair.
 
     Validation scores pairs that belong together, the same pairs with the stem half a beat late, and stems of other
-    songs; `val/auc` is how often the first is above one of the others, and the best network is kept.
+    songs; `val/auc` is how often the first scores above one of the others, and the best network is kept.
 
     Args:
         cocola: the network to train.
         optimizer: optimiser of its parameters.
-        export_path: where the best weights are written.
-        late_stems: by how much stems come early or late as negatives, least and most, in seconds; None = only the
-            other stems of the batch, as published.
+        export_path: the file for the best weights.
+        late_stems: smallest and largest shift of early or late stems as negatives, in seconds; None = only the other
+            stems of the batch, as published.
         pooled_weight: weight ≥ 0 of `pooled_contrast`; 0 = off, as published.
         parts_per_item: whether each item is masked on its own (as published) or the batch as a whole.
         warmup_steps: steps of linear warm-up; 0 = none.
         decay: whether the learning rate falls to zero along a cosine.
-        seed: of windows, masks and delays; what a step draws depends on seed, rank and step alone.
+        seed: seed of windows, masks and delays; the draws of a step depend only on seed, rank and step.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class CocolaTraining(Recipe):
         self._scores: dict[str, list[Tensor]] = {}
 
     def training_step(self, batch: AccompanimentBatch, batch_index: int) -> Tensor:
-        """Windows, masks, embeddings, cross-entropy over everything that a mix might go with."""
+        """Windows, masks, embeddings, and the cross-entropy over all stems that a mix might go with."""
         self._iteration = self.global_step
         rng = torch.Generator().manual_seed(draw_seed(self.seed, self.global_step) * 4096 + self.global_rank)
         mix_BTC, stem_BTC = self._levels(batch)
@@ -118,18 +118,18 @@ class CocolaTraining(Recipe):
         return (begin, begin + by) if _draw(0, 1, rng) else (begin + by, begin)
 
     def _masked(self, windows: list[Tensor], size: int, rng: torch.Generator) -> list[Tensor]:
-        """Windows that hear everything, or only one of the parts; a mix and its stems hear the same."""
+        """Windows with both parts or only one of them; a mix and its stems have the same parts."""
         keep = torch.tensor(list(PARTS.values()), device=self.device)
         choices = torch.randint(len(keep), (size if self.parts_per_item else 1,), generator=rng)
         keep_B211 = keep[choices.to(self.device)].expand(size, 2)[:, :, None, None]
         return [levels_B2FT * keep_B211[: len(levels_B2FT)] for levels_B2FT in windows]
 
     def validation_step(self, batch: AccompanimentBatch, batch_index: int) -> None:
-        """Scores of true, late and foreign stems, in full, in every window of five seconds."""
+        """Full scores of true, late and foreign stems, in every window of five seconds."""
         if batch.planned is not None and batch.planned[0].repeated:
             return
         if batch_index not in self._held_out:
-            # the items are the same every time, and their spectrograms cost more than all the rest
+            # the items are always the same, and their spectrograms cost more than all the rest
             mix_BTC, stem_BTC = self._levels(batch)
             self._held_out[batch_index] = mix_BTC.half().cpu(), stem_BTC.half().cpu()
         mix_BTC, stem_BTC = (levels.to(self.device).float() for levels in self._held_out[batch_index])
@@ -159,7 +159,7 @@ class CocolaTraining(Recipe):
         auc = sum(areas.values()) / len(areas)
         self.log_dict({f"val/{kind}": scores_W.mean() for kind, scores_W in scores.items()}, rank_zero_only=True)
         self.log_dict({f"val/auc_{kind}": area for kind, area in areas.items()}, rank_zero_only=True)
-        # a number of all processes, and the same in all of them
+        # the number is over all processes, and the same in all of them
         self.log("val/auc", auc, prog_bar=True, sync_dist=True)
         in_fit = self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
         if in_fit and auc > self.best_auc:
@@ -171,7 +171,7 @@ class CocolaTraining(Recipe):
             save_cocola(self.cocola, Path(self.export_path), {"steps": self.global_step, "auc": float(self.best_auc)})
 
     def configure_optimizers(self) -> Any:
-        """The optimiser; warm-up and cosine where they are asked for."""
+        """The optimiser, with warm-up and cosine if they are set."""
         optimizer = self.optimizer(self.cocola.parameters())
         if not self.warmup_steps and not self.decay:
             return optimizer
@@ -188,8 +188,8 @@ class CocolaTraining(Recipe):
 def pooled_contrast(logits_BS: Tensor) -> Tensor:
     """Cross-entropy of every true pair against all wrong pairs of the batch at once.
 
-    A softmax over the stems of one mix says nothing about the level of that mix's scores; a metric that is averaged
-    over mixes needs one level.
+    A softmax over the stems of one mix does not determine the level of that mix's scores, but a metric that is averaged
+    over mixes needs a common level.
 
     Args:
         logits_BS: every mix with every stem; stem i belongs to mix i.
@@ -209,7 +209,7 @@ def _window(levels_BTC: Tensor, begin: int) -> Tensor:
 
 
 def _half_beat_frames(annotations: Annotations | None) -> int:
-    """Half the usual distance of two beats; a quarter of a second where it is not known."""
+    """Half the usual distance between two beats; a quarter of a second if it is not known."""
     beats_seconds = torch.tensor(annotations.beats_seconds if annotations is not None else [])
     period_seconds = float(beats_seconds.diff().median()) if len(beats_seconds) > 1 else 0.5
     return round(period_seconds / 2 * FRAMES_PER_SECOND)

@@ -17,19 +17,19 @@ from livejam.objectives.feature_matching import feature_distance
 class CodecAdversary(nn.Module):
     """Relativistic pairing of original and reconstruction, patch by patch, with lazy R1 and R2 and feature matching.
 
-    The pairs of R3GAN are sounds with the same mix; here they are sounds with the same latents, and since both are
-    aligned in time, every patch of their spectrograms is a pair of its own.
+    The pairs of R3GAN are sounds with the same mix. Here they are sounds with the same latents, and because both are
+    aligned in time, every patch of their spectrograms is a pair.
 
     Args:
-        discriminator: scores patches of spectrograms.
+        discriminator: a network that scores patches of spectrograms.
         optimizer: optimiser of the discriminator.
-        start_iteration: iterations before it enters; the decoder must make sound by then.
+        start_iteration: iterations before the adversary starts; the decoder must make sound by then.
         weight: weight > 0 of the adversarial loss in the codec's sum of losses.
         feature_weight: weight ≥ 0 of feature matching.
         penalty_weight: weight ≥ 0 of the gradient penalties; 0 = none.
         penalty_every: discriminator steps per gradient penalty, R1 and R2 in turn.
-        gradient_clip: largest gradient norm of the codec and of the discriminator, here because Lightning's
-            `gradient_clip_val` cannot serve two optimisers.
+        gradient_clip: largest gradient norm of the codec and of the discriminator; Lightning's `gradient_clip_val`
+            cannot serve two optimisers.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CodecAdversary(nn.Module):
         self.gradient_clip = gradient_clip
 
     def discriminator_losses(self, real_BVN: Tensor, fake_BVN: Tensor, step: int) -> dict[str, Tensor]:
-        """What the discriminator minimises, by name. Both sounds are data to it: no gradient reaches the codec.
+        """The discriminator's losses by name. Both sounds are data: no gradient reaches the codec.
 
         Args:
             real_BVN: originals.
@@ -70,7 +70,7 @@ class CodecAdversary(nn.Module):
         return losses
 
     def codec_losses(self, real_BVN: Tensor, fake_BVN: Tensor) -> dict[str, Tensor]:
-        """What the codec minimises, by name; the judgement of the originals is a constant to it."""
+        """The codec's losses by name; the scores of the originals are constants."""
         with torch.no_grad():
             real = self.discriminator(self._images(real_BVN))
         fake = self.discriminator(self._images(fake_BVN))

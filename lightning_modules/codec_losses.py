@@ -1,4 +1,4 @@
-"""What a causal codec's decoder is trained for: its magnitudes, and the sound they become.
+"""The losses of a causal codec's decoder, on its magnitudes and on its sound.
 
 Shapes: B batch, A audio channels, N audio samples, X features per latent frame, M sub-frames, F frequency bins, K
 oscillators, L low pitches.
@@ -28,19 +28,19 @@ from livejam.objectives.spectral import (
 from metrics.mel import mel_filterbank
 
 GAP_DB = 45.0
-"""Depth below the loudest bin of a frame at which a gap begins, in the loss and in the measure alike."""
+"""Depth below the loudest bin of a frame at which a gap begins, in the loss and in the metric."""
 GAP_FLOORS = 4.0
-"""How many times lower the floor of the loss on spectral gaps is than that of the other losses on sound."""
+"""Ratio of the floor of the other losses on sound to that of the loss on spectral gaps."""
 SAMPLES_PER_MEL_BAND = 25
-"""Of a window: 163 bands for 4096 samples; many more would leave low bands without a bin."""
+"""Samples of a window per mel band: 163 bands for 4096 samples. With many more bands, low ones would have no bin."""
 
 
 def magnitude_losses(codec: CausalCodec, parts: SpectralParts, features_BTX: Tensor) -> dict[str, Tensor]:
     """Weighted losses of the decoded magnitudes by name, each the mean over the batch.
 
     Args:
-        codec: whose front end made the features.
-        parts: what its decoder says.
+        codec: the codec that made the features.
+        parts: the decoder's output.
         features_BTX: features of the true audio.
     """
     true_BMAF, low_BMAL = codec.decoder.linear_features(codec.heard_channels(features_BTX))
@@ -58,9 +58,9 @@ def sounds(codec: CausalCodec, parts: SpectralParts, start_B: Tensor) -> tuple[T
     """The decoded sound and its phase donor, aligned with what `heard` returns.
 
     Args:
-        codec: whose decoder made the parts.
-        parts: of whole latent frames.
-        start_B: latent frame at which the clock of the oscillators stands, int64.
+        codec: the codec that made the parts.
+        parts: the decoder's output for whole latent frames.
+        start_B: latent frame of the oscillators' clock, int64.
     """
     state, synthesis, delay = codec.init_decoder_state(len(start_B)), codec.synthesis, codec.spec.delay_samples
     subframe_BM = codec.subframes(start_B, parts.log_magnitude_BMAF.shape[1] // SUBFRAMES)
@@ -71,7 +71,7 @@ def sounds(codec: CausalCodec, parts: SpectralParts, start_B: Tensor) -> tuple[T
 
 
 def heard(codec: CausalCodec, audio_BAN: Tensor) -> Tensor:
-    """The true sound, as far as the decoder can have finished it."""
+    """The true sound, as far as the decoder has finished it."""
     return audio_BAN[:, :, : -codec.spec.delay_samples]
 
 
@@ -86,16 +86,16 @@ def audio_losses(
 ) -> dict[str, Tensor]:
     """Weighted losses of the sound by name, of stereo as mid and side.
 
-    The donor alone must already sound right, or its phases mean nothing.
+    The donor alone must already sound right, or its phases would be meaningless.
 
     Args:
-        codec: for its floor and rate.
+        codec: the codec, for its floor and rate.
         true_BAN: the true sound.
         made_BAN: the reconstruction.
         donor_BAN: its phase donor.
         windows_samples: windows from the longest to the shortest.
         mel_weight: weight ≥ 0 of the mel loss; 0 = off.
-        spectral_gap_weight: weight ≥ 0 of what fills the spectral gaps of the longest window; 0 = off.
+        spectral_gap_weight: weight ≥ 0 of the loss on spectral gaps of the longest window; 0 = off.
     """
     floor, longest, middle = codec.features.floor / 2, windows_samples[0], windows_samples[len(windows_samples) // 2]
     true = {window: _spectrum(true_BAN, window) for window in windows_samples}

@@ -34,9 +34,9 @@ from metrics.epoch_means import EpochMeans
 
 
 class CodecTraining(Recipe):
-    """Fit the linear code once, train the decoder: first its magnitudes, then everything through the audio.
+    """Fit the linear code once, then train the decoder: first its magnitudes, then everything through the audio.
 
-    The encoder stays what the principal components made it, so latents keep their meaning while the decoder
+    The encoder stays as the principal components made it, so that latents keep their meaning while the decoder
     improves, unless `encoder_lr_share` lets it move. Noise on the latents (a different amount per item, often little)
     makes the decoder robust to a generator's errors. Losses judge stereo as mid and side. Latents are not normalised
     here: generators take the statistics of the latent bank.
@@ -44,7 +44,7 @@ class CodecTraining(Recipe):
     Args:
         codec: the codec to train.
         optimizer: optimiser of the codec's parameters.
-        export_path: where the weights are written after every validation.
+        export_path: the file for the weights, written after every validation.
         code_frames: latent frames from which the principal components are computed.
         low_band_weight: weight of the low-band maps against the spectra in the principal components.
         latent_noise: largest standard deviation of the noise on the latents, 0 or more.
@@ -54,13 +54,13 @@ class CodecTraining(Recipe):
         windows_samples: windows of the losses on audio in samples, from the longest, for the pitch of a bass and the
             gaps between partials, to the shortest, for transients.
         mel_weight: weight ≥ 0 of the mel loss; 0 = off.
-        spectral_gap_weight: weight ≥ 0 of the loss on what fills the spectral gaps between partials; 0 = off.
+        spectral_gap_weight: weight ≥ 0 of the loss on spectral gaps between partials; 0 = off.
         encoder_lr_share: learning rate ≥ 0 of the encoder relative to the rest; 0 = frozen.
         latent_weight: weight ≥ 0 of the divergence of the latents from a normal distribution, for an encoder that
             moves; 0 = off.
-        adversary: judges the sound from its `start_iteration` on; None = off.
+        adversary: the adversary, which judges the sound from its `start_iteration` on; None = off.
         ema_decay: decay in [0, 1) per step of the averaged codec that is validated and exported; None = off.
-        seed: seed of noise and of oscillator times; what a step draws depends on seed, rank and step alone.
+        seed: seed of noise and of oscillator times; the draws of a step depend only on seed, rank and step.
         initial_weights: bundled name or file to start from, linear code included; None fits the code first.
     """
 
@@ -94,7 +94,7 @@ class CodecTraining(Recipe):
         self.codec.projection.requires_grad_(encoder_lr_share > 0)
         self.averaged = None if ema_decay is None else copy.deepcopy(codec).requires_grad_(False)
         self.adversary = adversary
-        # two optimisers are what Lightning's automatic optimisation cannot do
+        # Lightning's automatic optimisation cannot handle two optimisers
         self.automatic_optimization = adversary is None
         self.optimizer = optimizer
         self.code_frames, self.low_band_weight = code_frames, low_band_weight
@@ -108,7 +108,7 @@ class CodecTraining(Recipe):
 
     @property
     def trained_codec(self) -> CausalCodec:
-        """The codec that is validated and exported: the averaged one where there is one."""
+        """The codec that is validated and exported: the averaged one, if there is one."""
         return self.codec if self.averaged is None else self.averaged
 
     @property
@@ -122,7 +122,7 @@ class CodecTraining(Recipe):
         return start + (steps - start) // 2
 
     def setup(self, stage: str) -> None:
-        """Refuse crops that the codec would hear otherwise than they are."""
+        """Refuse crops that do not fit the codec."""
         data = self.trainer.datamodule
         if isinstance(data, StemAudioDataModule):
             data.require_fit(self.codec.spec)
@@ -135,7 +135,7 @@ class CodecTraining(Recipe):
         if self.trainer.is_global_zero:
             features_TX = torch.cat(list(self._feature_frames()))
             fit_linear_code(self.codec, features_TX, self.low_band_weight)
-        # the others have waited: every process goes on with the very same code
+        # the others have waited: every process continues with the same code
         code = {name: value.cpu() for name, value in self.codec.state_dict().items()}
         self.codec.load_state_dict(self.trainer.strategy.broadcast(code))
         if self.averaged is not None:
@@ -144,7 +144,7 @@ class CodecTraining(Recipe):
 
     @torch.no_grad()
     def _feature_frames(self) -> Iterator[Tensor]:
-        """Features of training crops without the frames that still see the silence before a crop."""
+        """Features of training crops, without the frames that include the silence before a crop."""
         missing = self.code_frames
         for audio_BAN in self.trainer.datamodule.train_dataloader():
             features_BTX = self._features(audio_BAN)[:, 2:]
@@ -155,20 +155,20 @@ class CodecTraining(Recipe):
 
     @torch.no_grad()
     def _features(self, audio_BAN: Tensor) -> Tensor:
-        """Front-end features of audio that begins after silence."""
+        """Features of audio that begins after silence."""
         audio_BAN = audio_BAN.to(self.device)
         past_BAN = self.codec.init_encoder_state(len(audio_BAN)).past_BAN
         return self.codec.view_features(torch.cat([past_BAN, audio_BAN], dim=2))
 
     def training_step(self, audio_BAN: Tensor, batch_index: int) -> Tensor | None:
-        """Noisy latents, decoder, sum of the losses; then the adversary, where there is one."""
+        """Noisy latents, decoder, sum of the losses; then the adversary, if there is one."""
         iteration = self.iteration
         self.begin_iteration(iteration)
         with self._full_precision():
             features_BTX = self._features(audio_BAN)
             clean_BTC = self.codec.project(features_BTX)
             latents_BTC = clean_BTC + self._noise(clean_BTC)
-        # any time of the clock is as good as another
+        # all times of the clock are equivalent
         start_B = self._draw(torch.randint, 1 << 20, (len(audio_BAN),))
         parts = self._decode(self.codec, latents_BTC)
         with self._full_precision():
@@ -186,7 +186,7 @@ class CodecTraining(Recipe):
         return None
 
     def _adversarial_step(self, real_BVN: Tensor, made_BVN: Tensor, iteration: int) -> dict[str, Tensor]:
-        """One step of the discriminator; then what it means for the codec, in which it is a constant."""
+        """One step of the discriminator; then the codec's losses, in which it is a constant."""
         adversary = self.adversary
         codec_optimizer, optimizer = self.optimizers()
         with self.toggled_optimizer(optimizer):
@@ -210,7 +210,7 @@ class CodecTraining(Recipe):
         self.log("train/discriminator/gradient_norm" if name == "adversary" else "train/gradient_norm", norm)
 
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
-        """The step of automatic optimisation, then the average: a checkpoint must hold both or neither."""
+        """The step of automatic optimisation, then the average: a checkpoint must contain both or neither."""
         super().optimizer_step(*arguments, **keywords)
         self._average()
 
@@ -225,7 +225,7 @@ class CodecTraining(Recipe):
         return total
 
     def _noise(self, latents_BTC: Tensor) -> Tensor:
-        """Noise of another strength for every item."""
+        """Noise of a different strength for every item."""
         amount_B = self.latent_noise * self._draw(torch.rand, (len(latents_BTC), 1, 1))
         return amount_B * self._draw(torch.randn, latents_BTC.shape)
 
@@ -323,7 +323,7 @@ def _require_sense(
     """Refuse settings that contradict each other.
 
     Raises:
-        UserError: says which, and what to change.
+        UserError: names them, and what to change.
     """
     if latent_weight and not encoder_lr_share:
         raise UserError("latent_weight has no effect on a frozen encoder; set encoder_lr_share above 0, or it to 0")

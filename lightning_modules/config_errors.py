@@ -1,7 +1,7 @@
-"""One readable line out of what went wrong while a configuration was read.
+"""One readable line about a mistake in a configuration.
 
-jsonargparse answers a typing slip in a nested YAML with a tree of every alternative it tried. `explain` walks that
-tree to the reason that the user can mend, says where it is, and suggests the name that was probably meant.
+jsonargparse answers a typing error in a nested YAML with a tree of all alternatives that it tried. `explain` finds the
+reason in that tree that the user can fix, says where it is, and suggests the name that was probably meant.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _LEAF = re.compile(r"^(?:- )?(Expected (?!a path but|a <class 'NoneType'>).+)")
 
 
 def explain(message: str, known_keys: Iterable[str] = (), limit: int = 400) -> str:
-    """The mendable reason inside a parser's message, on one line.
+    """The reason in a parser's message that the user can fix, on one line.
 
     Args:
-        message: what the parser says, usually many lines.
+        message: the parser's message, usually many lines.
         known_keys: dotted names of all options, from which to suggest when one is unknown.
-        limit: characters of a message that nothing is known about.
+        limit: characters of an unknown message.
     """
     raw = message.strip("\n").splitlines()
     lines = [line.strip() for line in raw]
@@ -101,7 +101,7 @@ def _reason(line: str, class_path: str, known_keys: list[str]) -> str:
 
 
 def _expectation(lines: list[str]) -> str:
-    """What the first of some lines expects, together with the alternatives that stand below it."""
+    """The expectation in the first of some lines, together with the alternatives below it."""
     if not _LEAF.search(lines[0].strip()):
         return ""
     depth = len(lines[0]) - len(lines[0].lstrip())
@@ -112,7 +112,7 @@ def _expectation(lines: list[str]) -> str:
 
 
 def _last_resort(lines: list[str], keys: list[str], limit: int) -> str:
-    """The first alternative's reason where a class was expected, else the message itself, cut."""
+    """The first alternative's reason where a class was expected, else the message itself, shortened."""
     reasons = [found[1] for line in lines if (found := _ALTERNATIVE.search(line))]
     return f"{'.'.join(keys)}: {reasons[0]}" if reasons and keys else _shortened(lines, limit)
 
@@ -147,7 +147,7 @@ def _public_names(module: str) -> list[str]:
 
 
 def _siblings(module: str) -> list[str]:
-    """Names of the modules beside a module that does not exist."""
+    """Names of the modules next to a module that does not exist."""
     parent, _, _ = module.rpartition(".")
     package = _imported(parent) if parent else None
     if package is None and parent:

@@ -13,7 +13,7 @@ class LatentEncoding(LightningModule):
     """Predicts the latents of whole songs; nothing is trained.
 
     Args:
-        codec: encodes every stem and sub-mix.
+        codec: the codec that encodes every stem and sub-mix.
     """
 
     def __init__(self, codec: Codec) -> None:

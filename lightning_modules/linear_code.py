@@ -1,4 +1,4 @@
-"""The linear code of the causal codec: whitened principal components of its front end.
+"""The linear code of the causal codec: whitened principal components of its features.
 
 Shapes: T latent frames, C latent channels, X features per frame.
 """
@@ -16,11 +16,11 @@ from livejam.codecs.pitch_grid import LOW_PITCHES
 from livejam.errors import UserError
 
 SPARE_DIRECTIONS = 16
-"""Principal components are found among so many more than are kept."""
+"""How many more principal components are computed than kept."""
 
 
 def require_enough_frames(codec: CausalCodec, frames: int) -> None:
-    """Refuse to fit a code of more channels than frames can show.
+    """Refuse to fit a code with more channels than the frames can determine.
 
     Raises:
         UserError: names the least number of frames.
@@ -36,7 +36,7 @@ def fit_linear_code(codec: CausalCodec, features_TX: Tensor, low_band_weight: fl
 
     Args:
         codec: the codec whose `projection` and `decoder.base` are set.
-        features_TX: front-end features, more frames than latent channels.
+        features_TX: features, with more frames than latent channels.
         low_band_weight: weight of the low-band maps against the spectra.
     """
     per_channel = torch.ones(codec.features.channels)

@@ -1,4 +1,4 @@
-"""What `--ckpt_path last`, `best` and `hpc` stand for: a file, or a mistake."""
+"""The files that `--ckpt_path last`, `best` and `hpc` stand for, if there are any."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from livejam.errors import UserError
 
 NAMES = ("last", "best", "hpc")
 SHOWN = 5
-"""Checkpoints that an error names at most."""
+"""The most checkpoints that an error names."""
 
 
 def require_named_checkpoint(name: str, trainer: Trainer) -> None:
-    """Refuse a name that stands for no file: Lightning would go on with untrained weights and take them for trained.
+    """Refuse a name without a file: Lightning would continue with untrained weights as if they were trained.
 
     Args:
-        name: `last`, the newest `last*.ckpt` of the trainer's ModelCheckpoints; `hpc`, what a SLURM job left in the
-            trainer's root; `best`, which only the process that trained knows.
-        trainer: has the root, the loggers and the ModelCheckpoints.
+        name: `last`, the newest `last*.ckpt` of the trainer's ModelCheckpoints; `hpc`, the checkpoint of a SLURM job in
+            the trainer's root; `best`, which only the process that trained knows.
+        trainer: the trainer, for its root, loggers and ModelCheckpoints.
 
     Raises:
-        UserError: where it looked, what lies there instead, and what to do.
+        UserError: says where it looked, what is there instead, and what to do.
     """
     root = Path(trainer.default_root_dir)
     keepers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
@@ -47,6 +47,6 @@ def _instead(root: Path) -> str:
 
 
 def _shown(path: Path) -> str:
-    """As a user would write it."""
+    """A path as a user would write it."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)

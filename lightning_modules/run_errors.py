@@ -1,4 +1,4 @@
-"""Which exceptions of a run are about what the user gave, and what they say on one line."""
+"""The exceptions of a run that are about the user's input, as one line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lightning_modules.config_errors import explain
 from livejam.errors import UserError, of_the_system
 
 _JUDGES = ("lightning.", "lightning_fabric.", "jsonargparse.", "omegaconf.", "torch.optim.", "torch.utils.data.")
-"""Packages that raise plain exceptions about the values that they were given."""
+"""Packages that raise plain exceptions about their arguments."""
 
 _RESTORES = "lightning.pytorch.trainer.connectors.checkpoint_connector"
 
 
 def as_user_error(error: BaseException) -> UserError | None:
-    """What the user can mend; None for a fault of the code, which deserves its traceback.
+    """The error as one that the user can fix; None for a fault of the code, which keeps its traceback.
 
-    Our own sentence ends the search, whatever it was made of. Otherwise the first cause counts.
+    One of our own errors ends the search, whatever caused it. Otherwise the first cause counts.
     """
     links = list(_causes(error))
     for link in links:
@@ -36,13 +36,13 @@ def as_user_error(error: BaseException) -> UserError | None:
     if not isinstance(root, NameError) and any(_restores(frame) for frame in _frames(root)):
         return UserError(f"the checkpoint does not fit this run ({type(root).__name__}: {explain(str(root))})")
     if isinstance(root, (OmegaConfBaseException, MisconfigurationException)) or _is_judged(root):
-        # long enough for the names of all that is logged, where a callback asks for another
+        # long enough for the names of everything that is logged, when a callback asks for another
         return UserError(explain(str(root.args[0]) if isinstance(root, KeyError) else str(root), limit=2000))
     return None
 
 
 def refused_options(error: BaseException) -> UserError:
-    """What is said when objects cannot be made of their options: the reason, and the class that gave it."""
+    """The message when an object cannot be made of its options: the reason, and its class."""
     root = list(_causes(error))[-1]
     makers = [frame.f_locals["self"] for frame in _frames(root) if frame.f_code.co_name == "__init__"]
     maker = f"{type(makers[-1]).__name__} cannot be made of these options: " if makers else ""
@@ -57,14 +57,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_judged(error: BaseException) -> bool:
-    """Whether it was raised, as a refusal of values, by a package that knows its own options."""
+    """Whether a package that checks its own options raised it to refuse a value."""
     frames = _frames(error)
     module = frames[-1].f_globals.get("__name__", "") if frames else ""
     return isinstance(error, (ValueError, TypeError, RuntimeError, KeyError)) and f"{module}.".startswith(_JUDGES)
 
 
 def _restores(frame: FrameType) -> bool:
-    """Whether a function is putting the states of a checkpoint in their places."""
+    """Whether it was raised while the states of a checkpoint were restored."""
     name = frame.f_code.co_name
     return frame.f_globals.get("__name__") == _RESTORES and name.startswith(("resume_start", "restore", "_restore"))
 

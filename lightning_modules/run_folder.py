@@ -1,4 +1,4 @@
-"""A run writes into a folder of its own: it destroys no other run, and no second run joins it.
+"""A run writes into its own folder: it destroys no other run, and no second run joins it.
 
 The folder is `trainer.default_root_dir`; checkpoints may be configured to lie elsewhere, and count as well.
 """
@@ -24,15 +24,15 @@ LOCK = ".lock"
 
 
 def starting_point(trainer: Trainer, module: LightningModule, asked: str | None, overwrite: bool) -> str | None:
-    """The checkpoint that a fit goes on from, None to start anew.
+    """The checkpoint from which fit continues; None = start again.
 
-    A SLURM job that was requeued types the same command again: it goes on from its newest checkpoint. Only the first
-    process refuses; the others run the same command.
+    A requeued SLURM job runs the same command again, and continues from its newest checkpoint. Only the first process
+    refuses; the others run the same command.
 
     Args:
-        trainer: says where the run writes.
-        module: may export weights to its `export_path`.
-        asked: `--ckpt_path`.
+        trainer: the trainer, for its folders.
+        module: the recipe, which may export weights to its `export_path`.
+        asked: the value of `--ckpt_path`.
         overwrite: whether another run may be overwritten.
 
     Raises:
@@ -40,7 +40,7 @@ def starting_point(trainer: Trainer, module: LightningModule, asked: str | None,
     """
     found = checkpoints(trainer)
     if found and _requeued(trainer):
-        rank_zero_info(f"this job was requeued: it goes on from {found[0]}")
+        rank_zero_info(f"this job was requeued: it continues from {found[0]}")
         return str(found[0])
     own = [Path(trainer.default_root_dir).resolve(), *_checkpoint_folders(trainer)]
     goes_on = asked in NAMES or (asked is not None and Path(asked).resolve().parent in own)
@@ -51,7 +51,7 @@ def starting_point(trainer: Trainer, module: LightningModule, asked: str | None,
 
 
 def checkpoints(trainer: Trainer) -> list[Path]:
-    """Checkpoints that lie where this run would write its own, the newest first."""
+    """Checkpoints in the folders of this run, the newest first."""
     root = Path(trainer.default_root_dir).resolve()
     found = {path for pattern in ("interrupted.ckpt", "hpc_ckpt_*.ckpt") for path in root.glob(pattern)}
     found |= {path for folder in _checkpoint_folders(trainer) for path in folder.glob("*.ckpt")}
@@ -59,14 +59,14 @@ def checkpoints(trainer: Trainer) -> list[Path]:
 
 
 def exports(module: LightningModule) -> list[Path]:
-    """Weights that lie where a recipe would export its own to."""
+    """Weights in the place to which a recipe exports."""
     path = getattr(module, "export_path", None)
     return [Path(path)] if path is not None and Path(path).exists() else []
 
 
 @contextmanager
 def one_run_at_a_time(folder: Path) -> Iterator[None]:
-    """Keeps other trainings out of a folder; a lock of the operating system, which ends with the process.
+    """Keep other training runs out of a folder, by a lock of the operating system that ends with the process.
 
     Raises:
         UserError: another process trains there, or the folder cannot be written.
@@ -83,7 +83,7 @@ def one_run_at_a_time(folder: Path) -> Iterator[None]:
         ) from error
     with file:
         try:
-            # of the process, not of the file: workers that are forked do not hold it
+            # a lock of the process, not of the file: forked workers do not hold it
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
@@ -97,13 +97,13 @@ def one_run_at_a_time(folder: Path) -> Iterator[None]:
 
 def in_charge() -> bool:
     """Whether this is the first process of the run."""
-    # where Lightning starts processes by itself, the first one of every node has no rank yet
+    # when Lightning starts the processes, the first one of every node has no rank yet
     node = int(os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or 0)
     return node == 0 and rank_zero_only.rank == 0
 
 
 def _requeued(trainer: Trainer) -> bool:
-    """Whether SLURM starts this job again, or a job left its checkpoint here when its time was up."""
+    """Whether SLURM has requeued this job, or a job left its checkpoint here when its time was up."""
     again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
     return again or (SLURMEnvironment.detect() and any(Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt")))
 
@@ -113,19 +113,19 @@ def _checkpoint_folders(trainer: Trainer) -> list[Path]:
     named: list[Any] = [getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks]
     folders = [Path(trainer.default_root_dir) / "checkpoints", *(Path(path) for path in named if path is not None)]
     if None in named:
-        # Lightning's own default; other loggers name a new folder for every run
+        # Lightning's own default; other loggers create a new folder for every run
         logs = [logger.log_dir for logger in trainer.loggers[:1] if isinstance(logger, (TensorBoardLogger, CSVLogger))]
         folders += [Path(folder) / "checkpoints" for folder in logs]
     return [folder.resolve() for folder in folders]
 
 
 def _refusal(taken: Path, newest: list[Path]) -> str:
-    """What lies in the way, and the three ways out."""
-    on = [f"go on from it with --ckpt_path {'last' if p.stem.startswith('last') else shown(p)}" for p in newest]
-    ways = [*on, "choose another folder with --trainer.default_root_dir", "start anew in its place with --overwrite"]
+    """What is in the way, and the three ways on."""
+    on = [f"continue from it with --ckpt_path {'last' if p.stem.startswith('last') else shown(p)}" for p in newest]
+    ways = [*on, "choose another folder with --trainer.default_root_dir", "start again in its place with --overwrite"]
     return f"{shown(taken)} is another run's: {', '.join(ways[:-1])}, or {ways[-1]}"
 
 
 def shown(path: Path) -> str:
-    """A path as one would type it here."""
+    """A path as a user would type it here."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

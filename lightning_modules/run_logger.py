@@ -19,15 +19,15 @@ MODEL = "model"
 
 
 class RunLogger(TensorBoardLogger):
-    """Writes to `tensorboard` in the run's folder, and goes on there when the run is resumed.
+    """Writes to `tensorboard` in the run's folder, and continues there when the run is resumed.
 
-    TensorBoard colours lines by their run, and calls a run by its folder. So the model's curves lie in `model`, and
-    those of every anchor in a folder of its own, such as `ground_truth`, under the very tags of the model: one chart
-    shows all of them.
+    TensorBoard colours lines by run and names a run after its folder. So the model's curves are in `model`, and those
+    of every anchor in their own folder, such as `ground_truth`, with the same tags as the model's: one chart shows all
+    of them.
 
-    TensorBoardLogger's `name` and `version` are not among its arguments: who puts another logger in its place, as
-    `--trainer.logger WandbLogger` does, keeps the arguments that both have, and a version would be that one's run id,
-    the same for every run.
+    TensorBoardLogger's `name` and `version` are not among its arguments. Another logger in its place, as with
+    `--trainer.logger WandbLogger`, inherits the arguments that both have, and a version would become its run id, the
+    same for every run.
 
     Args:
         save_dir: the run's folder.

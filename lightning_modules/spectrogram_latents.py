@@ -18,8 +18,8 @@ from metrics.cocola_spectrogram import BANDS, HOP_SAMPLES, REACH_FRAMES, SAMPLE_
 class SpectrogramLatents(OfflineCodec):
     """Absolute levels in dB of the harmonic and the percussive part; there is no way back to audio.
 
-    Of a whole song the separation sees what comes before and after a window; of the window alone it does not, so its
-    first and last 0.2 s differ a little from what the metric sees.
+    In a whole song, the separation sees what comes before and after a window; the metric sees the window only. So the
+    first and last 0.2 s differ a little.
     """
 
     licence = "no weights"
@@ -46,5 +46,5 @@ class SpectrogramLatents(OfflineCodec):
 
 
 def as_spectrogram(levels_BTC: Tensor) -> Tensor:
-    """Levels_B2FT of what `SpectrogramLatents.encode` gives."""
+    """Levels_B2FT of the output of `SpectrogramLatents.encode`."""
     return levels_BTC.mT.unflatten(1, (2, BANDS))

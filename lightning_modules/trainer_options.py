@@ -1,4 +1,4 @@
-"""Options of the trainer that Lightning takes without looking, and then stumbles over."""
+"""Options of the trainer that Lightning accepts unchecked and then fails on."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ RANGES = {
     "num_sanity_val_steps": Range(-1),
     "val_check_interval": Range(0, open_low=True),
 }
-"""Option → what makes sense."""
+"""Option → its range."""
 
 
 def require_sound(options: Mapping[str, Any]) -> None:
-    """Refuse numbers out of range, and what our data modules cannot do.
+    """Refuse numbers that are out of range, and options that our data modules do not support.
 
     Args:
-        options: of the trainer and of the data module, under `trainer` and `data`.
+        options: options of the trainer and of the data module, under `trainer` and `data`.
 
     Raises:
-        UserError: names the option, and what it may be.
+        UserError: names the option and its range.
     """
     trainer, data = options["trainer"], options.get("data")
     if trainer.get("overfit_batches") and isinstance(data, Mapping) and data["class_path"].startswith("datamodules."):

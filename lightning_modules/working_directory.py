@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def put_last(folder: Path) -> None:
-    """Let configs name classes of a folder, none of which takes the place of ours or of an installed package.
+    """Let configs name classes in a folder, without letting these replace ours or those of an installed package.
 
-    Our own packages have common names (`callbacks`, `metrics`), and an editable installation finds them after all that
-    is on the path: they come just before the folder, also for the processes that this one starts.
+    Our own packages have common names (`callbacks`, `metrics`), and an editable installation finds them last on the
+    path. So they come just before the folder, also for processes that this one starts.
     """
     if _is_module_run() and sys.path and Path(sys.path[0] or ".").absolute() == folder:
         del sys.path[0]  # `python -m` puts it first

@@ -12,7 +12,7 @@ from livejam.errors import UserError
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Add the switch `--overwrite`; without it, existing files are kept."""
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files, which are kept without it")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files (default: keep them)")
 
 
 def require_free(outputs: Mapping[str, Path | None], inputs: Iterable[Path], overwrite: bool) -> None:

@@ -18,8 +18,9 @@ def add_card(commands: Any) -> None:
     card = commands.add_parser(
         "card",
         help="write the model card of a checkpoint",
-        description="What a checkpoint is, what it learnt from, its settings, the numbers of its test beside their\n"
-        "anchors, and the licences of what it was made with, as Markdown. Runs no code from the checkpoint.",
+        description="Write a page about a checkpoint, as Markdown: what it is, what it learnt from, its settings, the\n"
+        "numbers of its test beside their anchors, and the licences of what it was made with. Runs no code from the\n"
+        "checkpoint.",
         epilog="example:\n  livejam card runs/quickstart/checkpoints/last.ckpt",
     )
     card.add_argument("checkpoint", type=Path, help="a .ckpt file written by `lightning fit`")

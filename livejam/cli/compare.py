@@ -19,8 +19,8 @@ def add_compare(commands: Any) -> None:
     compare = commands.add_parser(
         "compare",
         help="join the results of several tests into one table",
-        description="One table of what `lightning test` left in several runs. An asterisk marks a value whose 95 %\n"
-        "interval does not overlap with that of the first row.",
+        description="Join the tables that `lightning test` wrote in several runs. An asterisk marks a value whose\n"
+        "95 % interval does not overlap with that of the first row.",
         epilog="example:\n  livejam compare runs/quickstart runs/liveband_pocket --markdown table.md",
     )
     compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or its results.json")

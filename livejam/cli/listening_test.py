@@ -68,11 +68,11 @@ def add_listening_test(commands: Any) -> None:
         epilog="examples:\n  livejam listening-test runs/quickstart --out listening\n"
         "  livejam listening-test analyse answers-1.csv answers-2.csv answers-3.csv --markdown listening.md",
     )
-    test.add_argument("words", nargs="+", metavar="RUN", help="runs that were tested; or `analyse` and answer files")
-    test.add_argument("--out", type=Path, metavar="DIR", help="where the page goes (a new or empty folder)")
+    test.add_argument("words", nargs="+", metavar="RUN", help="tested runs; or `analyse`, followed by files of answers")
+    test.add_argument("--out", type=Path, metavar="DIR", help="folder for the page, new or empty")
     test.add_argument("--items", type=int, default=10, metavar="N", help="pages per part (default: 10)")
     test.add_argument("--seed", type=int, default=0, metavar="S", help="seed of choice and order (default: 0)")
-    test.add_argument("--markdown", type=Path, metavar="MD", help="write the analysis as Markdown, too")
+    test.add_argument("--markdown", type=Path, metavar="MD", help="also write the analysis as Markdown")
     add_overwrite(test)
     test.set_defaults(run=_run)
 

@@ -59,7 +59,8 @@ def _names(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def build_parser() -> Parser:
     """The whole command line."""
-    parser = Parser(prog="livejam", description="Data, checkpoints and playing for livejam.", epilog=_EXAMPLES)
+    everything = "Everything but training: songs, codecs, checkpoints, playing and results."
+    parser = Parser(prog="livejam", description=everything, epilog=_EXAMPLES)
     parser.add_argument("--version", action="version", version=f"livejam {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks (as does LIVEJAM_DEBUG=1)")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -71,7 +72,7 @@ def build_parser() -> Parser:
     add_listening_test(commands)
     checkpoint = commands.add_parser(
         "describe",
-        help="show what a checkpoint is and where it comes from",
+        help="say what a checkpoint is and where it comes from",
         description="Recipe, iteration, instruments, codec, statistics and lineage. Runs no code from the checkpoint.",
         epilog="example:\n  livejam describe runs/quickstart/checkpoints/last.ckpt",
     )
@@ -112,11 +113,11 @@ def _add_data(commands: Any) -> None:
         epilog="example:\n  livejam data index data/pocket --deep",
     )
     index.add_argument("root", type=Path, help="the data set's folder")
-    index.add_argument("--deep", action="store_true", help="decode all audio too: finds damage inside files (slow)")
+    index.add_argument("--deep", action="store_true", help="also decode all audio, to find damage inside files (slow)")
     index.add_argument("--cache", type=Path, metavar="DIR", help="the folder of the index: a config's data.cache_root")
-    index.add_argument("--seconds", type=float, default=0.0, metavar="S", help="list songs shorter than a crop")
+    index.add_argument("--seconds", type=float, default=0.0, metavar="S", help="list songs shorter than this")
     index.add_argument(
-        "--targets", nargs="+", metavar="NAME", help="list songs without one of these instruments (default: any)"
+        "--targets", nargs="+", metavar="NAME", help="list songs without any of these instruments (default: all)"
     )
     index.set_defaults(run=_index)
     download = actions.add_parser(
@@ -129,11 +130,11 @@ def _add_play(commands: Any) -> None:
     play = commands.add_parser(
         "play",
         help="play along with a recording",
-        description="Hear a recording frame by frame and play one instrument to it, exactly as on stage.",
+        description="Play one instrument to a recording, which is heard frame by frame, exactly as on stage.",
         epilog="example:\n  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav "
         "--instrument Drums --out drums.wav",
     )
-    play.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT", help="written by `lightning fit`")
+    play.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT", help="a checkpoint of `lightning fit`")
     play.add_argument("--mix", type=Path, required=True, metavar="WAV", help="what the musician plays (WAV or FLAC)")
     play.add_argument(
         "--instrument",
@@ -148,7 +149,7 @@ def _add_play(commands: Any) -> None:
         help="a module or package besides livejam whose code the checkpoint may run, such as that of your own recipe; "
         "it is also looked for in this folder (may be repeated)",
     )  # fmt: skip
-    play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds play equal notes (default: 0)")
+    play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal notes (default: 0)")
     add_overwrite(play)
     play.set_defaults(run=_play)
 
@@ -163,7 +164,7 @@ examples:
   livejam codec roundtrip --codec pocket song.wav decoded.wav
   livejam weights list
 
-Training and evaluation are the `lightning` command. A mistake is one line and exit status 2."""
+Training and evaluation are done by the `lightning` command. A mistake gives one line and exit status 2."""
 
 
 def _render(options: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ def add_weights(commands: Any) -> None:
     fetch.set_defaults(run=_fetch)
     verify = actions.add_parser(
         "verify",
-        help="compare files with what was published and fetched",
+        help="check files against what was published and fetched",
         description="Compare size and SHA-256 of every file. Exit status 1 if one is damaged or, if named, missing.",
         epilog="example:\n  livejam weights verify",
     )
