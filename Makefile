@@ -78,7 +78,7 @@ $(DOCUMENTED): $(INSTALLED)
 	touch $@
 
 docs: $(DOCUMENTED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "The site is build/site/index.html."
 
 # What was learnt, rendered and measured stays; `distclean` takes that and the environment too.
