@@ -300,7 +300,7 @@ ODD_LIVEJAM = [
     (["codec", "compare", "--codec", "pocket", "mix.wav", "--no-beats", "--seconds", "nan"], "--seconds is nan"),
     (["weights", "import-stable-audio", "text", "text", "--out", "x.ckpt"], "no model_config.json"),
     (["weights", "import-stable-audio", "keys.json", "plain.ckpt", "--out", "x.ckpt"], "lacks 'embed_dim'"),
-    (["compare", "good.json", "--markdown", "pipe", "--overwrite"], "pipe is no file"),
+    (["compare", "good.json", "--markdown", "pipe", "--overwrite"], "pipe is not a file"),
     (["weights", "import-stable-audio", "number.json", "plain.ckpt", "--out", "x.ckpt"], "no model_config.json"),
     (["weights", "import-stable-audio", "types.json", "plain.ckpt", "--out", "x.ckpt"], "describes no network"),
     (["weights", "import-stable-audio", "rate.json", "plain.ckpt", "--out", "x.ckpt"], "lacks 'pretransform'"),

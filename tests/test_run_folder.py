@@ -68,8 +68,8 @@ class TestAnotherRun:
         status, err = lightning_command("fit", "--config", toy)
         assert status == 2
         assert err.splitlines()[-1] == (
-            "error: run/checkpoints/last.ckpt is another run's: go on from it with --ckpt_path last, choose another "
-            "folder with --trainer.default_root_dir, or start anew in its place with --overwrite"
+            "error: run/checkpoints/last.ckpt is another run's: continue from it with --ckpt_path last, choose another "
+            "folder with --trainer.default_root_dir, or start again in its place with --overwrite"
         )
         assert contents(toy.parent / "run") == before
         (toy.parent / "elsewhere").mkdir()
