@@ -58,7 +58,7 @@ def measure(name: str, threads: int, frames: int, device: str) -> dict[str, floa
     }
 
 
-def stream_times(codec: Codec[Any, Any], frames: int, device: str) -> tuple[list[float], list[float]]:
+def stream_times(codec: Codec, frames: int, device: str) -> tuple[list[float], list[float]]:
     """Milliseconds of every frame's encoding and decoding, without a tenth to warm up."""
     shape = (1, codec.spec.audio_channels, codec.spec.hop_samples)
     encoder, decoder = codec.init_encoder_state(1), codec.init_decoder_state(1)
@@ -74,7 +74,7 @@ def stream_times(codec: Codec[Any, Any], frames: int, device: str) -> tuple[list
     return encode_ms[frames // 10 :], decode_ms[frames // 10 :]
 
 
-def offline_times(codec: Codec[Any, Any], device: str) -> tuple[float, float]:
+def offline_times(codec: Codec, device: str) -> tuple[float, float]:
     """Median milliseconds of encoding and of decoding `OFFLINE_FRAMES` at once."""
     samples = OFFLINE_FRAMES * codec.spec.hop_samples
     audio_BAN = 0.1 * torch.randn(1, codec.spec.audio_channels, samples, device=device)

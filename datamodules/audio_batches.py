@@ -5,8 +5,6 @@ Shapes: B batch, A audio channels, N audio samples, T latent frames, C latent ch
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -116,7 +114,7 @@ class AudioBatches(Dataset[AccompanimentBatch]):
 
 
 @torch.inference_mode()
-def latent_statistics(batches: AudioBatches, codec: Codec[Any, Any], count: int) -> LatentStatistics:
+def latent_statistics(batches: AudioBatches, codec: Codec, count: int) -> LatentStatistics:
     """Mean and deviation per latent channel over `count` batches that training never sees in this order."""
     latents: list[Tensor] = []
     for number in range(count):

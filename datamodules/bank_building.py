@@ -18,7 +18,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, 
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -131,7 +130,7 @@ def _draw_membership(name: str, stems_SAN: Audio, target_S: NDArray[np.bool_], s
 
 
 @torch.inference_mode()
-def encode_song(codec: Codec[Any, Any], song: SongAudio) -> SongLatents:
+def encode_song(codec: Codec, song: SongAudio) -> SongLatents:
     """Encode every stem that may be a target and every sub-mix of a song.
 
     Raises:
@@ -163,7 +162,7 @@ def encode_song(codec: Codec[Any, Any], song: SongAudio) -> SongLatents:
     )
 
 
-def _encode_rows(codec: Codec[Any, Any], rows_RAN: Tensor) -> Tensor:
+def _encode_rows(codec: Codec, rows_RAN: Tensor) -> Tensor:
     """Latents_RTC (float32, on the CPU), a few rows at a time."""
     rows, channels, samples = rows_RAN.shape
     if not rows or not samples:
@@ -222,7 +221,7 @@ class BankBuilder:
         if not (self.folder / MANIFEST).is_file() or list(read_manifest(self.folder).names) != names:
             write_manifest(self.folder, names, self.settings)
 
-    def build(self, codec: Codec[Any, Any], workers: int | None = None) -> LatentBank:
+    def build(self, codec: Codec, workers: int | None = None) -> LatentBank:
         """Encode what is pending, with a progress bar.
 
         Args:
@@ -253,7 +252,7 @@ class BankBuilder:
                 "name another folder with data.bank_root or data.cache_root"
             ) from error
 
-    def _here(self, songs: Sequence[Song], codec: Codec[Any, Any]) -> Iterator[None]:
+    def _here(self, songs: Sequence[Song], codec: Codec) -> Iterator[None]:
         """Threads read ahead while this thread encodes."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         codec = copy.deepcopy(codec).eval().to(device)
@@ -268,7 +267,7 @@ class BankBuilder:
                 self.write(encode_song(codec, waiting.popleft().result().to(device)))
                 yield
 
-    def _in_workers(self, songs: Sequence[Song], codec: Codec[Any, Any], workers: int) -> Iterator[None]:
+    def _in_workers(self, songs: Sequence[Song], codec: Codec, workers: int) -> Iterator[None]:
         method = "fork" if sys.platform == "linux" else "spawn"
         pool = ProcessPoolExecutor(
             workers, multiprocessing.get_context(method), initializer=_start_worker, initargs=(self, codec)
@@ -294,10 +293,10 @@ def _worker_count(workers: int | None, songs: int) -> int:
     return min(workers, songs) if workers > 1 else 0
 
 
-_worker: tuple[BankBuilder, Codec[Any, Any]] | None = None
+_worker: tuple[BankBuilder, Codec] | None = None
 
 
-def _start_worker(builder: BankBuilder, codec: Codec[Any, Any]) -> None:
+def _start_worker(builder: BankBuilder, codec: Codec) -> None:
     # one worker per core: more threads would only compete for the cores
     torch.set_num_threads(1)
     global _worker

@@ -81,7 +81,7 @@ class Slakh2100DataModule(LightningDataModule):
     def __init__(
         self,
         root: str,
-        codec: Codec[Any, Any],
+        codec: Codec,
         mode: Literal["bank", "audio"] = "bank",
         bank_root: str | None = None,
         cache_root: str | None = None,

@@ -119,7 +119,7 @@ class WarmStarted(LMDMRecipe):
 
 
 def load_warm_start(
-    path: str, generator: ConditionedTransformer, codec: Codec[Any, Any], cutoff_blocks: Sequence[int]
+    path: str, generator: ConditionedTransformer, codec: Codec, cutoff_blocks: Sequence[int]
 ) -> dict[str, Any]:
     """Start a generator from a trained one with the same mask and window.
 
@@ -170,7 +170,7 @@ def require_same_window(path: str, checkpoint: Mapping[str, Any], network: Diffu
             )
 
 
-def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[str, Any]:
+def load_base(path: Path, generator: nn.Module, codec: Codec) -> dict[str, Any]:
     """Start a generator from a checkpoint's, from the averaged one where there is one.
 
     Args:
@@ -203,7 +203,7 @@ def load_base(path: Path, generator: nn.Module, codec: Codec[Any, Any]) -> dict[
     return {"livejam": {**checkpoint["livejam"], "lineage": ancestors(checkpoint)}}
 
 
-def require_same_latents(checkpoint: dict[str, Any], codec: Codec[Any, Any]) -> None:
+def require_same_latents(checkpoint: dict[str, Any], codec: Codec) -> None:
     """Refuse a base of another codec; published models say only what their latents are like, not of which weights.
 
     Raises:

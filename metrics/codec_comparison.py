@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import soxr
@@ -80,9 +79,7 @@ class Decoded:
     decode_seconds: float
 
 
-def compare_codec(
-    codec: Codec[Any, Any], recordings: Sequence[Tensor], tracker: BeatTracker | None = None
-) -> CodecScores:
+def compare_codec(codec: Codec, recordings: Sequence[Tensor], tracker: BeatTracker | None = None) -> CodecScores:
     """Scores of one codec.
 
     Args:
@@ -115,7 +112,7 @@ def compare_codec(
 
 
 @torch.inference_mode()
-def decoded(codec: Codec[Any, Any], audio_AN: Tensor) -> Decoded:
+def decoded(codec: Codec, audio_AN: Tensor) -> Decoded:
     """A recording AN at `RATE_HZ` through the codec, offline."""
     spec = codec.spec
     if audio_AN.shape[0] != spec.audio_channels:
@@ -136,7 +133,7 @@ def decoded(codec: Codec[Any, Any], audio_AN: Tensor) -> Decoded:
 
 
 @torch.inference_mode()
-def stream_rtf(codec: Codec[Any, Any], frames: int = STREAMED_FRAMES) -> float:
+def stream_rtf(codec: Codec, frames: int = STREAMED_FRAMES) -> float:
     """Seconds of audio per second of encoding plus decoding frame by frame; nan for a codec that cannot stream."""
     try:
         encoder, decoder = codec.init_encoder_state(1), codec.init_decoder_state(1)

@@ -73,7 +73,7 @@ def _configured(config: Mapping[str, Any]) -> tuple[str, ...]:
     return in_order([*map(str, targets), *["Any"] * may_choose])
 
 
-def require_same_codec(checkpoint: dict[str, Any], codec: Codec[Any, Any]) -> None:
+def require_same_codec(checkpoint: dict[str, Any], codec: Codec) -> None:
     """Refuse a checkpoint that was trained on the latents of another codec.
 
     Raises:

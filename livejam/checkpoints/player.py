@@ -39,7 +39,7 @@ class Player:
     """
 
     accompanist: Accompanist[Any]
-    codec: Codec[Any, Any]
+    codec: Codec
     silence_C: Tensor
     instruments: tuple[str, ...] = ()
 
@@ -80,7 +80,7 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
         raise UserError(f"{path} does not fit this version of livejam ({reason}); train anew or update") from error
 
 
-def _codec(codec: Codec[Any, Any], weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Codec[Any, Any]:
+def _codec(codec: Codec, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Codec:
     """The codec with the weights in the checkpoint."""
     codec.load_state_dict(part(weights, "codec"))
     codec.spec.require_same(CodecSpec(**facts["codec_spec"]), ours="the codec", theirs="the checkpoint")

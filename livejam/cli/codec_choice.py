@@ -17,7 +17,7 @@ from livejam.errors import UserError
 from livejam.option_ranges import require_ranges
 
 
-def choose_codec(words: Sequence[str]) -> Codec[Any, Any]:
+def choose_codec(words: Sequence[str]) -> Codec:
     """The codec that a command line names.
 
     Args:
@@ -65,7 +65,7 @@ def _described(text: str) -> str:
     return text
 
 
-def _instantiated(description: str, options: Sequence[str]) -> Codec[Any, Any]:
+def _instantiated(description: str, options: Sequence[str]) -> Codec:
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
@@ -73,7 +73,7 @@ def _instantiated(description: str, options: Sequence[str]) -> Codec[Any, Any]:
     try:
         settings = parser.parse_args(["--codec", description, *options])
         require_ranges(settings.as_dict())
-        codec: Codec[Any, Any] = parser.instantiate(settings).codec
+        codec: Codec = parser.instantiate(settings).codec
     except ArgumentError as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
         raise UserError(f"--codec {description}: {lines[-1]}; {_choices()}") from error

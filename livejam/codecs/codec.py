@@ -8,17 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from livejam.spec import CodecSpec
 
 Plain = str | int | float
 """What settings are made of."""
 
-EncoderState = TypeVar("EncoderState")
-DecoderState = TypeVar("DecoderState")
+# The defaults let a recipe's argument be a plain `Codec`: of `Codec[…]` the configuration would not know the options.
+EncoderState = TypeVar("EncoderState", default=Any)
+DecoderState = TypeVar("DecoderState", default=Any)
 
 
 class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
@@ -83,7 +85,7 @@ def codec_hash(codec: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def codec_identity(codec: Codec[Any, Any]) -> str:
+def codec_identity(codec: Codec) -> str:
     """SHA-256 (hexadecimal) over everything that a codec's output depends on: class, spec, settings and weights.
 
     Equal identities give equal output for equal audio. `latents_hash` covers less, so that decoders may change.

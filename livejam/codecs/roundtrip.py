@@ -42,7 +42,7 @@ class Stream:
         step_frames: latent frames per step.
     """
 
-    codec: Codec[Any, Any]
+    codec: Codec
     step_frames: int
 
 
@@ -65,12 +65,12 @@ class Roundtrip:
     streamed: list[Tensor] = field(default_factory=list)
 
 
-def frame_by_frame(codec: Codec[Any, Any]) -> Stream:
+def frame_by_frame(codec: Codec) -> Stream:
     """The codec as it plays live."""
     return Stream(codec, codec.block_frames if isinstance(codec, WindowedCodec) else 1)
 
 
-def in_pieces(codec: Codec[Any, Any]) -> Stream:
+def in_pieces(codec: Codec) -> Stream:
     """The codec's offline result, in pieces that bound the memory.
 
     A causal codec streams in long steps. One that hears the future gets windows as wide as it hears.

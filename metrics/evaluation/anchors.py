@@ -5,8 +5,6 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,7 +26,7 @@ class Reconstructions:
         codec: the codec of the model.
     """
 
-    def __init__(self, codec: Codec[Any, Any]) -> None:
+    def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self._known: dict[tuple[str, float], Audio] = {}
 

@@ -34,7 +34,7 @@ def make_module(
     context: int = CONTEXT,
     mask: AttentionMask | None = None,
     width: int = 16,
-    codec: Codec[Any, Any] | None = None,
+    codec: Codec | None = None,
     **settings: Any,
 ) -> FlowMatching:
     torch.manual_seed(0)

@@ -38,7 +38,7 @@ def data(batches: int = 12, frames: int = FRAMES + 2, **settings: Any) -> Counti
     return CountingData(batches, frames, codec=frame_codec(), **settings)
 
 
-def make_module(width: int = 16, codec: Codec[Any, Any] | None = None, **settings: Any) -> R3GAN:
+def make_module(width: int = 16, codec: Codec | None = None, **settings: Any) -> R3GAN:
     torch.manual_seed(0)
     causal = settings.get("anticipation_frames", 1) >= 0
     generator = CausalTransformer(6, 4, width, 2, 2, window_frames=FRAMES, causal=causal, class_channels=8)
