@@ -20,13 +20,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from livejam.codecs import load_codec
+from livejam.config_files import merged
 from livejam.errors import UserError
 from livejam.files import atomic_path
 
@@ -53,18 +51,6 @@ class Budget:
     generator: tuple[Path, ...]
 
 
-def merged(configs: Sequence[Path]) -> dict[str, Any]:
-    """A configuration with its overlays, as far as nested keys go."""
-
-    def over(under: Any, top: Any) -> Any:
-        if not (isinstance(under, dict) and isinstance(top, dict)):
-            return top
-        return {**under, **{key: over(under.get(key), value) for key, value in top.items()}}
-
-    result: dict[str, Any] = reduce(over, (yaml.safe_load(path.read_text()) for path in configs))
-    return result
-
-
 def optimiser_steps(iterations: int, adversary_start: int | None) -> int:
     """Lightning's `max_steps` for a number of iterations: an adversary's optimiser is counted too."""
     return iterations if adversary_start is None else iterations + max(0, iterations - adversary_start)
@@ -72,7 +58,7 @@ def optimiser_steps(iterations: int, adversary_start: int | None) -> int:
 
 def codec_options(configs: Sequence[Path], budget: Budget, folder: Path, weights: Path) -> list[str]:
     """What the budget changes in a codec's configuration."""
-    config = merged(configs)
+    config = merged(*configs)
     adversary = config["model"]["init_args"].get("adversary")
     options = {"trainer.default_root_dir": folder, "model.init_args.export_path": weights}
     options["trainer.enable_progress_bar"] = "false"
@@ -119,7 +105,7 @@ def train_codec(configs: Sequence[Path], budget: Budget, folder: Path) -> Path:
 
 def generator_options(weights: Path, generator: Sequence[Path], folder: Path) -> list[str]:
     """What a codec changes in the generator's configuration: sizes, and frames, so that it hears as many seconds."""
-    spec, config = load_codec(weights).spec, merged(generator)
+    spec, config = load_codec(weights).spec, merged(*generator)
     model, data = config["model"]["init_args"], config["data"]["init_args"]
     frames = round(spec.frame_rate_hz / (22050 / 2048))
     window = model["generator"]["init_args"]["window_frames"]

@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 
-from lightning_modules.cli import ConfigParser, LivejamCLI, set_up_parsing
+from lightning_modules.cli import BEGINNING, ConfigParser, LivejamCLI, set_up_parsing
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ def experiment(configs: Sequence[Path], data_root: Path | None = None) -> Experi
         words += ["--data.init_args.root", str(data_root), "--data.init_args.render_if_missing", "null"]
     set_up_parsing()
     cli = Unrun(
-        args=words, run=False, parser_class=ConfigParser, save_config_callback=None, auto_configure_optimizers=False
+        args=words,
+        run=False,
+        parser_class=ConfigParser,
+        parser_kwargs=BEGINNING,
+        save_config_callback=None,
+        auto_configure_optimizers=False,
     )
     return Experiment(cli.model, cli.datamodule, list(cli.trainer.callbacks))

@@ -6,9 +6,9 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from pathlib import Path
 
 from livejam.errors import UserError
+from livejam.shipped_configs import find_config
 
 SPLITS = ("train", "validation", "test")
 
@@ -59,12 +59,13 @@ class SplitByFile(SplitPolicy):
 
     Args:
         path: JSON of the form {"train": ["Track00001", …], "validation": […], "test": […]}. Songs that it does not
-            name, and songs under other keys such as "omitted", are left out.
+            name, and songs under other keys such as "omitted", are left out. A shipped one is found by its name.
     """
 
     def __init__(self, path: str) -> None:
+        file = find_config(path)
         try:
-            lists = json.loads(Path(path).read_text(encoding="utf-8"))
+            lists = json.loads(file.read_text(encoding="utf-8"))
             self._split_of = {str(song): split for split in SPLITS for song in lists[split]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(

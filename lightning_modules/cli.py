@@ -16,16 +16,17 @@ from jsonargparse import DefaultHelpFormatter, Namespace, set_parsing_settings
 from jsonargparse._deprecated import JsonargparseDeprecationWarning
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Trainer
+from lightning.pytorch import __version__ as VERSION
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
-from omegaconf import OmegaConf
 
 from lightning_modules.checkpoint_io import PlainCheckpointIO
 from lightning_modules.config_errors import explain
-from lightning_modules.config_files import check_configs
-from lightning_modules.kept_config import PLACEHOLDER, ROOT, KeptConfig, movable, suffix
+from lightning_modules.config_option import ConfigFile, plain
+from lightning_modules.kept_config import PLACEHOLDER, ROOT, KeptConfig, movable
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
+from lightning_modules.resolvers import register
 from lightning_modules.run_errors import as_user_error, refused_options
 from lightning_modules.run_folder import one_run_at_a_time, starting_point
 from lightning_modules.trainer_options import require_sound
@@ -33,6 +34,7 @@ from lightning_modules.training import require_precision
 from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
 from livejam.option_ranges import require_ranges
+from livejam.shipped_configs import DEFAULTS
 
 DESCRIPTION = """\
 Train and evaluate livejam's recipes. Every experiment is one YAML in configs/; further --config files and options
@@ -44,6 +46,10 @@ overlay it, and values that must match follow the override.
 
 A mistake in the configuration is one line and exit status 2; LIVEJAM_DEBUG=1 shows the whole traceback.
 """
+
+
+BEGINNING = {"default_config_files": [str(DEFAULTS)]}
+"""What a parser of experiments reads before all files."""
 
 
 class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
@@ -71,6 +77,9 @@ class ConfigParser(LightningArgumentParser):
             "formatter_class": HelpFormatter,
         }
         super().__init__(*args, **{**own, **kwargs})
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        return super().parse_string(plain(content), *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if isinstance(ex, UserError):
@@ -113,6 +122,15 @@ class LivejamCLI(LightningCLI):
             default=[],
             help="names that the run's folder ends with; overlays add their own (variant+: [no_sink])",
         )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        parser: LightningArgumentParser = self.parser_class(
+            **{"dump_header": [f"lightning.pytorch=={VERSION}"], **kwargs}
+        )
+        parser.add_argument(
+            "-c", "--config", action=ConfigFile, help="a YAML file, or a shipped config's name (see `livejam configs`)"
+        )
+        return parser
 
     def setup_parser(self, *args: Any) -> None:
         super().setup_parser(*args)
@@ -213,9 +231,7 @@ def _quieten() -> None:
 def set_up_parsing() -> None:
     """What configurations are written in, for whoever reads them."""
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    # the name before OmegaConf 2.4
-    register = getattr(OmegaConf, "register_resolver", None) or OmegaConf.register_new_resolver
-    register("suffix", suffix, replace=True)
+    register()
 
 
 def run() -> None:
@@ -224,11 +240,11 @@ def run() -> None:
     Raises:
         UserError: something in the configuration or in the input is wrong.
     """
-    check_configs(sys.argv[1:])
     set_up_parsing()
     try:
         LivejamCLI(
             parser_class=ConfigParser,
+            parser_kwargs={name: BEGINNING for name in LivejamCLI.subcommands()},
             save_config_callback=KeptConfig,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,

@@ -28,14 +28,6 @@ PLACEHOLDER = "__run_folder__"
 """Stands for `${trainer.default_root_dir}` until the text is written; the parser would read an interpolation."""
 
 
-def suffix(names: Any) -> str:
-    """`_a_b` for the names a and b: a run's folder is called after the overlays that change it.
-
-    Configs say `${suffix:${variant}}`.
-    """
-    return "".join(f"_{name}" for name in names)
-
-
 def movable(config: Namespace, unresolved: dict[str, Any]) -> Namespace:
     """A resolved configuration with `PLACEHOLDER` wherever it follows the run's folder.
 

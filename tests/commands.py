@@ -8,7 +8,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
+
+from lightning_modules.resolvers import register
+from livejam.config_files import merged
+from livejam.shipped_configs import DEFAULTS
 
 REPOSITORY = Path(__file__).parent.parent
 _COMMAND = re.compile(r"^(?:#? {2,})?((?:lightning|livejam|make|sbatch) .*?)(?: {2,}\(.*\)| {2,}#.*)?$")
@@ -22,7 +26,7 @@ def commands_in(text: str) -> list[list[str]]:
 
 def experiments() -> list[Path]:
     """Every shipped YAML that is an experiment of its own, found on disk: it names a recipe."""
-    return [path for path in _configs() if "class_path" in (_read(path).get("model") or {})]
+    return [path for path in _configs() if "class_path" in (merged(path).get("model") or {})]
 
 
 def overlays() -> list[Path]:
@@ -33,7 +37,7 @@ def overlays() -> list[Path]:
 def tiny_overlay(config: Path) -> Path:
     """The miniature of an experiment: its own, where its sizes are too large for short songs, else its recipe's."""
     own = REPOSITORY / f"tests/tiny/{config.parent.name}_{config.stem}.yaml"
-    recipe = _read(config)["model"]["class_path"].rpartition(".")[2]
+    recipe = merged(config)["model"]["class_path"].rpartition(".")[2]
     return own if own.is_file() else REPOSITORY / f"tests/tiny/{recipe}.yaml"
 
 
@@ -53,12 +57,16 @@ def without_checkpoint(words: list[str]) -> list[str]:
 
 
 def _configs() -> list[Path]:
-    return sorted(REPOSITORY.glob("configs/**/*.yaml"))
+    return sorted(set(REPOSITORY.glob("configs/**/*.yaml")) - {DEFAULTS})
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content
+def effective(config: Path) -> dict[str, Any]:
+    """An experiment with what it begins with and is based on, without interpolation; classes' defaults are left out."""
+    register()
+    told = OmegaConf.create({"variant": [], **merged(DEFAULTS, config)})
+    content = OmegaConf.to_container(told, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
 
 
 def relative(path: Path) -> str:

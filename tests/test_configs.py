@@ -12,6 +12,7 @@ from commands import (
     REPOSITORY,
     commands_in,
     commands_of,
+    effective,
     experiments,
     overlays,
     relative,
@@ -21,6 +22,7 @@ from commands import (
 from slakh_tree import write_tree
 
 from livejam.checkpoints.player import load_player
+from livejam.config_files import merged
 from livejam.networks import Unconditional
 
 Command = Callable[..., tuple[int, str]]
@@ -71,13 +73,13 @@ def test_says_how_it_is_run(config: Path, lightning_command: Command, monkeypatc
 
 def test_every_experiment_has_its_own_root() -> None:
     """Lightning picks up checkpoints in a root that another experiment left there."""
-    roots = [yaml.safe_load(config.read_text())["trainer"]["default_root_dir"] for config in experiments()]
+    roots = [effective(config)["trainer"]["default_root_dir"] for config in experiments()]
     assert len(set(roots)) == len(roots)
 
 
 @pytest.mark.parametrize("config", [config for config in experiments() if trains(config)], ids=relative)
 def test_ctrl_c_loses_nothing(config: Path) -> None:
-    callbacks = yaml.safe_load(config.read_text())["trainer"]["callbacks"]
+    callbacks = effective(config)["trainer"]["callbacks"]
     assert "callbacks.InterruptCheckpoint" in [callback["class_path"] for callback in callbacks]
 
 
@@ -85,7 +87,7 @@ def test_a_bank_built_beforehand_is_the_one_that_training_looks_for() -> None:
     """What a bank's content and place depend on is the same in both configs."""
 
     def settings(path: str) -> dict[str, object]:
-        config = yaml.safe_load((REPOSITORY / path).read_text())
+        config = merged(path)
         data = config["data"]["init_args"]
         defaults = {"targets": None, "full_mix": False, "threshold_dbfs": -60.0, "bank_root": None, "seed": 0}
         names = (*defaults, "root", "submixes_per_song", "render_if_missing")
@@ -301,7 +303,7 @@ def _check_stem(mix: Path, stem: Path, checkpoint: Path) -> None:
 
 def test_untrained_row_is_measured_like_the_trained_one() -> None:
     def monitors(path: str) -> list[tuple[str, dict[str, object]]]:
-        callbacks = yaml.safe_load((REPOSITORY / path).read_text())["trainer"]["callbacks"]
+        callbacks = merged(path)["trainer"]["callbacks"]
         validation_only = ("every_n_validations", "max_items")
         return [
             (c["class_path"], {k: v for k, v in c.get("init_args", {}).items() if k not in validation_only})

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
-from commands import REPOSITORY, experiments, relative
+from commands import REPOSITORY, effective, experiments, relative
 from jsonargparse import ArgumentParser
 from torch.distributions import Normal
 
@@ -26,7 +25,7 @@ PAPER_SIZE = (
 
 
 def settings_of(config: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = yaml.safe_load(config.read_text())["model"]["init_args"]
+    settings: dict[str, Any] = effective(config)["model"]["init_args"]
     return settings
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import REPOSITORY, overlays, relative
+from commands import REPOSITORY, effective, overlays, relative
 from test_cli import TOY
 from test_configs import short_songs, tiny, tiny_overlay  # noqa: F401 (fixtures)
 from toy_recipe import InterruptedRecipe, WholeRecipe
@@ -120,8 +120,8 @@ class TestAnotherRun:
         """The shipped configs, with their checkpoints and their exported weights."""
         monkeypatch.chdir(REPOSITORY)
         path = REPOSITORY / f"configs/{config}.yaml"
-        exported = yaml.safe_load(path.read_text())["model"]["init_args"].get("export_path", "checkpoints/last.ckpt")
-        left = tmp_path / "run" / exported.removeprefix("${trainer.default_root_dir}/")
+        exported = effective(path)["model"]["init_args"].get("export_path")
+        left = tmp_path / "run" / (Path(exported).name if exported else "checkpoints/last.ckpt")
         left.parent.mkdir(parents=True)
         left.touch()
         root, songs = ("--trainer.default_root_dir", tmp_path / "run"), ("--data.init_args.root", tmp_path / "songs")

@@ -12,8 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from commands import REPOSITORY, commands_in, commands_of, experiments, overlays, relative, without_checkpoint
+from commands import (
+    REPOSITORY,
+    commands_in,
+    commands_of,
+    effective,
+    experiments,
+    overlays,
+    relative,
+    without_checkpoint,
+)
 
 from lightning_modules import cli as lightning_cli
 from livejam.cli import main as livejam_cli
@@ -132,7 +140,6 @@ def test_files_exist_or_are_written_by_another_command() -> None:
     assert not [word for word in shipped if not (REPOSITORY / word).exists()]
     outputs = ("--out", "--trainer.default_root_dir")
     written = {after for word, after in itertools.pairwise(everything) if word in outputs}
-    roots = {yaml.safe_load(path.read_text())["trainer"]["default_root_dir"] for path in experiments()}
-    roots = {root.partition("$")[0] for root in roots}
+    roots = {effective(path)["trainer"]["default_root_dir"] for path in experiments()}
     read = {word for word in everything if word.startswith("runs/")} - written
     assert not [word for word in read if not word.startswith(tuple(roots))]

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from livejam.checkpoints.weights import WEIGHTS
 from livejam.codecs import Codec, pretrained_codec
 from livejam.codecs.pretrained import BUNDLED
+from livejam.config_files import merged
 from livejam.errors import UserError
 from livejam.option_ranges import require_ranges
 
@@ -42,12 +41,9 @@ def codec_settings(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read or names no codec.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML ({str(error).splitlines()[0]}); fix or rename it") from error
-    found = content
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
+    content = merged(path)
+    found: Any = content
+    if isinstance(content.get("model"), dict):
         found = (content["model"].get("init_args") or {}).get("codec")
     if not isinstance(found, dict) or "class_path" not in found:
         raise UserError(f"{path} names no codec; it needs class_path and init_args, or model.init_args.codec")

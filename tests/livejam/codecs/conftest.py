@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from codec_music import clicks, music
 
 from lightning_modules.linear_code import fit_linear_code
 from livejam.codecs import CausalCodec, pretrained_codec
+from livejam.config_files import merged
 
 REPOSITORY = Path(__file__).parents[3]
 FITTED_FRAMES = 40
@@ -25,7 +25,7 @@ def pocket() -> CausalCodec:
 def paper_size() -> CausalCodec:
     """The codec of configs/codec/slakh.yaml: principal components of notes and clicks, random convolutions."""
     torch.manual_seed(3)
-    config = yaml.safe_load((REPOSITORY / "configs/codec/slakh.yaml").read_text())
+    config = merged("codec/slakh")
     codec = CausalCodec(**config["model"]["init_args"]["codec"]["init_args"]).eval().requires_grad_(False)
     hop, past = codec.spec.hop_samples, codec.features.past_samples
     samples = past + FITTED_FRAMES * hop

@@ -14,11 +14,11 @@ from benchmarks.codec_choices import (
     Budget,
     codec_options,
     generator_options,
-    merged,
     optimiser_steps,
 )
 from benchmarks.codec_tables import shown, with_tables
 from livejam.codecs import CausalCodec, save_codec
+from livejam.config_files import merged
 
 REPOSITORY = Path(__file__).parents[3]
 DOCUMENT = REPOSITORY / "docs/codecs.md"
@@ -51,7 +51,7 @@ def test_what_it_links_to_is_there_and_small() -> None:
 
 
 def test_overlays_lie_over_what_is_below_them() -> None:
-    config = merged([POCKET, OVERLAYS / "codec_latents_64.yaml"])["model"]["init_args"]
+    config = merged(POCKET, OVERLAYS / "codec_latents_64.yaml")["model"]["init_args"]
     assert config["codec"]["init_args"]["latent_channels"] == 64
     assert config["codec"]["init_args"]["hop_samples"] == 2048
 

@@ -220,7 +220,7 @@ def test_codecs_are_chosen_by_name_file_and_class(tmp_path: Path, monkeypatch: p
         (["livejam.spec.CodecSpec"], "choose pocket"),
         (["pocket", "--codec.width", "3"], "cannot be set"),
         (["mimi"], "livejam weights fetch mimi"),
-        (["nowhere.yaml"], "cannot be read"),
+        (["nowhere.yaml"], "there is no file nowhere.yaml"),
         (["empty.yaml"], "names no codec"),
     ],
 )
