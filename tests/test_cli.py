@@ -12,6 +12,7 @@ import torch
 import yaml
 from toy_recipe import InterruptedRecipe, ToyData, ToyRecipe
 
+from lightning_modules import cli as lightning_cli
 from lightning_modules.config_errors import explain
 from livejam.cli import main as livejam_cli
 from livejam.errors import UserError
@@ -95,6 +96,71 @@ class TestLightning:
         arguments = ("fit", "--config", toy, "--config", first, "--config", second, "--trainer.fast_dev_run", "1")
         assert lightning_command(*arguments)[0] == 0
         assert sum(type(callback).__name__ == "Timer" for callback in recipe().trainer.callbacks) == 1
+
+    def test_a_list_as_long_as_an_earlier_one_replaces_it_too(self, toy: Path, lightning_command: Command) -> None:
+        """The parser alone would leave the first timer's interval in the second one."""
+        first, second = toy.with_name("first.yaml"), toy.with_name("second.yaml")
+        first.write_text("trainer: {callbacks: [{class_path: Timer, init_args: {interval: epoch}}]}")
+        second.write_text("trainer: {callbacks: [{class_path: Timer}]}")
+        arguments = ("fit", "--config", toy, "--config", first, "--config", second, "--trainer.fast_dev_run", "1")
+        assert lightning_command(*arguments)[0] == 0
+        (timer,) = [callback for callback in recipe().trainer.callbacks if type(callback).__name__ == "Timer"]
+        assert timer._interval == "step"
+
+    def test_a_file_goes_on_top_of_its_base(
+        self, toy: Path, lightning_command: Command, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Found beside the file, not beside who types; what is printed is complete and needs no base."""
+        (toy.parent / "variants").mkdir()
+        (toy.parent / "elsewhere").mkdir()
+        wide = toy.parent / "variants/wide.yaml"
+        wide.write_text("base: ../toy.yaml\nmodel: {init_args: {width: 24}}\n")
+        longer = toy.parent / "variants/longer.yaml"
+        longer.write_text("base: wide.yaml\ntrainer: {max_epochs: 2}\n")
+        monkeypatch.chdir(toy.parent / "elsewhere")
+        assert lightning_command("fit", "--config", longer, "--trainer.fast_dev_run", "1")[0] == 0
+        assert (data().width, recipe().trainer.max_epochs) == (24, 1)
+        monkeypatch.setattr("sys.argv", ["lightning", "fit", "--config", str(longer), "--print_config"])
+        with pytest.raises(SystemExit):
+            lightning_cli.main()
+        printed = yaml.safe_load(capfd.readouterr().out)
+        assert (printed["trainer"]["max_epochs"], printed["model"]["init_args"]["width"]) == (2, 24)
+        assert "base" not in printed
+
+    @pytest.mark.parametrize(
+        ("base", "says"),
+        [
+            ("nowhere.yaml", "there is no file nowhere.yaml"),
+            ("quickstrt", "did you mean quickstart?"),
+            ("overlay.yaml", "overlay.yaml is based on itself"),
+            ("[toy.yaml]", "line 1: base is one file"),
+        ],
+    )
+    def test_a_wrong_base_is_one_line(self, toy: Path, lightning_command: Command, base: str, says: str) -> None:
+        path = toy.with_name("overlay.yaml")
+        path.write_text(f"base: {base}\ntrainer: {{max_epochs: 2}}\n")
+        status, err = lightning_command("fit", "--config", path)
+        assert (status, err.count("\n")) == (2, 1), err
+        assert says in err
+
+    def test_a_config_with_earlier_names_is_read(
+        self, toy: Path, lightning_command: Command, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """As a run saved it before the names changed."""
+        old = toy.with_name("old.yaml")
+        old.write_text("model: {init_args: {past: {class_path: livejam.past.ImposedPast}}}")
+        assert lightning_command("fit", "--config", "lmdm/base_pocket", "--config", old, "--print_config") == (0, "")
+
+    def test_shipped_configs_are_found_by_name_unless_a_file_has_it(
+        self, toy: Path, lightning_command: Command
+    ) -> None:
+        for name in ("quickstart", "configs/lmdm/blockcausal_pocket.yaml", "liveband/pocket"):
+            assert lightning_command("fit", "--config", name, "--config", "overlays/slurm", "--print_config") == (0, "")
+        Path("quickstart").write_text("trainer: {max_epoch: 3}")
+        assert "'trainer.max_epoch'; did you mean" in lightning_command("fit", "--config", "quickstart")[1]
+        status, err = lightning_command("fit", "--config", "no_sink")
+        assert (status, err.count("\n")) == (2, 1)
+        assert "did you mean overlays/no_sink" in err
 
     def test_test_runs_untrained_and_restores_a_checkpoint(self, toy: Path, lightning_command: Command) -> None:
         assert lightning_command("test", "--config", toy)[0] == 0
