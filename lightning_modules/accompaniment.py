@@ -1,4 +1,4 @@
-"""What every accompanist's recipe shares: codec, statistics, playing along, checkpoints that say what they are.
+"""What the recipes of accompanists share: codec, statistics, playing along, and self-describing checkpoints.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -38,12 +38,12 @@ class AccompanimentModule(Recipe):
     Validation and test run `accompanist()` step by step, the path that is deployed.
 
     Args:
-        generator: what is trained to play.
-        codec: encodes and decodes audio; frozen.
+        generator: the network that is trained to play.
+        codec: the codec; frozen.
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
             uses the raw generator.
         gradient_clip: largest gradient norm of any network; None = unlimited.
-        seed: of all draws in training.
+        seed: seed of all draws in training.
     """
 
     def __init__(
@@ -64,21 +64,21 @@ class AccompanimentModule(Recipe):
 
     @property
     def statistics(self) -> LatentStatistics:
-        """Of the latents that the networks are trained on."""
+        """Statistics of the latents that the networks are trained on."""
         return LatentStatistics(self.latent_mean_C, self.latent_std_C)
 
     @property
     def may_choose(self) -> bool:
-        """Whether training leaves out at times what to play, so that nothing need be asked for."""
+        """Whether training sometimes drops the instrument, so that the model learns to choose."""
         return False
 
     @property
     def playing_generator(self) -> Any:
-        """The averaged generator where there is one."""
+        """The averaged generator, if there is one."""
         return self.generator if self.ema_generator is None else self.ema_generator
 
     def move_average(self, iteration: int) -> None:
-        """Let the averaged generator follow an optimiser step; due before a checkpoint may be saved."""
+        """Update the averaged generator after an optimiser step, before a checkpoint may be saved."""
         if self.ema_generator is not None and self.ema_decay is not None:
             update_average(self.ema_generator, self.generator, self.ema_decay, iteration)
 
@@ -106,10 +106,10 @@ class AccompanimentModule(Recipe):
             return self.codec.encode(batch.mix), self.codec.encode(batch.target)
 
     def validation_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
-        """Play along with each mix exactly as a server would, step by step."""
+        """Play along with each mix, step by step, exactly as a server would."""
         with torch.autocast(self.device.type, enabled=False):
             mix_BTC = self.codec.encode(batch.mix)
-        # Equal items get equal noise, whatever the batch size and the number of ranks.
+        # Equal items get equal noise, for any batch size and number of ranks.
         seeds = [zlib.crc32(f"{s}@{t:.3f}".encode()) for s, t in zip(batch.song, batch.start_seconds, strict=True)]
         controls = Controls(batch.instrument_B, torch.tensor(seeds, device=self.device))
         accompanist, frames = self.accompanist(), mix_BTC.shape[1]
@@ -134,7 +134,7 @@ class AccompanimentModule(Recipe):
         return self.validation_step(batch, batch_idx)
 
     def predict_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
-        """As in a test; `AudioLogger` writes what is played."""
+        """As in a test; `AudioLogger` writes the audio."""
         return self.validation_step(batch, batch_idx)
 
     def setup(self, stage: str) -> None:
@@ -155,7 +155,7 @@ class AccompanimentModule(Recipe):
             )
 
     def adopt_statistics(self, checkpoint: Mapping[str, Any]) -> None:
-        """Normalise latents as a checkpoint's weights were made for, whatever the data's own statistics are."""
+        """Normalise latents as for a checkpoint's weights, whatever the data's own statistics are."""
         self.latent_mean_C.copy_(checkpoint["livejam"]["latent_mean_C"])
         self.latent_std_C.copy_(checkpoint["livejam"]["latent_std_C"])
 
@@ -166,7 +166,7 @@ class AccompanimentModule(Recipe):
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Whatever is needed to play without this class."""
+        """Everything that is needed to play without this class."""
         checkpoint["livejam"] = {
             "codec_spec": self.codec.spec.to_dict(),
             "latents_hash": self.codec.latents_hash,
@@ -179,7 +179,7 @@ class AccompanimentModule(Recipe):
             checkpoint["livejam"]["player"] = self.player(checkpoint["config"]["model"]["init_args"])
 
     def _learnt(self) -> tuple[str, ...]:
-        """What was learnt before, and what this run trains."""
+        """The instruments that were learnt before, and those that this run trains."""
         return in_order([*self.instruments, *self._asked(), *["Any"] * self.may_choose])
 
     def _asked(self) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ class AccompanimentModule(Recipe):
         self._warn_of_unlearnt()
 
     def _warn_of_unlearnt(self) -> None:
-        """Numbers of an instrument that a checkpoint never learnt look like those of a bad model."""
+        """Refuse an instrument that a checkpoint never learnt: its numbers would look like those of a bad model."""
         unlearnt = [name for name in self._asked() if name not in self.instruments]
         if self.instruments and unlearnt and not self.trainer.training:
             rank_zero_warn(

@@ -46,33 +46,33 @@ class ARCForcing(WarmStarted):
 
     Args:
         generator: the fine-tuned network with its encoders.
-        discriminator: scores the blocks of a sequence of context and rollout.
-        codec: encodes and decodes audio in validation; frozen.
-        context_mode: how the generator is told what it has played, and which of the rollouts' contexts are dropped;
-            with a mix the paper drops them all.
-        sampler: how it plays; LMDM's is ping-pong with 8 or 2 steps.
-        cutoff_blocks: how far, in blocks beyond the context, the mix is known; every rollout draws one of them. A
+        discriminator: the network that scores the blocks of a sequence of context and rollout.
+        codec: the codec for audio in validation; frozen.
+        context_mode: how the generator is given its own past, and which of the rollouts' contexts are dropped; with a
+            mix the paper drops them all.
+        sampler: the sampler in playing; LMDM's is ping-pong with 8 or 2 steps.
+        cutoff_blocks: how far the mix is known, in blocks beyond the context; every rollout draws one of them. A
             generator that never hears the mix is judged without it.
-        rollout: how long rollouts are, and where their blocks stop.
+        rollout: the length of rollouts, and the steps of their blocks.
         objective: the weights of the losses.
         play_cutoff_blocks: the cutoff in playing; None = the first of `cutoff_blocks`.
-        unconditional: what guidance guides away from, should it play with any; that of the fine-tuning.
+        unconditional: what guidance's unconditional side lacks, if there is guidance in playing; as in fine-tuning.
         base_checkpoint: the fine-tuned generator, a checkpoint of FlowMatching with the same mask and window.
         discriminator_checkpoint: the discriminator's base, a checkpoint of FlowMatching on windows as long as context
             and rollout.
-        allow_untrained: start without them all the same.
-        prompt_dropout: share of rollouts, 0 to 1, whose generator is not told what to play.
+        allow_untrained: whether training may start without them.
+        prompt_dropout: share of rollouts, 0 to 1, whose generator gets no prompt.
         description_dropout: share of items whose prompt is the instrument's category alone, as in fine-tuning.
-        generator_optimizer: of the generator's network.
-        discriminator_optimizer: of the discriminator.
+        generator_optimizer: optimiser of the generator's network.
+        discriminator_optimizer: optimiser of the discriminator.
         generator_warmup_iterations: iterations in which the generator's learning rate rises linearly from 0, while the
             discriminator's head, which begins untrained, learns what to listen for; 0 = none, as in the paper.
         gradient_clip: largest gradient norm of either network; None = unlimited.
         accumulated_pieces: equal parts into which a batch is cut, whose gradients add up.
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
             uses the raw generator, as LMDM does.
-        seed: of noise, levels, dropouts and steps; what an iteration draws depends on seed, rank and iteration
-            alone, its steps and its cutoff not on the rank.
+        seed: seed of noise, levels, dropouts and steps; the draws of an iteration depend only on seed, rank and
+            iteration, and its steps and its cutoff not on the rank.
 
     Raises:
         UserError: the parts do not fit together.
@@ -124,7 +124,7 @@ class ARCForcing(WarmStarted):
 
     @property
     def may_choose(self) -> bool:
-        """Whether rollouts are not told at times what to play, or never."""
+        """Whether the prompt of rollouts is sometimes or always dropped."""
         return self.prompt_dropout > 0 or self.generator.prompt_encoder is None
 
     @property
@@ -152,7 +152,7 @@ class ARCForcing(WarmStarted):
         self.log_dict({f"train/{name}": value for name, value in self._latest.items()})
 
     def _generator_loss(self, crop: RolloutCrop) -> Tensor:
-        """Of a rollout with gradient; the discriminator's weights are constants here."""
+        """The generator's loss, of a rollout with gradient; the discriminator's weights are constants."""
         made_BTC = self._rollout(crop, differentiable=True)
         loss = self.objective.generator_loss(self._judge(crop), crop.real_BTC, made_BTC)
         jumps = {"boundary_jump/real": self._jump(crop.real_BTC), "boundary_jump/rollout": self._jump(made_BTC)}
@@ -160,14 +160,14 @@ class ARCForcing(WarmStarted):
         return loss
 
     def _discriminator_loss(self, crop: RolloutCrop) -> Tensor:
-        """Of a rollout that is data to the discriminator."""
+        """The discriminator's loss; the rollout is data."""
         made_BTC = self._rollout(crop, differentiable=False)
         loss, parts = self.objective.discriminator_loss(self._judge(crop), crop.real_BTC, made_BTC, self._rng)
         self._note(parts)
         return loss
 
     def _rollout(self, crop: RolloutCrop, differentiable: bool) -> Tensor:
-        """As many blocks as the rollout has, generated as they are live."""
+        """The blocks of a rollout, generated as in live playing."""
         block_frames, batch = self.generator.transformer.block_frames, len(crop.words)
         cutoff = self.cutoff_blocks[int(torch.randint(len(self.cutoff_blocks), (), generator=self._shared_rng))]
         samplers = self.rollout.draw(differentiable, self._shared_rng)

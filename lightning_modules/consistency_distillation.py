@@ -28,34 +28,34 @@ from livejam.systems.context import ContextMode
 class ConsistencyDistillation(WarmStarted, FlowMatching):
     """Distils any model of `FlowMatching` into one that samples in one or two steps.
 
-    f(x, t) = x - t v(x, t) of the student at the start of a piece of the teacher's curve shall equal f of the averaged
-    student at its end. Mix, cutoffs and past are those of the teacher's training. The encoders are the teacher's and
-    stay as they are.
+    f(x, t) = x - t v(x, t) of the student at the start of a piece of the teacher's curve should equal f of the averaged
+    student at its end. Mix, cutoffs and context are those of the teacher's training. The encoders are the teacher's
+    and do not change.
 
     Args:
         generator: the student; starts as the teacher.
-        codec: encodes and decodes audio in validation; frozen.
-        context_mode: how the model is told what it has played; the teacher's.
-        sampler: how the student plays; ping-pong over a `KarrasSchedule` is multistep consistency sampling.
-        cutoff_blocks: how far, in blocks beyond the context, the mix is known; every item draws one of them.
+        codec: the codec for audio in validation; frozen.
+        context_mode: how the model is given its own past; the teacher's.
+        sampler: the student's sampler in playing; ping-pong over a `KarrasSchedule` is multistep consistency sampling.
+        cutoff_blocks: how far the mix is known, in blocks beyond the context; every item draws one of them.
         play_cutoff_blocks: the same in playing; None = the first of `cutoff_blocks`.
         teacher_checkpoint: a checkpoint of FlowMatching with the same mask and window.
-        allow_untrained: start without one all the same.
+        allow_untrained: whether training may start without one.
         karras_times: the noise levels between which the teacher's curves are solved; None = the paper's 18.
         teacher_guidance: weight of the teacher's classifier-free guidance; 1 = off, as in the paper.
-        unconditional: what the teacher's guidance guides away from, and the student's; the teacher's.
-        consistency_weight: of the consistency loss.
-        denoising_weight: of the denoising loss, which ties the student to the data.
+        unconditional: what guidance's unconditional side lacks, for teacher and student; the teacher's.
+        consistency_weight: weight of the consistency loss.
+        denoising_weight: weight of the denoising loss, which ties the student to the data.
         mix_dropout: share of items, 0 to 1, that hear no mix.
         mix_partial_dropout: share of items whose mix begins within the window.
-        prompt_dropout: share of items that are not told what to play.
-        description_dropout: share of items that are told the instrument's category alone.
-        optimizer: of the student's network, the paper's by default.
+        prompt_dropout: share of items without a prompt.
+        description_dropout: share of items with only the instrument's category as their prompt.
+        optimizer: optimiser of the student's network, by default the paper's.
         warmup_iterations: steps in which the learning rate rises linearly from 0.
         ema_decay: decay in [0, 1) per step of the averaged student, which is the target and plays.
         gradient_clip: largest gradient norm; None = unlimited.
-        seed: of all draws; what an iteration draws depends on seed, rank and iteration alone, the number of the
-            teacher's steps not on the rank.
+        seed: seed of all draws; the draws of an iteration depend only on seed, rank and iteration, and the number of
+            the teacher's steps not on the rank.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
         return torch.randn(clean_BTC.shape, generator=self._rng, device=clean_BTC.device)
 
     def start(self) -> None:
-        """Teacher, student and average begin as one.
+        """Teacher, student and average start equal.
 
         Raises:
             UserError: there is no teacher, or it does not fit.

@@ -33,12 +33,12 @@ from livejam.objectives import (
 from livejam.systems.liveband import LiveBandAccompanist, require_anticipation
 
 COLLAPSED_SPREAD = 0.1
-"""The alarm rings when generated sequences differ from each other by less than this share of the real ones."""
+"""There is a warning when the spread of generated sequences is less than this share of the real ones'."""
 
 
 @dataclass(frozen=True)
 class TrainingCrop:
-    """What one iteration trains on; all latents are normalised.
+    """The data of one iteration; all latents are normalised.
 
     The generator hears frames [0, T) of the crop, and its output sounds in frames [1 + δ, T + 1 + δ): there lie
     the mix and the real target that the discriminator judges.
@@ -55,15 +55,15 @@ class R3GAN(AccompanimentModule):
     """Adversarial training of LiveBand: relativistic pairing, lazy R1 and R2, adaptive penalty weight.
 
     Args:
-        generator: hears normalised mix latents, plays normalised accompaniment latents.
-        discriminator: scores whole sequences.
-        codec: encodes and decodes audio in validation; frozen.
+        generator: the map from normalised mix latents to normalised accompaniment latents.
+        discriminator: the network that scores whole sequences.
+        codec: the codec for audio in validation; frozen.
         anticipation_frames: δ ≥ 0, frames between hearing and playing; -1 for a bidirectional generator.
         generator_optimizer: optimiser of the generator; the paper's is Adam without weight decay.
         discriminator_optimizer: optimiser of the discriminator.
         warmup_iterations: iterations in which both learning rates rise linearly from 0; fixed afterwards.
-        generator_class_dropout: share of items in [0, 1] whose instrument neither network is told (p_G).
-        discriminator_class_dropout: share of the other items whose instrument the discriminator is not told (p_D).
+        generator_class_dropout: share of items in [0, 1] whose instrument is hidden from both networks (p_G).
+        discriminator_class_dropout: share of the other items whose instrument is hidden from the discriminator (p_D).
         penalty_every: discriminator steps per gradient penalty (k), R1 and R2 in turn.
         penalty_weight: λ at the start, ≥ 0.
         penalty_step: step size η ≥ 0 of AdaGP; 0 keeps λ fixed.
@@ -71,15 +71,15 @@ class R3GAN(AccompanimentModule):
         mismatch_weight: weight ≥ 0 of a term that ranks real pairs above real accompaniments with the mix of
             another item; not in the paper, whose setting is 0.
         regression_weight: weight ≥ 0 of the mean absolute difference between generated and real latents in the
-            generator's loss (pix2pix, Isola et al. 2017, equation 3): the real accompaniment of the very mix is
-            known, and says in every frame what the discriminator says once; not in the paper, whose setting is 0.
-        reuse_fakes: the generator step judges the fakes of the discriminator step instead of drawing fresh
-            noise, which saves one pass through the generator; not in the paper.
+            generator's loss (pix2pix, Isola et al. 2017, equation 3): the real accompaniment of the same mix is
+            known, and guides every frame where the discriminator gives one score; not in the paper, whose setting is 0.
+        reuse_fakes: whether the generator step uses the fakes of the discriminator step instead of fresh noise, which
+            saves one pass through the generator; not in the paper.
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
             uses the raw generator. The paper mentions none.
         gradient_clip: largest gradient norm of either network; None = unlimited.
-        seed: seed of noise and class dropout; what an iteration draws depends on seed, rank and iteration alone.
-        compile_generator: compile the generator with torch.compile. The discriminator stays eager, because
+        seed: seed of noise and class dropout; the draws of an iteration depend only on seed, rank and iteration.
+        compile_generator: whether to compile the generator with torch.compile. The discriminator stays eager, because
             compiled graphs have no double backward.
     """
 
@@ -136,7 +136,7 @@ class R3GAN(AccompanimentModule):
 
     @property
     def may_choose(self) -> bool:
-        """Whether the generator is not told at times what to play."""
+        """Whether the instrument is sometimes hidden from the generator."""
         return self.generator_class_dropout > 0
 
     @property
@@ -148,7 +148,7 @@ class R3GAN(AccompanimentModule):
         return self.generator.window_frames + 1 + self.anticipation_frames
 
     def accompanist(self) -> LiveBandAccompanist:
-        """The model as it plays, with the averaged generator where there is one."""
+        """The model in playing, with the averaged generator if there is one."""
         parts = self.playing_generator, self.codec.spec, self.statistics
         return LiveBandAccompanist(*parts, self.anticipation_frames)
 
@@ -163,7 +163,7 @@ class R3GAN(AccompanimentModule):
         generator_optimizer, discriminator_optimizer = self.optimizers()
 
         # D step. Fakes are data to the discriminator: no gradient reaches the generator, unless the generator
-        # step wants to judge the same fakes afterwards.
+        # step uses the same fakes afterwards.
         with torch.set_grad_enabled(self.reuse_fakes):
             fake_BTC = self._generate(crop)
         with self.toggled_optimizer(discriminator_optimizer):
@@ -215,7 +215,7 @@ class R3GAN(AccompanimentModule):
                 f"frames played ahead; set crop_frames to {self.crop_frames} or more"
             )
         mix_BTC, target_BTC = self.statistics.normalise(mix_BTC), self.statistics.normalise(target_BTC)
-        # Where the generator does not know the instrument, the discriminator must not ask for it either.
+        # If the generator does not know the instrument, the discriminator must not demand it.
         generator_instrument_B = self._drop(batch.instrument_B, self.generator_class_dropout)
         return TrainingCrop(
             mix_BTC=mix_BTC[:, :frames],
@@ -274,7 +274,7 @@ class R3GAN(AccompanimentModule):
         self.move_average(iteration)
 
     def _spread(self, real_BTC: Tensor, fake_BTC: Tensor) -> Tensor:
-        """How much generated sequences differ from each other, relative to the real ones; 0 = collapsed."""
+        """The spread of generated sequences, relative to that of the real ones; 0 = collapsed."""
         return fake_BTC.detach().float().std(dim=0).mean() / real_BTC.std(dim=0).mean()
 
     def _log(self, values: dict[str, Tensor], spread: Tensor) -> None:
@@ -296,7 +296,7 @@ class R3GAN(AccompanimentModule):
 
 
 def _require_fit(name: str, network: CausalTransformer | SequenceDiscriminator, codec: Codec) -> None:
-    """Refuse a network for other latents than the codec's, or for fewer instruments than there are.
+    """Refuse a network for latents of another codec, or for too few instruments.
 
     Raises:
         UserError: names the option of the network, and what it must be.

@@ -1,4 +1,4 @@
-"""What every recipe's training shares: draws that an iteration fixes, guarded optimiser steps, averages, warm-up."""
+"""What the training of all recipes shares: reproducible draws, guarded optimiser steps, averages, warm-up."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from livejam.errors import UserError
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 LOWEST_SCALE = 1.0
-"""A scaler halves its scale after each overflow. Gradients that overflow at a scale below this do so by themselves."""
+"""A scaler halves its scale after each overflow. Gradients that overflow below this scale are themselves to blame."""
 
 
 class Recipe(lightning.LightningModule):
     """Base of the recipes: random draws and optimiser steps.
 
-    What an iteration draws depends on `seed`, rank and iteration alone, so that a resumed run is the uninterrupted one.
-    A gradient that is not finite stops training before it touches the weights; others are clipped.
+    The draws of an iteration depend only on `seed`, rank and iteration, so that a resumed run equals an uninterrupted
+    one. A gradient that is not finite stops training before it touches the weights; others are clipped.
 
     Args:
-        seed: of all draws.
+        seed: seed of all draws.
         gradient_clip: largest gradient norm of any network; None = unlimited.
     """
 

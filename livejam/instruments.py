@@ -1,4 +1,4 @@
-"""Which instruments a model learnt to play, and which one is asked for."""
+"""Names and numbers of instruments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from livejam.errors import UserError
 
 
 def instrument_index(name: str) -> int:
-    """The class index of an instrument, whatever its case; "Drums" is "Percussive", "Any" is 18.
+    """The class index of an instrument in upper or lower case; "Drums" is "Percussive", "Any" is 18.
 
     Raises:
         UserError: there is no such instrument.
@@ -21,19 +21,19 @@ def instrument_index(name: str) -> int:
 
 
 def default_instrument(learnt: Sequence[str]) -> int:
-    """What is played if nothing is asked for: what the model chooses where it learnt to, else the first it learnt."""
+    """The default instrument: the model's own choice if it learnt to choose, else the first one that it learnt."""
     return NULL_CATEGORY if not learnt or "Any" in learnt else NAMES.index(learnt[0])
 
 
 def require_learnt(instrument: int, learnt: Sequence[str]) -> None:
-    """Refuse what a model would play from an embedding that no training ever touched.
+    """Refuse an instrument that a model never learnt, whose embedding was never trained.
 
     Args:
         instrument: class index, 0–18.
         learnt: names of what the model learnt; empty = not known, anything goes.
 
     Raises:
-        UserError: names what it learnt.
+        UserError: names the instruments that it learnt.
     """
     if learnt and NAMES[instrument] not in learnt:
         raise UserError(f"this model never learnt to play {NAMES[instrument]}; it learnt {', '.join(learnt)}")

@@ -1,4 +1,4 @@
-"""What older checkpoints and configurations call by names that have changed since."""
+"""Names in older checkpoints and configurations that have changed since."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ GROUPS = {
 
 
 def renamed(config: Any) -> Any:
-    """A configuration, or a part of one, with today's names; what has not changed stays as it is.
+    """A configuration, or a part of one, with today's names; unchanged names stay as they are.
 
     Args:
-        config: plain values; arguments are renamed under `init_args` alone, so that nothing else is taken for one.
+        config: plain values; arguments are renamed only under `init_args`, so that nothing else is mistaken for one.
     """
     if isinstance(config, Mapping):
         changed = {key: _value(key, value) for key, value in config.items()}
@@ -89,7 +89,7 @@ def player_of_older(config: Mapping[str, Any]) -> dict[str, Any]:
     """The accompanist of a checkpoint that was written before checkpoints named it.
 
     Raises:
-        KeyError: its recipe named what it plays with otherwise, or it is of none that plays.
+        KeyError: its recipe has other names for its parts, or does not play.
     """
     recipe, settings = config["model"]["class_path"].rpartition(".")[2], config["model"]["init_args"]
     if recipe == "R3GAN":

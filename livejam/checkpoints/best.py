@@ -1,4 +1,4 @@
-"""Which checkpoint of a run is the best, as every checkpoint of the run says it."""
+"""The best checkpoint of a run, as recorded in every checkpoint of the run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def best_until_then(checkpoint: Mapping[str, Any]) -> str:
-    """For people: `val/fad/log_mel 1.234: runs/…/iteration_001600.ckpt`, empty where no number was watched.
+    """The best as text: `val/fad/log_mel 1.234: runs/…/iteration_001600.ckpt`, empty if no metric was tracked.
 
-    It is the best when the checkpoint was written; a later one may be better. Only plain values are looked at.
+    It was the best when the checkpoint was written; a later one may be better. Only plain values are read.
     """
     return "; ".join(f"{metric} {score:.4g}: {path}" for metric, score, path in _watched(checkpoint.get("callbacks")))
 

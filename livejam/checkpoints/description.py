@@ -1,4 +1,4 @@
-"""What a checkpoint is and where it comes from, for people."""
+"""What a checkpoint is and where it comes from, as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from livejam.spec import CodecSpec
 
 
 def describe(path: str | Path) -> str:
-    """What a checkpoint is and where it comes from, for people.
+    """What a checkpoint is and where it comes from, as text.
 
     Raises:
         UserError: the checkpoint cannot be read.
@@ -45,7 +45,7 @@ def describe(path: str | Path) -> str:
 
 
 def _anticipation(settings: Mapping[str, Any]) -> str:
-    """How far ahead it plays: in frames, or as what it knows of the mix when a block begins."""
+    """How far ahead it plays: in frames, or as the part of the mix that it knows when a block begins."""
     cutoffs = settings.get("cutoff_blocks")
     if not cutoffs:
         return f"{settings.get('anticipation_frames', 'unknown')} frames"
@@ -61,7 +61,7 @@ def _summary(mean_C: Tensor | None, std_C: Tensor | None) -> str:
 
 
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """Numbers per sub-module."""
+    """Number of parameters per sub-module."""
     sizes: dict[str, int] = {}
     for key, value in weights.items():
         name, dot, _ = key.partition(".")

@@ -1,6 +1,6 @@
-"""The only code that touches the network: weights, fetched because someone asked for them.
+"""The only code that uses the network: it downloads weights on request.
 
-A file grows beside its place as `NAME.part`, so an interrupted download goes on where it stopped, and takes its place
+A file grows beside its place as `NAME.part`, so an interrupted download continues where it stopped. It takes its place
 only when its size and digest are right.
 """
 
@@ -25,7 +25,7 @@ BLOCK_BYTES = 1 << 18
 
 
 def fetch(weights: Weights) -> Path:
-    """Download what is missing of a set of weights.
+    """Download the missing files of a set of weights.
 
     `HF_TOKEN` is sent to the server that the table names, and to no other that it redirects to.
 
@@ -64,7 +64,7 @@ def _fetch_file(weights: Weights, file: WeightFile) -> None:
 
 
 def _continue(file: WeightFile, part: Path) -> None:
-    """Append what is missing of a file; start over if the server cannot go on in the middle."""
+    """Append the missing part of a file; start over if the server cannot resume."""
     have = part.stat().st_size if part.exists() else 0
     if have and have == file.size_bytes:
         return
@@ -103,7 +103,7 @@ def _request(file: WeightFile, have: int) -> urllib.request.Request:
         request.add_header("Range", f"bytes={have}-")
     token = os.environ.get("HF_TOKEN")
     if token and request.host == "huggingface.co":
-        # unredirected: where the server sends us has no business with the token
+        # unredirected: other servers that we are sent to must not get the token
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     return request
 
@@ -114,7 +114,7 @@ def _starts_at(response: http.client.HTTPResponse, have: int) -> bool:
 
 
 def _checked(weights: Weights, file: WeightFile, part: Path) -> str:
-    """The digest of a whole file; what is wrong is removed, so that the next attempt starts over."""
+    """The digest of a complete file; a wrong file is removed, so that the next attempt starts over."""
     size, digest = part.stat().st_size, sha256_of(part)
     if file.size_bytes not in (None, size):
         reason = f"it has {size} bytes instead of {file.size_bytes}"
@@ -124,7 +124,7 @@ def _checked(weights: Weights, file: WeightFile, part: Path) -> str:
         return digest
     part.unlink()
     raise UserError(
-        f"{file.url} is not the published file ({reason}) and was thrown away; run `livejam weights fetch "
+        f"{file.url} is not the published file ({reason}) and was deleted; run `livejam weights fetch "
         f"{weights.name}` again, and report it if that does not help"
     )
 

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, codec, statistics, instruments, lineage, and whether that fits."""
+"""What a checkpoint records about itself (codec, statistics, instruments, lineage), and checks that it fits."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Ancestor = Mapping[str, Any]
 
 
 def ancestors(checkpoint: Mapping[str, Any]) -> list[Ancestor]:
-    """The trainings that led to a checkpoint, its own last."""
+    """The training runs that led to a checkpoint, its own last."""
     before: list[Ancestor] = list(checkpoint["livejam"].get("lineage", []))
     return [*before, _training(checkpoint)]
 
 
 def told(lineage: Sequence[Ancestor]) -> str:
-    """For people: `FlowMatching (BlockCausal) 8000 → ARCForcing (BlockCausal) 1200`."""
+    """The lineage as text: `FlowMatching (BlockCausal) 8000 → ARCForcing (BlockCausal) 1200`."""
     names = [f"{a['recipe']} ({a['mask']})" if a.get("mask") else str(a["recipe"]) for a in lineage]
     return " → ".join(f"{name} {a['iteration']}" for name, a in zip(names, lineage, strict=True))
 
@@ -55,9 +55,9 @@ def _training(checkpoint: Mapping[str, Any]) -> Ancestor:
 
 
 def learnt_instruments(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a checkpoint learnt to play; nothing if it does not say so.
+    """The instruments that a checkpoint learnt; none if it does not record them.
 
-    Checkpoints that were written before they said it tell by the targets in their configuration.
+    For older checkpoints they follow from the targets in the configuration.
     """
     said = checkpoint.get("livejam", {}).get("instruments")
     return _configured(checkpoint.get("config", {})) if said is None else in_order(map(str, said))
@@ -86,7 +86,7 @@ def require_same_codec(checkpoint: dict[str, Any], codec: Codec) -> None:
         CodecSpec(**saved["codec_spec"]).require_same(codec.spec, ours="the checkpoint", theirs="this model")
     except ValueError as error:
         raise UserError(str(error)) from error
-    # None: imported from elsewhere, where nothing is known of the encoder but its latents' shape
+    # None: imported from elsewhere, where only the shape of the encoder's latents is known
     if saved["latents_hash"] not in (None, codec.latents_hash):
         raise UserError(
             f"the checkpoint was trained on the latents of another encoder of codec {codec.spec.name} "
@@ -112,7 +112,7 @@ def require_same_shapes(checkpoint: dict[str, Any], module: nn.Module) -> None:
 
 
 def require_same_statistics(checkpoint: dict[str, Any], statistics: LatentStatistics) -> None:
-    """Refuse to train on with latents that are normalised in another way.
+    """Refuse to continue training with latents that are normalised differently.
 
     Raises:
         UserError: names the field that differs.

@@ -19,27 +19,27 @@ _NAMED = re.compile(r"GLOBAL (\S+)")
 
 
 def read_torch_file(path: str | Path, remedy: str, source: IO[bytes] | None = None, mmap: bool = False) -> Any:
-    """What `torch.save` wrote, on the CPU. A pickle that names anything but tensors and plain values is refused.
+    """The content of a file of `torch.save`, on the CPU; only tensors and plain values are accepted.
 
     Args:
-        path: the file, or what to call `source`.
+        path: the file, or a name for `source`.
         remedy: how the user gets a good file, as the end of a sentence.
-        source: its bytes, where it does not lie on a disk.
+        source: its bytes, if it is not on a disk.
         mmap: map the tensors instead of reading them.
 
     Raises:
-        UserError: it cannot be read, is no such file, is damaged, or wants to run code.
+        UserError: it cannot be read, is not such a file, is damaged, or tries to run code.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what PyTorch wants reported to it about pickles of others
+            warnings.simplefilter("ignore")  # PyTorch's requests to report other people's pickles
             return torch.load(source or path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # damage shows as any of a dozen exceptions, all of which mean the same to a user
+    except Exception as error:  # damage raises any of a dozen exceptions, which all mean the same to a user
         raise UserError(f"{path} {_reason(error)}; {remedy}") from error
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, without PyTorch's advice to load it all the same."""
+    """What is wrong, without PyTorch's advice to load it anyway."""
     text = str(error)
     if named := _NAMED.search(text):
         return f"names {named[1]}, which is no tensor and no plain value, and is not loaded because it could run code"
@@ -54,7 +54,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The contents of a livejam checkpoint, on the CPU. Only tensors and plain values are read (`weights_only`).
 
     Raises:
-        UserError: the file is missing, damaged, not written by a livejam recipe, or wants to run code.
+        UserError: the file is missing, damaged, not written by a livejam recipe, or tries to run code.
     """
     path = Path(path)
     if not path.is_file():
@@ -67,7 +67,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _require_facts(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that does not hold what every recipe writes, whoever changed it."""
+    """Refuse a checkpoint without what every recipe writes."""
     weights, facts = checkpoint["state_dict"], checkpoint["livejam"]
     try:
         CodecSpec(**facts["codec_spec"])

@@ -1,4 +1,4 @@
-"""Stable Audio Open's diffusion transformer as a checkpoint that fine-tuning starts from.
+"""Stable Audio Open's diffusion transformer as a checkpoint for fine-tuning.
 
 Reads the model_config.json and the weights that Stability AI publishes, or a checkpoint of stable-audio-tools, and
 renames every tensor; nothing is trained or rounded.
@@ -29,20 +29,20 @@ OPTIONS = {
     "io_channels", "embed_dim", "depth", "num_heads", "cond_token_dim", "global_cond_dim", "project_cond_tokens",
     "transformer_type", "attn_kwargs", "input_add_dims", "postpend", "split_qkv",
 }  # fmt: skip
-"""Of `model.diffusion.config`: what an import understands."""
+"""The options of `model.diffusion.config` that an import understands."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import made of a checkpoint.
+    """The result of an import.
 
     Args:
         out: the file that was written.
         settings: arguments of `DiffusionTransformer` that the weights fit.
-        objective: what the network was trained to predict.
-        parameters: numbers in the file.
-        unused: names of the checkpoint that went nowhere.
-        zeros: names that the checkpoint does not have and that start at zero.
+        objective: the quantity that the network was trained to predict.
+        parameters: number of parameters in the file.
+        unused: names in the checkpoint that were not used.
+        zeros: names that are missing in the checkpoint and start at zero.
     """
 
     out: Path
@@ -54,17 +54,17 @@ class Imported:
 
 
 def import_stable_audio(config: Path, checkpoint: Path, out: Path, mix: bool = False) -> Imported:
-    """Write the checkpoint that `base_checkpoint` of a fine-tune names.
+    """Write a checkpoint for `base_checkpoint` of a fine-tuning config.
 
     Args:
         config: model_config.json.
         checkpoint: its weights, .safetensors (or .ckpt, of which only tensors are read).
         out: the file to write.
-        mix: whether the fine-tune also hears the musician; adds columns of zeros to the added projection.
+        mix: whether the fine-tuned model also hears the musician; adds columns of zeros to the added projection.
 
     Raises:
-        UserError: a file cannot be read, the config has an option that livejam's network has not, or the weights are
-            of another model.
+        UserError: a file cannot be read, the config has an option that livejam's network does not have, or the weights
+            belong to another model.
     """
     described, tensors = read_config(config), read_tensors(checkpoint)
     try:
@@ -73,7 +73,7 @@ def import_stable_audio(config: Path, checkpoint: Path, out: Path, mix: bool = F
             expected = DiffusionTransformer(**settings).state_dict()
     except UserError:
         raise
-    except Exception as error:  # whatever a stranger's numbers may do to a network
+    except Exception as error:  # a stranger's numbers may do anything to a network
         fault = f"{config} lacks {error}" if isinstance(error, KeyError) else f"{config} describes no network ({error})"
         raise UserError(f"{fault}; download it again") from error
     weights, unused = renamed(tensors, checkpoint)
@@ -104,14 +104,15 @@ def read_config(path: Path) -> dict[str, Any]:
         diffusion = described["model"]["diffusion"]
         kind, options = diffusion["type"], dict(diffusion["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no model_config.json of Stable Audio ({type(error).__name__}: {error})") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is not a model_config.json of Stable Audio ({reason})") from error
     if kind != "dit":
         raise UserError(f"model.diffusion.type in {path} is {kind!r}; only diffusion transformers ('dit') are imported")
     unknown = sorted(set(options) - OPTIONS)
     if options.get("transformer_type", "continuous_transformer") != "continuous_transformer":
         unknown.append("transformer_type")
     if unknown:
-        raise UserError(f"model.diffusion.config in {path} sets {', '.join(unknown)}, which livejam's network has not")
+        raise UserError(f"model.diffusion.config in {path} sets {', '.join(unknown)}, unknown to livejam's network")
     return dict(described)
 
 
@@ -119,7 +120,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The published weights; nothing in the file is executed.
 
     Raises:
-        UserError: it is missing, damaged, or wants to run code.
+        UserError: it is missing, damaged, or tries to run code.
     """
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}; download it from its publisher after accepting the licence")
@@ -132,7 +133,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return {name: x for name, x in loaded.get("state_dict", loaded).items() if isinstance(x, Tensor)}
     except UserError:
         raise
-    except Exception as error:  # every reader has its own exceptions, all of which mean the same to a user
+    except Exception as error:  # every reader has its own exceptions, which all mean the same to a user
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); download it again") from error
 
@@ -176,7 +177,7 @@ def duration_weights(
 
 
 def codec_spec(described: Mapping[str, Any]) -> CodecSpec:
-    """What the latents mean."""
+    """The spec of the latents."""
     latent = described["model"]["diffusion"]["config"]["io_channels"]
     hop = described["model"]["pretransform"]["config"]["downsampling_ratio"]
     return CodecSpec("stable-audio-vae", described["sample_rate"], described["audio_channels"], hop, latent, 0)

@@ -1,6 +1,6 @@
-"""Published weights that a codec or a metric may need: where they come from, their licence, and where they lie.
+"""Published weights that a codec or a metric may need: their source, their licence, and their place on disk.
 
-Nothing here touches the network; only `livejam.checkpoints.download` does, when `livejam weights fetch` is called.
+Nothing here uses the network; only `livejam.checkpoints.download` does, for `livejam weights fetch`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class WeightFile:
     """One file of a set of weights.
 
     Args:
-        path: where it lies, relative to the folder of its set.
-        url: where it comes from.
-        size_bytes: its size, None where it is not published.
-        sha256: hexadecimal digest, or the beginning of it that is published; None where nothing is.
+        path: its path relative to the folder of its set.
+        url: its source.
+        size_bytes: its size; None if it is not published.
+        sha256: hexadecimal digest, or the published beginning of it; None if it is not published.
     """
 
     path: str
@@ -41,12 +41,12 @@ class Weights:
 
     Args:
         name: its name on the command line, and of its folder.
-        purpose: what it is, and what needs it.
+        purpose: what it is and what it is for.
         licence: licence of the weights as their publisher states it.
-        files: what belongs to it.
-        codec: class path of the codec that plays it; empty where a metric needs it.
-        reads: what the codec is given, relative to the folder; empty for the folder itself.
-        gate: one sentence about what a person must accept before the server hands it out.
+        files: the files of the set.
+        codec: class path of the codec that uses it; empty for a metric.
+        reads: path that the codec reads, relative to the folder; empty for the folder itself.
+        gate: one sentence about what a user must accept before the server hands it out.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Weights:
 
     @property
     def folder(self) -> Path:
-        """Where its files lie."""
+        """The folder of its files."""
         return weights_root() / self.name
 
     @property
@@ -70,11 +70,11 @@ class Weights:
 
     @property
     def missing(self) -> list[WeightFile]:
-        """Files that are not there."""
+        """Missing files."""
         return [file for file in self.files if not (self.folder / file.path).is_file()]
 
     def require(self) -> Path:
-        """What the codec or metric reads.
+        """The path that the codec or metric reads.
 
         Raises:
             UserError: a file is missing; the sentence names the command that fetches it.
@@ -93,7 +93,7 @@ def weights_root() -> Path:
 
 
 def find_weights(name: str) -> Weights:
-    """The set of that name.
+    """The set with this name.
 
     Raises:
         UserError: there is none.
@@ -116,7 +116,7 @@ def sha256_of(path: Path) -> str:
 
 
 def recorded_sums(folder: Path) -> dict[str, str]:
-    """Digests per path that were noted when files were fetched."""
+    """Digests per path that were recorded when files were fetched."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -125,9 +125,9 @@ def recorded_sums(folder: Path) -> dict[str, str]:
 
 
 def faults(weights: Weights) -> list[str]:
-    """What is wrong with files on disk, one sentence each; nothing for files that are as they should be.
+    """Faults of the files on disk, one sentence each; nothing for correct files.
 
-    A file is held against its published size and digest, and against what was noted when it was fetched.
+    A file is compared with its published size and digest, and with what was recorded when it was fetched.
     """
     found, noted = [], recorded_sums(weights.folder)
     for file in weights.files:
@@ -350,4 +350,4 @@ WEIGHTS = (
         reads="checkpoint-epoch=87-val_loss=0.00.ckpt",
     ),
 )
-"""Everything that a codec or a metric may need."""
+"""All sets."""

@@ -1,4 +1,4 @@
-"""Networks of every system; none of them knows a codec or a trainer."""
+"""The networks of all systems; they know neither codecs nor trainers."""
 
 from livejam.networks.causal_transformer import CausalTransformer, TransformerCache
 from livejam.networks.conditioned_transformer import ConditionedTransformer

@@ -24,7 +24,7 @@ MaskFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 def window_mask(window_frames: int, causal: bool) -> MaskFunction:
-    """A query sees itself and the `window_frames` - 1 frames before it; if not causal, as many after it."""
+    """A query sees itself and the `window_frames` - 1 frames before it; if not causal, also as many after it."""
 
     def allowed(query: Tensor, key: Tensor) -> Tensor:
         distance = query - key
@@ -36,7 +36,7 @@ def window_mask(window_frames: int, causal: bool) -> MaskFunction:
 
 
 def dense_mask(mask: MaskFunction, first_query: int, queries: int, keys: int, device: torch.device) -> Tensor:
-    """The mask as a boolean tensor allowed_TK, for queries that stand at key indices `first_query` and on."""
+    """The mask as a boolean tensor allowed_TK, for queries at key indices from `first_query` on."""
     query_T1 = torch.arange(first_query, first_query + queries, device=device)[:, None]
     return mask(query_T1, torch.arange(keys, device=device)[None, :])
 
@@ -59,9 +59,9 @@ def rotate(x_BHTE: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
 def attend_dense(q_BHTE: Tensor, k_BHKE: Tensor, v_BHKE: Tensor, allowed: Tensor, sink_H: Tensor | None) -> Tensor:
     """Scaled dot-product attention; `allowed` broadcasts to (B, H, T, K).
 
-    The sink is a key that everyone sees, whose logit is s and whose value is 0: it adds exp(s) to the
-    softmax's denominator, which is the same as scaling the output by sigmoid(LSE - s). A constant query channel
-    brings s into the product, so that the fused kernels, which give a mask no gradient, still train it.
+    The sink is a key that all queries see, with logit s and value 0. It adds exp(s) to the softmax's denominator,
+    which is the same as scaling the output by sigmoid(LSE - s). A constant query channel brings s into the product, so
+    that it is trained with the fused kernels as well, which give a mask no gradient.
     """
     if sink_H is None:
         return F.scaled_dot_product_attention(q_BHTE, k_BHKE, v_BHKE, attn_mask=allowed)
@@ -107,7 +107,7 @@ class WindowedAttention(nn.Module):
     """Multi-head self-attention over a sliding window, as a parallel pass and as a step on cached frames.
 
     Keys are cached before their rotation and rotated by their index within the window, so positions are
-    relative by construction and a stream may last for ever.
+    relative by construction, and a stream may last forever.
 
     Args:
         width: channels in and out (D).
@@ -183,7 +183,7 @@ class WindowedAttention(nn.Module):
 
 @dataclass(frozen=True)
 class TransformerCache:
-    """What a stream remembers: keys and values per block, of fixed size from the first step on.
+    """The state of a stream: keys and values per block, of constant size from the first step on.
 
     Args:
         key: per block, key_BHKE of the last K = window - 1 frames, oldest first.
@@ -260,9 +260,9 @@ class TransformerBlock(nn.Module):
 class CausalTransformer(nn.Module):
     """Noise and mix latents in, accompaniment latents out, frame by frame or all frames at once.
 
-    No output is ever fed back, so training is one parallel pass and `step` computes the very same numbers
-    (LiveBand section 4.4). With a window shorter than the sequence, the cached hidden states still carry what
-    earlier frames knew: the receptive field is `blocks` × (`window_frames` - 1) + 1 frames in both forms.
+    No output is ever fed back, so training is one parallel pass, and `step` computes the same numbers (LiveBand
+    section 4.4). With a window shorter than the sequence, cached hidden states still carry information from earlier
+    frames: the receptive field is `blocks` × (`window_frames` - 1) + 1 frames in both cases.
 
     Args:
         latent_channels: channels of a codec latent (C).
@@ -272,7 +272,8 @@ class CausalTransformer(nn.Module):
         heads: attention heads per block; `width` / `heads` must be even.
         window_frames: frames that a query attends to, itself included.
         sink: whether each head has a scalar attention sink.
-        causal: False lets every frame see the whole window to both sides: the upper bound, which cannot stream.
+        causal: whether frames after the query are hidden; False is the upper bound, which sees the window to both sides
+            and cannot stream.
         classes: instrument classes, the null class included.
         class_channels: channels of the class embedding.
         hidden: channels of the feed-forward layer; None = 8/3 of `width`, rounded up to a multiple of 32.

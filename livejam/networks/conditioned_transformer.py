@@ -1,4 +1,4 @@
-"""A diffusion transformer together with the encoders of what is asked of it: what is trained and kept as one.
+"""A diffusion transformer together with the encoders of its conditions, which are trained and stored together.
 
 Shapes: B batch, T latent frames, C latent channels, P prompt tokens, D channels of an embedding.
 """
@@ -17,14 +17,14 @@ from livejam.networks.diffusion_transformer import DiffusionTransformer
 
 
 class ConditionedTransformer(nn.Module):
-    """A transformer that is asked in words, and told how long the piece is.
+    """A transformer that takes prompts in words, and the duration of the piece.
 
     As in Stable Audio Open, the duration is both the global embedding and one more token of the prompt.
 
     Args:
         transformer: the network.
-        prompt_encoder: words to tokens; None = there is no prompt.
-        duration: seconds to an embedding; None = there is no duration. Needs a prompt encoder.
+        prompt_encoder: the map from words to tokens; None = no prompts.
+        duration: the map from seconds to an embedding; None = no durations. Needs a prompt encoder.
 
     Raises:
         UserError: their widths do not fit together.
@@ -71,11 +71,11 @@ class ConditionedTransformer(nn.Module):
         context: tuple[Tensor, Tensor] | None = None,
         mix: tuple[Tensor, Tensor] | None = None,
     ) -> DiffusionConditions:
-        """Everything that is known, as the network takes it.
+        """The conditions, in the network's form.
 
         Args:
-            prompt: as `prompt` encoded it.
-            seconds: how long the piece is.
+            prompt: the prompts, encoded by `prompt`.
+            seconds: duration of the piece.
             context: clean latents (BTC) and mask (BT).
             mix: latents of the mix (BTC) and mask (BT).
         """

@@ -1,4 +1,4 @@
-"""Encoders of what a diffusion transformer is asked for: words, and numbers.
+"""Encoders of a diffusion transformer's conditions: words and numbers.
 
 Shapes: B batch, P prompt tokens, D channels of an embedding.
 """
@@ -47,7 +47,7 @@ class Prompt:
 
     Args:
         embedding_BPD: one embedding per token.
-        mask_BP: whether there is a token (bool); a row without any is a dropped prompt.
+        mask_BP: whether there is a token (bool); a row without tokens is a dropped prompt.
     """
 
     embedding_BPD: Tensor
@@ -73,13 +73,13 @@ class Prompt:
 
 
 class PromptEncoder(ABC):
-    """Words to embeddings of `width` channels."""
+    """A map from words to embeddings of `width` channels."""
 
     width: int
 
     @abstractmethod
     def encode(self, prompts: Sequence[str]) -> Prompt:
-        """As many tokens for every call.
+        """The same number of tokens for every call.
 
         Raises:
             UserError: a prompt is empty, or too long.
@@ -89,12 +89,12 @@ class PromptEncoder(ABC):
 class TagEncoder(nn.Module, PromptEncoder):
     """One learned embedding per word, in any order; needs no download.
 
-    Words that it does not know are passed over, as long as it knows one of the prompt.
+    Unknown words are ignored, as long as it knows one word of the prompt.
 
     Args:
         width: channels of an embedding (D).
-        words: what it knows, each once; None is `TAG_WORDS`.
-        longest: words of a prompt at most, ≥ 1 (P).
+        words: the known words, each once; None = `TAG_WORDS`.
+        longest: most words of a prompt, ≥ 1 (P).
     """
 
     def __init__(self, width: int, words: list[str] | None = None, longest: int = 12) -> None:
@@ -138,7 +138,7 @@ class NumberConditioner(nn.Module):
     Args:
         width: channels of the embedding (D).
         low: smallest number.
-        high: greatest number, above `low`; numbers outside are taken as the nearest inside.
+        high: greatest number, above `low`; numbers outside are clamped.
         frequencies: learned frequencies, ≥ 1.
 
     Raises:
@@ -162,7 +162,7 @@ class NumberConditioner(nn.Module):
 
 
 def require_words(prompt: str) -> None:
-    """Refuse a prompt that says nothing.
+    """Refuse an empty prompt.
 
     Raises:
         UserError: it is empty.

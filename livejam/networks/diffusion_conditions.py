@@ -1,4 +1,4 @@
-"""What a diffusion transformer is told, context, mix, prompt and global embedding, and what guidance leaves out of it.
+"""The conditions of a diffusion transformer: context, mix, prompt and global embedding, and what guidance leaves out.
 
 Shapes: B batch, T latent frames of the whole window (context, then block), C latent channels, P prompt tokens,
 D channels of an embedding.
@@ -18,7 +18,7 @@ from livejam.errors import UserError
 
 @dataclass(frozen=True)
 class DiffusionConditions:
-    """Conditions of a batch of windows; None where a model has no such input, or none is given.
+    """Conditions of a batch of windows; None if a model has no such input, or none is given.
 
     Args:
         context_BTC: clean latents on context frames, 0 on frames to generate. None: nothing is given.
@@ -26,7 +26,7 @@ class DiffusionConditions:
         mix_BTC: latents of what the musician plays, 0 from the cutoff on.
         mix_mask_BT: 1 on the frames before the cutoff.
         prompt_BPD: embeddings of the prompt's tokens. All zero is the same as None.
-        prompt_mask_BP: 0 on padding, which then counts as zero embeddings, as published weights know it.
+        prompt_mask_BP: 0 on padding, which then counts as zero embeddings, as published weights expect.
         global_BD: one embedding that is added to the noise level's, such as that of the duration.
     """
 
@@ -39,7 +39,7 @@ class DiffusionConditions:
     global_BD: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> DiffusionConditions:
-        """The conditions with every tensor changed."""
+        """The conditions with a function applied to every tensor."""
         tensors = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return DiffusionConditions(**{name: None if x is None else change(x) for name, x in tensors.items()})
 
@@ -73,17 +73,17 @@ class DiffusionConditions:
 
 @dataclass(frozen=True)
 class Unconditional:
-    """What guidance's unconditional side does without. It always knows what was played, and the duration.
+    """What guidance's unconditional side lacks. It always has the context and the duration.
 
-    LMDM's public code drops the prompt alone, so that guidance strengthens the prompt. Without the mix as well it
-    strengthens both. Train what is used: `FlowMatching` says how.
+    LMDM's public code drops only the prompt, so that guidance strengthens the prompt. Without the mix as well, it
+    strengthens both. The side that is used must be trained; see `FlowMatching`.
 
     Args:
-        without_prompt: it is not told what to play.
-        without_mix: it does not hear the mix.
+        without_prompt: whether it has no prompt.
+        without_mix: whether it has no mix.
 
     Raises:
-        UserError: it is told everything, so that there is nothing to guide away from.
+        UserError: it lacks nothing, so that there is nothing to guide away from.
     """
 
     without_prompt: bool
@@ -92,17 +92,17 @@ class Unconditional:
     def __post_init__(self) -> None:
         if not (self.without_prompt or self.without_mix):
             raise UserError(
-                "guidance's unconditional side is told everything; set without_prompt or without_mix to true, "
+                "guidance's unconditional side lacks nothing; set without_prompt or without_mix to true, "
                 "or guidance to 1"
             )
 
     def of(self, conditions: DiffusionConditions) -> DiffusionConditions:
-        """All rows as the unconditional side is told them."""
+        """All rows as the unconditional side has them."""
         names = [name for name in self._dropped if getattr(conditions, name) is not None]
         return dataclasses.replace(conditions, **{name: torch.zeros_like(getattr(conditions, name)) for name in names})
 
     def in_rows(self, dropped_B: Tensor, conditions: DiffusionConditions) -> DiffusionConditions:
-        """Some rows (bool) as the unconditional side is told them, as training draws them."""
+        """Some rows (bool) as the unconditional side has them, for training."""
         other, changed = self.of(conditions), {}
         for name in self._dropped:
             told = getattr(conditions, name)
@@ -111,7 +111,7 @@ class Unconditional:
         return dataclasses.replace(conditions, **changed)
 
     def beside(self, conditions: DiffusionConditions) -> DiffusionConditions:
-        """Rows of the conditions, then as many of the unconditional side, for guidance in one call (2B rows)."""
+        """Rows of the conditions, then equally many of the unconditional side, for guidance in one call (2B rows)."""
         other, both = self.of(conditions), {}
         for field in dataclasses.fields(conditions):
             first = getattr(conditions, field.name)
@@ -126,4 +126,4 @@ class Unconditional:
 
 
 NOTHING_ASKED = Unconditional(without_prompt=True, without_mix=True)
-"""Neither prompt nor mix: what every model was guided with that does not say otherwise."""
+"""Neither prompt nor mix: the default of every model that does not name a choice."""

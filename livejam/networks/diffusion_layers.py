@@ -1,4 +1,4 @@
-"""What a diffusion transformer is built of: rotary positions, embeddings, attention, gated feed-forward, the block.
+"""The parts of a diffusion transformer: rotary positions, embeddings, attention, gated feed-forward, the block.
 
 Shapes: B batch, T frames (and token), S queries and keys, P prompt tokens, C latent channels, D width, H heads,
 E channels per head, R rotated channels (R ≤ E), F frequencies.
@@ -17,7 +17,7 @@ RotaryTable = tuple[Tensor, Tensor]
 """Cosines and sines (T, R) of the positions' angles; the sines of the first half are negative."""
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(q_BHTE, k_BHTE, v_BHTE) → out_BHTE: where keys are cached, and which are seen, is the caller's affair."""
+"""(q_BHTE, k_BHTE, v_BHTE) → out_BHTE: caching and masking of keys is up to the caller."""
 
 PromptKeys = tuple[tuple[Tensor, Tensor], ...]
 """Per block, the keys and values (B, H, P, E) of the prompt."""
@@ -27,11 +27,11 @@ HEAD_EPS = 1e-6
 
 
 class Rotary(nn.Module):
-    """Frequencies of partial rotary positions, kept in the weights, as published checkpoints have them.
+    """Frequencies of partial rotary positions, stored in the weights, as in published checkpoints.
 
     Args:
         head_channels: channels per head (E).
-        base: the slowest channel turns by 1 / base of the fastest, about.
+        base: approximate ratio of the fastest to the slowest rotation.
     """
 
     inverse_frequency: Tensor
@@ -43,7 +43,7 @@ class Rotary(nn.Module):
         self.register_buffer("inverse_frequency", base**-exponent)
 
     def table(self, position_T: Tensor) -> RotaryTable:
-        """The angles of some positions, which may be any integers, negative ones included."""
+        """The angles of positions, which may be any integers, including negative ones."""
         frequency = self.inverse_frequency
         precision = torch.promote_types(frequency.dtype, torch.float32)
         angle = position_T.to(precision)[:, None] * frequency.to(precision)
@@ -52,11 +52,11 @@ class Rotary(nn.Module):
 
 
 def rotate(x_BTSHE: Tensor, table: RotaryTable) -> Tensor:
-    """Turn every head by its position's angle; rotations add up, so a second one moves to another position.
+    """Rotate every head by its position's angle; rotations add up, so a second one moves to another position.
 
     Args:
         x_BTSHE: heads H of any number S of sequences, positions in the second dimension.
-        table: angles of T positions, or of one, for all of them.
+        table: angles of T positions, or of one position for all of them.
     """
     cosine, sine = (part[:, None, None] for part in table)
     rotated = cosine.shape[-1]
@@ -70,7 +70,7 @@ class FourierFeatures(nn.Module):
     """Cosines and sines of a number at random frequencies.
 
     Args:
-        features: how many; even.
+        features: number of features; even.
     """
 
     def __init__(self, features: int) -> None:
@@ -108,7 +108,7 @@ class ResidualPointwise(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Queries, keys and values of one matrix product, with rotary positions.
+    """Queries, keys and values from one matrix product, with rotary positions.
 
     Args:
         width: channels in and out (D).
@@ -136,11 +136,11 @@ class SelfAttention(nn.Module):
         return q, k, v
 
     def merge(self, out_BHTE: Tensor) -> Tensor:
-        """From attended values to the branch's output."""
+        """The branch's output from the attended values."""
         return self.project_out(out_BHTE.transpose(1, 2).flatten(2))
 
     def _normalise(self, query_key: Tensor) -> Tensor:
-        """Queries and keys (B, T, 2, H, E) with their own weights, in one go."""
+        """Queries and keys (B, T, 2, H, E) with their own weights, at once."""
         if self.query_norm is None or self.key_norm is None:
             return query_key
         query, key = self.query_norm, self.key_norm
@@ -204,7 +204,7 @@ class FeedForward(nn.Module):
 
 
 class DiffusionBlock(nn.Module):
-    """Pre-norm block; every branch starts at zero, so a new block passes its input on.
+    """Pre-norm block; every branch starts at zero, so a new block is the identity.
 
     Args:
         width: channels in and out (D).

@@ -1,7 +1,7 @@
-"""Who may attend to whom in a diffusion transformer: frames first, one token that carries the noise level last.
+"""Attention masks of a diffusion transformer: frames first, and the token of the noise level last.
 
 Every mask is a plain function of (query index, key index), the same for FlexAttention, which calls it on CUDA, and
-for the boolean matrix that SDPA is given everywhere else. Index T, behind the T latent frames, is the token.
+for the boolean matrix of SDPA everywhere else. Index T, after the T latent frames, is the token.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from livejam.errors import UserError
 
 
 class AttentionMask(ABC):
-    """Which keys a query may attend to; equal masks are one value."""
+    """The keys that a query may attend to; equal masks compare equal."""
 
     @property
     @abstractmethod
     def token_position(self) -> int:
-        """Rotary position of the token, where frame i stands at i + 1."""
+        """Rotary position of the token; that of frame i is i + 1."""
 
     @abstractmethod
     def allowed(self, query_index: Tensor, key_index: Tensor) -> Tensor:
@@ -32,12 +32,12 @@ class AttentionMask(ABC):
 
     @abstractmethod
     def check(self, frames: int) -> None:
-        """Refuse windows that the mask does not fit."""
+        """Refuse windows that do not fit the mask."""
 
 
 @dataclass(frozen=True)
 class Bidirectional(AttentionMask):
-    """Everyone sees everyone: the base model, and the outpainting baseline, which cannot be cached."""
+    """Everything sees everything: the base model, and the outpainting baseline, which cannot be cached."""
 
     @property
     def token_position(self) -> int:
@@ -47,7 +47,7 @@ class Bidirectional(AttentionMask):
         return (query_index >= 0) & (key_index >= 0)
 
     def check(self, frames: int) -> None:
-        """Any window will do."""
+        """Any window is fine."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class BlockCausal(AttentionMask):
 
     @property
     def cached_blocks(self) -> int:
-        """Context blocks that are worth remembering: without the oldest, which neither this block nor the next sees."""
+        """Context blocks that are worth caching: all but the oldest, which neither this block nor the next sees."""
         return self.context_blocks - min(1, self.context_blocks + 1 - self.window)
 
     def seen(self, block: int) -> int:
@@ -127,7 +127,7 @@ class BlockCausal(AttentionMask):
 
     @property
     def token_position(self) -> int:
-        """Zero for the paper's window; with a longer context, as far from the last block as there."""
+        """Zero for the paper's window; with a longer context, the same distance from the last block."""
         return max(0, self.context_blocks - self.window) * self.block_frames
 
     def allowed(self, query_index: Tensor, key_index: Tensor) -> Tensor:
@@ -146,10 +146,10 @@ class BlockCausal(AttentionMask):
 
 @functools.lru_cache(maxsize=32)
 def dense_mask(mask: AttentionMask, positions: int, device: torch.device) -> Tensor | None:
-    """The mask as a boolean matrix over frames and token; None where everything is allowed."""
+    """The mask as a boolean matrix over frames and token; None if everything is allowed."""
     if isinstance(mask, Bidirectional):
         return None
-    # The first to ask may be a validation in inference mode; training must be able to use what it made.
+    # The first caller may be a validation in inference mode; training must be able to use the result.
     with torch.inference_mode(False):
         index = torch.arange(positions, device=device)
         return mask.allowed(index[:, None], index[None, :])

@@ -1,7 +1,7 @@
 """LMDM's network: a diffusion transformer that continues a clean context, weight-compatible with Stable Audio Open.
 
 Shapes: B batch, T latent frames of the window (context, then block), C latent channels, D width, H heads,
-E channels per head, P prompt tokens. Behind the T frames stands one token that carries noise level and global
+E channels per head, P prompt tokens. After the T frames there is one token, which carries noise level and global
 embedding.
 """
 
@@ -36,13 +36,13 @@ from livejam.networks.diffusion_masks import (
 
 
 class DiffusionTransformer(nn.Module):
-    """Noisy latents, noise level and conditions in, velocity out.
+    """A network from noisy latents, noise level and conditions to a velocity.
 
-    The noisy path is switched off on context frames, where clean latents enter through an added projection of
-    their own (LMDM, section 3); that projection starts at zero, so a fine-tune begins as its base model. The token
-    stands at the end of the sequence, at rotary position 0, so that a mask can keep the context from seeing it:
-    context then does not depend on the noise level and can be cached. Attention does not care for order, so with
-    `Bidirectional` this is the same function as Stable Audio's, whose token stands in front.
+    The noisy path is switched off on context frames, where clean latents enter through a separate projection (LMDM,
+    section 3). That projection starts at zero, so fine-tuning begins with the base model. The token is at the end of
+    the sequence, at rotary position 0, so that a mask can hide it from the context, which then does not depend on the
+    noise level and can be cached. Attention ignores order, so with `Bidirectional` this is the same function as Stable
+    Audio's, whose token comes first.
 
     Args:
         latent_channels: channels of a codec latent (C).
@@ -54,10 +54,10 @@ class DiffusionTransformer(nn.Module):
         prompt_width: channels of a prompt token; 0 = no cross-attention.
         global_width: channels of the global embedding; 0 = none.
         mix_channels: channels of a latent of what the musician plays; 0 = none.
-        mask: who may attend to whom, over as many frames of context and block.
+        mask: the attention mask, for the same frames of context and block.
         prompt_hidden: channels of the projected prompt (Stable Audio Open 1.0: those of the prompt); None = `width`.
         query_key_norm: whether queries and keys are normalised per head (Small: yes, 1.0: no).
-        rotary_base: base of the rotary frequencies; a checkpoint brings its own frequencies.
+        rotary_base: base of the rotary frequencies; a checkpoint has its own frequencies.
 
     Raises:
         UserError: the numbers do not fit together.
@@ -112,12 +112,12 @@ class DiffusionTransformer(nn.Module):
         return self.context_frames + self.block_frames
 
     def forward(self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
-        """The velocity of all frames of the window; only that of the block means anything.
+        """The velocity of all frames of the window; only that of the block is meaningful.
 
         Args:
-            noisy_BTC: latents with noise; what stands on context frames does not matter.
+            noisy_BTC: latents with noise; their values on context frames do not matter.
             time_B: noise level per row, from 0 (clean) to 1 (noise).
-            conditions: of the whole window.
+            conditions: conditions of the whole window.
         """
         return self.velocity(self.features(noisy_BTC, time_B, conditions, len(self.blocks)))
 
@@ -203,14 +203,14 @@ class DiffusionTransformer(nn.Module):
         return tuple(block.prompt_keys(embedded) for block in self.layers[:depth])
 
     def velocity(self, hidden_BTD: Tensor) -> Tensor:
-        """From the hidden states behind the last block to the velocity."""
+        """The velocity from the hidden states after the last block."""
         return self.after(self.project_out(hidden_BTD))
 
     def require_window(self, noisy_BTC: Tensor, conditions: DiffusionConditions) -> None:
         """Refuse a window that does not fit.
 
         Raises:
-            UserError: its channels, its length or its conditions do not.
+            UserError: its channels, its length or its conditions do not fit.
         """
         batch, frames, channels = noisy_BTC.shape
         if channels != self.latent_channels:

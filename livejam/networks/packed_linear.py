@@ -1,4 +1,4 @@
-"""Linear maps whose weights lie as the matrix product reads them: what makes short passes on a CPU fast."""
+"""Linear maps with weights in the layout of the matrix product, which makes short passes on a CPU fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PackedLinear(nn.Module):
 
     Args:
         linear: the map; float32 on the CPU.
-        rows: rows of the inputs that it is packed for; others are computed, too.
+        rows: number of input rows that it is packed for; other numbers work, too.
     """
 
     def __init__(self, linear: nn.Linear, rows: int) -> None:
@@ -30,19 +30,19 @@ class PackedLinear(nn.Module):
 
 
 def can_pack(linear: nn.Linear) -> bool:
-    """Whether packing is possible here, and worth it."""
+    """Whether packing is possible and worthwhile here."""
     weight = linear.weight
     on_cpu = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
     return on_cpu and weight.dtype == torch.float32 and min(weight.shape) >= 128
 
 
 def packed(network: Network, rows: int) -> Network:
-    """A twin of the network for inference on passes of about `rows` rows; on other devices, one that is as before.
+    """A copy of the network for inference on passes of about `rows` rows; on other devices, a plain copy.
 
-    The twin shares everything but the packed weights; the network itself stays as it is.
+    The copy shares everything but the packed weights; the network itself does not change.
 
     Args:
-        network: with any linear maps in it.
+        network: a network with linear maps.
         rows: batch size × positions of a typical pass.
     """
     shared = [*network.parameters(), *network.buffers()]

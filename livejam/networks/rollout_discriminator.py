@@ -25,7 +25,7 @@ class ConvNeXtBlock(nn.Module):
     """x + W3·gelu(W2·depthwise7(x)), without normalisation of activations; the last map starts at zero.
 
     Args:
-        channels: in and out (W).
+        channels: channels in and out (W).
     """
 
     def __init__(self, channels: int) -> None:
@@ -35,7 +35,7 @@ class ConvNeXtBlock(nn.Module):
         reduce = nn.Conv1d(EXPANSION * channels, channels, 1)
         nn.init.zeros_(cast(Tensor, reduce.bias))
         self.reduce = weight_norm(reduce)
-        # the length of the weight vectors is a parameter of its own: zero length, but a direction to grow in
+        # the length of the weight vectors is a separate parameter: zero length, but a direction to grow in
         nn.init.zeros_(cast(Tensor, self.reduce.parametrizations.weight.original0))
         self.activation = nn.GELU()
 
@@ -48,10 +48,10 @@ class ScoreHead(nn.Module):
 
     Args:
         width: channels of the hidden states (D).
-        channels: of the first stage.
-        multipliers: channels behind each stage, in `channels`.
-        strides: frames per frame behind each stage.
-        blocks: ConvNeXt blocks in each stage, in front of its strided convolution.
+        channels: channels of the first stage.
+        multipliers: channels after each stage, in multiples of `channels`.
+        strides: stride of each stage.
+        blocks: ConvNeXt blocks in each stage, before its strided convolution.
 
     Raises:
         UserError: the three lists differ in length.
@@ -90,16 +90,16 @@ class ScoreHead(nn.Module):
 
 
 class RolloutDiscriminator(nn.Module):
-    """Hears context, rollout, prompt and mix at once, and scores the rollout's frames only.
+    """A discriminator that hears context, rollout, prompt and mix together, and scores the frames of the rollout.
 
-    The context is real in real and in generated sequences, so its score would say nothing; what the rollout makes of
-    it does. Base and head are both trained.
+    The context is real in real and in generated sequences, so its score would mean nothing; the rollout's does. Base
+    and head are both trained.
 
     Args:
-        base: a bidirectional transformer with its encoders, best trained by flow matching on sequences as long as
+        base: a bidirectional transformer with its encoders, preferably trained by flow matching on sequences as long as
             context and rollout.
-        layer: index of the block behind which its hidden states are taken; 12 of 0 … 15 in the paper, 8 with a mix.
-        head: of the transformer's width; None = the paper's.
+        layer: index of the block whose output is scored; 12 of 0 … 15 in the paper, 8 with a mix.
+        head: the head, of the transformer's width; None = the paper's.
 
     Raises:
         UserError: the layer, the mask or the head does not fit.
@@ -122,7 +122,7 @@ class RolloutDiscriminator(nn.Module):
         self.base = base
         self.layer = layer
         self.head = ScoreHead(backbone.width) if head is None else head
-        # what lies behind the layer gives no score: nothing to train, nothing for ranks to exchange
+        # later layers do not affect the score: there is nothing to train, and nothing for ranks to exchange
         for behind in (*backbone.layers[layer + 1 :], backbone.project_out, backbone.after):
             behind.requires_grad_(False)
 
@@ -133,12 +133,13 @@ class RolloutDiscriminator(nn.Module):
 
         Args:
             noisy_BTC: context and rollout at noise level `time_B`.
-            time_B: in [0, 1].
-            conditions: of the whole sequence; the context needs no announcement here, it is a part of the sequence.
-            rollout_frames: in 1 … T.
+            time_B: noise level in [0, 1].
+            conditions: conditions of the whole sequence; the context is a part of the sequence and not a condition
+                here.
+            rollout_frames: frames of the rollout, 1 … T.
 
         Raises:
-            UserError: the rollout is longer than the sequence, or no multiple of the head's stride.
+            UserError: the rollout is longer than the sequence, or not a multiple of the head's stride.
         """
         frames = noisy_BTC.shape[1]
         if not 0 < rollout_frames <= frames or rollout_frames % self.head.stride:

@@ -69,20 +69,20 @@ def halve(x_BTW: Tensor) -> Tensor:
 
 
 class SequenceDiscriminator(nn.Module):
-    """Scores how well a whole accompaniment sounds like music that goes with a whole mix.
+    """A network that scores how well a whole accompaniment sounds like music that fits a whole mix.
 
-    It is not causal: it is used in training only, where it may hear the future of both.
+    It is not causal, because it is used in training only, where it may hear the future of both.
 
     Args:
         latent_channels: channels of a codec latent (C); accompaniment and mix are concatenated to 2C.
         width: channels at every level (W).
-        levels: temporal resolutions; each next one has half the frames.
+        levels: temporal resolutions; each has half the frames of the one before.
         blocks_per_level: residual blocks at each level.
         expansion: inner channels of a block, in widths.
         groups: groups of the width-3 convolution; divides `width` · `expansion`.
         classes: instrument classes, the null class included.
-        residual_gain: gain of each block's last map at the start, ≥ 0; 0 as in R3GAN leaves the network linear
-            at first and the discriminator asleep for hundreds of iterations, 0.3 wakes it within about 100.
+        residual_gain: gain of each block's last map at the start, ≥ 0; 0 as in R3GAN leaves the network linear at
+            first, and the discriminator learns nothing for hundreds of iterations; with 0.3 it starts within about 100.
     """
 
     def __init__(

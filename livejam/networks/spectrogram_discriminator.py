@@ -1,8 +1,8 @@
-"""Discriminators of sound: each looks at the spectrogram of one window length and scores its patches.
+"""Discriminators of sound: each scores the patches of a spectrogram of one window length.
 
-They see magnitudes and how phases turn, not the phases themselves: those are neither coded nor heard, so judging them
-would ask a decoder for what it cannot know. The channels of the audio are channels of one image, so that a wrong
-stereo picture is seen as one.
+They see magnitudes and the rotation of phases, not the phases themselves. Those are neither coded nor heard, so judging
+them would demand of a decoder what it cannot know. The channels of the audio are channels of one image, so that a wrong
+stereo image is visible.
 
 Shapes: B batch, V channels or views of the audio, N audio samples, M frames, F frequency bins, P patches, W width.
 """
@@ -27,7 +27,7 @@ FAINT = 1e-3
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the discriminators think of a batch, one entry per window.
+    """The output of the discriminators for a batch, one entry per window.
 
     Args:
         logits: BP each; patch p of two sounds is the same place in time and pitch.
@@ -39,7 +39,7 @@ class Judgement:
 
 
 class PatchDiscriminator(nn.Module):
-    """Scores the patches of one spectrogram; without normalisation, as a zero-centred penalty asks for.
+    """A network that scores the patches of one spectrogram; without normalisation, as a zero-centred penalty requires.
 
     Args:
         channels: channels of the image.
@@ -62,10 +62,10 @@ class PatchDiscriminator(nn.Module):
 
 
 class SpectrogramDiscriminator(nn.Module):
-    """One patch discriminator per window length. It is not causal: it is used in training only.
+    """One patch discriminator per window length. It is not causal, because it is used in training only.
 
     Args:
-        views: channels of the audio that it is given (V); of stereo: left, right and their difference.
+        views: channels of its audio (V); for stereo: left, right and their difference.
         windows_samples: window lengths of the spectrograms in samples; the hop is a quarter of each.
         width: channels of every layer (W).
     """
@@ -76,7 +76,7 @@ class SpectrogramDiscriminator(nn.Module):
         self.discriminators = nn.ModuleList(PatchDiscriminator(4 * views, width) for _ in windows_samples)
 
     def images(self, audio_BVN: Tensor) -> tuple[Tensor, ...]:
-        """One image B(4V)MF per window: what the discriminators look at."""
+        """One image B(4V)MF per window, the input of the discriminators."""
         return tuple(phase_steps(audio_BVN, window) for window in self.windows_samples)
 
     def forward(self, images: tuple[Tensor, ...]) -> Judgement:
@@ -91,12 +91,12 @@ def phase_steps(audio_BVN: Tensor, window_samples: int) -> Tensor:
 
     Their angles are instantaneous frequency and group delay, less what they are for a tone in the middle of its bin
     and for a click in the middle of its window. Their magnitudes are compressed to about the square root of that of
-    the sound: what lies between the partials of a tone is 40 dB below them, and is seen.
+    the sound, so that what lies between the partials of a tone, 40 dB below them, is visible.
     """
     bins = window_samples // 2 + 1
     spectrum = complex_spectrum(audio_BVN.flatten(0, 1), window_samples, window_samples // 4) / FAINT
     now, before, below = spectrum[:, 1:, 1:], spectrum[:, :-1, 1:], spectrum[:, 1:, :-1]
-    # a quarter of a window is a quarter of a turn per bin: exactly 1, i, -1, -i
+    # a quarter of a window is a quarter turn per bin: exactly 1, i, -1, -i
     turn_F = torch.tensor([1, -1j, -1, 1j], device=spectrum.device, dtype=spectrum.dtype)[torch.arange(1, bins) % 4]
     products = torch.stack([now * before.conj() * turn_F, -now * below.conj()], dim=1)
     parts = torch.view_as_real(products).movedim(-1, 2).flatten(1, 2)

@@ -18,14 +18,14 @@ from livejam.networks.conditioning import Prompt, PromptEncoder, require_words
 class T5Encoder(PromptEncoder):
     """The frozen text encoder of Stable Audio Open: T5-base, from local weights.
 
-    It is no module on purpose: its weights are never trained and belong into no checkpoint.
+    It is deliberately not a module: its weights are never trained and do not belong in a checkpoint.
 
     Args:
-        weights: a set that `livejam weights list` shows.
-        longest: tokens at most, ≥ 1; prompts are padded to it (P).
+        weights: name of a set of weights, as in `livejam weights list`.
+        longest: most tokens, ≥ 1; prompts are padded to it (P).
 
     Raises:
-        UserError: the weights, or the package that reads them, are not there.
+        UserError: the weights, or the package that reads them, are missing.
     """
 
     def __init__(self, weights: str = "t5_base", longest: int = 64) -> None:

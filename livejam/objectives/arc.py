@@ -1,7 +1,7 @@
 """ARC: adversarial relativistic-contrastive post-training (LMDM section 3, after Novack et al. 2025).
 
 A discriminator scores noised sequences with a map of scores over time. Real and generated sequences are paired: they
-share context, prompt, noise level and the noise itself, so that they differ in nothing but the music.
+share context, prompt, noise level and the noise itself, so that only the music differs.
 
 Shapes: B batch, T latent frames, C latent channels, M places of a score map.
 """
@@ -32,8 +32,8 @@ def arc_discriminator_loss(real_BM: Tensor, fake_BM: Tensor) -> Tensor:
 def contrastive_loss(matched_BM: Tensor, mismatched_BM: Tensor) -> Tensor:
     """E[softplus(-(D(x_t, t, c) - D(x_t, t, P(c))))] over the places of the map, per sample.
 
-    Both maps judge the same real, equally noised music; only the prompt of the second is another item's. The
-    discriminator must rank by the prompt, and cannot do so by listening for the generator's faults.
+    Both maps judge the same real music with the same noise; only the prompt of the second is another item's. The
+    discriminator must rank by the prompt, and cannot rely on the generator's faults.
     """
     return discriminator_loss(matched_BM, mismatched_BM).mean(1)
 
@@ -141,13 +141,13 @@ class ARCObjective:
 
 @dataclass(frozen=True)
 class TruncatedLogitNormalTimes(TimeDistribution):
-    """t = 1 - (s - cut) / (1 - cut), s logit-normal given that s > cut: more often near noise than near music.
+    """t = 1 - (s - cut) / (1 - cut), s logit-normal given that s > cut: closer to noise than to music more often.
 
-    `truncated_logistic_normal_rescaled` of stable-audio-tools, flipped. ARC judges at these times as they are; the
-    discriminator's base is trained at them after the length shift (`ShiftedTimes`).
+    `truncated_logistic_normal_rescaled` of stable-audio-tools, flipped. ARC uses these times as they are; the
+    discriminator's base is trained with the length shift added (`ShiftedTimes`).
 
     Args:
-        cut: in (0, 1), where the logit-normal distribution is cut off; there lies t = 1.
+        cut: where the logit-normal distribution is cut off, in (0, 1); there t = 1.
     """
 
     cut: float = 0.075

@@ -37,7 +37,7 @@ class KarrasTimes(KarrasSchedule):
     Args:
         lowest_sigma: σ > 0 of the last one.
         highest_sigma: σ of the first one, above `lowest_sigma`.
-        rho: above 0; the larger, the denser are the low levels.
+        rho: ρ above 0; the larger, the denser the low levels.
         number: of noise levels, 2 or more.
     """
 

@@ -1,4 +1,4 @@
-"""Feature matching: what a discriminator sees in a reconstruction should be what it sees in the original."""
+"""Feature matching: a discriminator's features of a reconstruction should be those of the original."""
 
 from __future__ import annotations
 

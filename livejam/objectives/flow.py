@@ -1,4 +1,4 @@
-"""Flow matching: the straight path from data to noise, its velocity, and where on it to train.
+"""Flow matching: the straight path from data to noise, its velocity, and the times to train at.
 
 Shapes: B batch, T latent frames, C latent channels.
 """
@@ -25,18 +25,18 @@ def flow_matching_loss(velocity_BTC: Tensor, clean_BTC: Tensor, noise_BTC: Tenso
     """‖v_θ(x_t, t) - (ε - x_0)‖² per sample, mean over the channels of the target frames alone.
 
     Args:
-        velocity_BTC: what the network says.
+        velocity_BTC: the network's output.
         clean_BTC: x_0.
         noise_BTC: ε.
         target_BT: the frames to generate (bool); context frames give no loss. At least one per sample.
     """
-    # where, not a product: what lies outside of the target may be anything, also not finite
+    # where, not a product: values outside the target may be anything, even not finite
     error_BTC = torch.where(target_BT[..., None], velocity_BTC - (noise_BTC - clean_BTC), 0.0)
     return error_BTC.square().mean(dim=-1).sum(dim=1) / target_BT.sum(dim=1)
 
 
 class TimeDistribution(ABC):
-    """Where on the path to train."""
+    """A distribution of times on the path."""
 
     @abstractmethod
     def draw(self, batch: int, rng: torch.Generator) -> Tensor:
@@ -66,8 +66,8 @@ class LogitNormalTimes(TimeDistribution):
     """t = sigmoid(N(mean, deviation²)): more often in the middle of the path (Esser et al. 2024, equation 19).
 
     Args:
-        mean: of logit(t); positive prefers noise.
-        deviation: of logit(t), above 0.
+        mean: mean of logit(t); a positive one prefers noise.
+        deviation: standard deviation of logit(t), above 0.
     """
 
     mean: float = 0.0
@@ -87,8 +87,8 @@ class LogSNRTimes(TimeDistribution):
     """t = sigmoid(-u), u uniform: the distribution that matches `LogSNRSchedule` (ARC's "logsnr_uniform").
 
     Args:
-        low: least logSNR.
-        high: greatest logSNR, above `low`.
+        low: smallest logSNR.
+        high: largest logSNR, above `low`.
     """
 
     low: float = -6.0
@@ -105,11 +105,11 @@ class LogSNRTimes(TimeDistribution):
 
 @dataclass(frozen=True)
 class ShiftedTimes(TimeDistribution):
-    """Another distribution, moved towards noise as long sequences need it (`livejam.sampling.length_shift`).
+    """Another distribution, shifted towards noise as long sequences need it (`livejam.sampling.length_shift`).
 
     Args:
         frames: latent frames of a training window.
-        times: the distribution that is moved.
+        times: the distribution that is shifted.
     """
 
     frames: int

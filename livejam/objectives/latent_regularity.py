@@ -1,4 +1,4 @@
-"""What keeps latents easy to generate. Shapes: B batch, T latent frames, C latent channels."""
+"""Regularity of latents, which makes them easy to generate. Shapes: B batch, T latent frames, C latent channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def divergence_from_normal(latents_BTC: Tensor) -> Tensor:
-    """z² / 2 per latent and sample: the divergence KL(N(z, σ²) ‖ N(0, 1)) less its part that depends on σ alone.
+    """z² / 2 per latent and sample: the divergence KL(N(z, σ²) ‖ N(0, 1)) without the part that depends on σ only.
 
     The noise on the latents has a fixed σ, so only this part has a gradient (Kingma and Welling 2013, appendix B).
     """

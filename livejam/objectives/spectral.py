@@ -30,7 +30,7 @@ def log_magnitude_error(estimate: Tensor, target: Tensor) -> Tensor:
 def spectral_convergence(estimate: Tensor, target: Tensor) -> Tensor:
     """Relative Frobenius error of magnitudes (Arik et al. 2019, equation 2), per sample."""
     error = (estimate - target).flatten(1).square().sum(1)
-    # 1e-4 is the energy of a spectrum that is just audible: silence must not divide by zero
+    # 1e-4 is the energy of a barely audible spectrum; silence must not divide by zero
     energy = target.flatten(1).square().sum(1) + 1e-4
     return torch.sqrt((error + 1e-12) / energy)
 
@@ -68,7 +68,8 @@ def mel_distance(estimate_BMF: Tensor, target_BMF: Tensor, filterbank_FK: Tensor
 def spectral_gap_excess(estimate_BMF: Tensor, target_BMF: Tensor, depth_db: float, floor: float) -> Tensor:
     """Log ratio of the energies where the truth lies far below the loudest bin of its frame, 0 or more, per sample.
 
-    What fills the gaps between the partials of a tone is heard as buzz; a lack there is not heard, so it is free.
+    Energy in the gaps between the partials of a tone is heard as buzz. Missing energy is not heard, so it costs
+    nothing.
 
     Args:
         estimate_BMF: complex spectrum of the reconstruction.
@@ -105,7 +106,7 @@ def multi_resolution_stft(
 
 
 def noise_floor(floor: float, window_samples: int) -> float:
-    """The floor of a window of 1024 scaled as the magnitude of noise is, which is lower in longer windows."""
+    """The floor of a window of 1024, scaled like the magnitude of noise, which is lower in longer windows."""
     return floor * float((1024 / window_samples) ** 0.5)
 
 
@@ -113,7 +114,7 @@ def level_error(estimate_BMF: Tensor, target_BMF: Tensor) -> Tensor:
     """Absolute difference of the natural logarithms of the energies of complex spectra, per sample."""
     estimate_B = magnitude(estimate_BMF).square().flatten(1).sum(1)
     target_B = magnitude(target_BMF).square().flatten(1).sum(1)
-    # what is not audible has no level
+    # inaudible sound has no level
     return (torch.log(estimate_B + 1e-2) - torch.log(target_B + 1e-2)).abs()
 
 

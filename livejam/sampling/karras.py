@@ -12,7 +12,7 @@ from livejam.sampling.schedules import Schedule
 
 
 def noise_times(progress: Tensor, lowest_sigma: float, highest_sigma: float, rho: float) -> Tensor:
-    """Times t = σ / (1 + σ) where σ^(1/ρ) has gone a share of its way down (Karras et al. 2022, equation 5).
+    """Times t = σ / (1 + σ) at which σ^(1/ρ) has completed a share of its way down (Karras et al. 2022, equation 5).
 
     x_t = (1 - t) x + t ε is 1 - t times x + σ ε, so both have the same share of noise.
 
@@ -20,7 +20,7 @@ def noise_times(progress: Tensor, lowest_sigma: float, highest_sigma: float, rho
         progress: from 0, at the highest level, to 1, at the lowest.
         lowest_sigma: above 0.
         highest_sigma: above `lowest_sigma`.
-        rho: ρ above 0; the larger, the denser are the low levels.
+        rho: ρ above 0; the larger, the denser the low levels.
     """
     high, low = highest_sigma ** (1 / rho), lowest_sigma ** (1 / rho)
     sigma = (high + progress * (low - high)) ** rho

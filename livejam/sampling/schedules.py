@@ -13,7 +13,7 @@ from livejam.errors import UserError
 
 
 class Schedule(ABC):
-    """How many steps become noise levels."""
+    """A map from a number of steps to noise levels."""
 
     @abstractmethod
     def times(self, steps: int) -> Tensor:
@@ -33,8 +33,8 @@ class LogSNRSchedule(Schedule):
     """Equal steps in the logarithm of the signal-to-noise ratio: t = sigmoid(-logSNR), with t_0 := 1 and t_K := 0.
 
     Args:
-        low: logSNR where it starts.
-        high: logSNR where it ends, above `low`.
+        low: logSNR at the start.
+        high: logSNR at the end, above `low`.
 
     Raises:
         UserError: `low` is not below `high`.
@@ -55,11 +55,11 @@ class LogSNRSchedule(Schedule):
 
 @dataclass(frozen=True)
 class ShiftedSchedule(Schedule):
-    """Another schedule, moved towards noise as long sequences need it (`length_shift`).
+    """Another schedule, shifted towards noise as long sequences need it (`length_shift`).
 
     Args:
         frames: latent frames that are generated at once.
-        schedule: the schedule that is moved.
+        schedule: the schedule that is shifted.
     """
 
     frames: int
@@ -73,7 +73,7 @@ def length_shift(times: Tensor, frames: int) -> Tensor:
     """t' = s t / (1 - t + s t): the longer the sequence, the more noise it takes to hide it.
 
     s = e^(0.5 + 0.65 (L - 256) / 3840), L the frames, at least 256 and at most 4096: `DistributionShift.time_shift` in
-    LMDM's public code (stable_audio_tools/inference/sampling.py), which applies it to whatever distribution a model is
+    LMDM's public code (stable_audio_tools/inference/sampling.py), which applies it to any distribution that a model is
     trained with, after Stable Diffusion 3, section 5.3.2.
     """
     length = min(max(frames, 256), 4096)

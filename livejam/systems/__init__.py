@@ -1,1 +1,1 @@
-"""What plays: LiveBand, the Live Music Diffusion Model, and how it generates block by block."""
+"""The systems that play: LiveBand and Live Music Diffusion Models, which generate block by block."""

@@ -1,8 +1,8 @@
-"""How a Live Music Diffusion Model generates the block that continues a context (LMDM, section 3).
+"""The generation of a Live Music Diffusion Model's next block (LMDM, section 3).
 
 Three ways, one per mask: `Outpainting` computes the whole window at every denoising step; `EncoderDecoderCache` encodes
 the context once per block; `BlockCausalCache` encodes every block once, and slides. Each is a velocity that a sampler
-calls, and then has the cache that the next block may reuse. In the cached passes every query sees a range of the
+calls, and afterwards has the cache for the next block. In the cached passes every query sees a range of the
 cached and new keys without holes, so no pass needs a mask, and none computes what one would hide.
 
 Shapes: B batch, T frames, K cached frames and room for the pass in progress, C latent channels, D width, H heads,
@@ -30,15 +30,15 @@ from livejam.networks.diffusion_transformer import DiffusionTransformer
 class DiffusionCache:
     """Keys and values of the context, of constant size, and of the prompt.
 
-    The first `frames` rows of a buffer are the cache; the rows behind them are room in which a pass without
-    gradient lays its own keys, so that nothing is concatenated. Therefore two passes must not share a cache at the
-    same time; one after the other they may. Nothing that a pass leaves here carries a gradient: to train the maps of
-    the prompt through a cached pass, hand it `cache.with_prompt(network.prompt_keys(conditions))`.
+    The first `frames` rows of a buffer are the cache. A pass without gradient writes its own keys into the rows after
+    them, so that nothing is concatenated. So two passes must not share a cache at the same time, but may one after the
+    other. Nothing in a cache carries a gradient: to train the maps of the prompt through a cached pass, give it
+    `cache.with_prompt(network.prompt_keys(conditions))`.
 
     Args:
         key: per block, key_BKHE, oldest frame first, rotated to its position in the window.
         value: per block, value_BKHE.
-        frames: how many frames are cached.
+        frames: number of cached frames.
         prompt: keys and values of the prompt; None without one.
     """
 
@@ -53,15 +53,15 @@ class DiffusionCache:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the context's keys and values."""
+        """Bytes of the context's keys and values."""
         return sum(tensor.nbytes for tensor in (*self.key, *self.value))
 
     def with_prompt(self, prompt: PromptKeys | None) -> DiffusionCache:
-        """The same context under another prompt, as in a cross-fade; a bootstrap re-encodes the context, too."""
+        """The same context under another prompt, as in a cross-fade; a bootstrap also encodes the context again."""
         return dataclasses.replace(self, prompt=prompt)
 
     def take(self, rows: Tensor) -> DiffusionCache:
-        """A cache of some rows only.
+        """A cache of some of the rows.
 
         Args:
             rows: their indices (int64).
@@ -71,7 +71,7 @@ class DiffusionCache:
         return DiffusionCache(key, value, self.frames, prompt)
 
     def put(self, rows: Tensor, other: DiffusionCache) -> DiffusionCache:
-        """A cache whose rows `rows` are those of another cache: how one musician of many starts anew."""
+        """A cache whose rows `rows` are those of another cache, with which one of several musicians starts again."""
 
         def changed(old: Tensor, new: Tensor) -> Tensor:
             return old.index_copy(0, rows, new)
@@ -90,9 +90,9 @@ class BlockVelocity(ABC):
 
     Args:
         network: the model.
-        conditions: of the whole window.
-        frames: how many frames at the end of the window are denoised.
-        cache: what the block before left behind; None = nothing is known of the context yet.
+        conditions: conditions of the whole window.
+        frames: number of frames at the end of the window that are denoised.
+        cache: the cache of the previous block; None = the context is not encoded yet.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Outpainting(BlockVelocity):
 
     Args:
         network: the model, under any mask.
-        conditions: of the whole window, with its context.
+        conditions: conditions of the whole window, with its context.
     """
 
     def __init__(self, network: DiffusionTransformer, conditions: DiffusionConditions) -> None:
@@ -118,18 +118,19 @@ class Outpainting(BlockVelocity):
 
     def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
         context = self.network.context_frames
-        # The noisy path is switched off on context frames: zeros are as good as anything.
+        # The noisy path is switched off on context frames, so their values do not matter.
         empty_BTC = noisy_BTC.new_zeros(len(noisy_BTC), context, noisy_BTC.shape[2])
         return self.network(torch.cat((empty_BTC, noisy_BTC), dim=1), time_B, self.conditions)[:, context:]
 
 
 class EncoderDecoderCache(BlockVelocity):
-    """One pass over the context, then every step computes the block alone.
+    """One pass over the context; then every step computes only the block.
 
     Args:
         network: the model, under the mask `EncoderDecoder`.
-        conditions: of the whole window, with its context.
-        cache: of the block before, of which only the prompt is still of use: all of its context has moved.
+        conditions: conditions of the whole window, with its context.
+        cache: the cache of the previous block, of which only the prompt is reused, because all of the context has
+            moved.
     """
 
     def __init__(
@@ -144,13 +145,13 @@ class EncoderDecoderCache(BlockVelocity):
 
 
 class BlockCausalCache(BlockVelocity):
-    """The first step also encodes the block just finished, further steps compute the block alone.
+    """The first step also encodes the block just finished; the other steps compute only the block.
 
     Args:
         network: the model, under the mask `BlockCausal`.
-        conditions: of the whole window, with its context.
+        conditions: conditions of the whole window, with its context.
         cutoff_frames: frames of the window in which the mix is known.
-        cache: what the block before left behind; None = encode the whole context anew.
+        cache: the cache of the previous block; None = encode the whole context.
     """
 
     def __init__(
@@ -183,8 +184,8 @@ def prefill(
 
     Args:
         network: the model.
-        conditions: of the whole window.
-        prompt: what `prompt_keys` gave for the same prompt before; None computes it.
+        conditions: conditions of the whole window.
+        prompt: an earlier result of `prompt_keys` for the same prompt; None computes it.
     """
     if not isinstance(network.mask, EncoderDecoder):
         raise UserError(f"prefill needs the mask EncoderDecoder; {type(network.mask).__name__} has no separate encoder")
@@ -217,8 +218,8 @@ def denoise(
         network: the model.
         noisy_BTC: the block with noise.
         time_B: noise level per row.
-        conditions: of the whole window.
-        cache: of this window, from `prefill`, `bootstrap` or `fused`.
+        conditions: conditions of the whole window.
+        cache: the cache of this window, from `prefill`, `bootstrap` or `fused`.
     """
     _require_block(network, noisy_BTC, cache)
     hidden = network.embed_block(noisy_BTC, time_B, conditions)
@@ -244,15 +245,15 @@ def bootstrap(
 ) -> tuple[Tensor, DiffusionCache]:
     """Encode the whole context and take the block's first denoising step (Block-Causal).
 
-    At the start, and whenever a prompt changes so much that the context must be encoded under it anew. Equal to the
+    This happens at the start, and when a prompt changes so much that the context must be encoded again. It equals the
     network's `forward` on the window.
 
     Args:
         network: the model.
         noisy_BTC: the block with noise.
         time_B: noise level per row.
-        conditions: of the whole window.
-        prompt: what `prompt_keys` gave for the same prompt before; None computes it.
+        conditions: conditions of the whole window.
+        prompt: an earlier result of `prompt_keys` for the same prompt; None computes it.
 
     Returns:
         the block's velocity, and the cache for its further steps and for the next block.
@@ -269,18 +270,18 @@ def fused(
     cache: DiffusionCache,
     cutoff_frames: int | None = None,
 ) -> tuple[Tensor, DiffusionCache]:
-    """Slide the window by one block: encode the block just finished, and take the first step of the next, at once.
+    """Slide the window by one block: encode the block just finished, and take the first step of the next, in one pass.
 
-    Blocks into which newly heard mix has slid are encoded anew; a block is encoded for the last time where all of its
-    mix is heard.
+    Blocks in which more of the mix has become known are encoded again, for the last time when all of their mix is
+    known.
 
     Args:
         network: the model.
         noisy_BTC: the next block with noise.
         time_B: noise level per row.
-        conditions: of the window that ends with the next block; the finished block is the end of its context.
-        cache: of the block just finished; its prompt is kept (`DiffusionCache.with_prompt` cross-fades).
-        cutoff_frames: frames of the window whose mix is heard. None = all of the context, or no mix.
+        conditions: conditions of the window that ends with the next block; its context ends with the finished block.
+        cache: the cache of the finished block; its prompt is kept (`DiffusionCache.with_prompt` cross-fades).
+        cutoff_frames: frames of the window in which the mix is known. None = all of the context, or no mix.
 
     Returns:
         the block's velocity, and the cache for its further steps and for the next block.
@@ -303,7 +304,7 @@ def _encode_and_denoise(
     prompt: PromptKeys | None,
     first: int,
 ) -> tuple[Tensor, DiffusionCache]:
-    """Encode the context blocks from `first` on; those before slide here from the cache, by turning their keys back."""
+    """Encode the context blocks from `first` on; those before come from the cache, with their keys rotated back."""
     mask, frames, context = network.mask, network.block_frames, network.context_frames
     if not isinstance(mask, BlockCausal):
         raise UserError(f"this pass needs the mask BlockCausal; the context under {type(mask).__name__} cannot slide")
@@ -351,19 +352,19 @@ def _seen_context(network: DiffusionTransformer) -> int:
 
 
 def _constant(prompt: PromptKeys | None) -> PromptKeys | None:
-    """The prompt's keys and values, whose gradient ends here."""
+    """The prompt's keys and values, without gradient."""
     return prompt and tuple((k.detach(), v.detach()) for k, v in prompt)
 
 
 def _with_room(x_BKHE: Tensor, frames: int) -> Tensor:
-    """A buffer of `frames` rows that begins with these; their gradient ends here."""
+    """A buffer of `frames` rows that begins with these, without gradient."""
     buffer = x_BKHE.new_empty(x_BKHE.shape[0], frames, *x_BKHE.shape[2:])
     buffer[:, : x_BKHE.shape[1]] = x_BKHE.detach()
     return buffer
 
 
 def _joined(buffer_BKHE: Tensor, cached: int, new_BTHE: Tensor) -> Tensor:
-    """The cached rows followed by new ones: in the buffer's room, or as a new tensor where gradients flow."""
+    """The cached rows followed by new ones: within the buffer, or as a new tensor if gradients flow."""
     frozen = buffer_BKHE.is_inference() and not torch.is_inference_mode_enabled()
     if torch.is_grad_enabled() or frozen or new_BTHE.dtype != buffer_BKHE.dtype:
         return torch.cat((buffer_BKHE[:, :cached].to(new_BTHE), new_BTHE), dim=1)
@@ -373,7 +374,7 @@ def _joined(buffer_BKHE: Tensor, cached: int, new_BTHE: Tensor) -> Tensor:
 
 
 def _require_context(network: DiffusionTransformer, conditions: DiffusionConditions) -> None:
-    """Refuse conditions whose context is missing, or has a frame that is left for the network to generate."""
+    """Refuse conditions without context, or with a context frame that is to be generated."""
     if conditions.context_BTC is None or conditions.context_mask_BT is None:
         raise UserError("a cached pass needs context_BTC and context_mask_BT")
     network.require_conditions(len(conditions.context_BTC), network.window_frames, conditions)

@@ -1,4 +1,4 @@
-"""How a diffusion model that continues is told what it has played: in training and in every block it plays.
+"""How a diffusion model is given its own past, in training and for every block that it plays.
 
 Shapes: B batch, T latent frames of the window (context, then block), C latent channels.
 """
@@ -20,7 +20,7 @@ from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCac
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What one training window tells, and which frames it asks for.
+    """The context of a training window, and the frames to generate.
 
     Args:
         context: clean latents (BTC) and mask (BT) for the network's context input; None = it has none.
@@ -33,15 +33,15 @@ class TrainingContext:
 
 @dataclass(frozen=True)
 class BlockRequest:
-    """What is known when the next block is to be played; under guidance in 2B rows, the unconditional side last.
+    """What is known when the next block is generated; under guidance in 2B rows, with the unconditional side last.
 
     Args:
         conditions: mix, prompt and global embedding of the window.
-        played_BTC: what was played on the context frames, 0 where nothing was.
+        played_BTC: the accompaniment on the context frames, 0 where there was none.
         known_BT: which context frames were played (bool).
         cutoff_frames: frames of the window in which the mix is known.
-        cached: whether keys and values may be kept; otherwise every denoising step computes the whole window.
-        cache: what the block before left behind; None = encode the context anew.
+        cached: whether keys and values may be cached; otherwise every denoising step computes the whole window.
+        cache: the cache of the previous block; None = encode the context again.
     """
 
     conditions: DiffusionConditions
@@ -71,15 +71,15 @@ class ContextMode(ABC):
 
 @dataclass(frozen=True)
 class RoutedContext(ContextMode):
-    """LMDM: clean context enters through an input of its own, and only the block is noisy (LMDM, section 3).
+    """LMDM: clean context enters through its own input, and only the block is noisy (LMDM, section 3).
 
     Args:
         whole_dropout: share of training windows, 0 to 1, without any context: a start from nothing.
         partial_dropout: share of training windows whose oldest blocks are dropped, from one block to all of them,
-            equally often: what the first blocks after such a start see. Dropped frames are 0 and count as given.
+            equally often, as for the first blocks after such a start. Dropped frames are 0 and count as given.
 
     Raises:
-        UserError: the shares are none.
+        UserError: the shares are out of range.
     """
 
     whole_dropout: float = 0.2
@@ -108,7 +108,7 @@ class RoutedContext(ContextMode):
         return TrainingContext((clean_BTC * kept_BT[..., None], (~target_BT).to(clean_BTC)), target_BT)
 
     def velocity(self, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
-        """Of the block alone, on cached context where the mask allows it."""
+        """The velocity of the block, on cached context if the mask allows it."""
         context_BTC = request.played_BTC * request.known_BT[..., None]
         conditions = with_context(request.conditions, context_BTC, network.block_frames)
         if request.cached and isinstance(network.mask, EncoderDecoder):
@@ -120,10 +120,10 @@ class RoutedContext(ContextMode):
 
 @dataclass(frozen=True)
 class InpaintedContext(ContextMode):
-    """Look-ahead co-performance: the model knows nothing of a past, sampling imposes it (Karchkhadze and Dubnov).
+    """Look-ahead co-performance: the model knows no past; sampling inpaints it (Karchkhadze and Dubnov).
 
     In training the whole window is noisy and a target. In playing, context frames follow the straight path from
-    their noise to what was played, whatever the model says; a start from nothing generates them as well.
+    their noise to what was played, whatever the model predicts; at the start they are generated as well.
     """
 
     def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
@@ -131,18 +131,18 @@ class InpaintedContext(ContextMode):
         return TrainingContext(None, torch.ones(clean_BTC.shape[:2], dtype=torch.bool, device=clean_BTC.device))
 
     def velocity(self, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
-        """Of the whole window; nothing can be cached, because the context is as noisy as the block."""
+        """The velocity of the whole window; nothing can be cached, because the context is as noisy as the block."""
         return InpaintedWindow(network, request.conditions, request.played_BTC, request.known_BT)
 
 
 class InpaintedWindow(BlockVelocity):
-    """Known frames end at what was played: (x - x_0) / t there, so that x̂_0 is x_0 at every step.
+    """A velocity that ends at what was played on known frames: (x - x_0) / t, so that x̂_0 is x_0 at every step.
 
-    Known frames then carry at every step just the noise of its level, whatever sampler it is.
+    Known frames then carry exactly the noise of each step's level, with any sampler.
 
     Args:
         network: the model.
-        conditions: of the whole window.
+        conditions: conditions of the whole window.
         clean_BTC: x_0 of the first T frames of the window.
         known_BT: which of them are known (bool).
     """

@@ -1,4 +1,4 @@
-"""LiveBand as it plays: one frame in, one frame out, ahead of the mix it hears.
+"""LiveBand when it plays: one frame in, one frame out, ahead of the mix that it hears.
 
 Shapes: B batch, T latent frames, C latent channels.
 """
@@ -19,7 +19,7 @@ from livejam.spec import CodecSpec, LatentStatistics
 
 @dataclass(frozen=True)
 class LiveBandState:
-    """Everything a stream remembers; `cache.position_B` is its position.
+    """The state of a stream; `cache.position_B` is its position.
 
     Args:
         cache: the generator's keys and values.
@@ -33,18 +33,18 @@ class LiveBandState:
 
 
 class LiveBandAccompanist:
-    """A trained generator behind the `Accompanist` contract.
+    """A trained generator with the `Accompanist` interface.
 
-    A causal generator takes any number of frames per step, its block is one frame. A bidirectional one hears
-    whole windows at once and forgets between them: it only serves as the upper bound, with
-    `anticipation_frames` = -1, on mixes whose length is a multiple of its window.
+    A causal generator takes any number of frames per step; its block is one frame. A bidirectional one hears whole
+    windows at once and keeps nothing between them. It serves only as the upper bound, with `anticipation_frames` = -1,
+    on mixes whose length is a multiple of its window.
 
     Args:
-        generator: maps normalised noise and mix to the normalised accompaniment; used as it is (device, dtype,
+        generator: the map from normalised noise and mix to the normalised accompaniment; used as it is (device, dtype,
             training mode).
-        spec: the codec whose latents go in and out.
-        statistics: of the latents that the generator was trained on.
-        anticipation_frames: δ ≥ 0 it was trained with; -1 if and only if the generator is bidirectional.
+        spec: spec of the codec whose latents go in and out.
+        statistics: statistics of the latents that the generator was trained on.
+        anticipation_frames: δ ≥ 0 in training; -1 if and only if the generator is bidirectional.
 
     Raises:
         UserError: generator, codec and anticipation do not fit together.
@@ -90,7 +90,7 @@ class LiveBandAccompanist:
         return LiveBandState(cache, controls.instrument_B.to(device), controls.seed_B.to(device))
 
     def step(self, mix_BTC: Tensor, state: LiveBandState) -> tuple[Tensor, LiveBandState]:
-        """Hear the next mix frames, emit as many accompaniment frames (codec latents, not normalised)."""
+        """Hear the next mix frames, and emit equally many accompaniment frames (codec latents, not normalised)."""
         if not self.generator.causal:
             return self._bidirectional_step(mix_BTC, state)
         mix_BTC = self._statistics.normalise(mix_BTC)
@@ -99,7 +99,7 @@ class LiveBandAccompanist:
         return self._statistics.denormalise(out_BTC), LiveBandState(cache, state.instrument_B, state.seed_B)
 
     def parallel(self, mix_BTC: Tensor, controls: Controls) -> Tensor:
-        """What the steps over the whole mix emit, in one pass: frame t of the result sounds at t + 1 + δ."""
+        """The output of all steps over the whole mix, in one pass: frame t of the result sounds at t + 1 + δ."""
         state = self.init_state(len(mix_BTC), controls)
         mix_BTC = self._statistics.normalise(mix_BTC)
         return self._statistics.denormalise(self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B))
@@ -117,7 +117,7 @@ class LiveBandAccompanist:
 
 
 def require_anticipation(generator: CausalTransformer, anticipation_frames: int) -> None:
-    """Refuse an anticipation that the generator's form cannot have.
+    """Refuse an anticipation that does not fit the generator.
 
     Raises:
         UserError: a causal generator with δ < 0, or a bidirectional one with δ ≠ -1.

@@ -1,4 +1,4 @@
-"""A Live Music Diffusion Model as it plays: a block heard, a block emitted, on top of what it played before.
+"""A Live Music Diffusion Model when it plays: it hears a block and emits a block, on top of what it played before.
 
 Shapes: B batch, T latent frames, C latent channels, P prompt tokens.
 """
@@ -26,7 +26,7 @@ from livejam.systems.context import BlockRequest, ContextMode, with_context
 
 @dataclass(frozen=True)
 class LMDMState:
-    """Everything a stream remembers; latents are normalised.
+    """The state of a stream; latents are normalised.
 
     Args:
         mix_BTC: the last mix frames, as many as the model sees; 0 where nothing was heard yet.
@@ -34,8 +34,8 @@ class LMDMState:
         played_BTC: the last frames that were played, as many as the context has; 0 where nothing was played.
         played_B: frames played since the stream began.
         seed_B: seed of each row's noise.
-        prompt: what is asked for; None if the model takes no prompts.
-        cache: keys and values of the context and of the prompt; None = they are made in the next step.
+        prompt: the prompts; None if the model takes no prompts.
+        cache: keys and values of the context and of the prompt; None = they are computed in the next step.
     """
 
     mix_BTC: Tensor
@@ -48,21 +48,21 @@ class LMDMState:
 
 
 class LMDMAccompanist:
-    """A trained diffusion transformer behind the `Accompanist` contract.
+    """A trained diffusion transformer with the `Accompanist` interface.
 
-    One step hears a block of the mix and emits a block. The cutoff says which one, in blocks: at 0 the block that
-    begins where hearing ends, at -1 the one after it, so that there is a block's time to compute in, and at +1
-    the very block that was heard, which cannot be played live: an upper bound.
+    One step hears a block of the mix and emits a block. The cutoff says which one, in blocks: at 0 the block after the
+    one just heard; at -1 the block after that, which leaves a block's time to compute; and at +1 the same block that
+    was heard, which is an upper bound that cannot be played live.
 
     Args:
         generator: network and encoders; used as they are (device, dtype, training mode).
-        spec: the codec whose latents go in and out.
-        statistics: of the latents that the generator was trained on.
-        context_mode: how it is told what it has played; the one it was trained with.
-        sampler: from noise to latents.
+        spec: spec of the codec whose latents go in and out.
+        statistics: statistics of the latents that the generator was trained on.
+        context_mode: how it is given its own past, as in training.
+        sampler: the map from noise to latents.
         cutoff_blocks: blocks of the mix that are known beyond the context.
-        cached: whether keys and values are kept where the network's mask allows it.
-        unconditional: what guidance guides away from; what it was trained without.
+        cached: whether keys and values are cached, if the network's mask allows it.
+        unconditional: what guidance's unconditional side lacks, as in training.
 
     Raises:
         UserError: generator, codec and cutoff do not fit together.
@@ -105,22 +105,22 @@ class LMDMAccompanist:
 
     @property
     def anticipation_frames(self) -> int:
-        """δ, as `accompany` counts it: the first frame emitted is 1 + δ frames after the first frame heard.
+        """δ, as in `accompany`: the first frame emitted is 1 + δ frames after the first frame heard.
 
-        At cutoff 0 that is a block, the shortest that can be played live; its compute budget is
-        δ + 1 - `block_frames` = 0 frames, and a block's more at each cutoff below.
+        At cutoff 0 that is a block, the smallest that can be played live; the compute budget, δ + 1 - `block_frames`,
+        is then 0 frames, and one block more at each lower cutoff.
         """
         return (1 - self._cutoff_blocks) * self.block_frames - 1
 
     @property
     def sampler(self) -> Sampler:
-        """From noise to latents."""
+        """The map from noise to latents."""
         return self._sampler
 
     def with_sampler(self, sampler: Sampler) -> LMDMAccompanist:
-        """The same model, sampling otherwise; states of the one fit the other.
+        """The same model with another sampler; its states remain valid.
 
-        Where guidance begins or ends, the next block encodes its context anew.
+        If guidance begins or ends, the next block encodes its context again.
         """
         parts = self.generator, self.spec, self._statistics, self._context_mode, sampler
         return LMDMAccompanist(*parts, self._cutoff_blocks, self._cached, self._unconditional)
@@ -142,12 +142,12 @@ class LMDMAccompanist:
         return replace(state, cache=self._silent_cache(state))
 
     def primed(self, mix_BTC: Tensor, accompaniment_BTC: Tensor, state: LMDMState) -> LMDMState:
-        """The state as if it had played the given accompaniment to the given mix (codec latents of any length).
+        """The state after playing the given accompaniment to the given mix (codec latents of any length).
 
         Args:
-            mix_BTC: what was heard; the next step hears the frames after it.
-            accompaniment_BTC: what was played; the next step emits the frames after it.
-            state: before that.
+            mix_BTC: the mix so far; the next step hears the frames after it.
+            accompaniment_BTC: the accompaniment so far; the next step emits the frames after it.
+            state: the state before that.
         """
         mix_BTC, played_BTC = (self._statistics.normalise(x) for x in (mix_BTC, accompaniment_BTC))
         return replace(played(heard(state, mix_BTC), played_BTC), cache=None)
@@ -156,11 +156,11 @@ class LMDMAccompanist:
         """The state with another prompt from the next block on.
 
         Args:
-            prompt: from `generator.prompt`, one row per musician; `Prompt.faded` mixes two, for a cross-fade over
-                several blocks.
-            state: before that.
-            reencode: encode the context under the new prompt, too, as is due when another prompt prevails. What a
-                sliding window has encoded otherwise keeps the prompt under which it was played.
+            prompt: a result of `generator.prompt`, one row per musician; `Prompt.faded` mixes two, for a cross-fade
+                over several blocks.
+            state: the state before that.
+            reencode: whether to encode the context again under the new prompt, as is right when another prompt becomes
+                dominant. Otherwise, what a sliding window has encoded keeps its old prompt.
 
         Raises:
             UserError: there are more or fewer prompts than musicians.
@@ -175,12 +175,12 @@ class LMDMAccompanist:
         return replace(state, cache=cache.with_prompt(self.generator.transformer.prompt_keys(self._asks(state))))
 
     def restarted(self, rows: Tensor, controls: Controls, state: LMDMState) -> LMDMState:
-        """The state in which some musicians of the batch start anew; the others do not notice.
+        """The state in which some musicians of the batch start again, without any effect on the others.
 
         Args:
             rows: their indices (int64).
-            controls: of these rows alone.
-            state: before that.
+            controls: controls of these rows.
+            state: the state before that.
         """
         fresh = self.init_state(len(rows), controls)
 
@@ -200,18 +200,18 @@ class LMDMAccompanist:
         return replace(state, **parts, prompt=prompt, cache=cache)
 
     def step(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
-        """Hear the next block, emit a block (codec latents, not normalised)."""
+        """Hear the next block, and emit a block (codec latents, not normalised)."""
         block_BTC, state = self.generate_block(mix_BTC, state)
         return self._statistics.denormalise(block_BTC), state
 
     def generate_block(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
         """Hear the next block and generate a block (normalised), through which gradients reach the network.
 
-        What a block is generated from is a constant: no gradient runs into the context, the caches or earlier blocks.
+        The input of a block is a constant: no gradient flows into the context, the caches or earlier blocks.
 
         Args:
             mix_BTC: codec latents of one block.
-            state: before that.
+            state: the state before that.
         """
         if mix_BTC.shape[1] != self.block_frames:
             raise UserError(f"a step hears {self.block_frames} frames, not {mix_BTC.shape[1]}; give it whole blocks")
@@ -225,7 +225,7 @@ class LMDMAccompanist:
         return block_BTC, replace(played(state, block_BTC.detach()), cache=velocity.cache)
 
     def _noise(self, state: LMDMState) -> Noise:
-        """Noise of the whole window, which ends with the block that is due."""
+        """Noise of the whole window, which ends with the next block."""
         network = self.generator.transformer
         index_T = torch.arange(network.window_frames, device=state.position_B.device)
         position_BT = state.position_B[:, None] + index_T - network.context_frames
@@ -244,27 +244,27 @@ class LMDMAccompanist:
         )
 
     def _asks(self, state: LMDMState) -> DiffusionConditions:
-        """Jam, prompt and duration of the window, for every side."""
+        """Mix, prompt and duration of the window, for every side."""
         frames = self.generator.transformer.window_frames
         asked = self.generator.conditions(state.prompt, self.spec.seconds_in(frames), mix=known_mix(state, frames))
         return self._unconditional.beside(asked) if self._sampler.needs_unconditional else asked
 
     def _played(self, state: LMDMState) -> Tensor:
-        """What was played, for every side."""
+        """The context, for every side."""
         return state.played_BTC.repeat(self._sides, 1, 1)
 
     def _cache(self, state: LMDMState) -> DiffusionCache | None:
-        """What the state remembers of its context; nothing if it was guided and is not any more, or the reverse."""
+        """The state's cache of its context; None if guidance has been switched on or off since."""
         fits = state.cache is not None and state.cache.batch_size == len(state.seed_B) * self._sides
         return state.cache if fits else None
 
     @property
     def _sides(self) -> int:
-        """Rows of the network per musician: under guidance the unconditional side has one of its own."""
+        """Rows of the network per musician: 2 under guidance, with the unconditional side."""
         return 1 + self._sampler.needs_unconditional
 
     def _silent_cache(self, state: LMDMState) -> DiffusionCache | None:
-        """What a sliding window remembers of a past in which nobody played, so that the first block slides, too."""
+        """A sliding window's cache of a silent past, so that the first block slides as well."""
         network = self.generator.transformer
         if not self._cached or not isinstance(network.mask, BlockCausal):
             return None
@@ -280,7 +280,7 @@ def require_window(network: DiffusionTransformer, cutoff_blocks: int) -> None:
     """Refuse a window that cannot be played block by block.
 
     Raises:
-        UserError: the context is no multiple of the block, or the cutoff lies outside of the window.
+        UserError: the context is not a multiple of the block, or the cutoff is outside the window.
     """
     context, block = network.context_frames, network.block_frames
     if context % block:
@@ -302,7 +302,7 @@ def cutoff_frames(network: DiffusionTransformer, cutoff_blocks: int) -> int:
 
 
 def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
-    """What is asked for: the prompt where there is one, else the instrument's name, else nothing."""
+    """The prompt if there is one, else the instrument's name, else nothing."""
     if controls.prompt is not None:
         return generator.prompt(controls.prompt)
     unasked_B = controls.instrument_B == NULL_CATEGORY
@@ -323,13 +323,13 @@ def played(state: LMDMState, block_BTC: Tensor) -> LMDMState:
 
 
 def _appended(memory_BTC: Tensor, new_BTC: Tensor) -> Tensor:
-    """The last frames of both, as many as the memory has."""
+    """The last frames of both, in the length of the memory."""
     joined_BTC = torch.cat((memory_BTC, new_BTC.to(memory_BTC)), dim=1)
     return joined_BTC[:, new_BTC.shape[1] :]
 
 
 def filled(count_B: Tensor, frames: int) -> Tensor:
-    """Which of the last `frames` frames exist, when `count_B` were ever given (bool)."""
+    """Which of the last `frames` frames exist, after `count_B` frames in all (bool)."""
     return torch.arange(frames, device=count_B.device) >= frames - count_B[:, None]
 
 

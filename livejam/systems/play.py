@@ -26,7 +26,7 @@ from livejam.spec import CodecSpec
 
 @dataclass(frozen=True)
 class Performance:
-    """What was played: stem and mix (N × A, in [-1, 1]) and how fast it was made."""
+    """A performance: stem and mix (N × A, in [-1, 1]), and its speed."""
 
     stem_NA: npt.NDArray[Any]
     mix_NA: npt.NDArray[Any]
@@ -40,12 +40,12 @@ def play_file(player: Player, mix: Path, instrument: int, seed: int) -> Performa
     Args:
         player: model and codec.
         mix: a WAV or FLAC of any rate and any number of channels.
-        instrument: class index, 0–17, 18 = the model chooses; one that the model learnt.
-        seed: of the model's noise; equal seeds play equal notes.
+        instrument: class index, 0–17, 18 = the model chooses; it must be one that the model learnt.
+        seed: seed of the model's noise; equal seeds give equal notes.
 
     Raises:
         UserError: the recording is missing, unreadable, empty or not finite, the model never learnt the instrument,
-            or it plays what is no sound.
+            or its output is not finite.
     """
     require_learnt(instrument, player.instruments)
     spec = player.codec.spec
@@ -84,10 +84,10 @@ def read_audio(path: Path, spec: CodecSpec) -> npt.NDArray[np.float32]:
 
 
 def write_audio(path: Path, audio_NA: npt.NDArray[Any], sample_rate_hz: int) -> None:
-    """Write a WAV or FLAC, whole or not at all.
+    """Write a WAV or FLAC file, completely or not at all.
 
     Raises:
-        UserError: the file name's ending is no audio format, or the disk is full.
+        UserError: the file name does not end in an audio format, or the disk is full.
     """
     require_audio_name(path)
     with atomic_path(path) as temporary:
@@ -95,7 +95,7 @@ def write_audio(path: Path, audio_NA: npt.NDArray[Any], sample_rate_hz: int) -> 
 
 
 def require_audio_name(path: Path) -> None:
-    """Refuse a file to write whose name's ending is no audio format.
+    """Refuse a file name that does not end in an audio format.
 
     Raises:
         UserError: suggests a name.

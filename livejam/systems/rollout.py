@@ -1,8 +1,8 @@
-"""Rollouts: blocks generated in a row, as they are live, through which a loss can reach the network.
+"""Rollouts: blocks generated in a row, as in live playing, through which a loss can reach the network.
 
 Every block stops at a random one of the sampler's steps, and only its last evaluation of the network carries gradient
-(LMDM section 3.3, after Self-Forcing). What a block is generated from, the context and all caches, is a constant: no
-gradient runs from block to block, and memory grows by one evaluation's activations per block.
+(LMDM section 3.3, after Self-Forcing). The input of a block, the context and all caches, is a constant: no
+gradient flows from block to block, and memory grows by the activations of one evaluation per block.
 
 Shapes: B batch, T latent frames, C latent channels, K steps of the schedule.
 """
@@ -27,7 +27,7 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class RolloutSampler(Sampler):
-    """Ping-pong sampling that stops after some of its steps, with gradient through its last evaluation alone.
+    """Ping-pong sampling that stops after some of its steps, with gradient through its last evaluation only.
 
     The estimate at the last step is the block, as if the schedule went to 0 from there.
 
@@ -35,8 +35,8 @@ class RolloutSampler(Sampler):
         steps: steps taken, 1 … `schedule_steps`.
         schedule_steps: steps of the whole schedule, K_max.
         differentiable: whether the last evaluation carries gradient.
-        checkpointing: whether the backward pass computes the activations of the last evaluation anew, which trades time
-            for memory.
+        checkpointing: whether the backward pass computes the activations of the last evaluation again, which trades
+            time for memory.
         schedule: the noise levels.
     """
 
@@ -59,7 +59,7 @@ class RolloutSampler(Sampler):
             return ping_pong(self._constant_but_last(velocity), stopped_K1, noise)
 
     def _constant_but_last(self, velocity: Velocity) -> Velocity:
-        """The velocity, without gradient but for its last call."""
+        """The velocity, without gradient except in its last call."""
         calls = itertools.count(1)
 
         def stopping(x_BTC: Tensor, time_B: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class RolloutSampler(Sampler):
     def _last(self, velocity: Velocity, x_BTC: Tensor, time_B: Tensor) -> Tensor:
         if not (self.checkpointing and self.differentiable):
             return velocity(x_BTC, time_B)
-        # A velocity may slide its cache in its first call; when it is computed anew, it must be found as it was.
+        # A velocity may slide its cache in its first call; when it is computed again, it must be as it was.
         untouched, calls = copy.copy(velocity), iter([velocity])
 
         def repeatable(x_BTC: Tensor, time_B: Tensor) -> Tensor:
@@ -85,14 +85,15 @@ class RolloutSampler(Sampler):
 
 @dataclass(frozen=True)
 class Rollout:
-    """How long a rollout is, and where its blocks stop (LMDM section 3.3).
+    """The length of a rollout, and the steps of its blocks (LMDM section 3.3).
 
     Args:
         blocks: blocks of a rollout (B), 1 or more.
         schedule_steps: steps of the whole schedule (K_max), 2 or more.
         fewest_steps: each block takes `fewest_steps` … `schedule_steps` - 1 of them; the code of the paper has 1, its
             text 2.
-        checkpointing: compute the activations of rollouts anew in the backward pass: less memory, more time.
+        checkpointing: whether to compute the activations of rollouts again in the backward pass: less memory, more
+            time.
 
     Raises:
         UserError: a number is out of its range.
@@ -119,11 +120,11 @@ class Rollout:
     def draw(self, differentiable: bool, rng: torch.Generator) -> list[RolloutSampler]:
         """A sampler per block, whose steps are independent and uniform in `fewest_steps` … `schedule_steps` - 1.
 
-        All ranks must draw from equal generators: a rank with more steps would keep the others waiting.
+        All ranks must draw from equal generators, because the others would have to wait for a rank with more steps.
 
         Args:
             differentiable: whether the last evaluation of each block carries gradient.
-            rng: where the randomness comes from.
+            rng: the source of randomness.
         """
         steps = torch.randint(self.fewest_steps, self.schedule_steps, (self.blocks,), generator=rng, device=rng.device)
         parts = self.schedule_steps, differentiable, self.checkpointing
@@ -142,11 +143,11 @@ class BlockGenerator(Protocol, Generic[State]):
 
 
 def rollout(player: BlockGenerator[State], state: State, mix_BTC: Tensor, samplers: Sequence[RolloutSampler]) -> Tensor:
-    """The blocks that a model plays in a row, just as it does live.
+    """The blocks that a model plays in a row, exactly as in live playing.
 
     Args:
-        player: generates the blocks.
-        state: where the rollout starts, primed with its context; constant.
+        player: the accompanist that generates the blocks.
+        state: the state at the start, primed with the context; a constant.
         mix_BTC: what the player hears from then on (codec latents), a block per sampler.
         samplers: one per block.
 
@@ -161,7 +162,7 @@ def rollout(player: BlockGenerator[State], state: State, mix_BTC: Tensor, sample
 
 
 def boundary_jump(latents_BTC: Tensor, block_frames: int) -> Tensor:
-    """How far latents jump where blocks are joined, relative to how they move within blocks, per sample; 1 = no seam.
+    """The jump of latents between blocks, relative to their movement within blocks, per sample; 1 = no seam.
 
     Args:
         latents_BTC: T a multiple of `block_frames`, two blocks or more.

@@ -109,7 +109,7 @@ def test_guidance_asks_twice_and_drops_what_it_says(unconditional: Unconditional
 
 
 def test_guidance_away_from_the_same_is_refused() -> None:
-    with pytest.raises(UserError, match="is told everything; set without_prompt or without_mix to true"):
+    with pytest.raises(UserError, match="lacks nothing; set without_prompt or without_mix to true"):
         Unconditional(without_prompt=False, without_mix=False)
 
 

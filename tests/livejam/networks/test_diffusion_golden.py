@@ -113,8 +113,8 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
         (config, tmp_path / "nowhere.safetensors", "there is no checkpoint"),
         (config, tmp_path / "broken.safetensors", "cannot be read"),
         (config, tmp_path / "other.safetensors", "no diffusion transformer"),
-        (tmp_path / "other.json", checkpoint, "no model_config.json"),
-        (tmp_path / "nowhere.json", checkpoint, "no model_config.json"),
+        (tmp_path / "other.json", checkpoint, "not a model_config.json"),
+        (tmp_path / "nowhere.json", checkpoint, "not a model_config.json"),
     ):
         with pytest.raises(UserError, match=sentence):
             import_stable_audio(description, weights, tmp_path / "base.ckpt")
