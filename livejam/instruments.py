@@ -30,7 +30,7 @@ def require_learnt(instrument: int, learnt: Sequence[str]) -> None:
 
     Args:
         instrument: class index, 0–18.
-        learnt: names of what the model learnt; empty = not known, anything goes.
+        learnt: names of the instruments that the model learnt; empty = not known, and none is refused.
 
     Raises:
         UserError: names the instruments that it learnt.

@@ -38,7 +38,7 @@ class KarrasTimes(KarrasSchedule):
         lowest_sigma: σ > 0 of the last one.
         highest_sigma: σ of the first one, above `lowest_sigma`.
         rho: ρ above 0; the larger, the denser the low levels.
-        number: of noise levels, 2 or more.
+        number: number of noise levels, 2 or more.
     """
 
     number: int = 18
@@ -49,7 +49,7 @@ class KarrasTimes(KarrasSchedule):
             raise UserError(f"number of noise levels is {self.number}, but a curve needs 2 or more; the paper's is 18")
 
     def draw_steps(self, rng: torch.Generator) -> int:
-        """Over how many levels to solve: n in 1 … number - 1 with a probability proportional to n."""
+        """The number of levels to solve over: n in 1 … number - 1, with a probability proportional to n."""
         weights = torch.arange(1, self.number, dtype=torch.float64, device=rng.device)
         return 1 + int(torch.multinomial(weights, 1, generator=rng))
 
