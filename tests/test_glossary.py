@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from commands import REPOSITORY
+from commands import REPOSITORY, relative
 
 from livejam.checkpoints.aliases import renamed
 from livejam.codecs import pretrained_codec
@@ -88,3 +89,24 @@ def test_old_names_are_translated() -> None:
             key = "class_path" if "." in old else "init_args"
             given, expected = ({key: old}, {key: new}) if "." in old else ({key: {old: 1}}, {key: {new: 1}})
             assert renamed(given) == expected
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Path and text of every source and config of ours, except the table of old names."""
+    for folder in ("livejam", "metrics", "datamodules", "lightning_modules", "callbacks", "benchmarks", "configs"):
+        for path in sorted(REPOSITORY.glob(f"{folder}/**/*")):
+            if path.suffix in (".py", ".yaml") and path.name != "aliases.py":
+                yield relative(path), path.read_text(encoding="utf-8")
+
+
+def test_old_names_are_gone() -> None:
+    before = re.findall(r"^\| (`[^|]+) \| `", GLOSSARY.split("## Names")[1], flags=re.MULTILINE)
+    old = [name for cell in before for name in re.findall(r"(\w*(?:Past|jam|valley)\w*)`", cell)]
+    assert len(old) > 4
+    assert not [(path, name) for path, text in sources() for name in old if re.search(rf"\b{name}\b", text)]
+
+
+def test_a_source_of_randomness_is_an_rng() -> None:
+    """`generator` is the network that plays."""
+    named = {(path, name) for path, text in sources() for name in re.findall(r"(\w+): torch\.Generator\b", text)}
+    assert not {(path, name) for path, name in named if not name.endswith("rng")}
