@@ -37,8 +37,9 @@ from livejam.option_ranges import require_ranges
 from livejam.shipped_configs import DEFAULTS
 
 DESCRIPTION = """\
-Train and evaluate livejam's recipes. Every experiment is one YAML in configs/; further --config files and options
-overlay it, and values that must match follow the override.
+Train and evaluate livejam's recipes. Every experiment is one YAML, a file of yours or a shipped one by its name (see
+`livejam configs`); further --config files and options overlay it, and values that must match follow the override. A
+file that begins with `base: FILE` goes on top of that file.
 
   lightning fit --config configs/quickstart.yaml
   lightning fit --config configs/quickstart.yaml --data.init_args.batch_size 8 --print_config

@@ -31,8 +31,15 @@ def find_config(name: str) -> Path:
         UserError: there is neither.
     """
     own = Path(name)
-    if own.exists():
-        return own
+    return own if own.exists() else find_shipped(name)
+
+
+def find_shipped(name: str) -> Path:
+    """The shipped file of a name.
+
+    Raises:
+        UserError: there is none; it names the nearest ones.
+    """
     short, names = _short(name), shipped_names()
     if short not in names:
         raise UserError(

@@ -16,6 +16,7 @@ from lightning_modules import cli as lightning_cli
 from lightning_modules.config_errors import explain
 from livejam.cli import main as livejam_cli
 from livejam.errors import UserError
+from livejam.shipped_configs import find_shipped
 
 Command = Callable[..., tuple[int, str]]
 
@@ -269,7 +270,7 @@ class TestLivejam:
             *(["data", action] for action in ("render", "index")),
             *(["codec", action] for action in ("roundtrip", "compare")),
             *(["weights", action] for action in ("list", "fetch", "verify")),
-            *(["play"], ["describe"], ["doctor"]),
+            *(["play"], ["describe"], ["doctor"], ["configs"], ["configs", "copy"]),
         ],
     )
     def test_help_has_an_example(self, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,6 +315,24 @@ class TestLivejam:
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert says in err
+
+    def test_shipped_configs_are_listed_and_copied(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert livejam_cli.main(["configs"]) == 0
+        listed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if " " in line)
+        assert listed["quickstart"] == "The demo: LiveBand on rendered songs, in minutes, on two CPU cores"
+        assert listed["slurm/single.sbatch"].startswith("One GPU")
+        assert {"lmdm/encdec_pocket", "overlays/no_sink", "defaults"} <= listed.keys()
+        assert livejam_cli.main(["configs", "copy", "lmdm/encdec_pocket", "mine"]) == 0
+        assert Path("mine/encdec_pocket.yaml").read_text() == find_shipped("lmdm/encdec_pocket").read_text()
+        Path("mine/encdec_pocket.yaml").write_text("changed")
+        assert livejam_cli.main(["configs", "copy", "lmdm/encdec_pocket", "mine"]) == 2
+        assert "exists and stays as it is" in capsys.readouterr().err
+        assert Path("mine/encdec_pocket.yaml").read_text() == "changed"
+        assert livejam_cli.main(["configs", "copy", "encdec_pocket"]) == 2
+        assert "did you mean lmdm/encdec_pocket" in capsys.readouterr().err
 
     def test_index_lists_what_is_there(self, rendered_songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert livejam_cli.main(["data", "index", str(rendered_songs)]) == 0

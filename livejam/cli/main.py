@@ -15,6 +15,7 @@ from livejam import __version__
 from livejam.cli.card import add_card
 from livejam.cli.codec import add_codec, fold_codec_options
 from livejam.cli.compare import add_compare
+from livejam.cli.configs import add_configs
 from livejam.cli.listening_test import add_listening_test
 from livejam.cli.weights import add_weights
 from livejam.errors import UserError, of_the_system
@@ -68,6 +69,7 @@ def build_parser() -> Parser:
     _add_play(commands)
     add_codec(commands)
     add_weights(commands)
+    add_configs(commands)
     add_compare(commands)
     add_listening_test(commands)
     checkpoint = commands.add_parser(
@@ -163,6 +165,7 @@ examples:
   livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --instrument Drums --out drums.wav
   livejam codec roundtrip --codec pocket song.wav decoded.wav
   livejam weights list
+  livejam configs
 
 Training and evaluation are done by the `lightning` command. A mistake gives one line and exit status 2."""
 
