@@ -1,4 +1,4 @@
-"""Something to hear and to see: examples in TensorBoard, and WAV files of the test.
+"""Something to hear and to see: examples in the logs, and WAV files of the test.
 
 Shapes: N audio samples.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import soundfile
 from lightning.pytorch import LightningModule, Trainer
 
+from callbacks.media import log_picture, log_sound
 from callbacks.shared_evaluation import ItemCallback, SharedEvaluation
 from callbacks.validations import iteration_of
 from livejam.errors import UserError
@@ -31,7 +32,8 @@ class AudioLogger(ItemCallback):
     noise in its latents, the low anchor of `livejam listening-test`. `lightning predict` writes `generated` and `both`
     of every item of the test, with their start in the name, to `predictions` in the trainer's root.
 
-    Loggers other than TensorBoard get no audio, which is said once. A dry `fast_dev_run` writes no files.
+    TensorBoard, Weights & Biases and MLflow take them; that no logger in use does is said once. A dry `fast_dev_run`
+    writes no files.
 
     Args:
         max_items: examples logged per validation, the first of the plan.
@@ -98,12 +100,15 @@ class AudioLogger(ItemCallback):
         from callbacks.pictures import example_figure  # matplotlib is slow to import
 
         step = iteration_of(trainer, pl_module)
-        for writer in self.writers(trainer, "no audio and no pictures are") if clips else []:
-            for name, clip in zip(names_of(clips), clips, strict=True):
+        loggers = self.media_loggers(trainer, "no audio and no pictures are") if clips else []
+        for name, clip in zip(names_of(clips), clips, strict=True) if loggers else ():
+            figure = example_figure(clip, self._tracked(clip))
+            for logger in loggers:
                 for part in ("mix", "generated", "both"):
-                    audio_N = limited(parts_of(clip)[part])[None]
-                    writer.add_audio(f"{stage}/{name}/{part}", audio_N, step, clip.sample_rate_hz)
-                writer.add_figure(f"{stage}/{name}", example_figure(clip, self._tracked(clip)), step)
+                    log_sound(
+                        logger, f"{stage}/{name}/{part}", limited(parts_of(clip)[part]), clip.sample_rate_hz, step
+                    )
+                log_picture(logger, f"{stage}/{name}", figure, step)
 
     def _tracked(self, clip: Clip) -> list[float] | None:
         if self.tracker is None:

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from callbacks.media import log_sound
 from callbacks.validations import ValidationCallback, iteration_of
 from livejam.accompanist import Controls, accompany
 from metrics.loudness import limited
@@ -20,8 +21,8 @@ from metrics.loudness import limited
 class LongRollout(ValidationCallback):
     """Logs one long accompaniment, and both together, as audio after each validation, on rank zero.
 
-    The mix of the first item of the validation is repeated for as long as it takes. Loggers other than TensorBoard
-    get no audio, which is said once.
+    The mix of the first item of the validation is repeated for as long as it takes. That no logger in use takes sounds
+    is said once.
 
     Args:
         seconds: at least as long, more than 0.
@@ -53,14 +54,14 @@ class LongRollout(ValidationCallback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._first is None or not trainer.is_global_zero:
             return
-        writers = self.writers(trainer, "no long rollout is")
-        if not writers:
+        loggers = self.media_loggers(trainer, "no long rollout is")
+        if not loggers:
             return
         mix_AN, played_AN = self.played(pl_module, *self._first)
         step, rate = iteration_of(trainer, pl_module), pl_module.codec.spec.sample_rate_hz
-        for writer in writers:
+        for logger in loggers:
             for name, audio_AN in (("generated", played_AN), ("both", mix_AN + played_AN)):
-                writer.add_audio(f"val/long_rollout/{name}", limited(audio_AN.mean(0).numpy())[None], step, rate)
+                log_sound(logger, f"val/long_rollout/{name}", limited(audio_AN.mean(0).numpy()), rate, step)
 
     @torch.no_grad()
     def played(self, module: Any, mix_BAN: Tensor, instrument_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,11 @@ from typing import Any
 
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import WarningCache
+
+from callbacks.media import takes_media
 
 
 class ValidationCallback(Callback):
@@ -38,17 +40,18 @@ class ValidationCallback(Callback):
         self.due = not trainer.sanity_checking and (not in_fit or self._validations % self.every_n_validations == 0)
         self._validations += in_fit and not trainer.sanity_checking
 
-    def writers(self, trainer: Trainer, what: str) -> list[Any]:
-        """Of all TensorBoard loggers; that there is none is said once.
+    def media_loggers(self, trainer: Trainer, what: str) -> list[Logger]:
+        """Those of the trainer's loggers that take sounds and pictures; that there is none is said once.
 
         Args:
             trainer: has the loggers.
             what: is lost otherwise.
         """
-        writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not writers:
-            self._said.warn(f"no TensorBoardLogger is in use, so {what} logged", category=PossibleUserWarning)
-        return writers
+        taking = [logger for logger in trainer.loggers if takes_media(logger)]
+        if not taking:
+            message = f"no logger in use takes sounds and pictures, as TensorBoard's does, so {what} logged"
+            self._said.warn(message, category=PossibleUserWarning)
+        return taking
 
 
 def iteration_of(trainer: Trainer, pl_module: LightningModule) -> int:

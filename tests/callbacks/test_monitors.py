@@ -233,7 +233,7 @@ def test_every_nth_validation_and_no_sanity_check(tmp_path: Path) -> None:
     audio = AudioLogger(max_items=1)
     logger = CSVLogger(tmp_path)
     fit = trainer(tmp_path, [monitor, audio], logger, epochs=4)
-    with pytest.warns(UserWarning, match="no TensorBoardLogger"):
+    with pytest.warns(UserWarning, match="no logger in use takes sounds and pictures"):
         fit.fit(Player(), loader(2), loader(2))
     with (Path(logger.log_dir) / "metrics.csv").open() as lines:
         epochs = [int(line["epoch"]) for line in csv.DictReader(lines) if line["val/loudness_db"]]
