@@ -21,6 +21,7 @@ from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
+from livejam.networks.lora import LoRA
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
 from livejam.systems.context import ContextMode
@@ -65,6 +66,8 @@ class FlowMatching(LMDMRecipe):
             ever drop both.
         base_checkpoint: a checkpoint of this recipe, or of `livejam weights import-stable-audio`, whose generator and
             normalisation of latents training starts from; None starts from scratch.
+        lora: what of the base's generator is tuned by low-rank updates, while the rest of it stays as it is; None tunes
+            all of it. What plays is the generator with its updates merged, a network as any other.
         optimizer: of the generator, LMDM's by default.
         warmup_iterations: iterations in which the learning rate rises linearly from 0; LMDM has none.
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
@@ -90,6 +93,7 @@ class FlowMatching(LMDMRecipe):
         description_dropout: float = 0.5,
         unconditional: Unconditional = NOTHING_ASKED,
         base_checkpoint: str | None = None,
+        lora: LoRA | None = None,
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=5e-5, betas=(0.9, 0.999), weight_decay=0.0),
         warmup_iterations: int = 0,
         ema_decay: float | None = None,
@@ -107,10 +111,21 @@ class FlowMatching(LMDMRecipe):
         self.unconditional_dropout = unconditional_dropout
         self.base = None if base_checkpoint is None else load_base(Path(base_checkpoint), generator, codec)
         self.lineage = [] if self.base is None else self.base["livejam"]["lineage"]
+        if lora is not None:
+            self._adapt(lora)
         if self.ema_generator is not None:
             self.ema_generator.load_state_dict(generator.state_dict())
         self.optimizer, self.warmup_iterations = optimizer, warmup_iterations
         self.compile_generator = compile_generator
+
+    def _adapt(self, lora: LoRA) -> None:
+        """Put low-rank updates into the generator, and into its average."""
+        if self.base is None:
+            raise UserError("LoRA tunes a trained generator; name its checkpoint as base_checkpoint, or leave lora out")
+        lora.adapt(self.generator)
+        if self.ema_generator is not None:
+            lora.adapt(self.ema_generator)
+            self.ema_generator.requires_grad_(False)
 
     @property
     def may_choose(self) -> bool:

@@ -52,11 +52,11 @@ _COUNTS = """
 _WHOLES = """
     bank_workers class_channels context_frames cutoff_frames fade_samples frames generator_warmup_iterations
     global_width mix_channels layer lookahead_frames magnitude_steps max_items max_test_items noise_channels
-    num_workers prompt_width seed start_iteration warmup_iterations warmup_steps workers
+    num_workers prompt_width rank seed start_iteration warmup_iterations warmup_steps workers
 """
 _POSITIVES = """
-    bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems lowest_sigma rho rotary_base seconds
-    segment_seconds window_seconds
+    alpha bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems line_seconds lowest_sigma rho
+    rotary_base seconds segment_seconds window_seconds
 """
 _WEIGHTS = """
     base_lr_share consistency_weight contrastive_weight denoising_weight encoder_lr_share feature_weight gain_db

@@ -17,6 +17,9 @@ from livejam.spec import CodecSpec
 
 _NAMED = re.compile(r"GLOBAL (\S+)")
 
+_UPDATE = ("lora_down_RI", "lora_up_OR", "lora_scale", "linear.weight")
+"""Names of a low-rank update, and of the weight that it belongs to."""
+
 
 def read_torch_file(path: str | Path, remedy: str, source: IO[bytes] | None = None, mmap: bool = False) -> Any:
     """The content of a file of `torch.save`, on the CPU; only tensors and plain values are accepted.
@@ -79,7 +82,31 @@ def _require_facts(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
 
 def part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The weights of one sub-module, without the traces of `torch.compile`."""
+    """The weights of one sub-module, without the traces of `torch.compile` and of low-rank updates."""
     prefix = f"{name}."
     part = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    return {key.replace("_orig_mod.", ""): value for key, value in part.items()}
+    return merged({key.replace("_orig_mod.", ""): value for key, value in part.items()})
+
+
+def merged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the plain network that plays as one with low-rank updates does: W + α/R · up · down.
+
+    `livejam.networks.lora` makes such updates. Weights without them, or with damaged ones, stay as they are.
+
+    Args:
+        weights: by name; they are not changed.
+    """
+    plain = dict(weights)
+    for name in [key.removesuffix(_UPDATE[0]) for key in weights if key.endswith(f".{_UPDATE[0]}")]:
+        down_RI, up_OR, scale, weight_OI = (weights.get(f"{name}{part}", torch.empty(0)) for part in _UPDATE)
+        if (scale.ndim, up_OR.ndim, down_RI.ndim) != (0, 2, 2) or len(down_RI) != up_OR.shape[1]:
+            continue
+        if weight_OI.shape != (len(up_OR), down_RI.shape[1]):
+            continue
+        update_OI = scale.double() * (up_OR.double() @ down_RI.double())
+        plain[f"{name}weight"] = (weight_OI.double() + update_OI).to(weight_OI.dtype)
+        for part in _UPDATE:
+            del plain[f"{name}{part}"]
+        if f"{name}linear.bias" in plain:
+            plain[f"{name}bias"] = plain.pop(f"{name}linear.bias")
+    return plain

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch.nn.functional as F
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 
 from livejam.errors import UserError
 
-DOWN = "lora_down_RI"
-
 
 class AdaptedLinear(nn.Module):
     """A linear map W that is frozen, and α/R · up · down beside it (equation 3). It begins as W: up is zero.
+
+    `livejam.checkpoints.file.merged` knows its parts by their names.
 
     Args:
         linear: W and its bias.
@@ -44,6 +45,7 @@ class AdaptedLinear(nn.Module):
         return out
 
 
+@dataclass(frozen=True)
 class LoRA:
     """Which linear maps of a network are adapted, and how.
 
@@ -51,20 +53,20 @@ class LoRA:
         rank: R of every update, at least 0; with 0 nothing is adapted, and `also` alone is trained.
         alpha: α, above 0; the update is scaled by α/R, so that the learning rate need not change with the rank.
         targets: patterns of the names of linear maps, as in a shell: `*` stands for anything.
-        also: patterns of the names of modules that are trained as a whole: those that begin at zero have nothing
-            worth keeping.
+        also: patterns of the names of modules that are trained as a whole: one that begins at zero has nothing worth
+            keeping.
     """
 
-    def __init__(
-        self,
-        rank: int = 16,
-        alpha: float = 16.0,
-        targets: Sequence[str] = ("*blocks.*.project_*",),
-        also: Sequence[str] = ("*project_given",),
-    ) -> None:
-        if rank < 0 or not 0 < alpha < math.inf:
-            raise UserError(f"LoRA has rank {rank} and alpha {alpha}; rank must be 0 or more, alpha a number above 0")
-        self.rank, self.alpha, self.targets, self.also = rank, alpha, tuple(targets), tuple(also)
+    rank: int = 16
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("*blocks.*.project_*",)
+    also: tuple[str, ...] = ("*project_given",)
+
+    def __post_init__(self) -> None:
+        if self.rank < 0 or not 0 < self.alpha < math.inf:
+            raise UserError(
+                f"LoRA has rank {self.rank} and alpha {self.alpha}; rank must be 0 or more, alpha a number above 0"
+            )
 
     def adapt(self, network: nn.Module) -> None:
         """Freeze a network, put updates beside the linear maps that are meant, and let them alone be trained.
@@ -85,23 +87,6 @@ class LoRA:
             if min(linear.weight.shape) < self.rank:
                 raise UserError(f"LoRA's rank {self.rank} is larger than {name} ({_sides(linear)}); lower it")
             setattr(modules[owner], own_name, AdaptedLinear(linear, self.rank, self.alpha))
-
-
-def merged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of the plain network that plays the same: W + α/R · up · down. Weights without updates stay.
-
-    Args:
-        weights: by name, with or without updates; they are not changed.
-    """
-    plain = dict(weights)
-    for name in [name.removesuffix(DOWN) for name in weights if name.endswith(f".{DOWN}")]:
-        down_RI, up_OR, scale = (plain.pop(f"{name}{part}") for part in (DOWN, "lora_up_OR", "lora_scale"))
-        weight_OI = plain.pop(f"{name}linear.weight")
-        update_OI = scale.double() * (up_OR.double() @ down_RI.double())
-        plain[f"{name}weight"] = (weight_OI.double() + update_OI).to(weight_OI.dtype)
-        if f"{name}linear.bias" in plain:
-            plain[f"{name}bias"] = plain.pop(f"{name}linear.bias")
-    return plain
 
 
 def _meant(patterns: Sequence[str], names: Mapping[str, nn.Module], option: str) -> list[str]:

@@ -9,9 +9,10 @@ import torch
 from diffusion_toys import BLOCKS, ENCODER_DECODER, WINDOW, Song, in_window, make_network, noise, times
 from torch import Tensor, nn
 
+from livejam.checkpoints.file import merged
 from livejam.errors import UserError
 from livejam.networks import DiffusionTransformer
-from livejam.networks.lora import LoRA, merged
+from livejam.networks.lora import LoRA
 from livejam.networks.packed_linear import packed
 
 PARTS = (
@@ -94,6 +95,22 @@ def test_merging_leaves_plain_weights_alone(network: DiffusionTransformer) -> No
     assert all(plain is weight for plain, weight in zip(merged(state).values(), state.values(), strict=True))
 
 
+@pytest.mark.parametrize("part", ["lora_up_OR", "lora_down_RI", "linear.weight", "lora_scale"])
+@pytest.mark.parametrize("damaged", [None, torch.zeros(3, 3), torch.zeros(3)])
+def test_damaged_updates_are_left_for_who_loads_them_to_refuse(
+    network: DiffusionTransformer, part: str, damaged: Tensor | None
+) -> None:
+    LoRA(rank=4).adapt(network)
+    state = network.state_dict()
+    name = f"blocks.0.attention.project_in.{part}"
+    if damaged is None:
+        del state[name]
+    else:
+        state[name] = damaged
+    with pytest.raises(RuntimeError, match="project_in"):
+        make_network(ENCODER_DECODER, mix=True).load_state_dict(merged(state))
+
+
 def test_rank_zero_trains_nothing_but_what_begins_at_zero(network: DiffusionTransformer) -> None:
     before = copy.deepcopy(network.state_dict())
     LoRA(rank=0).adapt(network)
@@ -107,7 +124,7 @@ def test_a_packed_twin_plays_with_its_updates() -> None:
     """Packing replaces linear maps, of which an adapted one holds one."""
     torch.manual_seed(1)
     network = nn.Sequential(nn.Linear(256, 256), nn.Linear(256, 128))
-    LoRA(rank=4, targets=["*"], also=[]).adapt(network)
+    LoRA(rank=4, targets=("*",), also=()).adapt(network)
     for name, parameter in network.named_parameters():
         if "lora" in name:
             nn.init.normal_(parameter, std=0.1)
@@ -119,8 +136,8 @@ def test_a_packed_twin_plays_with_its_updates() -> None:
 @pytest.mark.parametrize(
     ("lora", "says"),
     [
-        (LoRA(targets=["*.query"]), r"targets name \*\.query, but nothing here is called so; there are .*project_in"),
-        (LoRA(also=["head"]), "also name head"),
+        (LoRA(targets=("*.query",)), r"targets name \*\.query, but nothing here is called so; there are .*project_in"),
+        (LoRA(also=("head",)), "also name head"),
         (LoRA(rank=10_000), r"rank 10000 is larger than blocks\.0\.attention\.project_in \("),
     ],
 )
