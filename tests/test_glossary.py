@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
-from commands import REPOSITORY, relative
+from commands import REPOSITORY, effective, relative
 
 from livejam.checkpoints.aliases import renamed
 from livejam.codecs import pretrained_codec
@@ -52,7 +51,7 @@ def codec_spec(settings: dict[str, Any], channels: int) -> CodecSpec:
 @pytest.mark.parametrize("row", table("<!-- cutoffs:begin -->", "<!-- cutoffs:end -->"), ids=lambda row: row[0])
 def test_cutoffs_are_those_of_the_code(row: list[str]) -> None:
     """Window and codec are the config's; the network is as narrow as can be, because only its window counts."""
-    config = yaml.safe_load((REPOSITORY / f"configs/{row[1]}.yaml").read_text(encoding="utf-8"))["model"]["init_args"]
+    config = effective(REPOSITORY / f"configs/{row[1]}.yaml")["model"]["init_args"]
     context, block, rate, cutoff, frames, t_f, w, delta, budget = (float(cell.replace("−", "-")) for cell in row[2:])
     window = find(config["generator"], "context_frames"), find(config["generator"], "block_frames")
     assert (context, block) == window
