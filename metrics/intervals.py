@@ -2,13 +2,14 @@
 
 Items of one song are not independent of each other, so whole songs are left out, one at a time.
 
-Shapes: U songs, or groups of songs; K columns of a row.
+Shapes: U songs, or groups of songs; K columns of a row; S runs with seeds of their own.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +58,21 @@ def jackknife_interval(value: float, left_out_U: Floats) -> Interval:
     error = math.sqrt((songs - 1) / songs * float(np.square(left_out_U - left_out_U.mean()).sum()))
     half_width = float(stdtrit(songs - 1, (1 + LEVEL) / 2)) * error
     return Interval(value - half_width, value + half_width)
+
+
+def seeds_interval(values_S: Sequence[float]) -> Interval:
+    """Student's t interval of the mean of runs that differ in the seed alone.
+
+    It says where the mean of many such runs would lie. With two or three runs it is wide, as it should be.
+
+    Args:
+        values_S: the number of each run; of fewer than two runs, or if one is undefined, nothing can be said.
+    """
+    values = np.asarray(values_S, dtype=np.float64)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return UNKNOWN
+    half_width = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    return Interval(float(values.mean()) - half_width, float(values.mean()) + half_width)
 
 
 def positive_interval(value: float, left_out_U: Floats) -> Interval:

@@ -20,10 +20,19 @@ def add_compare(commands: Any) -> None:
         "compare",
         help="join the results of several tests into one table",
         description="Join the tables that `lightning test` wrote in several runs. An asterisk marks a value whose\n"
-        "95 % interval does not overlap with that of the first row.",
-        epilog="example:\n  livejam compare runs/quickstart runs/liveband_pocket --markdown table.md",
+        "95 % interval does not overlap with that of the first row. Runs that differ in the seed alone become one row\n"
+        "with --group: the mean over runs, with its 95 % interval over seeds. Groups come first.",
+        epilog="example:\n  livejam compare runs/quickstart runs/liveband_pocket --markdown table.md\n"
+        "  livejam compare --group base=runs/a_seed_1,runs/a_seed_2 --group none=runs/b_seed_1,runs/b_seed_2",
     )
-    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or its results.json")
+    compare.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or its results.json")
+    compare.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME=RUN,RUN",
+        help="one row for runs of one recipe with several seeds; can be given again for another group",
+    )
     compare.add_argument("--markdown", type=Path, metavar="MD", help="write the table as Markdown")
     compare.add_argument("--csv", type=Path, metavar="CSV", help="write the table as CSV, one line per number")
     compare.add_argument("--width", type=int, default=120, metavar="N", help="characters per line (default: 120)")
@@ -101,9 +110,12 @@ def _compare(options: argparse.Namespace) -> int:
     from metrics.provenance import told
     from metrics.results import as_csv, as_markdown, as_text
 
-    outputs = {"--markdown": options.markdown, "--csv": options.csv}
-    require_free(outputs, map(_table, options.runs), options.overwrite)
-    tables = [(name, _read(run)) for name, run in zip(run_names(options.runs), options.runs, strict=True)]
+    groups = [_group(text) for text in options.group]
+    runs = [*(run for _, members in groups for run in members), *options.runs]
+    if not runs:
+        raise UserError("name at least one run's folder, or a --group of them")
+    require_free({"--markdown": options.markdown, "--csv": options.csv}, map(_table, runs), options.overwrite)
+    tables = _grouped(groups, [(name, _read(run)) for name, run in zip(run_names(runs), runs, strict=True)])
     rows, warnings = joined(tables)
     first = next(iter(rows))
     print(as_text(rows, width=options.width, against=first))
@@ -118,6 +130,28 @@ def _compare(options: argparse.Namespace) -> int:
             with atomic_path(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
     return 0
+
+
+def _group(text: str) -> tuple[str, list[Path]]:
+    """Name and runs of `NAME=RUN,RUN`."""
+    name, is_set, runs = text.partition("=")
+    if not (name and is_set and runs):
+        raise UserError(f"--group {text} is not of the form NAME=RUN,RUN, such as base=runs/a_seed_1,runs/a_seed_2")
+    return name, [Path(run) for run in runs.split(",") if run]
+
+
+def _grouped(groups: Sequence[tuple[str, list[Path]]], tables: list[tuple[str, Table]]) -> list[tuple[str, Table]]:
+    """The tables with those of every group, which come first, as one."""
+    from metrics.seeds import over_seeds
+
+    found = []
+    for name, members in groups:
+        own, tables = tables[: len(members)], tables[len(members) :]
+        found.append((f"{name} ({len(own)} seeds)", over_seeds(name, own)))
+    found += tables
+    if len({name for name, _ in found}) < len(found):
+        raise UserError("two rows have one name; give every --group a name of its own")
+    return found
 
 
 def _table(run: Path) -> Path:

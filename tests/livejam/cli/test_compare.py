@@ -13,6 +13,7 @@ from livejam.cli.compare import joined, run_names
 from livejam.cli.main import main
 from livejam.errors import UserError
 from metrics.results import Table
+from metrics.seeds import over_seeds
 
 
 def row(value: float, half_width: float = 0.05, count: int = 40) -> dict[str, Any]:
@@ -110,3 +111,61 @@ def test_runs_are_named_by_the_shortest_ends_of_their_paths(tmp_path: Path) -> N
 def test_a_run_without_results_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(tmp_path)]) == 2
     assert "run `lightning test` first" in capsys.readouterr().err
+
+
+def test_runs_of_one_recipe_are_one_row_with_an_interval_over_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The t interval of three numbers: 0.6 ± 4.303 · 0.1 / √3."""
+    truth = {"ground_truth": row(0.9)}
+    seeds = [write(tmp_path / f"seed_{n}", {"trained": row(value), **truth}) for n, value in enumerate((0.5, 0.6, 0.7))]
+    other = write(tmp_path / "other", {"trained": row(0.95), **truth})
+    table = tmp_path / "table.csv"
+    group = f"base={','.join(map(str, seeds))}"
+    assert main(["compare", str(other), "--group", group, "--csv", str(table)]) == 0
+    lines = list(csv.DictReader(table.open()))
+    assert [line["row"] for line in lines] == ["base (3 seeds)", "other", "ground_truth"]
+    assert [float(lines[0][key]) for key in ("value", "low", "high")] == pytest.approx([0.6, 0.3516, 0.8484], abs=1e-4)
+    assert "0.60 (+0.00) [0.35, 0.85]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name at least one run"),
+        (["--group", "base"], "not of the form NAME=RUN,RUN"),
+        (["--group", "base=one"], "needs at least two runs"),
+        (["--group", "base=one,one"], "named twice"),
+        (["--group", "base=one,far", "--group", "base=near,other"], "a name of its own"),
+    ],
+)
+def test_a_wrong_group_is_one_line(
+    arguments: list[str],
+    says: str,
+    runs: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(runs[0].parent)
+    write(Path("other"), {"trained": row(0.5)})
+    assert main(["compare", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert says in err
+
+
+def test_runs_in_a_group_are_of_one_recipe_and_measured_alike(tmp_path: Path) -> None:
+    def table(recipe: str, sha256: str, data: str = "d") -> Table:
+        model = {"recipe": recipe, "sha256": sha256, "config": "c"}
+        facts = {"data": {"root": "x", "sha256": data}, "codec": {}, "measures": {}, "models": {"trained": model}}
+        return Table({"trained": row(0.5)}, facts)
+
+    one = ("one", table("R3GAN", "1"))
+    assert over_seeds("g", [one, ("two", table("R3GAN", "2"))]).rows["trained"]["beat_f1"]["value"] == 0.5
+    for other, says in (
+        (table("R3GAN", "1"), "the same checkpoint"),
+        (table("FlowMatching", "2"), "recipe FlowMatching instead of R3GAN"),
+        (table("R3GAN", "2", data="e"), "does not belong in the group g"),
+    ):
+        with pytest.raises(UserError, match=says):
+            over_seeds("g", [one, ("two", other)])
