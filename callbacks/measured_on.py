@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import yaml
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import SaveConfigCallback
 
 from callbacks.validations import iteration_of
 from livejam.checkpoints.weights import sha256_of
 from livejam.codecs.codec import codec_identity
 from metrics.evaluation.evaluate import Outcome
 from metrics.provenance import Facts, short_hash
+
+
+@runtime_checkable
+class KeepsConfig(Protocol):
+    """A callback that knows the run's configuration."""
+
+    def resolved(self) -> dict[str, Any]:
+        """All of it, as plain data."""
 
 
 def measured_on(trainer: Trainer, module: LightningModule, outcomes: Sequence[Outcome], row: str) -> Facts:
@@ -48,5 +54,5 @@ def _model(trainer: Trainer, module: LightningModule) -> Facts:
 
 def _config(trainer: Trainer) -> str | None:
     """A hash of the model's settings; None where no command line kept them."""
-    kept: Any = next((callback for callback in trainer.callbacks if isinstance(callback, SaveConfigCallback)), None)
-    return None if kept is None else short_hash(yaml.safe_load(kept.parser.resolved(kept.config))["model"])
+    kept = next((callback for callback in trainer.callbacks if isinstance(callback, KeepsConfig)), None)
+    return None if kept is None else short_hash(kept.resolved()["model"])

@@ -8,13 +8,14 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from lightning_modules.training import Recipe, update_average
+from lightning_modules.training import Recipe, data_module, update_average
 from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import AccompanimentBatch, AccompanimentOutput, in_order
 from livejam.checkpoints.facts import (
@@ -31,8 +32,10 @@ from livejam.spec import LatentStatistics
 SILENCE_FRAMES = 16
 """Frames of silence after which the codec's latent of silence is read."""
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class AccompanimentModule(Recipe):
+
+class AccompanimentModule(Recipe, Generic[Network]):
     """Base of the recipes that train an accompanist: everything but the training.
 
     Validation and test run `accompanist()` step by step, the path that is deployed.
@@ -46,8 +49,13 @@ class AccompanimentModule(Recipe):
         seed: seed of all draws in training.
     """
 
+    iteration: Tensor
+    latent_mean_C: Tensor
+    latent_std_C: Tensor
+    silence_C: Tensor
+
     def __init__(
-        self, generator: nn.Module, codec: Codec, ema_decay: float | None, gradient_clip: float | None, seed: int
+        self, generator: Network, codec: Codec, ema_decay: float | None, gradient_clip: float | None, seed: int
     ) -> None:
         super().__init__(seed, gradient_clip)
         self.codec = codec.requires_grad_(False)
@@ -73,7 +81,7 @@ class AccompanimentModule(Recipe):
         return False
 
     @property
-    def playing_generator(self) -> Any:
+    def playing_generator(self) -> Network:
         """The averaged generator, if there is one."""
         return self.generator if self.ema_generator is None else self.ema_generator
 
@@ -105,7 +113,10 @@ class AccompanimentModule(Recipe):
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return self.codec.encode(batch.mix), self.codec.encode(batch.target)
 
-    def validation_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
+    # Lightning hands any output on to the callbacks, although it declares tensors and mappings only.
+    def validation_step(  # type: ignore[override]
+        self, batch: AccompanimentBatch, batch_idx: int
+    ) -> AccompanimentOutput:
         """Play along with each mix, step by step, exactly as a server would."""
         with torch.autocast(self.device.type, enabled=False):
             mix_BTC = self.codec.encode(batch.mix)
@@ -130,7 +141,9 @@ class AccompanimentModule(Recipe):
             planned=batch.planned,
         )
 
-    def test_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
+    def test_step(  # type: ignore[override]
+        self, batch: AccompanimentBatch, batch_idx: int
+    ) -> AccompanimentOutput:
         return self.validation_step(batch, batch_idx)
 
     def predict_step(self, batch: AccompanimentBatch, batch_idx: int) -> AccompanimentOutput:
@@ -145,7 +158,7 @@ class AccompanimentModule(Recipe):
         )
         with torch.no_grad():
             self.silence_C.copy_(self.codec.encode(silence_BAN)[0, -1])
-        statistics = getattr(self.trainer.datamodule, "latent_statistics", None)
+        statistics = getattr(data_module(self.trainer), "latent_statistics", None)
         if statistics is not None:
             self.latent_mean_C.copy_(statistics.mean_C)
             self.latent_std_C.copy_(statistics.std_C)
@@ -159,7 +172,7 @@ class AccompanimentModule(Recipe):
         self.latent_mean_C.copy_(checkpoint["livejam"]["latent_mean_C"])
         self.latent_std_C.copy_(checkpoint["livejam"]["latent_std_C"])
 
-    def train(self, mode: bool = True) -> AccompanimentModule:
+    def train(self, mode: bool = True) -> Self:
         """Training mode for the networks; the codec stays in evaluation mode."""
         super().train(mode)
         self.codec.eval()
@@ -183,7 +196,7 @@ class AccompanimentModule(Recipe):
         return in_order([*self.instruments, *self._asked(), *["Any"] * self.may_choose])
 
     def _asked(self) -> tuple[str, ...]:
-        return getattr(self.trainer.datamodule, "instruments", ())
+        return getattr(data_module(self.trainer), "instruments", ())
 
     def on_validation_start(self) -> None:
         self._warn_of_unlearnt()

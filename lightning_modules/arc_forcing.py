@@ -139,14 +139,14 @@ class ARCForcing(WarmStarted):
         name, loss_of = (
             ("generator", self._generator_loss) if trains_generator else ("discriminator", self._discriminator_loss)
         )
-        optimizer = self.optimizers()[iteration % 2]
+        optimizer = self.optimizers_in_order[iteration % 2]
         with self.toggled_optimizer(optimizer):
             for crop in self._crop(batch).pieces(self.accumulated_pieces):
                 loss = loss_of(crop)
                 self.manual_backward(loss / self.accumulated_pieces)
             self.take_step(optimizer, name, loss)
         if trains_generator:
-            self.lr_schedulers().step()
+            self.schedulers[0].step()
             self.move_average(iteration // 2)
         self.iteration += 1
         self.log_dict({f"train/{name}": value for name, value in self._latest.items()})

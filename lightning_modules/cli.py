@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import DefaultHelpFormatter, Namespace, set_parsing_settings
 from jsonargparse._deprecated import JsonargparseDeprecationWarning
+from lightning import __version__ as VERSION
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Trainer
-from lightning.pytorch import __version__ as VERSION
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
@@ -30,7 +30,7 @@ from lightning_modules.resolvers import register
 from lightning_modules.run_errors import as_user_error, refused_options
 from lightning_modules.run_folder import one_run_at_a_time, starting_point
 from lightning_modules.trainer_options import require_sound
-from lightning_modules.training import require_precision
+from lightning_modules.training import is_dry_run, require_precision
 from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
 from livejam.option_ranges import require_ranges
@@ -65,9 +65,11 @@ class ConfigParser(LightningArgumentParser):
 
     Attributes:
         unresolved: what was read, before interpolation, as YAML.
+        subcommand: whose parser this is, where it is one's; set by jsonargparse.
     """
 
     unresolved = "{}"
+    subcommand: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # jsonargparse makes parsers of this class for nested classes too, with settings of its own
@@ -103,10 +105,6 @@ class ConfigParser(LightningArgumentParser):
         # the parser interpolates by way of this text
         self.unresolved = text if "${" in text else self.unresolved
         return text
-
-    def resolved(self, namespace: Namespace) -> str:
-        """As YAML, without interpolation."""
-        return super().dump(namespace, skip_unset=False, skip_link_targets=False, skip_validation=True)
 
 
 class LivejamCLI(LightningCLI):
@@ -148,7 +146,7 @@ class LivejamCLI(LightningCLI):
 
     def fit(self, **arguments: Any) -> None:
         """Train, where that destroys no other run."""
-        if self.trainer.fast_dev_run:
+        if is_dry_run(self.trainer):
             self.trainer.fit(**arguments)
             return
         overwrite = self.config_init["fit"]["overwrite"]
@@ -189,7 +187,7 @@ class LivejamCLI(LightningCLI):
             raise UserError(f"--ckpt_path {path} {fault}{_nearest_checkpoints(Path(path))}")
 
     def after_instantiate_classes(self) -> None:
-        if self.trainer.fast_dev_run:
+        if is_dry_run(self.trainer):
             rank_zero_info("fast_dev_run: a dry run that writes no results, no curves, no audio and no weights")
 
     def instantiate_classes(self) -> None:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.spectrogram_latents import SpectrogramLatents, as_spectrogram
-from lightning_modules.training import Recipe, draw_seed
+from lightning_modules.training import Recipe, draw_seed, is_dry_run
 from livejam.batch import AccompanimentBatch, Annotations
 from livejam.errors import UserError
 from livejam.processes import gathered
@@ -52,6 +52,8 @@ class CocolaTraining(Recipe):
         decay: whether the learning rate falls to zero along a cosine.
         seed: seed of windows, masks and delays; the draws of a step depend only on seed, rank and step.
     """
+
+    best_auc: Tensor
 
     def __init__(
         self,
@@ -167,10 +169,10 @@ class CocolaTraining(Recipe):
             self._export()
 
     def _export(self) -> None:
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        if self.trainer.is_global_zero and not is_dry_run(self.trainer):
             save_cocola(self.cocola, Path(self.export_path), {"steps": self.global_step, "auc": float(self.best_auc)})
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, with warm-up and cosine if they are set."""
         optimizer = self.optimizer(self.cocola.parameters())
         if not self.warmup_steps and not self.decay:
@@ -181,8 +183,7 @@ class CocolaTraining(Recipe):
             warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
             return warm * (0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) if self.decay else 1.0)
 
-        scheduler = {"scheduler": LambdaLR(optimizer, share), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"}}
 
 
 def pooled_contrast(logits_BS: Tensor) -> Tensor:

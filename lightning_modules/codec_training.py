@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -23,7 +24,7 @@ from datamodules.stem_audio import HeldOutCrops, StemAudioDataModule
 from lightning_modules.codec_adversary import CodecAdversary
 from lightning_modules.codec_losses import audio_losses, heard, magnitude_losses, sounds
 from lightning_modules.linear_code import fit_linear_code, require_enough_frames
-from lightning_modules.training import Recipe, update_average
+from lightning_modules.training import Recipe, data_module, is_dry_run, update_average
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec, save_codec
 from livejam.codecs.stereo import views
@@ -63,6 +64,8 @@ class CodecTraining(Recipe):
         seed: seed of noise and of oscillator times; the draws of a step depend only on seed, rank and step.
         initial_weights: bundled name or file to start from, linear code included; None fits the code first.
     """
+
+    code_is_fitted: Tensor
 
     def __init__(
         self,
@@ -123,7 +126,7 @@ class CodecTraining(Recipe):
 
     def setup(self, stage: str) -> None:
         """Refuse crops that do not fit the codec."""
-        data = self.trainer.datamodule
+        data = data_module(self.trainer)
         if isinstance(data, StemAudioDataModule):
             data.require_fit(self.codec.spec)
 
@@ -145,8 +148,9 @@ class CodecTraining(Recipe):
     @torch.no_grad()
     def _feature_frames(self) -> Iterator[Tensor]:
         """Features of training crops, without the frames that include the silence before a crop."""
-        missing = self.code_frames
-        for audio_BAN in self.trainer.datamodule.train_dataloader():
+        missing, data = self.code_frames, data_module(self.trainer)
+        assert data is not None
+        for audio_BAN in data.train_dataloader():
             features_BTX = self._features(audio_BAN)[:, 2:]
             yield features_BTX.flatten(0, 1)[:missing]
             missing -= features_BTX.shape[0] * features_BTX.shape[1]
@@ -181,20 +185,22 @@ class CodecTraining(Recipe):
         if self.adversary is None:
             return self.about_to_step("codec", self._sum(losses))
         if iteration >= self.adversary.start_iteration:
-            losses |= self._adversarial_step(views(heard(self.codec, audio_BAN)), views(made_BAN), iteration)
+            real_BVN, made_BVN = views(heard(self.codec, audio_BAN)), views(made_BAN)
+            losses |= self._adversarial_step(self.adversary, real_BVN, made_BVN, iteration)
         self._codec_step(self._sum(losses))
         return None
 
-    def _adversarial_step(self, real_BVN: Tensor, made_BVN: Tensor, iteration: int) -> dict[str, Tensor]:
+    def _adversarial_step(
+        self, adversary: CodecAdversary, real_BVN: Tensor, made_BVN: Tensor, iteration: int
+    ) -> dict[str, Tensor]:
         """One step of the discriminator; then the codec's losses, in which it is a constant."""
-        adversary = self.adversary
-        codec_optimizer, optimizer = self.optimizers()
+        codec_optimizer, optimizer = self.optimizers_in_order
         with self.toggled_optimizer(optimizer):
             losses = adversary.discriminator_losses(real_BVN, made_BVN, iteration - adversary.start_iteration)
             total = torch.stack(list(losses.values())).sum()
             self.manual_backward(total)
             self.take_step(optimizer, "adversary", total)
-        self.lr_schedulers()[1].step()
+        self.schedulers[1].step()
         self.log_dict({f"train/discriminator/{name}": value.detach() for name, value in losses.items()})
         with self.toggled_optimizer(codec_optimizer):
             return adversary.codec_losses(real_BVN, made_BVN)
@@ -202,8 +208,8 @@ class CodecTraining(Recipe):
     def _codec_step(self, total: Tensor) -> None:
         """One step of the codec by manual optimisation."""
         self.manual_backward(total)
-        self.take_step(self.optimizers()[0], "codec", total)
-        self.lr_schedulers()[0].step()
+        self.take_step(self.optimizers_in_order[0], "codec", total)
+        self.schedulers[0].step()
         self._average()
 
     def log_norm(self, name: str, norm: Tensor) -> None:
@@ -215,7 +221,7 @@ class CodecTraining(Recipe):
         self._average()
 
     def _average(self) -> None:
-        if self.averaged is not None:
+        if self.averaged is not None and self.ema_decay is not None:
             update_average(self.averaged, self.codec, self.ema_decay, self.iteration)
 
     def _sum(self, losses: dict[str, Tensor]) -> Tensor:
@@ -284,14 +290,14 @@ class CodecTraining(Recipe):
 
     def export(self) -> None:
         """Write the codec to `export_path`, once for all ranks; not in a dry `fast_dev_run`."""
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        if self.trainer.is_global_zero and not is_dry_run(self.trainer):
             training = {"steps": self.iteration, "code_frames": self.code_frames, "latent_noise": self.latent_noise}
             save_codec(self.trained_codec, Path(self.export_path), training)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Warm-up and cosine by iterations; the linear base and the encoder move slowly."""
         decoder, encoder = self.codec.decoder, self.codec.projection
-        groups = [{"params": [*decoder.causal_convs.parameters(), *decoder.heads.parameters()]}]
+        groups: list[dict[str, Any]] = [{"params": [*decoder.causal_convs.parameters(), *decoder.heads.parameters()]}]
         groups.append({"params": list(decoder.base.parameters()), "is_base": True})
         shares = [1.0, self.base_lr_share]
         if self.encoder_lr_share:
@@ -302,19 +308,22 @@ class CodecTraining(Recipe):
         if self.adversary is None:
             scheduler = self._schedule(optimizer, shares, total)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-        iterations = self._iterations_in(total) if self.trainer.max_steps > 0 else total
+        iterations = self._iterations_in(int(total)) if self.trainer.max_steps > 0 else total
         judge = self.adversary.optimizer(self.adversary.parameters())
         judged = max(1, iterations - self.adversary.start_iteration)
         return [optimizer, judge], [self._schedule(optimizer, shares, iterations), self._schedule(judge, [1.0], judged)]
 
-    def _schedule(self, optimizer: Optimizer, shares: list[float], total: int) -> LambdaLR:
+    def _schedule(self, optimizer: Optimizer, shares: list[float], total: float) -> LambdaLR:
         """Learning rates relative to the optimiser's own, per group of parameters."""
 
         def share(step: int) -> float:
             begun = min(1.0, (step + 1) / max(1, self.warmup_steps))
             return begun * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
 
-        return LambdaLR(optimizer, [lambda step, own=own: own * share(step) for own in shares])
+        def share_of(own: float) -> Callable[[int], float]:
+            return lambda step: own * share(step)
+
+        return LambdaLR(optimizer, [share_of(own) for own in shares])
 
 
 def _require_sense(

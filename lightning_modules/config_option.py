@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]  # not in its __all__
 
 from livejam.checkpoints.aliases import renamed
 from livejam.config_files import BASE, layers
@@ -22,12 +23,19 @@ class ConfigFile(ActionConfigFile):
         UserError: a file is missing, is no YAML, is empty, says a key twice, or is based on itself.
     """
 
-    def __call__(self, parser: ArgumentParser, cfg: Namespace, values: Any, option_string: str | None = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(namespace, Namespace)
         for layer in [values] if _is_inline(values) else map(str, layers(values)):
             text = layer if _is_inline(layer) else Path(layer).read_text(encoding="utf-8")
             for key in _lists(yaml.safe_load(text)):
-                cfg.pop(key, None)
-            super().__call__(parser, cfg, layer, option_string)
+                namespace.pop(key, None)
+            super().__call__(parser, namespace, layer, option_string)
 
 
 def plain(text: str) -> str:

@@ -5,12 +5,15 @@ Shapes: B batch, T latent frames of the window (context, then block), C latent c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -149,9 +152,10 @@ class FlowMatching(LMDMRecipe):
         self.iteration += 1
         return self.about_to_step("generator", loss_B.mean())
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, object]]]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.generator.parameters())
-        return [optimizer], [{"scheduler": linear_warmup(optimizer, self.warmup_iterations), "interval": "step"}]
+        warmup = linear_warmup(optimizer, self.warmup_iterations)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -159,7 +163,13 @@ class FlowMatching(LMDMRecipe):
         if self.compile_generator:
             self.generator.transformer.compile()
 
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
         """The average moves with the weights, before any callback may save a checkpoint."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.move_average(int(self.iteration) - 1)

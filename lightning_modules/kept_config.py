@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 from omegaconf import OmegaConf
 
@@ -71,11 +71,19 @@ class KeptConfig(SaveConfigCallback):
         config = self.config.clone()
         for key in COMMAND_ONLY:
             config.pop(key, None)
-        name = "config.yaml" if stage == TrainerFn.FITTING else f"config_{trainer.state.fn.value}.yaml"
+        name = "config.yaml" if stage == TrainerFn.FITTING else f"config_{TrainerFn(stage).value}.yaml"
         with atomic_path(folder / name) as path:
             text = self.parser.dump(config, skip_unset=False, skip_validation=True)
             command = " ".join(shlex.join(["lightning", *sys.argv[1:]]).split())
             path.write_text(f"# {command}\n{text}", encoding="utf-8")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["config"] = yaml.safe_load(self.parser.resolved(self.config))
+        checkpoint["config"] = self.resolved()
+
+    def resolved(self) -> dict[str, Any]:
+        """The configuration as plain data, without interpolation."""
+        # as Lightning's parser writes it: our own would write what is movable
+        write = LightningArgumentParser.dump
+        return yaml.safe_load(
+            write(self.parser, self.config, skip_unset=False, skip_link_targets=False, skip_validation=True)
+        )

@@ -25,7 +25,7 @@ from livejam.systems.context import ContextMode
 from livejam.systems.lmdm import LMDMAccompanist, cutoff_frames, require_window
 
 
-class LMDMRecipe(AccompanimentModule):
+class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
     """Base of the recipes that train a diffusion transformer to continue a context.
 
     Args:
@@ -158,6 +158,7 @@ def require_same_window(path: str, checkpoint: Mapping[str, Any], network: Diffu
             f"{path} carries no configuration of a diffusion transformer; name a checkpoint of FlowMatching"
         )
     saved = {name: settings[name] for name in ("context_frames", "block_frames") if name in settings}
+    assert dataclasses.is_dataclass(network.mask)  # so that equal masks are one value
     own: dict[str, Any] = {name: getattr(network, name) for name in saved}
     saved["mask"], own["mask"] = mask_name(settings), type(network.mask).__name__
     if own["mask"] == saved["mask"] and settings.get("mask"):

@@ -51,7 +51,7 @@ class TrainingCrop:
     discriminator_instrument_B: Tensor
 
 
-class R3GAN(AccompanimentModule):
+class R3GAN(AccompanimentModule[CausalTransformer]):
     """Adversarial training of LiveBand: relativistic pairing, lazy R1 and R2, adaptive penalty weight.
 
     Args:
@@ -82,6 +82,8 @@ class R3GAN(AccompanimentModule):
         compile_generator: whether to compile the generator with torch.compile. The discriminator stays eager, because
             compiled graphs have no double backward.
     """
+
+    penalty_weight: Tensor
 
     def __init__(
         self,
@@ -160,7 +162,7 @@ class R3GAN(AccompanimentModule):
         iteration = int(self.iteration)
         self.begin_iteration(iteration)
         crop = self._crop(batch)
-        generator_optimizer, discriminator_optimizer = self.optimizers()
+        generator_optimizer, discriminator_optimizer = self.optimizers_in_order
 
         # D step. Fakes are data to the discriminator: no gradient reaches the generator, unless the generator
         # step uses the same fakes afterwards.
@@ -268,7 +270,7 @@ class R3GAN(AccompanimentModule):
         self._latest[f"gradient_norm/{name}"] = norm
 
     def _end_iteration(self, iteration: int) -> None:
-        for scheduler in self.lr_schedulers():
+        for scheduler in self.schedulers:
             scheduler.step()
         self.iteration += 1
         self.move_average(iteration)

@@ -39,8 +39,13 @@ class RolloutCrop:
         return [self._rows(slice(i * size, (i + 1) * size)) for i in range(count)]
 
     def _rows(self, rows: slice) -> RolloutCrop:
-        tensors = (self.context_BTC, self.real_BTC, self.mix_BTC, self.instrument_B)
-        return RolloutCrop(*(tensor[rows] for tensor in tensors), self.words[rows])
+        return RolloutCrop(
+            self.context_BTC[rows],
+            self.real_BTC[rows],
+            self.mix_BTC[rows],
+            self.instrument_B[rows],
+            self.words[rows],
+        )
 
 
 def crop_frames(network: DiffusionTransformer, blocks: int) -> int:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from lightning_modules.named_checkpoints import NAMES
@@ -99,7 +99,7 @@ def in_charge() -> bool:
     """Whether this is the first process of the run."""
     # when Lightning starts the processes, the first one of every node has no rank yet
     node = int(os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or 0)
-    return node == 0 and rank_zero_only.rank == 0
+    return node == 0 and rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set by Lightning
 
 
 def _requeued(trainer: Trainer) -> bool:

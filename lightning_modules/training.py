@@ -7,10 +7,11 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from livejam.errors import UserError
 
@@ -55,7 +56,18 @@ class Recipe(lightning.LightningModule):
         self._stepping = name, loss.detach()
         return loss
 
-    def take_step(self, optimizer: Any, name: str, loss: Tensor) -> None:
+    @property
+    def optimizers_in_order(self) -> list[LightningOptimizer]:
+        """Those of manual optimisation, as `configure_optimizers` gives them."""
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    @property
+    def schedulers(self) -> list[LRScheduler]:
+        """Those of the learning rates, as `configure_optimizers` gives them."""
+        return [config.scheduler for config in self.trainer.lr_scheduler_configs]
+
+    def take_step(self, optimizer: LightningOptimizer, name: str, loss: Tensor) -> None:
         """One optimiser step of manual optimisation, after the backward pass."""
         self.about_to_step(name, loss)
         optimizer.step()
@@ -82,6 +94,16 @@ class Recipe(lightning.LightningModule):
             f"{norm.item():.4g} (last norms: {known or 'none'}); lower its learning rate or gradient_clip, and resume "
             f"from {saved or 'the last checkpoint, whose weights are finite'}"
         )
+
+
+def data_module(trainer: Trainer) -> LightningDataModule | None:
+    """Where the batches come from; None where plain loaders were given."""
+    return trainer.datamodule  # type: ignore[attr-defined]  # Lightning declares it nowhere
+
+
+def is_dry_run(trainer: Trainer) -> bool:
+    """Whether this is a `fast_dev_run`, which writes nothing."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # nor this
 
 
 def draw_seed(seed: int, iteration: int) -> int:

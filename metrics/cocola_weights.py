@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from metrics.cocola import Cocola, PocketEncoder, PublishedEncoder
 BUNDLED = Path(__file__).parent / "weights" / "pocket_cocola.safetensors"
 
 
-def save_cocola(cocola: Cocola, path: str | Path, training: dict[str, str | int | float]) -> None:
+def save_cocola(cocola: Cocola, path: str | Path, training: Mapping[str, str | int | float]) -> None:
     """Write a network's weights as float16, whole or not at all.
 
     Args:
@@ -30,7 +31,11 @@ def save_cocola(cocola: Cocola, path: str | Path, training: dict[str, str | int 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in cocola.state_dict().items()}
     tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     sizes = cocola.encoder.config if isinstance(cocola.encoder, PocketEncoder) else {"dimension": cocola.dimension}
-    metadata = {"encoder": type(cocola.encoder).__name__, "sizes": json.dumps(sizes), "training": json.dumps(training)}
+    metadata = {
+        "encoder": type(cocola.encoder).__name__,
+        "sizes": json.dumps(sizes),
+        "training": json.dumps(dict(training)),
+    }
     with atomic_path(path) as temporary:
         save_file(tensors, str(temporary), metadata)
 

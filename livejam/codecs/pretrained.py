@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from livejam.codecs.causal_codec import CausalCodec
+from livejam.codecs.codec import Plain
 from livejam.errors import UserError, require_finite_weights
 from livejam.files import atomic_path
 
 BUNDLED = Path(__file__).parent / "weights"
 
 
-def save_codec(codec: CausalCodec, path: str | Path, training: dict[str, str | int | float]) -> None:
+def save_codec(codec: CausalCodec, path: str | Path, training: Mapping[str, Plain]) -> None:
     """Write a codec's weights and configuration, whole or not at all.
 
     Args:
@@ -29,7 +31,7 @@ def save_codec(codec: CausalCodec, path: str | Path, training: dict[str, str | i
     """
     tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in codec.state_dict().items()}
     require_finite_weights(tensors, f"codec {codec.spec.name}")
-    metadata = {"config": json.dumps(codec.config), "training": json.dumps(training)}
+    metadata = {"config": json.dumps(codec.config), "training": json.dumps(dict(training))}
     with atomic_path(path) as temporary:
         save_file(tensors, str(temporary), metadata)
 
