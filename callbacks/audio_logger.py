@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.media import log_picture, log_sound
 from callbacks.shared_evaluation import ItemCallback, SharedEvaluation
+from callbacks.trainer_facts import is_dry_run
 from callbacks.validations import iteration_of
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -68,7 +69,7 @@ class AudioLogger(ItemCallback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         clips = _on_rank_zero(self.clips, self.max_test_items)
-        if not trainer.fast_dev_run:
+        if not is_dry_run(trainer):
             folder = self.folder or Path(trainer.default_root_dir) / "audio"
             reconstructions = SharedEvaluation.of(trainer).reconstructions(pl_module)
             for name, clip in zip(names_of(clips), clips, strict=True):
@@ -85,7 +86,7 @@ class AudioLogger(ItemCallback):
         dataloader_idx: int = 0,
     ) -> None:
         """Every rank writes its own items, all of them."""
-        if trainer.fast_dev_run:
+        if is_dry_run(trainer):
             return
         folder = self.folder or Path(trainer.default_root_dir) / "predictions"
         clips = clips_of(outputs)

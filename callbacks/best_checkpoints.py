@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from callbacks.monitor import Monitor
+from callbacks.trainer_facts import callbacks_of
 from callbacks.validations import iteration_of
 from livejam.errors import UserError
 
@@ -89,7 +90,7 @@ class BestCheckpoints(ModelCheckpoint):
 
 def _promised(trainer: Trainer) -> list[str]:
     """What the monitors log unless it is undefined; what a recipe logs is not known before it does."""
-    monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
+    monitors = [callback for callback in callbacks_of(trainer) if isinstance(callback, Monitor)]
     return [f"val/{name}" for monitor in monitors for name in monitor.charts]
 
 

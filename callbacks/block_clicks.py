@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from livejam.batch import AccompanimentOutput
 from metrics.clicks import click_db
 from metrics.epoch_means import EpochMeans
 
@@ -20,9 +19,9 @@ class BlockClicks(Callback):
         self._means = EpochMeans()
 
     def on_validation_batch_end(
-        self, trainer: Trainer, module: Any, outputs: AccompanimentOutput, batch: Any, batch_idx: int, loader: int = 0
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        block_samples = module.codec.spec.samples_in(module.accompanist().block_frames)
+        block_samples = pl_module.codec.spec.samples_in(pl_module.accompanist().block_frames)
         for name, audio_BAN in (("rollout", outputs.generated_BAN), ("real", outputs.target_BAN)):
             audio_BN = audio_BAN.mean(1).float().cpu().numpy()
             clicks = [click_db(audio_BN[i], block_samples) for i in outputs.counting]

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.monitor import Monitor
+from callbacks.trainer_facts import is_dry_run
 from livejam.outputs import require_free
 from metrics.embeddings.embedding import Embedding
 from metrics.embeddings.log_mel import LogMel
@@ -67,7 +68,7 @@ class FADMonitor(Monitor):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the reference, too, if asked for."""
         super().on_test_epoch_end(trainer, pl_module)
-        if self.save_reference is None or trainer.fast_dev_run or self.outcome is None:
+        if self.save_reference is None or is_dry_run(trainer) or self.outcome is None:
             return
         codec: Any = pl_module.codec
         stems = [Stem(clip.target_N, clip.song) for clip in self.outcome.clips]

@@ -8,6 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 
+from callbacks.trainer_facts import is_dry_run
+
 
 class InterruptCheckpoint(Callback):
     """Saves `<default_root_dir>/interrupted.ckpt` on Ctrl-C or on an error during training.
@@ -20,7 +22,7 @@ class InterruptCheckpoint(Callback):
         trained = trainer.state.fn == TrainerFn.FITTING and trainer.global_step > 0
         together = trainer.world_size == 1 or isinstance(exception, KeyboardInterrupt)
         covered = any(getattr(callback, "save_on_exception", False) for callback in trainer.checkpoint_callbacks)
-        if not (trained and together) or covered or trainer.fast_dev_run:
+        if not (trained and together) or covered or is_dry_run(trainer):
             return
         path = Path(trainer.default_root_dir) / "interrupted.ckpt"
         trainer.save_checkpoint(path, weights_only=False)

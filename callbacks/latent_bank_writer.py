@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from callbacks.trainer_facts import data_module, is_dry_run
 from datamodules.bank_building import BankBuilder
 from datamodules.latent_bank import SongLatents
 from livejam.errors import UserError
@@ -37,13 +38,13 @@ class LatentBankWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write one song."""
-        if not trainer.fast_dev_run:
+        if not is_dry_run(trainer):
             _builder(trainer).write(prediction)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """When every rank has written its songs, the first one writes the manifest; also if none was missing."""
         trainer.strategy.barrier("latent bank")
-        if trainer.is_global_zero and stage == "predict" and not trainer.fast_dev_run:
+        if trainer.is_global_zero and stage == "predict" and not is_dry_run(trainer):
             builder = _builder(trainer)
             missing = len(builder.pending())
             if missing:
@@ -53,7 +54,7 @@ class LatentBankWriter(BasePredictionWriter):
 
 
 def _builder(trainer: Trainer) -> BankBuilder:
-    builder = getattr(trainer.datamodule, "bank_builder", None)
+    builder = getattr(data_module(trainer), "bank_builder", None)
     if not isinstance(builder, BankBuilder):
         raise UserError("LatentBankWriter needs a data module that describes a bank, such as datamodules.SongsToEncode")
     return builder

@@ -58,7 +58,8 @@ class LongRollout(ValidationCallback):
         if not loggers:
             return
         mix_AN, played_AN = self.played(pl_module, *self._first)
-        step, rate = iteration_of(trainer, pl_module), pl_module.codec.spec.sample_rate_hz
+        codec: Any = pl_module.codec
+        step, rate = iteration_of(trainer, pl_module), codec.spec.sample_rate_hz
         for logger in loggers:
             for name, audio_AN in (("generated", played_AN), ("both", mix_AN + played_AN)):
                 log_sound(logger, f"val/long_rollout/{name}", limited(audio_AN.mean(0).numpy()), rate, step)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 
+from callbacks.trainer_facts import callbacks_of, data_module
 from callbacks.validations import iteration_of
 from livejam.checkpoints.weights import sha256_of
 from livejam.codecs.codec import codec_identity
@@ -34,7 +35,7 @@ def measured_on(trainer: Trainer, module: LightningModule, outcomes: Sequence[Ou
     """
     codec: Any = module.codec
     return {
-        "data": getattr(trainer.datamodule, "tested_on", None) or {"root": None, "songs": None, "sha256": None},
+        "data": getattr(data_module(trainer), "tested_on", None) or {"root": None, "songs": None, "sha256": None},
         "codec": {"name": codec.spec.name, "sha256": codec_identity(codec)[:12]},
         "measures": {outcome.charts[0]: outcome.facts for outcome in outcomes},
         "models": {row: _model(trainer, module)},
@@ -54,5 +55,5 @@ def _model(trainer: Trainer, module: LightningModule) -> Facts:
 
 def _config(trainer: Trainer) -> str | None:
     """A hash of the model's settings; None where no command line kept them."""
-    kept = next((callback for callback in trainer.callbacks if isinstance(callback, KeepsConfig)), None)
+    kept = next((callback for callback in callbacks_of(trainer) if isinstance(callback, KeepsConfig)), None)
     return None if kept is None else short_hash(kept.resolved()["model"])

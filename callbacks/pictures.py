@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from metrics.evaluation.clips import Audio, Clip
 from metrics.mel import mel_spectrogram
@@ -22,7 +23,7 @@ RANGE_DB = 70.0
 INK, PAPER, TRUE_BEAT, TRACKED_BEAT = "#e8e6f0", "#15131f", "#ffffff", "#4fe3c1"
 
 
-def _levels_db(audio_N: Audio, sample_rate_hz: int) -> np.ndarray:
+def _levels_db(audio_N: Audio, sample_rate_hz: int) -> NDArray[np.float32]:
     """Mel bands over time in dB of full scale, levels_FT."""
     magnitudes_TF = mel_spectrogram(torch.from_numpy(audio_N.copy()), sample_rate_hz, BANDS, HOP_SECONDS, 0.08)
     return (20 * (magnitudes_TF + 1e-5).log10()).numpy().T

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.measured_on import measured_on
 from callbacks.monitor import Monitor
+from callbacks.trainer_facts import callbacks_of, is_dry_run
 from livejam.errors import UserError
 from livejam.files import one_after_the_other
 from metrics.evaluation.table import rows_of
@@ -70,10 +71,10 @@ class ResultsTable(Callback):
         """Merge this run's rows into the file."""
         if not trainer.is_global_zero:
             return
-        monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]
+        monitors = [callback for callback in callbacks_of(trainer) if isinstance(callback, Monitor)]
         outcomes = [monitor.outcome for monitor in monitors if monitor.outcome is not None]
         path, rows = self._file(trainer), rows_of(outcomes, self.row, self.columns)
-        if trainer.fast_dev_run:
+        if is_dry_run(trainer):
             self._table = f"\n{_on_screen(sorted_rows(rows))}\n\na dry run: nothing is written\n"
             return
         with one_after_the_other(path):

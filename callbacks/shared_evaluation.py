@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from callbacks.metrics_file import MetricsFile
+from callbacks.trainer_facts import callbacks_of, is_dry_run
 from callbacks.validations import ValidationCallback, iteration_of
 from metrics.evaluation.anchors import Reconstructions
 from metrics.evaluation.clips import Clip, clips_of
@@ -55,10 +56,10 @@ class SharedEvaluation(Callback):
     @staticmethod
     def of(trainer: Trainer) -> SharedEvaluation:
         """The one of this trainer, which is added if there is none yet."""
-        for callback in trainer.callbacks:
+        for callback in callbacks_of(trainer):
             if isinstance(callback, SharedEvaluation):
                 return callback
-        trainer.callbacks.append(SharedEvaluation())
+        callbacks_of(trainer).append(SharedEvaluation())
         return SharedEvaluation.of(trainer)
 
     def reconstructions(self, pl_module: LightningModule) -> Reconstructions:
@@ -71,7 +72,7 @@ class SharedEvaluation(Callback):
     def keep(self, trainer: Trainer, pl_module: LightningModule, numbers: dict[str, float]) -> None:
         """Write what a validation during a training logs to the run's `metrics.csv`; not in a dry run."""
         in_fit = trainer.state.fn == TrainerFn.FITTING
-        if trainer.is_global_zero and in_fit and not trainer.fast_dev_run:
+        if trainer.is_global_zero and in_fit and not is_dry_run(trainer):
             _metrics_file(trainer).append(iteration_of(trainer, pl_module), trainer.current_epoch, numbers)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,7 +86,7 @@ class SharedEvaluation(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lines of a run that stopped after its last checkpoint are done again; those of another run are kept."""
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero and not is_dry_run(trainer):
             _metrics_file(trainer).begin(iteration_of(trainer, pl_module))
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -129,7 +130,7 @@ class SharedEvaluation(Callback):
 
 
 def _item_callbacks(trainer: Trainer) -> list[ItemCallback]:
-    return [callback for callback in trainer.callbacks if isinstance(callback, ItemCallback)]
+    return [callback for callback in callbacks_of(trainer) if isinstance(callback, ItemCallback)]
 
 
 def _share(outputs: object, limits: Iterable[tuple[ItemCallback, int | None]]) -> None:

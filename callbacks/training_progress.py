@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Timer, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from callbacks.pace import Ahead, Mark, Pace, clock, rate, time_left
+from callbacks.trainer_facts import callbacks_of
 
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{told}{postfix}]"
 DRAW_SECONDS = 0.2
@@ -144,6 +145,7 @@ class TrainingProgress(TQDMProgressBar):
     def _tell(self, done: int, total: int | None, told: str, metrics: dict[str, Any], where: str) -> None:
         if self.is_enabled:
             bar = self.train_progress_bar
+            assert isinstance(bar, Bar)
             bar.n, bar.total, bar.told = done, total, told
             bar.set_postfix(metrics)
         elif self._enabled:
@@ -174,7 +176,7 @@ def ahead(trainer: Trainer, pace: Pace, batch_idx: int) -> Ahead:
 
 def _limit(trainer: Trainer) -> float | None:
     """Seconds until `max_time`."""
-    timers = [callback.time_remaining() for callback in trainer.callbacks if isinstance(callback, Timer)]
+    timers = [callback.time_remaining() for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
     return min((seconds for seconds in timers if seconds is not None), default=None)
 
 
