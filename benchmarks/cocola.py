@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from datamodules import Slakh2100DataModule
-from datamodules.evaluation import Item
 from lightning_modules.spectrogram_latents import SpectrogramLatents
-from livejam.batch import CATEGORIES
+from livejam.batch import CATEGORIES, AccompanimentBatch
 from metrics.cocola import PARTS, Cocola, masked
 from metrics.cocola_score import area_under_curve, windows_of
 from metrics.cocola_spectrogram import SAMPLE_RATE_HZ, harmonic_percussive_db, relative_db
@@ -46,18 +46,23 @@ class Segment:
     late: Tensor
 
 
-def segments_of(item: Item) -> list[Segment]:
-    """Two segments of ten seconds; beyond them the item has the second that a late stem needs."""
-    excerpt, audio, annotations = item
+def segments_of(batch: AccompanimentBatch) -> list[Segment]:
+    """Two segments of ten seconds of every item; beyond them it has the second that a late stem needs."""
+    return [segment for index in range(len(batch)) for segment in _segments(batch, index)]
+
+
+def _segments(batch: AccompanimentBatch, index: int) -> list[Segment]:
+    annotations = batch.annotations[index]
     beats_seconds = np.diff(annotations.beats_seconds) if annotations is not None else np.array([0.5])
     late = round(float(np.median(beats_seconds)) / 2 * SAMPLE_RATE_HZ)
     length = SEGMENT_SECONDS * SAMPLE_RATE_HZ
-    mix_N, target_N = torch.from_numpy(audio.mix_AN[0]), torch.from_numpy(audio.target_AN[0])
+    mix_N, target_N = batch.mix[index, 0], batch.target[index, 0]
     return [
         Segment(
-            excerpt.song.name,
-            excerpt.song.stems[excerpt.target].category,
-            *(_levels(part_N) for part_N in (mix_N[start:][:length], target_N[start:][:length])),
+            batch.song[index],
+            int(batch.instrument_B[index]),
+            _levels(mix_N[start:][:length]),
+            _levels(target_N[start:][:length]),
             _levels(target_N[start + late :][:length]),
         )
         for start in (0, length)
@@ -83,7 +88,7 @@ def scores(cocola: Cocola, segments: list[Segment]) -> dict[str, dict[str, Tenso
     return found
 
 
-def statistics(found: dict[str, Tensor], songs: list[str], chosen: np.ndarray) -> dict[str, float]:
+def statistics(found: dict[str, Tensor], songs: list[str], chosen: NDArray[np.int64]) -> dict[str, float]:
     """Means and areas over the chosen segments; foreign stems are of other songs, and chosen too."""
     names = np.array(songs)[chosen]
     true, late = found["true"][chosen], found["late"][chosen]
@@ -169,8 +174,7 @@ def main() -> None:
         options.root, SpectrogramLatents(), mode="audio", eval_seconds=2 * SEGMENT_SECONDS + 1, test_items=options.items
     )
     data.setup("test")
-    items = data.test_dataloader().dataset
-    segments = [segment for i in tqdm(range(len(items)), desc="items") for segment in segments_of(items[i])]
+    segments = [segment for batch in tqdm(data.test_dataloader(), desc="batches") for segment in segments_of(batch)]
     result = {name: evaluate(name, segments) for name in options.weights} | {"milliseconds": milliseconds()}
     text = json.dumps(result, indent=1)
     print(text)

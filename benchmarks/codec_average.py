@@ -8,6 +8,7 @@ Continuations of one decoder lie close enough together for their mean to be a de
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def average(codecs: list[CausalCodec]) -> CausalCodec:
     mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
     # a mean of equal numbers may round; the encoder must not
     mean |= {name: states[0][name] for name in mean if name.startswith("projection.")}
-    result = CausalCodec(**codecs[0].config)
+    result = copy.deepcopy(codecs[0])
     result.load_state_dict(mean)
     return result.eval().requires_grad_(False)
 

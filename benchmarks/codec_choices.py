@@ -60,7 +60,7 @@ def codec_options(configs: Sequence[Path], budget: Budget, folder: Path, weights
     """What the budget changes in a codec's configuration."""
     config = merged(*configs)
     adversary = config["model"]["init_args"].get("adversary")
-    options = {"trainer.default_root_dir": folder, "model.init_args.export_path": weights}
+    options: dict[str, Any] = {"trainer.default_root_dir": folder, "model.init_args.export_path": weights}
     options["trainer.enable_progress_bar"] = "false"
     start = None
     if adversary:

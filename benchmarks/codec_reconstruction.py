@@ -29,6 +29,7 @@ from torch import Tensor
 from datamodules.audio import read_audio
 from livejam.codecs import CausalCodec, pretrained_codec
 from livejam.objectives.latent_regularity import smoothness
+from metrics.beats import Floats
 from metrics.embeddings import LogMel
 from metrics.frechet import FrechetAudioDistance
 from metrics.loudness import relative_level_db
@@ -123,7 +124,7 @@ def stem_scores(
     """Scores per kind of excerpt: means over the excerpts, and one Fréchet distance of all their windows."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     embed, rate = LogMel(), codec.spec.sample_rate_hz
-    distances = defaultdict(lambda: FrechetAudioDistance(embed.dimension))
+    distances: dict[str, FrechetAudioDistance] = defaultdict(lambda: FrechetAudioDistance(embed.dimension))
     for item, ours in zip(originals, made, strict=True):
         moves_BTC = (ours.latents_TC - ours.latents_TC.mean(0))[None]
         scores[item.kind]["latent_smoothness"].append(float(smoothness(moves_BTC)))
@@ -175,7 +176,7 @@ def robustness(
     return {kind: {name: float(np.nanmean(v)) for name, v in each.items()} for kind, each in sorted(changes.items())}
 
 
-def tracked_beats(audio: Sequence[Tensor], sample_rate_hz: int) -> list[np.ndarray]:
+def tracked_beats(audio: Sequence[Tensor], sample_rate_hz: int) -> list[Floats]:
     """Beats that a tracker hears in sounds AN."""
     from metrics.beats import MadmomRNN
 
@@ -183,7 +184,7 @@ def tracked_beats(audio: Sequence[Tensor], sample_rate_hz: int) -> list[np.ndarr
 
 
 def beat_scores(
-    originals: Sequence[Excerpt], before: Sequence[np.ndarray], made: Sequence[Reconstruction], sample_rate_hz: int
+    originals: Sequence[Excerpt], before: Sequence[Floats], made: Sequence[Reconstruction], sample_rate_hz: int
 ) -> dict[str, float]:
     """Beat F1 of mixes and of their reconstructions against the true beats.
 
@@ -204,7 +205,7 @@ def beat_scores(
 
 
 def measure(
-    codec: CausalCodec, originals: Sequence[Excerpt], before: Sequence[np.ndarray] | None, disturbed: bool
+    codec: CausalCodec, originals: Sequence[Excerpt], before: Sequence[Floats] | None, disturbed: bool
 ) -> dict[str, object]:
     """All figures of one codec.
 

@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 
+from callbacks.trainer_facts import callbacks_of
 from lightning_modules.cli import BEGINNING, ConfigParser, LivejamCLI, set_up_parsing
 
 
@@ -62,4 +63,4 @@ def experiment(configs: Sequence[Path], data_root: Path | None = None) -> Experi
         save_config_callback=None,
         auto_configure_optimizers=False,
     )
-    return Experiment(cli.model, cli.datamodule, list(cli.trainer.callbacks))
+    return Experiment(cli.model, cli.datamodule, list(callbacks_of(cli.trainer)))

@@ -198,8 +198,8 @@ class Judge:
             truth = song.annotations.excerpt(start / self.rate, SEGMENT_SECONDS)
             distance.update(self._embedded(stem_N), real=False)
             target_N = song.target_N[start : start + len(stem_N)]
-            onsets = (onset_strength(torch.from_numpy(x.copy()), self.rate).numpy() for x in (stem_N, target_N))
-            scores["phase_lock"].append(phase_lock(*onsets, truth.beats_seconds))
+            played, true = (onset_strength(torch.from_numpy(x.copy()), self.rate).numpy() for x in (stem_N, target_N))
+            scores["phase_lock"].append(phase_lock(played, true, truth.beats_seconds))
             scores["loudness_db"].append(relative_level_db(stem_N, target_N, self.rate))
             if CATEGORIES[song.category] == "Percussive":
                 beats = self.track([stem_N], self.rate)[0]

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -98,7 +98,7 @@ class Stopwatch(Callback):
     def on_train_batch_start(self, *_: Any) -> None:
         self._begin = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: Trainer, module: R3GAN, out: Any, batch: Any, index: int) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, out: Any, batch: Any, index: int) -> None:
         self.seconds[KINDS[index % len(KINDS)]].append(time.perf_counter() - self._begin)
 
     def milliseconds(self, kind: PenaltyScale) -> float:

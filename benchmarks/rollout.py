@@ -40,8 +40,10 @@ HEADS = 4
 
 def transformer(width: int, depth: int, channels: int, **window: Any) -> ConditionedTransformer:
     """A network with random weights and its encoder."""
-    sizes = {"width": width, "depth": depth, "heads": HEADS, "mix_channels": channels, "prompt_width": PROMPT}
-    return ConditionedTransformer(DiffusionTransformer(channels, **sizes, **window), TagEncoder(PROMPT))
+    network = DiffusionTransformer(
+        channels, width=width, depth=depth, heads=HEADS, mix_channels=channels, prompt_width=PROMPT, **window
+    )
+    return ConditionedTransformer(network, TagEncoder(PROMPT))
 
 
 def make_module(width: int, depth: int, blocks: int, checkpointing: bool, device: str) -> ARCForcing:

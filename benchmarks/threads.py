@@ -34,6 +34,7 @@ from datamodules.bank_batches import BankBatches
 from datamodules.crops import ActivityRule
 from datamodules.latent_bank import LatentBank
 from datamodules.run_sampler import RunSampler
+from lightning_modules.accompaniment import AccompanimentModule
 from livejam.cli.start import SPINS
 
 CONFIGS = (Path("configs/quickstart.yaml"), Path("configs/lmdm/encdec_pocket.yaml"))
@@ -95,6 +96,7 @@ def _answer(text: str) -> None:
 def train_in_turns(config: Path) -> None:
     """The training process: the recipe of a configuration, on random latents."""
     made = experiment([config])
+    assert isinstance(made.model, AccompanimentModule)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             default_root_dir=folder,
