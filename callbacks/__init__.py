@@ -1,4 +1,4 @@
-"""Callbacks: they route what a module produced to metrics, files and loggers."""
+"""Callbacks, which pass the output of a module to metrics, files and loggers."""
 
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor

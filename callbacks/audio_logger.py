@@ -29,8 +29,8 @@ class AudioLogger(ItemCallback):
     """Logs the mix, the accompaniment and both together as audio, and a picture per example, on rank zero.
 
     In test it also writes 16-bit WAV files `<song>_<instrument>_{mix,target,generated,both,codec,noise}.wav`, where
-    `codec` is the target through the codec: the best that any model could sound with it; `noise` is the same with
-    noise in its latents, the low anchor of `livejam listening-test`. `lightning predict` writes `generated` and `both`
+    `codec` is the target through the codec, the best sound that a model could have with it; `noise` is the same with
+    noise on its latents, the low anchor of `livejam listening-test`. `lightning predict` writes `generated` and `both`
     of every item of the test, with their start in the name, to `predictions` in the trainer's root.
 
     TensorBoard, Weights & Biases and MLflow take them; that no logger in use does is said once. A dry `fast_dev_run`
@@ -39,10 +39,10 @@ class AudioLogger(ItemCallback):
     Args:
         max_items: examples logged per validation, the first of the plan.
         max_test_items: examples logged and written in test, the first of the plan.
-        every_n_validations: log in every n-th validation only (≥ 1).
+        every_n_validations: n: log only in every n-th validation (≥ 1).
         categories: names of the categories that are logged; None = all.
-        tracker: finds beats in the accompaniment for the picture; None = only true beats are drawn.
-        folder: where WAV files go; None = `audio` in the trainer's root.
+        tracker: a beat tracker for the accompaniment in the picture; None = only true beats are drawn.
+        folder: the folder for WAV files; None = `audio` in the trainer's root.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class AudioLogger(ItemCallback):
         self.folder = Path(folder) if folder is not None else None
 
     def accepts(self, clip: Clip) -> bool:
-        """Only the categories asked for."""
+        """Only the chosen categories."""
         return self.categories is None or clip.instrument in self.categories
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,7 +85,7 @@ class AudioLogger(ItemCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Every rank writes its own items, all of them."""
+        """Every rank writes all of its items."""
         if is_dry_run(trainer):
             return
         folder = self.folder or Path(trainer.default_root_dir) / "predictions"
@@ -133,13 +133,13 @@ def names_of(clips: list[Clip]) -> list[str]:
 
 
 def parts_of(clip: Clip) -> dict[str, Audio]:
-    """What there is to hear of a clip."""
+    """The sounds of a clip."""
     both_N = clip.mix_N + clip.generated_N
     return {"mix": clip.mix_N, "target": clip.target_N, "generated": clip.generated_N, "both": both_N}
 
 
 def write_wavs(folder: Path, name: str, clip: Clip, reconstructions: Reconstructions) -> None:
-    """Write everything that there is to hear of a clip, 16 bit."""
+    """Write all sounds of a clip, 16 bit."""
     through_codec = {"codec": reconstructions(clip), "noise": reconstructions(clip, LATENT_NOISE)}
     for part, audio_N in (parts_of(clip) | through_codec).items():
         _write(folder / f"{name}_{part}.wav", audio_N, clip.sample_rate_hz)

@@ -1,4 +1,4 @@
-"""Beat F1: does the accompaniment keep the musician's time?"""
+"""Beat F1: does the accompaniment keep the musician's beat?"""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from metrics.evaluation.clips import known_categories
 
 
 class BeatF1Monitor(Monitor):
-    """Tracks beats on the stems alone and compares them, ±70 ms, one to one, without trimming.
+    """Tracks beats on the stems alone and compares them one to one, within ±70 ms, without trimming.
 
     `beat_f1` is LiveBand's and StreamMusicGen's beat alignment: beats of the stem against beats tracked on the mix.
     `beat_f1_truth` compares with the true beats where they are known. Both have a breakdown per category. Trackers
     err by octaves on stems without drums: read `beat_f1_truth/Percussive` first.
 
-    A test also listens to mix and stem together: `beat_f1_together` and `beat_f1_together_truth` say whether the
-    beat that an audience hears is still the musician's. Validations, which have to be cheap, do without.
+    A test also tracks beats on mix and stem together: `beat_f1_together` and `beat_f1_together_truth` say whether the
+    audience still hears the musician's beat. Validations leave this out, because they have to be cheap.
 
-    Each segment is tracked on its own, as if nothing had been played before or after.
+    Each segment is tracked on its own, without what comes before and after.
 
     Args:
-        tracker: finds the beats; None = `metrics.beats.MadmomRNN`.
+        tracker: the beat tracker; None = `metrics.beats.MadmomRNN`.
         categories: names of the categories that are tracked, such as Percussive; None = all.
-        workers: processes that track; 0 = this one, which tracks at about thirty times real time on one core.
-        every_n_validations: measure in every n-th validation only (≥ 1).
-        max_items: items measured in validation, the first of the plan; None = all.
-        max_test_items: items measured in test, the first of the plan; None = all.
+        workers: number of processes that track; 0 = this one, which tracks at about thirty times real time on one core.
+        every_n_validations: n: measure only in every n-th validation (≥ 1).
+        max_items: number of items in validation, the first of the plan; None = all.
+        max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
-        cache_folder: where anchors and beats are kept; None = `cache` in the trainer's root.
-        together: whether a test listens to mix and stem together too, for as long again.
+        cache_folder: the folder for anchors and beats; None = `cache` in the trainer's root.
+        together: whether a test also tracks mix and stem together, which takes as long again.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The checkpoints of the best validations, beside the last one."""
+"""The checkpoints of the best validations, besides the last one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from livejam.errors import UserError
 
 
 class BestCheckpoints(ModelCheckpoint):
-    """Keeps `iteration_<n>.ckpt` of the best validations by one number, and says at the end which is best.
+    """Keeps `iteration_<n>.ckpt` of the validations with the best value of one metric, and names the best at the end.
 
-    Every checkpoint of the run carries the name of the best one until then, with its number; `livejam describe` shows
-    it. A validation that does not measure the number, or finds it undefined, counts for nothing.
+    Every checkpoint of the run carries the name of the best one so far and its value, which `livejam describe` shows.
+    Validations in which the metric is not measured or undefined do not count.
 
     Args:
-        metric: the number, as it is logged: `val/fad/log_mel`, for example.
+        metric: tag of the metric in the logs, for example `val/fad/log_mel`.
         mode: `min` where less is better, `max` where more is.
-        folder: where the checkpoints go.
-        keep: how many, at least 1.
+        folder: the folder for the checkpoints.
+        keep: number of checkpoints, at least 1.
     """
 
     def __init__(self, metric: str, mode: Literal["min", "max"], folder: str, keep: int = 1) -> None:
@@ -52,10 +52,10 @@ class BestCheckpoints(ModelCheckpoint):
         self._iteration = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse what can be told before training: no validation, and a slip in the name of a monitor's number.
+        """Refuse mistakes that can be found before training: no validation, or a misspelt metric of a monitor.
 
         Raises:
-            UserError: what is wrong, and what was probably meant.
+            UserError: names the mistake, and what was probably meant.
         """
         if not trainer.enable_validation:
             raise UserError(

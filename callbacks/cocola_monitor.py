@@ -8,7 +8,7 @@ from metrics.evaluation.cocola_measure import COCOLAMeasure
 
 
 class COCOLAMonitor(Monitor):
-    """Coherence of stem and mix as a network hears it: `cocola/full`, `cocola/harmonic` and `cocola/percussive`.
+    """Coherence of stem and mix according to a network: `cocola/full`, `cocola/harmonic` and `cocola/percussive`.
 
     Each is the mean over windows of five seconds every 2.5 s of a segment, and has a breakdown per category. Scores
     are logits of no fixed range: read them between the anchors `random_pairing` and `ground_truth`, and compare them
@@ -17,11 +17,11 @@ class COCOLAMonitor(Monitor):
     Args:
         weights: "pocket", the bundled ones; "cocola", the published ones after `livejam weights fetch cocola`; or a
             file (`metrics.cocola_weights.pretrained_cocola`).
-        every_n_validations: measure in every n-th validation only (≥ 1).
-        max_items: items measured in validation, the first of the plan; None = all.
-        max_test_items: items measured in test, the first of the plan; None = all.
+        every_n_validations: n: measure only in every n-th validation (≥ 1).
+        max_items: number of items in validation, the first of the plan; None = all.
+        max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
-        cache_folder: where anchors are kept; None = `cache` in the trainer's root.
+        cache_folder: the folder for anchors; None = `cache` in the trainer's root.
     """
 
     def __init__(

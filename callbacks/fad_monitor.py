@@ -20,30 +20,30 @@ from metrics.frechet_reference import FrechetReference
 class FADMonitor(Monitor):
     """Fréchet distance between the stems of one segment and the true stems of the same items, logged as `fad/<name>`.
 
-    The reference is StreamMusicGen's: true stems, not mixes, of the very items that are evaluated; original audio,
-    not reconstructed by the codec. It is both segments of them, cut as the stems that are judged, so that a window
-    holds as much silence at its end here as there: one and the same reference for the first segment, the second one
-    and hence the drift. So the `ground_truth` row is not 0 by construction; it says how much ten seconds of truth
-    differ from all twenty, which is the floor that no model can be expected to beat. `random_pairing` has the same
-    floor, because the same stems are only dealt out differently: the distance judges sound, not coherence.
+    The reference is StreamMusicGen's: the true stems of the items that are evaluated, not the mixes, as original audio
+    and not through the codec. It covers both segments, cut like the stems that are judged, so that windows hold the
+    same amount of silence at their ends. First segment, second segment and drift thus have one and the same reference.
+    So the `ground_truth` row is not 0 by construction: it says how much ten seconds of truth differ from all twenty,
+    a floor that no model can be expected to beat. `random_pairing` has the same floor, because it has the same stems
+    in another order: the distance judges sound, not coherence.
 
-    The count is the number of embeddings. With fewer of them than dimensions the distance is biased upwards; compare
-    it only with distances of as many, or let a test extrapolate to unlimited ones (FAD∞, `fad/<name>/infinity`).
+    The count is the number of embeddings. With fewer embeddings than dimensions the distance is biased upwards. Compare
+    it only with distances of equally many, or let a test extrapolate to infinitely many (FAD∞, `fad/<name>/infinity`).
 
-    One monitor per embedding; as many of them as wanted stand side by side in a trainer.
+    Each monitor has one embedding, and a trainer may have several monitors.
 
     Args:
-        embedding: turns audio into embeddings; None = `metrics.embeddings.LogMel`, which needs no weights and whose
-            distances compare only with themselves.
-        reference: file of another reference to compare with, in every validation and test; None = the true stems
-            of the items themselves.
-        save_reference: file that a test writes the reference of its items to; None = none.
-        extrapolate: whether to log FAD∞ too; it keeps all embeddings in memory and computes 15 distances for one.
-        every_n_validations: measure in every n-th validation only (≥ 1).
-        max_items: items measured in validation, the first of the plan; None = all.
-        max_test_items: items measured in test, the first of the plan; None = all.
+        embedding: the map from audio to embeddings; None = `metrics.embeddings.LogMel`, which needs no weights and
+            whose distances compare only with each other.
+        reference: file with another reference, for every validation and test; None = the true stems of the items
+            themselves.
+        save_reference: file to which a test writes the reference of its items; None = none.
+        extrapolate: whether to log FAD∞ as well, which keeps all embeddings in memory and computes 15 distances.
+        every_n_validations: n: measure only in every n-th validation (≥ 1).
+        max_items: number of items in validation, the first of the plan; None = all.
+        max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
-        cache_folder: where anchors are kept; None = `cache` in the trainer's root.
+        cache_folder: the folder for anchors; None = `cache` in the trainer's root.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FADMonitor(Monitor):
         super().__init__(self.fad, every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the reference, too, if asked for."""
+        """Also write the reference, if there is a file for it."""
         super().on_test_epoch_end(trainer, pl_module)
         if self.save_reference is None or is_dry_run(trainer) or self.outcome is None:
             return

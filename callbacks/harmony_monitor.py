@@ -7,26 +7,27 @@ from metrics.evaluation.harmony_measure import HarmonyMeasure
 
 
 class HarmonyMonitor(Monitor):
-    """What betrays a collapse at once, and whether notes fit the chords and the grid.
+    """Numbers that reveal a collapse at once, and whether notes fit the chords and the grid.
 
     Over pitched stems: `chord_tone_share`, how much of the time it sounds tones of the true chord;
     `chroma_agreement`, similarity of the stem's pitch classes with the mix's, second by second; `key_agreement`, the
     same over the whole segment. `phase_lock`: how steadily onsets sit on the true beat grid.
 
-    `onset_ratio`: onsets per onset of the true stem. `loudness_db`: level of the stem relative to the true stem;
+    `onset_ratio`: number of onsets divided by the true stem's. `loudness_db`: level of the stem relative to the true
+        stem;
     `loudness_error_db`: the mean of its absolute value, in which too loud and too soft do not cancel.
-    `silence_rate`: share of silent blocks. `click_db`: how sharply the waveform bends at the joins of the codec's
-    frames, 0 if as anywhere. `broken_rate`: share of items that were not finite and count as silence.
+    `silence_rate`: share of silent blocks. `click_db`: how sharply the waveform bends where the codec's
+    frames join, 0 if as elsewhere. `broken_rate`: share of items that were not finite and count as silence.
 
-    How well a stem fits is weighed by time: it is 0 for as long as it is silent while the true one sounds. If the
-    true stem has no score, being silent, the item is excluded.
+    Fit is weighted by time: it is 0 while the stem is silent and the true one sounds. If the true stem has no score,
+    because it is silent, the item is left out.
 
     Args:
-        every_n_validations: measure in every n-th validation only (≥ 1).
-        max_items: items measured in validation, the first of the plan; None = all.
-        max_test_items: items measured in test, the first of the plan; None = all.
+        every_n_validations: n: measure only in every n-th validation (≥ 1).
+        max_items: number of items in validation, the first of the plan; None = all.
+        max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
-        cache_folder: where anchors are kept; None = `cache` in the trainer's root.
+        cache_folder: the folder for anchors; None = `cache` in the trainer's root.
     """
 
     def __init__(

@@ -14,8 +14,8 @@ from callbacks.trainer_facts import is_dry_run
 class InterruptCheckpoint(Callback):
     """Saves `<default_root_dir>/interrupted.ckpt` on Ctrl-C or on an error during training.
 
-    An error on one rank alone saves nothing: the other ranks would wait for it at the save's barrier. Ctrl-C
-    reaches every rank. Nothing is saved either where a `ModelCheckpoint(save_on_exception=True)` does it already.
+    An error on one rank only saves nothing, because the other ranks would wait for it at the barrier of saving. Ctrl-C
+    reaches every rank. Nothing is saved if a `ModelCheckpoint(save_on_exception=True)` does so already.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -26,4 +26,4 @@ class InterruptCheckpoint(Callback):
             return
         path = Path(trainer.default_root_dir) / "interrupted.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
-        rank_zero_info(f"training stopped; go on with the same command and --ckpt_path {path}")
+        rank_zero_info(f"training stopped; continue with the same command and --ckpt_path {path}")

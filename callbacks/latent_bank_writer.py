@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class LatentBankWriter(BasePredictionWriter):
-    """One file per song as soon as it is encoded, by whichever rank did it, and the manifest at the very end.
+    """Writes one file per song as soon as it is encoded, on the rank that encoded it, and the manifest at the end.
 
-    A run that was killed goes on where it was: the data module offers only the songs that are missing. A dry
+    A killed run continues where it stopped, because the data module offers only the missing songs. A dry
     `fast_dev_run` encodes one batch and writes nothing.
     """
 
@@ -42,7 +42,7 @@ class LatentBankWriter(BasePredictionWriter):
             _builder(trainer).write(prediction)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """When every rank has written its songs, the first one writes the manifest; also if none was missing."""
+        """When every rank has written its songs, the first one writes the manifest, even if no song was missing."""
         trainer.strategy.barrier("latent bank")
         if trainer.is_global_zero and stage == "predict" and not is_dry_run(trainer):
             builder = _builder(trainer)

@@ -1,4 +1,4 @@
-"""What a model plays when it goes on for long: what a few seconds of validation do not tell.
+"""A long performance of a model, which shows what a few seconds of validation do not.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -21,13 +21,13 @@ from metrics.loudness import limited
 class LongRollout(ValidationCallback):
     """Logs one long accompaniment, and both together, as audio after each validation, on rank zero.
 
-    The mix of the first item of the validation is repeated for as long as it takes. That no logger in use takes sounds
+    The mix of the first validation item is repeated for as long as necessary. That no logger in use takes sounds
     is said once.
 
     Args:
-        seconds: at least as long, more than 0.
-        every_n_validations: log in every n-th validation only (≥ 1).
-        seed: of the model's noise.
+        seconds: minimum length, more than 0.
+        every_n_validations: n: log only in every n-th validation (≥ 1).
+        seed: seed of the model's noise.
     """
 
     def __init__(self, seconds: float = 60.0, every_n_validations: int = 1, seed: int = 0) -> None:
@@ -71,7 +71,7 @@ class LongRollout(ValidationCallback):
         Args:
             module: a recipe that plays.
             mix_BAN: one item, repeated.
-            instrument_B: what is asked for.
+            instrument_B: the instrument.
         """
         with torch.autocast(module.device.type, enabled=False):
             once_BTC = module.codec.encode(mix_BAN)

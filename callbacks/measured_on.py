@@ -1,4 +1,4 @@
-"""What a test is about to put into a table, as plain data for `metrics.provenance`."""
+"""The provenance of a test's numbers, as plain data for `metrics.provenance`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class KeepsConfig(Protocol):
 
 
 def measured_on(trainer: Trainer, module: LightningModule, outcomes: Sequence[Outcome], row: str) -> Facts:
-    """Of the test that has just ended.
+    """The provenance of the test that has just ended.
 
     Args:
-        trainer: ran it.
-        module: was tested.
-        outcomes: what was measured.
+        trainer: the trainer that ran it.
+        module: the module that was tested.
+        outcomes: the results of its measures.
         row: name of the model's row.
     """
     codec: Any = module.codec

@@ -1,4 +1,4 @@
-"""The curves of a run as one small file that any tool reads."""
+"""The curves of a run as one small file that any tool can read."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class MetricsFile:
             writer.writerows((step, epoch, tag, f"{value:.6g}") for tag, value in numbers.items())
 
     def begin(self, step: int) -> None:
-        """Make room for a run that begins or goes on here.
+        """Prepare for a run that starts or continues here.
 
-        A run that begins anew leaves what is there to another file, `metrics.1.csv` and so on. One that goes on drops
-        the lines of later steps, which are done again, and any that are damaged.
+        A run that starts again moves existing lines to another file, `metrics.1.csv` and so on. A resumed run drops the
+        lines of later steps, which will be repeated, and damaged lines.
 
         Args:
-            step: iterations that the run has done when it starts.
+            step: iterations before the run starts.
         """
         if not self.path.is_file():
             return

@@ -1,4 +1,4 @@
-"""What all monitors share: a measure with its settings; numbers to the logs, and rows to the table."""
+"""What all monitors share: a measure with its settings, numbers for the logs, and rows for the table."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from metrics.results import anchor_tag
 
 
 class Monitor(ItemCallback):
-    """Measures what a recipe's validation and test steps return, and the anchors, by the LiveBand protocol.
+    """Measures the output of a recipe's validation and test steps, and the anchors, by the LiveBand protocol.
 
-    Of every item the first segment is reported; the drift is the second segment's number minus the first's of the
+    The value is that of every item's first segment; the drift is the second segment's value minus the first's, for the
     same items. In validation it logs `val/<metric>`, `val/<metric>/drift`, the `/count` of both,
-    `val/<metric>/<category>` and `anchor/<row>/<metric>`; in test `test/…`, and leaves all rows in `results`. Numbers
-    that are undefined are not logged. Anchors are computed once per items, settings and codec and kept on disk. What a
-    validation logs while fitting also goes to `metrics.csv` in the trainer's root, whatever logger is used; not in a
-    dry `fast_dev_run`.
+    `val/<metric>/<category>` and `anchor/<row>/<metric>`; in test `test/…`, and leaves all rows in `results`. Undefined
+    numbers are not logged. Anchors are computed once for each set of items, settings and codec, and kept on disk.
+    Numbers that a validation logs during training also go to `metrics.csv` in the trainer's root, with any logger, but
+    not in a dry `fast_dev_run`.
 
     In test every number gets a 95 % interval over songs.
 
     Args:
-        measure: what is measured.
-        every_n_validations: measure in every n-th validation only (≥ 1).
-        max_items: items measured in validation, the first of the plan; None = all.
-        max_test_items: items measured in test, the first of the plan; None = all.
+        measure: the measure.
+        every_n_validations: n: measure only in every n-th validation (≥ 1).
+        max_items: number of items in validation, the first of the plan; None = all.
+        max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
-        cache_folder: where anchors and beats are kept; None = `cache` in the trainer's root.
-        test_measure: what is measured in test; None = the same.
+        cache_folder: the folder for anchors and beats; None = `cache` in the trainer's root.
+        test_measure: the measure in tests; None = the same.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How long a training still takes, from its latest minutes and its latest validation."""
+"""The remaining time of a training run, from its latest minutes and its latest validation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 MARKS = 120
 MARK_SECONDS = 1.0
-"""A pace is that of the latest two minutes, or 120 iterations where that is longer."""
+"""The pace is that of the last two minutes, or of the last 120 iterations if these take longer."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Mark:
     """Where a training was at the end of a batch.
 
     Args:
-        seconds: spent on training since this process began to; validations do not count.
-        batches: trained on until then.
-        steps: of all optimisers until then.
+        seconds: time spent on training in this process, without validations.
+        batches: number of batches so far.
+        steps: number of steps of all optimisers so far.
     """
 
     seconds: float
@@ -28,7 +28,7 @@ class Mark:
 
 @dataclass
 class Pace:
-    """What a training has got done lately. The first batch, which compiles and warms up, is only where it begins."""
+    """The recent progress of a training run. The first batch, which compiles and warms up, is only its start."""
 
     marks: deque[Mark] = field(default_factory=lambda: deque(maxlen=MARKS))
 
@@ -39,13 +39,13 @@ class Pace:
 
     @property
     def seconds_per_batch(self) -> float:
-        """nan until there is something to compare with."""
+        """nan until there are two marks."""
         begin, end = self._ends()
         return (end.seconds - begin.seconds) / (end.batches - begin.batches) if end is not begin else math.nan
 
     @property
     def steps_per_batch(self) -> float:
-        """2 where generator and discriminator are both trained in a batch; nan until there is something to compare."""
+        """2 if generator and discriminator are both trained in a batch; nan until there are two marks."""
         begin, end = self._ends()
         return (end.steps - begin.steps) / (end.batches - begin.batches) if end is not begin else math.nan
 
@@ -56,11 +56,11 @@ class Pace:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What a training still has to do.
+    """The remaining work of a training run.
 
     Args:
-        batches: to train on; None where nothing ends the training.
-        validations: to come.
+        batches: number of remaining batches; None if nothing ends the run.
+        validations: number of remaining validations.
     """
 
     batches: int | None
@@ -68,13 +68,13 @@ class Ahead:
 
 
 def time_left(ahead: Ahead, pace: Pace, validation_seconds: float | None, limit_seconds: float | None) -> str:
-    """For people: `4:32 left`, `4:32 + 2 validations left` before one was measured, empty where it is not known.
+    """The remaining time: `4:32 left`, `4:32 + 2 validations left` before one was measured, empty if it is not known.
 
     Args:
-        ahead: what is left to do.
-        pace: of the training.
-        validation_seconds: what the latest validation took; None before the first.
-        limit_seconds: after which the training ends whatever is left; None = it has no limit.
+        ahead: the remaining work.
+        pace: the pace of training.
+        validation_seconds: duration of the last validation; None before the first.
+        limit_seconds: time after which training ends in any case; None = no limit.
     """
     seconds = math.inf if ahead.batches is None else ahead.batches * pace.seconds_per_batch
     validations = ahead.validations if validation_seconds is None and ahead.batches is not None else 0

@@ -1,4 +1,4 @@
-"""A picture per example: what was heard, what should have been played, what was played, and the beats.
+"""A picture per example: the mix, the target, the accompaniment, and the beats.
 
 Shapes: T spectrogram frames, F mel bands.
 """
@@ -62,7 +62,7 @@ def example_figure(clip: Clip, tracked_beats: Sequence[float] | None = None) -> 
 
     Args:
         clip: the example.
-        tracked_beats: beats found in the accompaniment, in seconds; None = none were looked for.
+        tracked_beats: beats tracked in the accompaniment, in seconds; None = not tracked.
     """
     seconds = len(clip.mix_N) / clip.sample_rate_hz
     figure = Figure(figsize=(13, 7.2), dpi=90, facecolor=PAPER, layout="constrained")
@@ -77,7 +77,7 @@ def example_figure(clip: Clip, tracked_beats: Sequence[float] | None = None) -> 
     )
     mix_db = float(_levels_db(clip.mix_N, clip.sample_rate_hz).max())
     for axes, (title, audio_N) in zip(panels, rows, strict=True):
-        # Target and accompaniment share a scale, so that a wrong level is seen.
+        # Target and accompaniment share a scale, so that a wrong level is visible.
         loudest_db = mix_db if audio_N is clip.mix_N else stems_db
         _draw(axes, title, audio_N, clip.sample_rate_hz, max(loudest_db, -60.0))
         if clip.annotations is not None:

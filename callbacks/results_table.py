@@ -31,7 +31,7 @@ UNSEEN = (
     *("beat_f1_mix", "beat_f1_together", "beat_f1_together_truth", "key_agreement", "loudness_error_db"),
     *("onset_ratio", "click_db", "broken_rate"),
 )
-"""Columns that are in the files but, being less telling, not on screen."""
+"""Columns that are in the files, but not on screen, because they say less."""
 
 
 class ResultsTable(Callback):
@@ -42,9 +42,9 @@ class ResultsTable(Callback):
     embeddings for Fréchet distances) behind each, and 95 % intervals over songs; null where undefined. The entry
     `measured_on` says on what (`metrics.provenance`). `.md` and `.csv` files beside it hold the same.
 
-    Rows of other runs that are in the file already stay there, so that several tests fill one table. A table that was
-    measured on something else, or does not say on what, is renamed to `results.1.json`, which is said. A dry
-    `fast_dev_run` writes nothing and shows its own rows only.
+    Rows of other runs in the file are kept, so that several tests fill one table. A table that was measured on
+    something else, or does not say on what, is renamed to `results.1.json`, and a line says so. A dry `fast_dev_run`
+    writes nothing and shows only its own rows.
 
     Args:
         row: name of this model's row.
@@ -61,7 +61,7 @@ class ResultsTable(Callback):
         self._table: str | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a file that is no table before anything is measured."""
+        """Refuse a file that is not a table, before anything is measured."""
         read_table(self._file(trainer))
 
     def _file(self, trainer: Trainer) -> Path:
@@ -85,7 +85,7 @@ class ResultsTable(Callback):
         self._table = f"\n{_on_screen(table.rows)}\n\n{said}{told_where}\n"
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Print last, below everything that the trainer itself has to say."""
+        """Print last, below the trainer's own output."""
         if self._table is not None:
             sys.stdout.write(self._table)
             sys.stdout.flush()
@@ -93,9 +93,9 @@ class ResultsTable(Callback):
 
 
 def _with_like_rows(measured: Rows, facts: Facts, path: Path) -> tuple[Table, str]:
-    """A test's rows with those of a file that were measured alike, and a line about those that were not.
+    """A test's rows together with those of a file that were measured in the same way, and a line about others.
 
-    A table that was measured otherwise, or that does not say on what, is set aside.
+    A table that was measured in another way, or that does not say on what, is set aside.
     """
     old = read_table(path)
     unlike = ["it does not say what it was measured on"]
@@ -110,7 +110,7 @@ def _with_like_rows(measured: Rows, facts: Facts, path: Path) -> tuple[Table, st
 
 
 def _alarms(rows: Rows, column: str) -> bool:
-    """Whether a model played what is no sound, and was judged as silence."""
+    """Whether the output of a model was not finite, and was judged as silence."""
     return column == "broken_rate" and any(cells[column]["value"] for cells in rows.values() if column in cells)
 
 

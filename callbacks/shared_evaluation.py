@@ -1,4 +1,4 @@
-"""What callbacks that look at items share: each item is taken from the module's output once, for all of them."""
+"""The part that callbacks on items share: each item is taken from the module's output once, for all of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from metrics.evaluation.clips import Clip, clips_of
 
 
 class ItemCallback(ValidationCallback):
-    """Looks at items that validations and tests return; `clips` are those of this process, the first of the plan.
+    """Receives the items of validations and tests; `clips` are those of this process, the first of the plan.
 
     Args:
-        every_n_validations: look in every n-th validation only (≥ 1).
-        max_items: items of a validation; None = all.
-        max_test_items: items of a test; None = all.
+        every_n_validations: n: receive items only in every n-th validation (≥ 1).
+        max_items: number of items of a validation; None = all.
+        max_test_items: number of items of a test; None = all.
     """
 
     def __init__(self, every_n_validations: int, max_items: int | None, max_test_items: int | None) -> None:
@@ -37,7 +37,7 @@ class ItemCallback(ValidationCallback):
         return {}
 
     def accepts(self, clip: Clip) -> bool:
-        """Whether this item is looked at."""
+        """Whether this item is received."""
         return True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -47,7 +47,7 @@ class ItemCallback(ValidationCallback):
 class SharedEvaluation(Callback):
     """Collects items for all `ItemCallback`s of a trainer, begins the file of their curves and lays out their charts.
 
-    The first of them adds it to the trainer; it has no state that a checkpoint would keep.
+    The first of them adds it to the trainer; it has no state for a checkpoint.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class SharedEvaluation(Callback):
 
     @staticmethod
     def of(trainer: Trainer) -> SharedEvaluation:
-        """The one of this trainer, which is added if there is none yet."""
+        """The instance of this trainer, which is added if there is none yet."""
         for callback in callbacks_of(trainer):
             if isinstance(callback, SharedEvaluation):
                 return callback
@@ -63,14 +63,14 @@ class SharedEvaluation(Callback):
         return SharedEvaluation.of(trainer)
 
     def reconstructions(self, pl_module: LightningModule) -> Reconstructions:
-        """True stems through the module's codec, kept for as long as an evaluation takes."""
+        """True stems through the module's codec, kept for the duration of an evaluation."""
         if self._reconstructions is None:
             codec: Any = pl_module.codec
             self._reconstructions = Reconstructions(codec)
         return self._reconstructions
 
     def keep(self, trainer: Trainer, pl_module: LightningModule, numbers: dict[str, float]) -> None:
-        """Write what a validation during a training logs to the run's `metrics.csv`; not in a dry run."""
+        """Write the numbers of a validation during training to the run's `metrics.csv`, except in a dry run."""
         in_fit = trainer.state.fn == TrainerFn.FITTING
         if trainer.is_global_zero and in_fit and not is_dry_run(trainer):
             _metrics_file(trainer).append(iteration_of(trainer, pl_module), trainer.current_epoch, numbers)
@@ -134,7 +134,7 @@ def _item_callbacks(trainer: Trainer) -> list[ItemCallback]:
 
 
 def _share(outputs: object, limits: Iterable[tuple[ItemCallback, int | None]]) -> None:
-    """Give each callback the items that it looks at, as long as it has fewer than its limit.
+    """Give each callback its items, until it has reached its limit.
 
     The first of a run are among the first of every process.
     """

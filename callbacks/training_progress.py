@@ -1,4 +1,4 @@
-"""How far a training is, and how long it still takes."""
+"""The progress of a training run, and its remaining time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DRAW_SECONDS = 0.2
 
 
 class Bar(Tqdm):
-    """A bar over a whole training, which is told how fast it goes and when it ends."""
+    """A bar over a whole training run, with a given speed and remaining time."""
 
     told = ""
 
@@ -29,14 +29,14 @@ class Bar(Tqdm):
 
 
 class TrainingProgress(TQDMProgressBar):
-    """One bar over the whole training with the time left, or a line now and then where no terminal shows a bar.
+    """One bar over the whole training run with the time left, or a line now and then if there is no terminal.
 
     The time left follows from the pace of the latest minutes, from the iterations that `max_epochs` or `max_steps`
     leave, and from what a validation takes; `max_time` bounds it. However fast a GPU is, the bar is drawn five times a
     second at most, and the losses in it are read from the GPU only then.
 
     Args:
-        line_seconds: between two lines, where standard output is no terminal; more than 0.
+        line_seconds: seconds between two lines, if standard output is not a terminal; more than 0.
     """
 
     def __init__(self, line_seconds: float = 30.0) -> None:
@@ -53,7 +53,7 @@ class TrainingProgress(TQDMProgressBar):
         return self._enabled and sys.stdout.isatty()
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """What the recipe wants to be seen; a run's name is no number."""
+        """The numbers that the recipe shows; the name of the run is left out."""
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
     def init_train_tqdm(self) -> Tqdm:
@@ -65,7 +65,7 @@ class TrainingProgress(TQDMProgressBar):
         self._pace, self._began, self._paused = Pace(), time.monotonic(), 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The bar goes on."""
+        """Advance the bar."""
         self.train_progress_bar.set_description(_epoch(trainer), refresh=False)
 
     def on_train_batch_end(
@@ -81,7 +81,7 @@ class TrainingProgress(TQDMProgressBar):
         self._tell(done, total, ", ".join(filter(None, told)), self.get_metrics(trainer, pl_module), _epoch(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The bar goes on."""
+        """Advance the bar."""
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         done, took = trainer.fit_loop.total_batch_idx + 1, clock(time.monotonic() - self._began)
@@ -136,7 +136,7 @@ class TrainingProgress(TQDMProgressBar):
         self._tell_batch("predict", batch_idx, self.total_predict_batches_current_dataloader)
 
     def _due(self) -> bool:
-        """Whether something is drawn or written now; if so, the next time is later."""
+        """Whether it is time to draw or write; if so, the next time is set."""
         now = time.monotonic()
         due = self._enabled and now - self._told >= (DRAW_SECONDS if self.is_enabled else self.line_seconds)
         self._told = now if due else self._told
@@ -158,7 +158,7 @@ class TrainingProgress(TQDMProgressBar):
 
 
 def ahead(trainer: Trainer, pace: Pace, batch_idx: int) -> Ahead:
-    """What is left at the end of a batch, before a validation that may follow it."""
+    """The remaining work at the end of a batch, before a validation that may follow it."""
     ends: list[float] = []
     if trainer.max_epochs not in (None, -1):
         ends.append((trainer.max_epochs - trainer.current_epoch) * trainer.num_training_batches - batch_idx - 1)

@@ -1,4 +1,4 @@
-"""Learning rates, throughput and memory, beside the curves of what is learnt."""
+"""Learning rates, throughput and memory, beside the curves of training."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from livejam.batch import AccompanimentBatch
 from livejam.spec import CodecSpec
 
 STATM = Path("/proc/self/statm")
-"""Where Linux says how much memory a process has."""
+"""The file in which Linux reports the memory of a process."""
 
 GIB = 2**30
 
 
 @dataclass
 class Stretch:
-    """What happened since numbers were logged last, in one process.
+    """The totals since numbers were last logged, in one process.
 
     Args:
-        batches: trained on.
-        items: in them.
-        audio_seconds: of target in them; 0 where the batches do not say.
-        data_seconds: between the end of a step and the beginning of the next: the loader, and the way to the device.
-        step_seconds: from the beginning of a step to its end.
+        batches: number of batches.
+        items: number of items in them.
+        audio_seconds: seconds of target audio in them; 0 where the batches do not say.
+        data_seconds: time between steps: the loader, and the transfer to the device.
+        step_seconds: time within steps.
     """
 
     batches: int = 0
@@ -43,7 +43,7 @@ class Stretch:
     step_seconds: float = 0.0
 
     def numbers(self, processes: int) -> dict[str, float]:
-        """Rates of all processes together, which train on equally large batches, and seconds per batch."""
+        """Rates of all processes together, whose batches are equally large, and seconds per batch."""
         seconds = max(self.data_seconds + self.step_seconds, 1e-9)
         rates = {
             "speed/items_per_second": processes * self.items / seconds,
@@ -56,17 +56,17 @@ class Stretch:
 
 
 class TrainingSpeed(Callback):
-    """Logs what a training does with its time, every `log_every_n_steps` iterations.
+    """Logs how a training run spends its time, every `log_every_n_steps` iterations.
 
-    `speed/items_per_second` and `speed/audio_seconds_per_second` are of all processes together, and leave validations
-    out. `speed/data_seconds` and `speed/step_seconds` are means per batch in the first process: waiting for the data,
-    and everything else. `speed/validation_seconds` is a whole validation with what it measures.
-    `learning_rate/<network>` is what the optimiser of a network goes on with. `memory/resident_gib` is the first
-    process's memory without its loaders' (on Linux; it counts the pages of a bank that the system could drop), and
-    `memory/cuda_peak_gib` the most that tensors have taken of its GPU.
+    `speed/items_per_second` and `speed/audio_seconds_per_second` are those of all processes together, without
+    validations. `speed/data_seconds` and `speed/step_seconds` are means per batch in the first process: waiting for the
+    data, and everything else. `speed/validation_seconds` is a whole validation with its measures.
+    `learning_rate/<network>` is the current rate of a network's optimiser. `memory/resident_gib` is the first process's
+    memory without its loaders' (on Linux; it counts the pages of a bank that the system could drop), and
+    `memory/cuda_peak_gib` the peak memory of tensors on its GPU.
 
-    Nothing waits for a GPU: it computes on while the host's clock is read, so a single step may look short, but rates
-    over many iterations are right. Without a logger nothing is done.
+    Nothing waits for a GPU, which computes on while the host's clock is read. So a single step may look short, but
+    rates over many iterations are right. Without a logger, nothing is done.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class TrainingSpeed(Callback):
         self._validation_began = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A validation is no time of data."""
+        """A validation does not count as time for data."""
         self._mark = time.perf_counter()
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             log(trainer, {"speed/validation_seconds": self._mark - self._validation_began})
@@ -127,7 +127,7 @@ def extent(batch: Any, spec: CodecSpec | None) -> tuple[int, float]:
 
 
 def learning_rates(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
-    """What every optimiser goes on with, named after the part of the recipe that it trains."""
+    """The current rate of every optimiser, named after the part of the recipe that it trains."""
     owners = {id(parameter): name.partition(".")[0] for name, parameter in pl_module.named_parameters()}
     rates: dict[str, float] = {}
     for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
@@ -138,7 +138,7 @@ def learning_rates(trainer: Trainer, pl_module: LightningModule) -> dict[str, fl
 
 
 def memory(device: torch.device) -> dict[str, float]:
-    """GiB of this process, and the most that its tensors have taken of its GPU."""
+    """GiB of this process, and the peak of its tensors on its GPU."""
     taken = {}
     if STATM.exists():
         taken["memory/resident_gib"] = int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / GIB
@@ -148,7 +148,7 @@ def memory(device: torch.device) -> dict[str, float]:
 
 
 def log(trainer: Trainer, numbers: Mapping[str, float]) -> None:
-    """At the iteration of the training's own curves; loggers of other processes than the first write nothing."""
+    """Logged at the iteration of the training curves; only the first process's loggers write."""
     for logger in trainer.loggers:
         logger.log_metrics(dict(numbers), step=trainer.fit_loop.epoch_loop._batches_that_stepped)
 

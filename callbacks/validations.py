@@ -1,4 +1,4 @@
-"""What callbacks share: which validations they work in, at which iteration, and where sound and pictures go."""
+"""What callbacks share: the validations in which they work, the iteration, and the loggers for sound and pictures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from callbacks.media import takes_media
 
 
 class ValidationCallback(Callback):
-    """Works in every n-th validation of a training, and in every one outside of it; the count is in the checkpoint.
+    """Works in every n-th validation during training, and in every one otherwise; the count is in the checkpoint.
 
     Args:
         every_n_validations: n (≥ 1).
 
     Attributes:
-        due: whether it works in the validation that is going on.
+        due: whether it works in the current validation.
     """
 
     def __init__(self, every_n_validations: int) -> None:
@@ -44,8 +44,8 @@ class ValidationCallback(Callback):
         """Those of the trainer's loggers that take sounds and pictures; that there is none is said once.
 
         Args:
-            trainer: has the loggers.
-            what: is lost otherwise.
+            trainer: the trainer that has the loggers.
+            what: what is lost without one.
         """
         taking = [logger for logger in trainer.loggers if takes_media(logger)]
         if not taking:
@@ -55,5 +55,5 @@ class ValidationCallback(Callback):
 
 
 def iteration_of(trainer: Trainer, pl_module: LightningModule) -> int:
-    """The recipe's own iteration where it has one; `global_step` counts every optimiser."""
+    """The recipe's own iteration, if it has one; `global_step` counts every optimiser."""
     return int(getattr(pl_module, "iteration", trainer.global_step))

@@ -33,7 +33,7 @@ from livejam.systems.lmdm import cutoff_frames
 
 @dataclass(frozen=True)
 class TrainingWindow:
-    """What one iteration trains on; latents are normalised."""
+    """The data of one iteration; latents are normalised."""
 
     clean_BTC: Tensor
     target_BT: Tensor
@@ -43,41 +43,41 @@ class TrainingWindow:
 class FlowMatching(LMDMRecipe):
     """Flow matching of the target's latents, given the mix up to a cutoff and what was played before.
 
-    What is injected makes the variant. A base model has no context (`context_frames` 0) and hears the whole window;
+    The injected parts make the variant. A base model has no context (`context_frames` 0) and hears the whole window;
     Encoder-Decoder, Block-Causal and outpainting differ by the network's mask; the look-ahead regime is another
     `context_mode`. Its window of T frames with hop r T and look-ahead w is a block of r T frames, T - r T frames of
     context, and a cutoff of -w blocks.
 
     Args:
         generator: network and encoders.
-        codec: encodes and decodes audio in validation; frozen.
-        context_mode: how the model is told what it has played, in training and in playing.
-        sampler: how it plays; LMDM's is Euler with 50 steps and guidance 7 before ARC-Forcing.
-        cutoff_blocks: how far, in blocks beyond the context, the mix is known; every item draws one of them.
+        codec: the codec for audio in validation; frozen.
+        context_mode: how the model is given its own past, in training and in playing.
+        sampler: the sampler in playing; LMDM's is Euler with 50 steps and guidance 7 before ARC-Forcing.
+        cutoff_blocks: how far the mix is known, in blocks beyond the context; every item draws one of them.
         play_cutoff_blocks: the same in playing; None = the first of `cutoff_blocks`.
-        times: where on the path from data to noise to train.
+        times: distribution of training times on the path from data to noise.
         mix_dropout: share of items, 0 to 1, that hear no mix.
         mix_partial_dropout: share of items whose mix begins within the window, after one to all context blocks,
             as it does when a stream has just begun.
-        prompt_dropout: share of items that are not told what to play.
-        unconditional_dropout: share of items that are told what guidance's unconditional side is told, besides those
-            that the dropouts above happen to leave so.
-        description_dropout: share of items that are told the instrument's category alone, without the
-            description of the very sound.
-        unconditional: what guidance guides away from, in playing; the reference drops the prompt alone, which
-            `prompt_dropout` trains. Neither prompt nor mix takes `unconditional_dropout`: independent dropouts hardly
-            ever drop both.
+        prompt_dropout: share of items without a prompt.
+        unconditional_dropout: share of items with the conditions of guidance's unconditional side, in addition to
+            those that the dropouts above produce by chance.
+        description_dropout: share of items with only the instrument's category as their prompt, without the
+            description of the particular sound.
+        unconditional: what guidance's unconditional side lacks, in playing; the reference drops only the prompt, which
+            `prompt_dropout` trains. A side with neither prompt nor mix needs `unconditional_dropout`, because
+            independent dropouts hardly ever drop both.
         base_checkpoint: a checkpoint of this recipe, or of `livejam weights import-stable-audio`, whose generator and
             normalisation of latents training starts from; None starts from scratch.
         lora: what of the base's generator is tuned by low-rank updates, while the rest of it stays as it is; None tunes
             all of it. What plays is the generator with its updates merged, a network as any other.
-        optimizer: of the generator, LMDM's by default.
+        optimizer: optimiser of the generator, by default LMDM's.
         warmup_iterations: iterations in which the learning rate rises linearly from 0; LMDM has none.
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
             uses the raw generator, as LMDM does.
         gradient_clip: largest gradient norm; None = unlimited.
-        seed: of noise, times and dropouts; what an iteration draws depends on seed, rank and iteration alone.
-        compile_generator: compile the network with torch.compile.
+        seed: seed of noise, times and dropouts; the draws of an iteration depend only on seed, rank and iteration.
+        compile_generator: whether to compile the network with torch.compile.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class FlowMatching(LMDMRecipe):
 
     @property
     def may_choose(self) -> bool:
-        """Whether the generator is not told at times what to play, or never."""
+        """Whether the prompt is sometimes or always dropped."""
         return self.prompt_dropout > 0 or self.generator.prompt_encoder is None
 
     def setup(self, stage: str) -> None:
@@ -175,10 +175,10 @@ class FlowMatching(LMDMRecipe):
         self.move_average(int(self.iteration) - 1)
 
     def _require_trained_guidance(self) -> None:
-        """Refuse guidance away from what no window trains.
+        """Refuse guidance whose unconditional side is never trained.
 
         Raises:
-            UserError: no window is told as little as the unconditional side.
+            UserError: no training window lacks as much as the unconditional side.
         """
         told = []
         if self.unconditional.without_prompt and self.generator.prompt_encoder is not None and not self.prompt_dropout:
@@ -212,7 +212,7 @@ class FlowMatching(LMDMRecipe):
         return TrainingWindow(clean_BTC, given.target_BT, conditions)
 
     def _mix_condition(self, mix_BTC: Tensor) -> tuple[Tensor, Tensor]:
-        """What is heard of the mix: from where hearing began up to the cutoff."""
+        """The known part of the mix: from where hearing began up to the cutoff."""
         network, batch = self.generator.transformer, len(mix_BTC)
         index_T = torch.arange(mix_BTC.shape[1], device=self.device)
         cutoffs = torch.tensor([cutoff_frames(network, c) for c in self.cutoff_blocks], device=self.device)
@@ -228,7 +228,7 @@ class FlowMatching(LMDMRecipe):
         return torch.randint(below, (batch,), generator=self._rng, device=self.device)
 
     def _log(self, loss_B: Tensor, time_B: Tensor) -> None:
-        """The loss, and apart where little and where much noise was to be removed."""
+        """The loss, in total and separately for little and for much noise."""
         loss_B = loss_B.detach()
         self.log("train/loss", loss_B.mean(), prog_bar=True)
         for name, part_B in (("low_noise", time_B < 0.5), ("high_noise", time_B >= 0.5)):

@@ -1,4 +1,4 @@
-"""What the recipes of Live Music Diffusion Models share: how the model plays, and the trained networks they go on from.
+"""What the recipes of Live Music Diffusion Models share: how the model plays, and warm starts from trained networks.
 
 Shapes: B batch, T latent frames, C latent channels.
 """
@@ -30,15 +30,15 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
 
     Args:
         generator: network and encoders.
-        codec: encodes and decodes audio in validation; frozen.
-        context_mode: how the model is told what it has played, in training and in playing.
-        sampler: how it plays.
-        cutoff_blocks: how far, in blocks beyond the context, the mix is known in training.
+        codec: the codec for audio in validation; frozen.
+        context_mode: how the model is given its own past, in training and in playing.
+        sampler: the sampler in playing.
+        cutoff_blocks: how far the mix is known in training, in blocks beyond the context.
         play_cutoff_blocks: the same in playing; None = the first of `cutoff_blocks`.
-        unconditional: what guidance guides away from, in playing.
-        ema_decay: decay in [0, 1) per iteration of the averaged generator; None = there is none.
+        unconditional: what guidance's unconditional side lacks, in playing.
+        ema_decay: decay in [0, 1) per iteration of the averaged generator; None = no average.
         gradient_clip: largest gradient norm; None = unlimited.
-        seed: of all draws.
+        seed: seed of all draws.
 
     Raises:
         UserError: the window cannot be played with one of the cutoffs.
@@ -69,15 +69,15 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
 
     @property
     def hears_mix(self) -> bool:
-        """Whether any cutoff leaves something of the mix in the window."""
+        """Whether some of the mix is in the window at any cutoff."""
         return any(cutoff_frames(self.generator.transformer, cutoff) for cutoff in self.cutoff_blocks)
 
     def accompanist(self) -> LMDMAccompanist:
-        """The model as it plays, with the averaged generator where there is one."""
+        """The model in playing, with the averaged generator if there is one."""
         return self.playing(self.playing_generator, self.play_cutoff_blocks)
 
     def playing(self, generator: ConditionedTransformer, cutoff_blocks: int) -> LMDMAccompanist:
-        """A generator as it plays at a cutoff."""
+        """A generator in playing, at a cutoff."""
         parts = generator, self.codec.spec, self.statistics, self.context_mode, self.sampler, cutoff_blocks
         return LMDMAccompanist(*parts, unconditional=self.unconditional)
 
@@ -95,12 +95,12 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
 
 
 class WarmStarted(LMDMRecipe):
-    """Base of the recipes that go on from trained networks, in a new run; a resumed one has its own checkpoint."""
+    """Base of the recipes that start a new run from trained networks; a resumed run has its own checkpoint."""
 
     _restored = False
 
     def start(self) -> None:
-        """Take the trained networks.
+        """Load the trained networks.
 
         Raises:
             UserError: there are none, or they do not fit.
@@ -126,8 +126,8 @@ def load_warm_start(
     Args:
         path: a checkpoint of FlowMatching.
         generator: changed in place.
-        codec: whose latents it is trained on.
-        cutoff_blocks: of the mix, each of which it must know.
+        codec: the codec whose latents it is trained on.
+        cutoff_blocks: the cutoffs, all of which it must have been trained with.
 
     Returns:
         the checkpoint.
@@ -147,7 +147,7 @@ def load_warm_start(
 
 
 def require_same_window(path: str, checkpoint: Mapping[str, Any], network: DiffusionTransformer) -> None:
-    """Refuse a model that saw another window, or saw it in another way: its weights would fit, its habits not.
+    """Refuse a model that was trained on another window or differently: its weights would fit, but not its behaviour.
 
     Raises:
         UserError: names the field that differs.
@@ -172,15 +172,15 @@ def require_same_window(path: str, checkpoint: Mapping[str, Any], network: Diffu
 
 
 def load_base(path: Path, generator: nn.Module, codec: Codec) -> dict[str, Any]:
-    """Start a generator from a checkpoint's, from the averaged one where there is one.
+    """Start a generator from a checkpoint's generator, or from the averaged one if there is one.
 
     Args:
         path: a checkpoint of a recipe that trains such a generator.
         generator: changed in place.
-        codec: whose latents the generator is trained on.
+        codec: the codec whose latents the generator is trained on.
 
     Returns:
-        what the checkpoint says about the latents that it was trained on, and where it comes from.
+        the checkpoint's record of its latents and its origin.
 
     Raises:
         UserError: it cannot be read, is of another codec, or its generator has another width, depth or encoder.
@@ -205,7 +205,7 @@ def load_base(path: Path, generator: nn.Module, codec: Codec) -> dict[str, Any]:
 
 
 def require_same_latents(checkpoint: dict[str, Any], codec: Codec) -> None:
-    """Refuse a base of another codec; published models say only what their latents are like, not of which weights.
+    """Refuse a base of another codec; published models record only the shape of their latents, not the codec's weights.
 
     Raises:
         UserError: names every field that differs.

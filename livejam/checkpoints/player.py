@@ -1,4 +1,4 @@
-"""A trained checkpoint as something that plays, without Lightning and without unpickling anything.
+"""From a trained checkpoint to a player, without Lightning and without unpickling anything.
 
 Shapes: C latent channels.
 """
@@ -29,13 +29,13 @@ OWN = ("livejam.codecs", "livejam.networks", "livejam.sampling", "livejam.system
 
 @dataclass(frozen=True)
 class Player:
-    """What it takes to play along.
+    """Everything that is needed to play along.
 
     Args:
         accompanist: the trained model, in evaluation mode.
-        codec: the very codec it was trained with.
+        codec: the codec that it was trained with.
         silence_C: the codec's latent of silence, played until the first emitted frame is due.
-        instruments: names of what it learnt to play; empty = not known.
+        instruments: names of the instruments that it learnt; empty = not known.
     """
 
     accompanist: Accompanist[Any]
@@ -45,14 +45,14 @@ class Player:
 
 
 def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
-    """Rebuild accompanist and codec from a checkpoint; the averaged generator plays where there is one.
+    """Rebuild accompanist and codec from a checkpoint, with the averaged generator if there is one.
 
     The checkpoint names its accompanist as `{class_path, init_args}`; weights, codec spec and statistics are added.
 
     Args:
-        path: what a recipe saved under the `lightning` command.
-        trusted: packages or modules besides livejam whose classes the checkpoint may name. A class path is code, and
-            the checkpoint may be a stranger's.
+        path: a checkpoint of the `lightning` command.
+        trusted: packages or modules besides livejam whose classes the checkpoint may name. A class path runs code, and
+            the checkpoint may come from a stranger.
 
     Raises:
         UserError: the checkpoint is unusable, and why.
@@ -91,10 +91,10 @@ def _codec(codec: Codec, weights: Mapping[str, Tensor], facts: Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Builder:
-    """Builds objects of classes that may be named, and of what they are made of.
+    """Builds objects of permitted classes, and their parts.
 
     Args:
-        packages: whose classes these are.
+        packages: the packages of these classes.
     """
 
     packages: tuple[str, ...]

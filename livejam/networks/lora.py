@@ -24,7 +24,7 @@ class AdaptedLinear(nn.Module):
     Args:
         linear: W and its bias.
         rank: R, from 1 to the smaller side of W.
-        alpha: α, above 0: how much the update counts, whatever the rank is.
+        alpha: α, above 0: the strength of the update, independent of the rank.
     """
 
     lora_scale: Tensor
@@ -35,7 +35,7 @@ class AdaptedLinear(nn.Module):
         weight_OI = linear.weight
         self.lora_down_RI = nn.Parameter(weight_OI.new_empty(rank, linear.in_features))
         self.lora_up_OR = nn.Parameter(weight_OI.new_zeros(linear.out_features, rank))
-        # whoever merges the weights of a checkpoint needs nothing else
+        # merging the weights of a checkpoint needs nothing else
         self.register_buffer("lora_scale", weight_OI.new_tensor(alpha / rank))
         nn.init.kaiming_uniform_(self.lora_down_RI, a=math.sqrt(5))
 
@@ -69,13 +69,13 @@ class LoRA:
             )
 
     def adapt(self, network: nn.Module) -> None:
-        """Freeze a network, put updates beside the linear maps that are meant, and let them alone be trained.
+        """Freeze a network, put updates beside the chosen linear maps, and train only these.
 
         Args:
-            network: trained; changed in place, and the same function as before.
+            network: a trained network; changed in place, but still the same function.
 
         Raises:
-            UserError: a pattern means nothing, or the rank is larger than a map.
+            UserError: a pattern matches nothing, or the rank is larger than a map.
         """
         network.requires_grad_(False)
         modules = dict(network.named_modules())
@@ -90,7 +90,7 @@ class LoRA:
 
 
 def _meant(patterns: Sequence[str], names: Mapping[str, nn.Module], option: str) -> list[str]:
-    """Every name that one of the patterns means."""
+    """All names that match one of the patterns."""
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             known = ", ".join(sorted({name.rpartition(".")[2] for name in names if name})[:12])
