@@ -151,7 +151,11 @@ class AccompanimentModule(Recipe, Generic[Network]):
         return self.validation_step(batch, batch_idx)
 
     def setup(self, stage: str) -> None:
-        """Take the latent statistics from the data module; a checkpoint's own ones replace them afterwards."""
+        """Take the latent statistics from the data module; a checkpoint's own ones replace them afterwards.
+
+        Raises:
+            UserError: the data module of a training has none.
+        """
         spec = self.codec.spec
         silence_BAN = torch.zeros(
             1, spec.audio_channels, SILENCE_FRAMES * spec.hop_samples, device=self.silence_C.device
@@ -217,7 +221,11 @@ class AccompanimentModule(Recipe, Generic[Network]):
             )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that diverged, of another codec or size or, when training goes on, of other data."""
+        """Refuse a checkpoint that does not fit.
+
+        Raises:
+            UserError: it diverged, is of another codec or size or, when training goes on, of other data.
+        """
         require_same_codec(checkpoint, self.codec)
         # The codec that the configuration names plays: its decoder may be newer than the run.
         weights = {name: w for name, w in checkpoint["state_dict"].items() if not name.startswith("codec.")}

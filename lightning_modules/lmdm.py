@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from lightning_modules.accompaniment import AccompanimentModule, described
-from livejam.checkpoints.facts import ancestors, mask_name, require_same_codec, transformer_settings
+from livejam.checkpoints.facts import ancestors, mask_name, require_same_codec, shape_difference, transformer_settings
 from livejam.checkpoints.file import part, read_checkpoint
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -191,15 +191,11 @@ def load_base(path: Path, generator: nn.Module, codec: Codec) -> dict[str, Any]:
     weights = part(state, "ema_generator") or part(state, "generator")
     if not weights:
         raise UserError(f"base_checkpoint {path} holds no generator; name a checkpoint of FlowMatching")
-    own = generator.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        theirs = tuple(weights[name].shape) if name in weights else "missing"
-        ours = tuple(own[name].shape) if name in own else "missing"
-        if theirs != ours:
-            raise UserError(
-                f"base_checkpoint {path} does not fit this generator ({name}: {theirs} in the checkpoint, {ours} "
-                "here); set width, depth and encoders to those of the config it was trained with"
-            )
+    if difference := shape_difference(weights, generator):
+        raise UserError(
+            f"base_checkpoint {path} does not fit this generator ({difference}); set width, depth and encoders to "
+            "those of the config it was trained with"
+        )
     generator.load_state_dict(weights)
     return {"livejam": {**checkpoint["livejam"], "lineage": ancestors(checkpoint)}}
 

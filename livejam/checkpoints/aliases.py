@@ -32,7 +32,6 @@ ARGUMENTS = {
 }
 """Constructor arguments with another name."""
 
-
 GROUPS = {
     "ARCForcing": {
         "rollout": {

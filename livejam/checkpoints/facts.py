@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from livejam.batch import CATEGORIES, NEVER_ASKED, in_order
 from livejam.codecs.codec import Codec
@@ -100,15 +100,18 @@ def require_same_shapes(checkpoint: dict[str, Any], module: nn.Module) -> None:
     Raises:
         UserError: names the first parameter that differs.
     """
-    saved, own = checkpoint["state_dict"], module.state_dict()
+    if difference := shape_difference(checkpoint["state_dict"], module):
+        raise UserError(f"the checkpoint does not fit this model ({difference}); use the config it was trained with")
+
+
+def shape_difference(saved: Mapping[str, Tensor], module: nn.Module) -> str:
+    """The first weight that differs, as `name: (2, 3) in the checkpoint, missing here`; empty if all of them fit."""
+    own = module.state_dict()
     for name in sorted(saved.keys() | own.keys()):
-        theirs = tuple(saved[name].shape) if name in saved else "missing"
-        ours = tuple(own[name].shape) if name in own else "missing"
+        theirs, ours = (tuple(w[name].shape) if name in w else "missing" for w in (saved, own))
         if theirs != ours:
-            raise UserError(
-                f"the checkpoint does not fit this model ({name}: {theirs} in the checkpoint, {ours} here); "
-                "use the config it was trained with"
-            )
+            return f"{name}: {theirs} in the checkpoint, {ours} here"
+    return ""
 
 
 def require_same_statistics(checkpoint: dict[str, Any], statistics: LatentStatistics) -> None:

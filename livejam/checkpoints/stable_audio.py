@@ -139,7 +139,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def transformer_settings(described: Mapping[str, Any], mix: bool) -> dict[str, Any]:
-    """Arguments of the base model's `DiffusionTransformer`."""
+    """Arguments of the base model's `DiffusionTransformer`.
+
+    Args:
+        described: the published configuration.
+        mix: whether the network also hears the musician.
+
+    Raises:
+        UserError: queries and keys are normalised in a way that livejam's network does not have.
+    """
     options = described["model"]["diffusion"]["config"]
     norm = options.get("attn_kwargs", {}).get("qk_norm", "none")
     if norm not in ("ln", "none"):

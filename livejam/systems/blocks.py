@@ -49,26 +49,12 @@ class DiffusionCache:
 
     @property
     def batch_size(self) -> int:
+        """Rows of the network: twice as many as musicians under guidance."""
         return len(self.key[0])
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the context's keys and values."""
-        return sum(tensor.nbytes for tensor in (*self.key, *self.value))
 
     def with_prompt(self, prompt: PromptKeys | None) -> DiffusionCache:
         """The same context under another prompt, as in a cross-fade; a bootstrap also encodes the context again."""
         return dataclasses.replace(self, prompt=prompt)
-
-    def take(self, rows: Tensor) -> DiffusionCache:
-        """A cache of some of the rows.
-
-        Args:
-            rows: their indices (int64).
-        """
-        prompt = self.prompt and tuple((k[rows], v[rows]) for k, v in self.prompt)
-        key, value = (tuple(x[rows] for x in part) for part in (self.key, self.value))
-        return DiffusionCache(key, value, self.frames, prompt)
 
     def put(self, rows: Tensor, other: DiffusionCache) -> DiffusionCache:
         """A cache whose rows `rows` are those of another cache, with which one of several musicians starts again."""
@@ -186,6 +172,9 @@ def prefill(
         network: the model.
         conditions: conditions of the whole window.
         prompt: an earlier result of `prompt_keys` for the same prompt; None computes it.
+
+    Raises:
+        UserError: the mask is another one, or the conditions have no whole context.
     """
     if not isinstance(network.mask, EncoderDecoder):
         raise UserError(f"prefill needs the mask EncoderDecoder; {type(network.mask).__name__} has no separate encoder")
@@ -212,7 +201,7 @@ def denoise(
     conditions: DiffusionConditions,
     cache: DiffusionCache,
 ) -> Tensor:
-    """The block's velocity: its frames and the token see the cached context and each other.
+    """The block's velocity_BTC: its frames and the token see the cached context and each other.
 
     Args:
         network: the model.
@@ -220,6 +209,9 @@ def denoise(
         time_B: noise level per row.
         conditions: conditions of the whole window.
         cache: the cache of this window, from `prefill`, `bootstrap` or `fused`.
+
+    Raises:
+        UserError: block or cache have another size than the network's.
     """
     _require_block(network, noisy_BTC, cache)
     hidden = network.embed_block(noisy_BTC, time_B, conditions)
@@ -256,7 +248,10 @@ def bootstrap(
         prompt: an earlier result of `prompt_keys` for the same prompt; None computes it.
 
     Returns:
-        the block's velocity, and the cache for its further steps and for the next block.
+        the block's velocity_BTC, and the cache for its further steps and for the next block.
+
+    Raises:
+        UserError: the mask is another one, or the conditions have no whole context.
     """
     prompt = network.prompt_keys(conditions) if prompt is None else prompt
     return _encode_and_denoise(network, noisy_BTC, time_B, conditions, None, prompt, 0)
@@ -284,7 +279,10 @@ def fused(
         cutoff_frames: frames of the window in which the mix is known. None = all of the context, or no mix.
 
     Returns:
-        the block's velocity, and the cache for its further steps and for the next block.
+        the block's velocity_BTC, and the cache for its further steps and for the next block.
+
+    Raises:
+        UserError: the mask is another one, the conditions have no whole context, or a size or the cutoff is wrong.
     """
     blocks, frames = network.context_frames // network.block_frames, network.block_frames
     cutoff = network.context_frames if cutoff_frames is None else cutoff_frames

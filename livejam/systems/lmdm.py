@@ -212,6 +212,9 @@ class LMDMAccompanist:
         Args:
             mix_BTC: codec latents of one block.
             state: the state before that.
+
+        Raises:
+            UserError: the mix is shorter or longer than a block.
         """
         if mix_BTC.shape[1] != self.block_frames:
             raise UserError(f"a step hears {self.block_frames} frames, not {mix_BTC.shape[1]}; give it whole blocks")
