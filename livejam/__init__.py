@@ -1,3 +1,3 @@
 """The library that plays: torch only, no Lightning."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
