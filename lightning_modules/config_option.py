@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]  # not in its __all__
 
 from livejam.checkpoints.aliases import renamed
-from livejam.config_files import BASE, layers
+from livejam.config_files import BASE, layers, nested
 
 
 class ConfigFile(ActionConfigFile):
@@ -33,7 +33,7 @@ class ConfigFile(ActionConfigFile):
         assert isinstance(namespace, Namespace)
         for layer in [values] if _is_inline(values) else map(str, layers(values)):
             text = layer if _is_inline(layer) else Path(layer).read_text(encoding="utf-8")
-            for key in _lists(yaml.safe_load(text)):
+            for key in _lists(nested(yaml.safe_load(text))):
                 namespace.pop(key, None)
             super().__call__(parser, namespace, layer, option_string)
 
@@ -43,7 +43,7 @@ def plain(text: str) -> str:
     options = yaml.safe_load(text)
     if not isinstance(options, dict):
         return text
-    today = renamed({key: value for key, value in options.items() if key != BASE})
+    today = renamed(nested({key: value for key, value in options.items() if key != BASE}))
     return text if today == options else yaml.safe_dump(today, allow_unicode=True, sort_keys=False)
 
 

@@ -49,8 +49,17 @@ def merged(*paths: str | Path) -> dict[str, Any]:
         UserError: as `layers`.
     """
     texts = [layer.read_text(encoding="utf-8") for path in paths for layer in layers(path)]
-    result: dict[str, Any] = functools.reduce(_over, map(yaml.safe_load, texts))
+    result: dict[str, Any] = functools.reduce(_over, (nested(yaml.safe_load(text)) for text in texts))
     result.pop(BASE, None)
+    return result
+
+
+def nested(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of which the first keys may be dotted: `model.init_args: {…}` is `model: {init_args: {…}}`."""
+    result: dict[str, Any] = {}
+    for key, value in options.items():
+        first, *rest = str(key).split(".")
+        result = _over(result, {first: functools.reduce(lambda inner, part: {part: inner}, reversed(rest), value)})
     return result
 
 

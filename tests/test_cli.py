@@ -115,7 +115,7 @@ class TestLightning:
         (toy.parent / "variants").mkdir()
         (toy.parent / "elsewhere").mkdir()
         wide = toy.parent / "variants/wide.yaml"
-        wide.write_text("base: ../toy.yaml\nmodel: {init_args: {width: 24}}\n")
+        wide.write_text("base: ../toy.yaml\nmodel.init_args: {width: 24}\n")
         longer = toy.parent / "variants/longer.yaml"
         longer.write_text("base: wide.yaml\ntrainer: {max_epochs: 2}\n")
         monkeypatch.chdir(toy.parent / "elsewhere")
