@@ -47,10 +47,14 @@ def _card(options: argparse.Namespace) -> int:
     checkpoint: Path = options.checkpoint
     out = options.out or checkpoint.with_name("MODEL_CARD.md")
     require_free({"--out": out}, [path for path in (checkpoint, options.results) if path], options.overwrite)
-    content = read_checkpoint(checkpoint)
-    config, lineage, digest = content.get("config", {}), told(ancestors(content)), sha256_of(checkpoint)
+    content, digest = read_checkpoint(checkpoint), sha256_of(checkpoint)
     results, said = _results(checkpoint, digest, options.results)
-    text = model_card(checkpoint.name, digest, describe(checkpoint), config, lineage, results)
+    try:
+        config, lineage = content.get("config", {}), told(ancestors(content))
+        text = model_card(checkpoint.name, digest, describe(checkpoint), config, lineage, results)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{checkpoint} does not hold what a recipe writes ({reason}); train again or update") from error
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(f"{out}: {said}")

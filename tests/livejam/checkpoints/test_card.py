@@ -79,6 +79,16 @@ def bare(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    "config", [{"model": [1]}, {"data": "songs"}, {"data": {"init_args": {"render_if_missing": {}}}}]
+)
+def test_an_odd_configuration_is_one_sentence(bare: Path, config: object, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({**torch.load(bare, weights_only=True), "config": config}, bare)
+    assert livejam_cli.main(["card", str(bare)]) == 2
+    assert "does not hold what a recipe writes" in capsys.readouterr().err
+    assert not bare.with_name("MODEL_CARD.md").exists()
+
+
 def test_numbers_of_other_weights_are_no_ones_of_this(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Found beside the checkpoint they are left out, named they are refused."""
     cell = {"value": 1.0, "drift": None, "count": 1}
