@@ -14,7 +14,7 @@ from callbacks.trainer_facts import callbacks_of, is_dry_run
 from livejam.errors import UserError
 from livejam.files import one_after_the_other
 from metrics.evaluation.table import rows_of
-from metrics.provenance import MEASURED_ON, Facts, differences, joined, told
+from metrics.provenance import MEASURED_ON, Facts, differences, joined, notes_of
 from metrics.results import (
     ANCHORS,
     Rows,
@@ -81,8 +81,8 @@ class ResultsTable(Callback):
             table, said = _with_like_rows(rows, measured_on(trainer, pl_module, outcomes, self.row), path)
             assert table.measured_on is not None
             write_table(table.rows, path, table.measured_on)
-        told_where = f"{told(table.measured_on)[0]}; all numbers: {path}, {path.stem}.md, {path.stem}.csv"
-        self._table = f"\n{_on_screen(table.rows)}\n\n{said}{told_where}\n"
+        summary = f"{notes_of(table.measured_on)[0]}; all numbers: {path}, {path.stem}.md, {path.stem}.csv"
+        self._table = f"\n{_on_screen(table.rows)}\n\n{said}{summary}\n"
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print last, below the trainer's own output."""

@@ -159,7 +159,7 @@ def evaluation_plan(
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps([_to_row(item) for item in plan], indent=1), encoding="utf-8")
     except OSError as error:
-        log.warning("the choice of evaluation items cannot be kept at %s (%s): it is made anew each time", path, error)
+        log.warning("the choice of evaluation items cannot be kept at %s (%s): it is made again each time", path, error)
     return plan
 
 

@@ -353,7 +353,7 @@ class LatentBank:
         return self._songs[position]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Another process maps the files anew."""
+        """Another process maps the files again."""
         return {**self.__dict__, "_songs": {}}
 
     def verify(self) -> None:

@@ -198,7 +198,7 @@ def _write_cache(path: Path, tracks: dict[str, _Track]) -> None:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
     except OSError as error:
-        log.warning("the index of the data set cannot be kept at %s (%s): it is made anew each time", path, error)
+        log.warning("the index of the data set cannot be kept at %s (%s): it is made again each time", path, error)
 
 
 def _describe(refusal: Refusal) -> str:

@@ -136,7 +136,7 @@ class LivejamCLI(LightningCLI):
         self._subcommand_parsers["fit"].add_argument(
             "--overwrite",
             action="store_true",
-            help="start anew where another run's checkpoint is, and overwrite that run; without it, fit refuses",
+            help="start again where another run's checkpoint is, and overwrite that run; without it, fit refuses",
         )
         # a configuration that one subcommand saved is read by all
         known = {name: {action.dest for action in parser._actions} for name, parser in self._subcommand_parsers.items()}
@@ -252,10 +252,10 @@ def run() -> None:
     except UserError:
         raise
     except Exception as error:
-        told = as_user_error(error)
-        if told is None:
+        reported = as_user_error(error)
+        if reported is None:
             raise
-        raise told from error
+        raise reported from error
 
 
 def main() -> int:

@@ -180,15 +180,15 @@ class FlowMatching(LMDMRecipe):
         Raises:
             UserError: no training window lacks as much as the unconditional side.
         """
-        told = []
+        untrained = []
         if self.unconditional.without_prompt and self.generator.prompt_encoder is not None and not self.prompt_dropout:
-            told.append("prompt")
+            untrained.append("prompt")
         if self.unconditional.without_mix and self.hears_mix and not self.mix_dropout:
-            told.append("mix")
-        if self.sampler.needs_unconditional and told and not self.unconditional_dropout:
+            untrained.append("mix")
+        if self.sampler.needs_unconditional and untrained and not self.unconditional_dropout:
             raise UserError(
-                f"the sampler guides away from a model without {' and '.join(told)}, but every training window has it; "
-                "set unconditional_dropout, 0.1 for example, or the sampler's guidance to 1"
+                f"the sampler guides away from a model without {' and '.join(untrained)}, but every training window has "
+                "it; set unconditional_dropout, 0.1 for example, or the sampler's guidance to 1"
             )
 
     def _window(self, batch: AccompanimentBatch) -> TrainingWindow:

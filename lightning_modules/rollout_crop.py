@@ -20,7 +20,7 @@ class RolloutCrop:
     """A training crop of context and blocks.
 
     Args:
-        context_BTC: what was played before, as the generator is told it (normalised, 0 where dropped).
+        context_BTC: what was played before, as the generator gets it (normalised, 0 where dropped).
         real_BTC: how it went on, block by block (normalised).
         mix_BTC: of context and blocks (codec latents).
         instrument_B: asked for.

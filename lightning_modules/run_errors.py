@@ -31,8 +31,8 @@ def as_user_error(error: BaseException) -> UserError | None:
     root = links[-1]
     if isinstance(root, torch.OutOfMemoryError):
         return UserError(f"{explain(str(root))} Make batches, crops or networks smaller")
-    if (told := of_the_system(root)) is not None:
-        return told
+    if (reported := of_the_system(root)) is not None:
+        return reported
     if not isinstance(root, NameError) and any(_restores(frame) for frame in _frames(root)):
         return UserError(f"the checkpoint does not fit this run ({type(root).__name__}: {explain(str(root))})")
     if isinstance(root, (OmegaConfBaseException, MisconfigurationException)) or _is_judged(root):

@@ -31,7 +31,7 @@ def require_sound(options: Mapping[str, Any]) -> None:
     trainer, data = options["trainer"], options.get("data")
     if trainer.get("overfit_batches") and isinstance(data, Mapping) and data["class_path"].startswith("datamodules."):
         raise UserError(
-            "trainer.overfit_batches does not go with training items that are drawn anew in every epoch; to overfit, "
+            "trainer.overfit_batches does not go with training items that are drawn again in every epoch; to overfit, "
             "train on a few songs: `livejam data render --out data/few --songs 3`, and data.init_args.root data/few"
         )
     for name, allowed in RANGES.items():

@@ -37,7 +37,7 @@ NULL_CATEGORY = len(CATEGORIES)
 """The class index that stands for "any instrument"."""
 
 NAMES = (*CATEGORIES, "Any")
-"""Name per class index; "Any" is what a model plays that is not told what to play."""
+"""Name per class index; "Any" is what a model plays without a prompt."""
 
 NEVER_ASKED = ("Vocal", "Unknown")
 """What a data set without `targets` does not train either."""

@@ -25,7 +25,7 @@ class EpochMeans:
         self._items[name] = self._items.get(name, 0) + items
 
     def collect(self) -> dict[str, float]:
-        """The means, in an order of names that is the same everywhere; then begin anew. All processes have to ask."""
+        """The means, in an order of names that is the same everywhere; then start again. All processes have to ask."""
         shares = gathered((self._totals, self._items))
         self._totals, self._items = {}, {}
         names = dict.fromkeys(name for totals, _ in shares for name in totals)

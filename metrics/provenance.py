@@ -80,7 +80,7 @@ def joined(here: Facts, there: Facts, rows: Collection[str]) -> Facts:
     }
 
 
-def told(facts: Facts | None) -> list[str]:
+def notes_of(facts: Facts | None) -> list[str]:
     """For people: a line about the data, one per measure, one per model."""
     if facts is None:
         return ["measured on what is not said"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from livejam.errors import UserError
 from livejam.files import atomic_path
-from metrics.provenance import MEASURED_ON, Facts, are_facts, told
+from metrics.provenance import MEASURED_ON, Facts, are_facts, notes_of
 
 ANCHORS = ("ground_truth", "codec", "random_pairing", "silence", "latent_noise")
 """The true stem; the true stem through the codec; the true stem of another song; nothing; the true stem through the
@@ -141,7 +141,7 @@ def write_table(rows: Rows, path: Path, measured_on: Facts | None = None) -> Non
     said = {} if measured_on is None else {MEASURED_ON: measured_on}
     texts = {
         ".json": json.dumps({**rows, **said}, indent=2, allow_nan=False) + "\n",
-        ".md": as_markdown(rows, notes=told(measured_on) if measured_on else ()),
+        ".md": as_markdown(rows, notes=notes_of(measured_on) if measured_on else ()),
         ".csv": as_csv(rows),
     }
     for ending, text in texts.items():

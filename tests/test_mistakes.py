@@ -167,8 +167,8 @@ def test_an_odd_option(options: list[str], says: str, toy: Path, lightning_comma
         ("quickstart", "model.init_args.discriminator.init_args.classes", "18", "must be 19 or more"),
         ("codec/pocket", "data.init_args.lowest_gain_db", "9", "more than highest_gain_db"),
         ("codec/pocket", "model.init_args.code_frames", "96", "needs 112"),
-        ("quickstart", "trainer.overfit_batches", "1", "drawn anew in every epoch"),
-        ("codec/pocket", "trainer.overfit_batches", "0.5", "drawn anew in every epoch"),
+        ("quickstart", "trainer.overfit_batches", "1", "drawn again in every epoch"),
+        ("codec/pocket", "trainer.overfit_batches", "0.5", "drawn again in every epoch"),
     ],
 )
 def test_an_odd_number_in_a_shipped_config(

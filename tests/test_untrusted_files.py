@@ -159,7 +159,7 @@ def test_there_is_no_switch_that_unpickles(toy: Path, lightning_command: Command
 def test_caches_of_songs(
     kind: str, rendered_songs: Path, tmp_path: Path, mark: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A bank's songs, its manifest, the index and the anchors' states: refused, or made anew."""
+    """A bank's songs, its manifest, the index and the anchors' states: refused, or made again."""
     metrics = {"beats": MeanScore()}
     assert not load_states(set_trap(tmp_path / "anchor.safetensors", mark, kind), metrics)
     for read, name in ((read_song, "Track00001.safetensors"), (read_manifest, "manifest.json")):

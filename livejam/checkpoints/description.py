@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from livejam.checkpoints.best import best_until_then
-from livejam.checkpoints.facts import ancestors, learnt_instruments, told
+from livejam.checkpoints.facts import ancestors, learnt_instruments, lineage_text
 from livejam.checkpoints.file import part, read_checkpoint
 from livejam.spec import CodecSpec
 
@@ -36,7 +36,7 @@ def describe(path: str | Path) -> str:
         "latents hash": facts["latents_hash"],
         "statistics": _summary(facts.get("latent_mean_C"), facts.get("latent_std_C")),
         "seed": config.get("seed_everything", "unknown"),
-        "lineage": told(ancestors(checkpoint)),
+        "lineage": lineage_text(ancestors(checkpoint)),
         "best": best_until_then(checkpoint) or "no number was watched",
         "continued from": config.get("ckpt_path") or "nothing: trained from the start",
         "lightning": checkpoint.get("pytorch-lightning_version", "unknown"),
@@ -48,7 +48,8 @@ def _anticipation(settings: Mapping[str, Any]) -> str:
     """How far ahead it plays: in frames, or as the part of the mix that it knows when a block begins."""
     cutoffs = settings.get("cutoff_blocks")
     if not cutoffs:
-        return f"{settings.get('anticipation_frames', 'unknown')} frames"
+        frames = settings.get('anticipation_frames', 'unknown')
+        return f"{frames} frame{'' if frames == 1 else 's'}"
     played = settings.get("play_cutoff_blocks")
     return f"cutoff of {cutoffs[0] if played is None else played} blocks; trained on {', '.join(map(str, cutoffs))}"
 

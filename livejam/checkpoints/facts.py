@@ -23,7 +23,7 @@ def ancestors(checkpoint: Mapping[str, Any]) -> list[Ancestor]:
     return [*before, _training(checkpoint)]
 
 
-def told(lineage: Sequence[Ancestor]) -> str:
+def lineage_text(lineage: Sequence[Ancestor]) -> str:
     """The lineage as text: `FlowMatching (BlockCausal) 8000 → ARCForcing (BlockCausal) 1200`."""
     names = [f"{a['recipe']} ({a['mask']})" if a.get("mask") else str(a["recipe"]) for a in lineage]
     return " → ".join(f"{name} {a['iteration']}" for name, a in zip(names, lineage, strict=True))

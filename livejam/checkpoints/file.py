@@ -62,7 +62,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}; train one with `make demo` or `lightning fit`")
-    checkpoint = read_torch_file(path, "copy it again or train anew")
+    checkpoint = read_torch_file(path, "copy it again or train again")
     if not isinstance(checkpoint, dict) or not {"state_dict", "livejam"} <= checkpoint.keys():
         raise UserError(f"{path} was not written by a livejam recipe; train one with `lightning fit`")
     _require_facts(path, checkpoint)
@@ -78,7 +78,7 @@ def _require_facts(path: Path, checkpoint: Mapping[str, Any]) -> None:
     except (KeyError, TypeError, ValueError, AttributeError):
         sound = False
     if not sound or not isinstance(checkpoint.get("config", {}), Mapping):
-        raise UserError(f"{path} lacks what a livejam recipe writes; train anew, or update livejam")
+        raise UserError(f"{path} lacks what a livejam recipe writes; train again, or update livejam")
 
 
 def part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} does not fit this version of livejam ({reason}); train anew or update") from error
+        raise UserError(f"{path} does not fit this version of livejam ({reason}); train again or update") from error
 
 
 def _codec(codec: Codec, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Codec:

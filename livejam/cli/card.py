@@ -39,7 +39,7 @@ def add_card(commands: Any) -> None:
 def _card(options: argparse.Namespace) -> int:
     from livejam.checkpoints.card import model_card
     from livejam.checkpoints.description import describe
-    from livejam.checkpoints.facts import ancestors, told
+    from livejam.checkpoints.facts import ancestors, lineage_text
     from livejam.checkpoints.file import read_checkpoint
     from livejam.checkpoints.weights import sha256_of
     from livejam.files import atomic_path
@@ -50,7 +50,7 @@ def _card(options: argparse.Namespace) -> int:
     content, digest = read_checkpoint(checkpoint), sha256_of(checkpoint)
     results, said = _results(checkpoint, digest, options.results)
     try:
-        config, lineage = content.get("config", {}), told(ancestors(content))
+        config, lineage = content.get("config", {}), lineage_text(ancestors(content))
         text = model_card(checkpoint.name, digest, describe(checkpoint), config, lineage, results)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -67,14 +67,14 @@ def _results(checkpoint: Path, digest: str, named: Path | None) -> tuple[str | N
     Raises:
         UserError: the file that was named is no table, or was measured on other weights.
     """
-    from metrics.provenance import told
+    from metrics.provenance import notes_of
     from metrics.results import as_markdown, read_table
 
     of_the_run = (checkpoint.parent.parent / "results.json", checkpoint.parent / "results.json")
     for path in of_the_run if named is None else (named,):
         table = read_table(path)
         if table.rows and _is_of(table, digest):
-            return as_markdown(table.rows, notes=told(table.measured_on)), f"with the numbers of {path}"
+            return as_markdown(table.rows, notes=notes_of(table.measured_on)), f"with the numbers of {path}"
     if named is not None:
         raise UserError(
             f"{named} holds no test of {checkpoint}; test it with `lightning test --ckpt_path {checkpoint}` and the "

@@ -107,7 +107,7 @@ def run_names(runs: Sequence[Path]) -> list[str]:
 
 def _compare(options: argparse.Namespace) -> int:
     from livejam.files import atomic_path
-    from metrics.provenance import told
+    from metrics.provenance import notes_of
     from metrics.results import as_csv, as_markdown, as_text
 
     groups = [_group(text) for text in options.group]
@@ -120,10 +120,10 @@ def _compare(options: argparse.Namespace) -> int:
     first = next(iter(rows))
     print(as_text(rows, width=options.width, against=first))
     print(f"\n* the 95 % interval does not overlap with that of {first}")
-    said = [f"{name}: {line}" for name, table in tables for line in told(table.measured_on)[:1]]
+    said = [f"{name}: {line}" for name, table in tables for line in notes_of(table.measured_on)[:1]]
     said += [f"warning: {warning}" for warning in warnings]
     print("\n".join(said))
-    notes = [*said, *(f"{name}: {line}" for name, table in tables for line in told(table.measured_on)[1:])]
+    notes = [*said, *(f"{name}: {line}" for name, table in tables for line in notes_of(table.measured_on)[1:])]
     texts = ((options.markdown, as_markdown(rows, first, notes)), (options.csv, as_csv(rows, first)))
     for path, text in texts:
         if path is not None:

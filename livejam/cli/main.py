@@ -252,10 +252,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write("stopped\n")
         return 130
     except Exception as error:
-        told = error if isinstance(error, UserError) else of_the_system(error)
-        if told is None or os.environ.get("LIVEJAM_DEBUG") or "--debug" in arguments:
+        reported = error if isinstance(error, UserError) else of_the_system(error)
+        if reported is None or os.environ.get("LIVEJAM_DEBUG") or "--debug" in arguments:
             raise
-        sys.stderr.write(f"error: {' '.join(str(told).split())}\n")
+        sys.stderr.write(f"error: {' '.join(str(reported).split())}\n")
         return 2
 
 

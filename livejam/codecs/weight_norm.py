@@ -1,4 +1,4 @@
-"""Weights that are computed anew on every call, folded into plain ones."""
+"""Weights that are computed again on every call, folded into plain ones."""
 
 from __future__ import annotations
 

@@ -105,9 +105,9 @@ class Unconditional:
         """Some rows (bool) as the unconditional side has them, for training."""
         other, changed = self.of(conditions), {}
         for name in self._dropped:
-            told = getattr(conditions, name)
-            if told is not None:
-                changed[name] = torch.where(dropped_B.view(-1, *[1] * (told.ndim - 1)), getattr(other, name), told)
+            given = getattr(conditions, name)
+            if given is not None:
+                changed[name] = torch.where(dropped_B.view(-1, *[1] * (given.ndim - 1)), getattr(other, name), given)
         return dataclasses.replace(conditions, **changed)
 
     def beside(self, conditions: DiffusionConditions) -> DiffusionConditions:

@@ -20,7 +20,7 @@ straight line, as in the low anchor of LiveBand's listening test, so this row dr
 class Reconstructions:
     """True stems through a codec, each computed once, because several measures ask for the same ones.
 
-    Made anew for every evaluation: two stems are kept per clip, and a codec may have changed in between.
+    Made again for every evaluation: two stems are kept per clip, and a codec may have changed in between.
 
     Args:
         codec: the codec of the model.
