@@ -187,8 +187,8 @@ class FlowMatching(LMDMRecipe):
             untrained.append("mix")
         if self.sampler.needs_unconditional and untrained and not self.unconditional_dropout:
             raise UserError(
-                f"the sampler guides away from a model without {' and '.join(untrained)}, but every training window has "
-                "it; set unconditional_dropout, 0.1 for example, or the sampler's guidance to 1"
+                f"the sampler guides away from a model without {' and '.join(untrained)}, but every training window "
+                "has it; set unconditional_dropout, 0.1 for example, or the sampler's guidance to 1"
             )
 
     def _window(self, batch: AccompanimentBatch) -> TrainingWindow:

@@ -48,7 +48,7 @@ def _anticipation(settings: Mapping[str, Any]) -> str:
     """How far ahead it plays: in frames, or as the part of the mix that it knows when a block begins."""
     cutoffs = settings.get("cutoff_blocks")
     if not cutoffs:
-        frames = settings.get('anticipation_frames', 'unknown')
+        frames = settings.get("anticipation_frames", "unknown")
         return f"{frames} frame{'' if frames == 1 else 's'}"
     played = settings.get("play_cutoff_blocks")
     return f"cutoff of {cutoffs[0] if played is None else played} blocks; trained on {', '.join(map(str, cutoffs))}"
