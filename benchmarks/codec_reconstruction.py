@@ -29,7 +29,7 @@ from torch import Tensor
 from datamodules.audio import read_audio
 from livejam.codecs import CausalCodec, pretrained_codec
 from livejam.objectives.latent_regularity import smoothness
-from metrics.beats import Floats
+from metrics.beat_tracking import Floats
 from metrics.embeddings import LogMel
 from metrics.frechet import FrechetAudioDistance
 from metrics.loudness import relative_level_db

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from metrics.results import ANCHORS, anchor_tag
+from metrics.anchor_rows import ANCHORS, anchor_tag
 
 CHARTS = {
     "val/beat_f1_truth/Percussive": "drums: beat F1 against the true beats",

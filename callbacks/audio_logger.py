@@ -18,8 +18,7 @@ from callbacks.validations import iteration_of
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.processes import gathered, own_rank
-from metrics.beat_tracking import CachedBeatTracker
-from metrics.beats import BeatTracker
+from metrics.beat_tracking import BeatTracker, CachedBeatTracker
 from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions
 from metrics.evaluation.clips import Audio, Clip, clips_of, first_of_run, known_categories
 from metrics.loudness import limited

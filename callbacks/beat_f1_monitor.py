@@ -5,8 +5,8 @@ from __future__ import annotations
 from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.monitor import Monitor
-from metrics.beat_tracking import CachedBeatTracker
-from metrics.beats import BeatTracker, MadmomRNN
+from metrics.beat_tracking import BeatTracker, CachedBeatTracker
+from metrics.beats import MadmomRNN
 from metrics.evaluation.beat_f1_measure import BeatF1Measure
 from metrics.evaluation.clips import known_categories
 

@@ -68,11 +68,12 @@ class FADMonitor(Monitor):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Also write the reference, if there is a file for it."""
         super().on_test_epoch_end(trainer, pl_module)
-        if self.save_reference is None or is_dry_run(trainer) or self.outcome is None:
+        if self.save_reference is None or is_dry_run(trainer):
             return
         codec: Any = pl_module.codec
-        stems = [Stem(clip.target_N, clip.song) for clip in self.outcome.clips]
-        takes = takes_of(self.outcome.clips, stems, self.segment_seconds, codec.spec.hop_samples)
+        clips = self.task(self.fad, self.max_test_items).chosen()
+        stems = [Stem(clip.target_N, clip.song) for clip in clips]
+        takes = takes_of(clips, stems, self.segment_seconds, codec.spec.hop_samples)
         reference = self.fad.reference_of(takes, pl_module.device)
         if trainer.is_global_zero and reference.count >= 2:
             reference.save(self.save_reference)

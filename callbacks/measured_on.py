@@ -37,8 +37,17 @@ def measured_on(trainer: Trainer, module: LightningModule, outcomes: Sequence[Ou
     return {
         "data": getattr(data_module(trainer), "tested_on", None) or {"root": None, "songs": None, "sha256": None},
         "codec": {"name": codec.spec.name, "sha256": codec_identity(codec)[:12]},
-        "measures": {outcome.charts[0]: outcome.facts for outcome in outcomes},
+        "measures": {outcome.charts[0]: _measure(outcome) for outcome in outcomes},
         "models": {row: _model(trainer, module)},
+    }
+
+
+def _measure(outcome: Outcome) -> Facts:
+    return {
+        "method": outcome.method,
+        "segment_seconds": outcome.segment_seconds,
+        "items": len(outcome.places),
+        "sha256": short_hash(outcome.places),
     }
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.shared_evaluation import ItemCallback, SharedEvaluation
+from metrics.anchor_rows import anchor_tag
 from metrics.evaluation.clips import Clip
 from metrics.evaluation.evaluate import Outcome, Task, evaluate
 from metrics.evaluation.measure import Measure, Result
-from metrics.results import anchor_tag
 
 
 class Monitor(ItemCallback):
@@ -78,18 +78,19 @@ class Monitor(ItemCallback):
         if not self.due:
             return
         shared = SharedEvaluation.of(trainer)
-        task = self._task(self.measure, self.max_items)
+        task = self.task(self.measure, self.max_items)
         outcome = evaluate(task, shared.reconstructions(pl_module), intervals=False)
         numbers = {**outcome.curves("val"), **outcome.anchor_curves()}
         _log(pl_module, numbers)
         shared.keep(trainer, pl_module, numbers)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        task = self._task(self.test_measure, self.max_test_items)
+        task = self.task(self.test_measure, self.max_test_items)
         self.outcome = evaluate(task, SharedEvaluation.of(trainer).reconstructions(pl_module))
         _log(pl_module, self.outcome.curves("test"))
 
-    def _task(self, measure: Measure, limit: int | None) -> Task:
+    def task(self, measure: Measure, limit: int | None) -> Task:
+        """A measure, applied to the items that were collected."""
         assert self.cache_folder is not None
         return Task(measure, self.clips, limit, self.segment_seconds, self.cache_folder / "anchors")
 

@@ -13,10 +13,10 @@ from callbacks.monitor import Monitor
 from callbacks.trainer_facts import callbacks_of, is_dry_run
 from livejam.errors import UserError
 from livejam.files import one_after_the_other
+from metrics.anchor_rows import ANCHORS
 from metrics.evaluation.table import rows_of
 from metrics.provenance import MEASURED_ON, Facts, differences, joined, notes_of
 from metrics.results import (
-    ANCHORS,
     Rows,
     Table,
     as_text,

@@ -10,7 +10,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from metrics.results import anchor_of
+from metrics.anchor_rows import anchor_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

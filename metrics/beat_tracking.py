@@ -1,4 +1,4 @@
-"""Beats of many recordings; each recording is tracked only once."""
+"""The contract of a beat tracker, and beats of many recordings; each recording is tracked only once."""
 
 from __future__ import annotations
 
@@ -7,19 +7,35 @@ import json
 import math
 import multiprocessing
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from livejam.files import atomic_path
-from metrics.beats import BeatTracker, Floats
+
+Floats = NDArray[np.floating[Any]]
 
 CHUNK = 16
 PROGRESS_FROM_SECONDS = 200.0
+
+
+class BeatTracker(ABC):
+    """Finds the beats of recordings."""
+
+    identity: str
+    """The method and its settings; results of trackers with equal identity are interchangeable."""
+
+    @abstractmethod
+    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
+        """Beats in ascending seconds for every mono recording."""
+
 
 _worker_tracker: BeatTracker | None = None
 

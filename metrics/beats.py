@@ -6,24 +6,21 @@ within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seco
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from livejam.checkpoints.file import read_torch_file
 from livejam.codecs.codec import codec_hash
 from livejam.errors import UserError
 from metrics.beat_networks import BeatNetworks
+from metrics.beat_tracking import BeatTracker, Floats
 from metrics.embeddings.foreign import optional_module, weights_file
 from metrics.madmom_shims import beat_processors, old_names
-
-Floats = NDArray[np.floating[Any]]
 
 SILENCE_DBFS = -60.0
 """Audio whose root mean square lies below this level (dB of full scale) counts as silent."""
@@ -35,17 +32,6 @@ must not decide them."""
 
 SHORTEST_SAMPLES = 1024
 """Beat This! needs at least one analysis window."""
-
-
-class BeatTracker(ABC):
-    """Finds the beats of recordings."""
-
-    identity: str
-    """The method and its settings; results of trackers with equal identity are interchangeable."""
-
-    @abstractmethod
-    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
-        """Beats in ascending seconds for every mono recording."""
 
 
 def is_silent(audio_N: Floats) -> bool:

@@ -19,7 +19,8 @@ from torch import Tensor
 from livejam.codecs import Codec
 from livejam.errors import UserError
 from livejam.objectives.latent_regularity import smoothness
-from metrics.beats import BeatTracker, beat_f_measure
+from metrics.beat_tracking import BeatTracker
+from metrics.beats import beat_f_measure
 from metrics.embeddings import LogMel
 from metrics.frechet import FrechetAudioDistance
 from metrics.reconstruction import chroma_correlation, log_mel_error, si_sdr_db, stft_distance

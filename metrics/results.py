@@ -17,24 +17,8 @@ from typing import Any
 
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from metrics.anchor_rows import ANCHORS
 from metrics.provenance import MEASURED_ON, Facts, are_facts, notes_of
-
-ANCHORS = ("ground_truth", "codec", "random_pairing", "silence", "latent_noise")
-"""The true stem; the true stem through the codec; the true stem of another song; nothing; the true stem through the
-codec with noise added to its latents."""
-
-
-def anchor_tag(row: str, name: str) -> str:
-    """What an anchor's number is called in logs."""
-    return f"anchor/{row}/{name}"
-
-
-def anchor_of(tag: str) -> tuple[str, str] | None:
-    """Row and name of an anchor's number; None if it is none."""
-    first, _, rest = tag.partition("/")
-    row, _, name = rest.partition("/")
-    return (row, name) if first == "anchor" and row in ANCHORS else None
-
 
 ORDER = ("trained", "untrained", *ANCHORS)
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from livejam.errors import UserError
+from metrics.anchor_rows import ANCHORS
 from metrics.intervals import Interval, seeds_interval
 from metrics.provenance import differences
-from metrics.results import ANCHORS, Cell, Table
+from metrics.results import Cell, Table
 
 
 def over_seeds(name: str, runs: Sequence[tuple[str, Table]]) -> Table:

@@ -20,7 +20,7 @@ from commands import REPOSITORY
 
 from datamodules.latent_bank import LatentBank
 from livejam.codecs import load_codec
-from metrics.results import ANCHORS
+from metrics.anchor_rows import ANCHORS
 
 Command = Callable[..., tuple[int, str]]
 

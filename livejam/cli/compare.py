@@ -50,7 +50,7 @@ def joined(tables: Sequence[tuple[str, Table]]) -> tuple[Rows, list[str]]:
         The rows, and one sentence per run that cannot be compared with the first one: it was measured on something
         else, or, if one of the tables does not say on what, its anchors differ.
     """
-    from metrics.results import ANCHORS
+    from metrics.anchor_rows import ANCHORS
 
     models = {_named(n, row): cells for n, table in tables for row, cells in table.rows.items() if row not in ANCHORS}
     shared: Rows = {}

@@ -71,7 +71,7 @@ def anchor_stems(row: str, clips: list[Clip], reconstructions: Reconstructions) 
     """The stems of an anchor row, one per clip; None where there is none.
 
     Args:
-        row: one of `metrics.results.ANCHORS`.
+        row: one of `metrics.anchor_rows.ANCHORS`.
         clips: the items that are evaluated.
         reconstructions: by the codec of the model.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from metrics.beat_tracking import CachedBeatTracker
-from metrics.beats import Floats, beat_f_measure
+from metrics.beat_tracking import CachedBeatTracker, Floats
+from metrics.beats import beat_f_measure
 from metrics.evaluation.clips import Clip, Segment
 from metrics.evaluation.measure import ScoreMeasure, Scores
 

@@ -22,6 +22,9 @@ from livejam.processes import gathered, own_rank
 
 Audio = NDArray[np.float32]
 
+Place = list[str | int | float | None]
+"""Where an item comes from and what is asked for, the same on every machine."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -69,8 +72,8 @@ class Clip:
         return digest.hexdigest()
 
     @property
-    def place(self) -> list[str | int | float | None]:
-        """Where it comes from and what is asked for, the same on every machine."""
+    def place(self) -> Place:
+        """Song, start in seconds, category, samples, sample rate, and the partner's song."""
         partner = None if self.partner is None else self.partner.song
         start = round(self.start_seconds, 3)
         return [self.song, start, self.category, len(self.mix_N), self.sample_rate_hz, partner]

@@ -16,12 +16,11 @@ from safetensors.torch import load_file, save_file
 from livejam.codecs.codec import codec_identity
 from livejam.files import atomic_path
 from livejam.processes import gathered
+from metrics.anchor_rows import ANCHORS, anchor_tag
 from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions, anchor_stems
-from metrics.evaluation.clips import Clip, Stem, first_of_run, takes_of
+from metrics.evaluation.clips import Clip, Place, Stem, first_of_run, takes_of
 from metrics.evaluation.measure import Measure, Metrics, Result, meet
 from metrics.intervals import SongRows
-from metrics.provenance import Facts, short_hash
-from metrics.results import ANCHORS, anchor_tag
 
 MODEL = "model"
 
@@ -59,14 +58,16 @@ class Outcome:
     Args:
         rows: per row, `MODEL` and the anchors, the results by their names.
         charts: names of the results that say it all: without the breakdown per category.
-        clips: the items of this process that were measured.
-        facts: on what, and how, for `metrics.provenance`.
+        method: identity of the measure.
+        segment_seconds: length of a segment in seconds.
+        places: of the items of all processes, in an order of their own.
     """
 
     rows: dict[str, dict[str, Result]]
     charts: list[str]
-    clips: list[Clip]
-    facts: Facts
+    method: str
+    segment_seconds: float
+    places: list[Place]
 
     def curves(self, stage: str) -> dict[str, float]:
         """The model's numbers by their tags: `<stage>/<name>`, and of charts `…/drift` and both counts.
@@ -110,7 +111,7 @@ def evaluate(task: Task, reconstructions: Reconstructions, intervals: bool = Tru
         # Metrics restored from disk were never updated by this process.
         warnings.filterwarnings("ignore", message=".*method of metric .* was called before.*")
         results = {row: task.measure.read(metrics) for row, metrics in rows.items()}
-    return Outcome(results, task.measure.charts, items.clips, items.facts())
+    return Outcome(results, task.measure.charts, task.measure.identity, task.segment_seconds, items.places())
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,9 @@ class _Items:
             save_states(path, _flat(rows))
         return rows
 
-    def facts(self) -> Facts:
-        """How, and on which items of all processes."""
-        places = sorted((place for own in gathered([clip.place for clip in self.clips]) for place in own), key=str)
-        return {
-            "method": self.task.measure.identity,
-            "segment_seconds": self.task.segment_seconds,
-            "items": len(places),
-            "sha256": short_hash(places),
-        }
+    def places(self) -> list[Place]:
+        """Of the items of all processes."""
+        return sorted((place for own in gathered([clip.place for clip in self.clips]) for place in own), key=str)
 
     def _anchor(self, row: str) -> Metrics:
         return self._measured(anchor_stems(row, self.clips, self.reconstructions), keep=True)

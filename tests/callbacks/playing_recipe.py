@@ -19,7 +19,7 @@ from livejam.batch import (
 )
 from livejam.codecs.codec import Codec
 from livejam.spec import CodecSpec
-from metrics.beats import BeatTracker
+from metrics.beat_tracking import BeatTracker
 
 SAMPLE_RATE_HZ = 16_000
 SEGMENT_SECONDS = 2.0

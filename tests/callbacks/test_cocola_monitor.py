@@ -11,12 +11,12 @@ from playing_recipe import SAMPLE_RATE_HZ, SEGMENT_SECONDS, Player, loader
 
 from callbacks.cocola_monitor import COCOLAMonitor
 from livejam.errors import UserError
+from metrics.anchor_rows import ANCHORS
 from metrics.cocola import PARTS, Cocola, PocketEncoder
 from metrics.cocola_score import cocola_score
 from metrics.cocola_weights import save_cocola
 from metrics.evaluation import cocola_measure
 from metrics.evaluation.evaluate import MODEL
-from metrics.results import ANCHORS
 
 TAGS = [f"cocola/{part}" for part in PARTS]
 

@@ -29,12 +29,13 @@ from callbacks.monitor import Monitor
 from callbacks.results_table import ResultsTable
 from callbacks.shared_evaluation import SharedEvaluation
 from livejam.errors import UserError
+from metrics.anchor_rows import ANCHORS
 from metrics.embeddings import LogMel
 from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions, anchor_stems
 from metrics.evaluation.clips import clips_of
 from metrics.evaluation.evaluate import MODEL
 from metrics.evaluation.harmony_measure import ADHERENCE, TEXTURE
-from metrics.results import ANCHORS, read_rows, read_table
+from metrics.results import read_rows, read_table
 
 HARMONY = (*ADHERENCE, *TEXTURE)
 METRICS = ("beat_f1", "beat_f1_truth", "fad/log_mel", *HARMONY)

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livejam.errors import UserError
-from metrics.beat_tracking import CachedBeatTracker
-from metrics.beats import BeatThis, BeatTracker, MadmomRNN, beat_f_measure
+from metrics.beat_tracking import BeatTracker, CachedBeatTracker
+from metrics.beats import BeatThis, MadmomRNN, beat_f_measure
 from metrics.madmom_shims import old_names, spectrum_of
 from metrics.scores import MeanScore
 

@@ -13,6 +13,7 @@ import torch
 from livejam.batch import CATEGORIES, AccompanimentOutput, Annotations, Chord, Partner, PlannedItem
 from livejam.codecs import pretrained_codec
 from livejam.codecs.codec import Codec
+from metrics.anchor_rows import ANCHORS
 from metrics.embeddings import LogMel
 from metrics.evaluation.anchors import Reconstructions
 from metrics.evaluation.clips import Clip, clips_of
@@ -20,7 +21,7 @@ from metrics.evaluation.evaluate import MODEL, Task, evaluate
 from metrics.evaluation.fad_measure import FADMeasure
 from metrics.evaluation.harmony_measure import HarmonyMeasure
 from metrics.evaluation.table import rows_of
-from metrics.results import ANCHORS, Rows
+from metrics.results import Rows
 
 SECONDS, ITEMS = 4.0, 6
 
@@ -89,7 +90,8 @@ def test_outputs_and_measures_make_a_table(codec: Codec, tmp_path: Path) -> None
 def test_nothing_to_measure_has_no_value(codec: Codec) -> None:
     outcome = evaluate(Task(HarmonyMeasure(), []), Reconstructions(codec))
     assert math.isnan(outcome.rows[MODEL]["loudness_db"].value)
-    assert outcome.facts["items"] == outcome.rows["codec"]["loudness_db"].count == 0
+    assert outcome.places == []
+    assert outcome.rows["codec"]["loudness_db"].count == 0
     counts = {f"val/{name}{end}" for name in outcome.charts for end in ("/count", "/drift/count")}
     assert set(outcome.curves("val")) == counts
     assert not outcome.anchor_curves()

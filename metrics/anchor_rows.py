@@ -1,0 +1,19 @@
+"""The rows that a model's numbers are read against, by name, and what their numbers are called in logs."""
+
+from __future__ import annotations
+
+ANCHORS = ("ground_truth", "codec", "random_pairing", "silence", "latent_noise")
+"""The true stem; the true stem through the codec; the true stem of another song; nothing; the true stem through the
+codec with noise added to its latents."""
+
+
+def anchor_tag(row: str, name: str) -> str:
+    """What an anchor's number is called in logs."""
+    return f"anchor/{row}/{name}"
+
+
+def anchor_of(tag: str) -> tuple[str, str] | None:
+    """Row and name of an anchor's number; None if it is none."""
+    first, _, rest = tag.partition("/")
+    row, _, name = rest.partition("/")
+    return (row, name) if first == "anchor" and row in ANCHORS else None
