@@ -33,14 +33,14 @@ class Run:
         steps: optimiser steps of the whole run, as Lightning counts them.
     """
 
-    make_module: Callable[..., AccompanimentModule]
+    make_module: Callable[..., AccompanimentModule[Any]]
     make_data: Callable[..., CountingData]
     settings: dict[str, Any]
     batches: int
     stop: int
     steps: int
 
-    def module(self, **settings: Any) -> AccompanimentModule:
+    def module(self, **settings: Any) -> AccompanimentModule[Any]:
         return self.make_module(**self.settings, **settings)
 
     def data(self) -> CountingData:

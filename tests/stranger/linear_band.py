@@ -60,7 +60,7 @@ class LinearAccompanist:
         return self.statistics.denormalise(self.generator(self.statistics.normalise(mix_BTC))), None
 
 
-class LinearBand(AccompanimentModule):
+class LinearBand(AccompanimentModule[LinearMap]):
     """The matrix is trained to play the next frame.
 
     Args:
