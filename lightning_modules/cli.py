@@ -17,6 +17,7 @@ from jsonargparse._deprecated import JsonargparseDeprecationWarning
 from lightning import __version__ as VERSION
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
@@ -161,6 +162,10 @@ class LivejamCLI(LightningCLI):
         return {name: skipped | {"weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        options = self._get(self.config_init, "trainer")
+        if options["enable_progress_bar"] is False and isinstance(options["callbacks"], list):
+            # the bar is one of the default callbacks; to Lightning that contradicts the option
+            kwargs["callbacks"] = [c for c in options["callbacks"] if not isinstance(c, ProgressBar)]
         trainer = super().instantiate_trainer(**kwargs)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = PlainCheckpointIO()

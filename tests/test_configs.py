@@ -78,9 +78,25 @@ def test_every_experiment_has_its_own_root() -> None:
 
 
 @pytest.mark.parametrize("config", [config for config in experiments() if trains(config)], ids=relative)
-def test_ctrl_c_loses_nothing(config: Path) -> None:
-    callbacks = effective(config)["trainer"]["callbacks"]
-    assert "callbacks.InterruptCheckpoint" in [callback["class_path"] for callback in callbacks]
+def test_ctrl_c_loses_nothing_and_the_logs_say_how_it_goes(config: Path) -> None:
+    callbacks = [callback["class_path"] for callback in effective(config)["trainer"]["callbacks"]]
+    assert "callbacks.InterruptCheckpoint" in callbacks
+    assert callbacks[:2] == ["callbacks.TrainingProgress", "callbacks.TrainingSpeed"]
+
+
+def test_progress_is_told_unless_it_is_not_wanted(
+    tiny: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("callbacks.training_progress._write", lines.append)
+    quickstart = REPOSITORY / "configs/quickstart.yaml"
+    dry = ("--config", tiny_overlay(quickstart), "--trainer.fast_dev_run", "1", "--trainer.limit_val_batches", "0")
+    for wanted in ("false", "true"):
+        assert not lines
+        status, err = lightning_command("fit", "--config", quickstart, *dry, "--trainer.enable_progress_bar", wanted)
+        assert status == 0, err
+    assert lines[0] == "epoch 1 of 1, iteration 1 of 1"
+    assert lines[-1].startswith("trained for 0:")
 
 
 def test_a_bank_built_beforehand_is_the_one_that_training_looks_for() -> None:
