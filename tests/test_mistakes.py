@@ -63,7 +63,7 @@ ODD_FILES = {
     "no trainer": (b"trainer:\n", "trainer is empty"),
     "no model": (b"model: null\n", "model is empty"),
     "an unknown section": (b"foo: 3\n", "no option 'foo'"),
-    "a number as key": (b"3: 3\n", "Key must be a string"),
+    "a number as key": (b"3: 3\n", "no option '3'"),
     "a subcommand": (b"fit: {trainer: {max_epochs: 1}}\n", "did you mean 'trainer.max_epochs'"),
     "a list as model": (b"model: [1]\n", "model: Not a valid subclass"),
     "no class": (b"model: {class_path: null}\n", "class_path is no name of a class"),

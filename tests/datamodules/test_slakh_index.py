@@ -79,8 +79,11 @@ def test_split_lists_of_a_file(tmp_path):
     assert [s.name for s in index.split("train", policy)] == ["Track00002"]
     assert [s.name for s in index.split("validation", policy)] == ["Track00001"]
     assert not index.split("test", policy)
-    with pytest.raises(UserError, match="not a split file"):
+    with pytest.raises(UserError, match=r"there is no file .*missing\.json"):
         SplitByFile(str(tmp_path / "missing.json"))
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(UserError, match="not a split file"):
+        SplitByFile(str(tmp_path / "other.json"))
 
 
 def test_split_by_hash_is_stable_and_near_its_shares():
