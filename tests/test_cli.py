@@ -350,3 +350,14 @@ class TestLivejam:
             done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=120, check=False)
             assert done.returncode == 0, done.stderr
             assert f"usage: {name}" in done.stdout
+
+
+def test_a_reader_may_have_seen_enough() -> None:
+    """As in `livejam configs | head -1`."""
+    command = [sys.executable, "-c", "import sys; from livejam.cli.main import main; sys.exit(main(['configs']))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == ""
