@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -206,10 +207,7 @@ def test_the_demo_in_miniature(
     assert {"trained", "untrained", "ground_truth", "codec", "random_pairing", "silence"} <= rows.keys()
     assert list((tiny / "audio").rglob("*.wav"))
     models = rows["measured_on"]["models"]
-    assert (models["trained"]["iteration"], models["untrained"]["iteration"]) == (2, 0)
-    assert models["trained"]["checkpoint"] == str(checkpoint)
-    assert models["untrained"]["checkpoint"] is None
-    assert models["trained"]["config"] == models["untrained"]["config"]
+    _check_provenance(models, checkpoint)
     assert {"chord_tone_share", "fad/log_mel", "beat_f1", "cocola/full"} == set(rows["measured_on"]["measures"])
     _check_that_nothing_is_lost(tiny, lightning_command, *configs)
 
@@ -245,6 +243,13 @@ def test_the_demo_in_miniature(
     assert "not finite" in lightning_command("test", *configs, "--ckpt_path", poisoned)[1]
     with pytest.warns(UserWarning, match="never learnt to play Bass"):
         assert lightning_command("validate", *configs, "--ckpt_path", checkpoint, *bass)[0] == 0
+
+
+def _check_provenance(models: dict[str, dict[str, Any]], checkpoint: Path) -> None:
+    assert (models["trained"]["iteration"], models["untrained"]["iteration"]) == (2, 0)
+    assert models["trained"]["checkpoint"] == str(checkpoint)
+    assert models["untrained"]["checkpoint"] is None
+    assert models["trained"]["config"] == models["untrained"]["config"]
 
 
 def _check_that_nothing_is_lost(root: Path, lightning_command: Command, *configs: str | Path) -> None:
