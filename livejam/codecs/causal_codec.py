@@ -98,7 +98,9 @@ class Decoder(nn.Module):
         self.register_buffer("nearest_bin", nearest, persistent=False)
         spread = nn.functional.interpolate(torch.eye(NOISE_BANDS)[None], self.bins, mode="linear", align_corners=True)
         self.register_buffer("bands_GF", spread[0], persistent=False)
-        self.register_load_state_dict_pre_hook(_renamed)
+        # weights keep the names that they were published with: hashes, banks and tables of results depend on them
+        self.register_state_dict_post_hook(_as_published)
+        self.register_load_state_dict_pre_hook(_from_published)
 
     def forward(self, latents_BTC: Tensor, pasts: tuple[Tensor, ...]) -> tuple[SpectralParts, tuple[Tensor, ...]]:
         """Parts of every sub-frame, and the pasts of the next call."""
@@ -132,10 +134,18 @@ class Decoder(nn.Module):
         return spectra_BMAF, low_BMAL.repeat_interleave(SUBFRAMES // LOW_FRAMES, dim=1)
 
 
-def _renamed(decoder: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Weights that were kept when the convolutions were called `trunk`."""
-    for name in [name for name in weights if name.startswith(f"{prefix}trunk.")]:
-        weights[f"{prefix}causal_convs.{name.removeprefix(f'{prefix}trunk.')}"] = weights.pop(name)
+def _as_published(decoder: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
+    _move(weights, f"{prefix}causal_convs.", f"{prefix}trunk.")
+
+
+def _from_published(decoder: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
+    _move(weights, f"{prefix}trunk.", f"{prefix}causal_convs.")
+
+
+def _move(weights: dict[str, Tensor], old: str, new: str) -> None:
+    """Rename all weights that begin with `old`."""
+    for name in [name for name in weights if name.startswith(old)]:
+        weights[f"{new}{name.removeprefix(old)}"] = weights.pop(name)
 
 
 class CausalCodec(Codec[EncoderState, DecoderState]):

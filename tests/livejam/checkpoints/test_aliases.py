@@ -1,4 +1,4 @@
-"""Checkpoints of version 0.1 play: their configurations as they were written, their weights by the names of then."""
+"""Checkpoints of version 0.1 play: their configurations are as they were written then."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OLDER = sorted((Path(__file__).parent / "older").glob("*.json"))
 
 
 def older_checkpoint(configuration: Path, folder: Path) -> Path:
-    """A checkpoint with a configuration of then, random weights, and the codec's by their names of then."""
+    """A checkpoint with a configuration of then, and random weights."""
     model = json.loads(configuration.read_text(encoding="utf-8"))["model"]
     generator = _Builder(OWN)(renamed(model)["init_args"]["generator"])
     codec, zeros_C = pretrained_codec(), torch.zeros(96)
     weights = {f"generator.{name}": weight for name, weight in generator.state_dict().items()}
-    weights |= {f"codec.{n.replace('causal_convs', 'trunk')}": weight for n, weight in codec.state_dict().items()}
+    weights |= {f"codec.{name}": weight for name, weight in codec.state_dict().items()}
     facts = {"codec_spec": codec.spec.to_dict(), "latents_hash": codec.latents_hash, "latent_mean_C": zeros_C}
     facts |= {"latent_std_C": zeros_C + 1, "lineage": []}
     path = folder / "older.ckpt"
