@@ -14,18 +14,18 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from callbacks.pace import Ahead, Mark, Pace, clock, rate, time_left
 from callbacks.trainer_facts import callbacks_of
 
-BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{told}{postfix}]"
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{pace}{postfix}]"
 DRAW_SECONDS = 0.2
 
 
 class Bar(Tqdm):
     """A bar over a whole training run, with a given speed and remaining time."""
 
-    told = ""
+    pace = ""
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        return {**super().format_dict, "told": "".join(f", {part}" for part in self.told.split(", ") if part)}
+        return {**super().format_dict, "pace": "".join(f", {part}" for part in self.pace.split(", ") if part)}
 
 
 class TrainingProgress(TQDMProgressBar):
@@ -45,7 +45,7 @@ class TrainingProgress(TQDMProgressBar):
         self._pace = Pace()
         self._began = self._paused = self._validation_began = 0.0
         self._validation_seconds: float | None = None
-        self._told = -math.inf
+        self._shown = -math.inf
 
     @property
     def is_enabled(self) -> bool:
@@ -65,7 +65,7 @@ class TrainingProgress(TQDMProgressBar):
         self._pace, self._began, self._paused = Pace(), time.monotonic(), 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Advance the bar."""
+        """Show the epoch; the bar is the same for all of them."""
         self.train_progress_bar.set_description(_epoch(trainer), refresh=False)
 
     def on_train_batch_end(
@@ -77,11 +77,11 @@ class TrainingProgress(TQDMProgressBar):
             return
         left = ahead(trainer, self._pace, batch_idx)
         total = None if left.batches is None else done + left.batches
-        told = (time_left(left, self._pace, self._validation_seconds, _limit(trainer)), rate(self._pace))
-        self._tell(done, total, ", ".join(filter(None, told)), self.get_metrics(trainer, pl_module), _epoch(trainer))
+        pace = (time_left(left, self._pace, self._validation_seconds, _limit(trainer)), rate(self._pace))
+        self._tell(done, total, ", ".join(filter(None, pace)), self.get_metrics(trainer, pl_module), _epoch(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Advance the bar."""
+        """Lightning's bar would end here."""
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         done, took = trainer.fit_loop.total_batch_idx + 1, clock(time.monotonic() - self._began)
@@ -138,19 +138,19 @@ class TrainingProgress(TQDMProgressBar):
     def _due(self) -> bool:
         """Whether it is time to draw or write; if so, the next time is set."""
         now = time.monotonic()
-        due = self._enabled and now - self._told >= (DRAW_SECONDS if self.is_enabled else self.line_seconds)
-        self._told = now if due else self._told
+        due = self._enabled and now - self._shown >= (DRAW_SECONDS if self.is_enabled else self.line_seconds)
+        self._shown = now if due else self._shown
         return due
 
-    def _tell(self, done: int, total: int | None, told: str, metrics: dict[str, Any], where: str) -> None:
+    def _tell(self, done: int, total: int | None, pace: str, metrics: dict[str, Any], where: str) -> None:
         if self.is_enabled:
             bar = self.train_progress_bar
             assert isinstance(bar, Bar)
-            bar.n, bar.total, bar.told = done, total, told
+            bar.n, bar.total, bar.pace = done, total, pace
             bar.set_postfix(metrics)
         elif self._enabled:
             numbers = [f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, int | float)]
-            _write(", ".join([where, f"iteration {done}{_of(total)}", *filter(None, [told]), *numbers]))
+            _write(", ".join([where, f"iteration {done}{_of(total)}", *filter(None, [pace]), *numbers]))
 
     def _tell_batch(self, what: str, batch_idx: int, total: float) -> None:
         if not self.is_enabled and self._due():

@@ -212,7 +212,7 @@ class AccompanimentModule(Recipe, Generic[Network]):
         self._warn_of_unlearnt()
 
     def _warn_of_unlearnt(self) -> None:
-        """Refuse an instrument that a checkpoint never learnt: its numbers would look like those of a bad model."""
+        """Warn of an instrument that a checkpoint never learnt: its numbers would look like those of a bad model."""
         unlearnt = [name for name in self._asked() if name not in self.instruments]
         if self.instruments and unlearnt and not self.trainer.training:
             rank_zero_warn(
