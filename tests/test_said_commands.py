@@ -77,7 +77,7 @@ def is_no_prose(words: list[str]) -> bool:
 
 def alternatives(line: str) -> Iterator[list[str]]:
     """`weights list|fetch` is two commands, `ANSWERS …` is any number of them."""
-    words = shlex.split(line.replace("…", "").replace("\\", " "))
+    words = shlex.split(line.replace("…", "").replace("\\", " ").partition(" | ")[0])
     several = next((i for i, word in enumerate(words) if re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", word)), None)
     if several is None:
         yield words
