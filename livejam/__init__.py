@@ -1,3 +1,28 @@
 """The library that plays: torch only, no Lightning."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `import livejam` loads no PyTorch
+    from livejam.checkpoints.player import Player
+
 __version__ = "0.2.0"
+
+
+def load(model: str | Path, trusted: Sequence[str] = ()) -> Player:
+    """A trained model, ready to play.
+
+    Args:
+        model: the name of a bundled model, such as "liveband-pocket", a published model (.safetensors), or a
+            checkpoint of the `lightning` command.
+        trusted: packages or modules besides livejam whose classes the file may name.
+
+    Raises:
+        livejam.errors.UserError: there is no such model, or it is unusable, and why.
+    """
+    from livejam.checkpoints.player import load_player
+
+    return load_player(model, trusted)

@@ -215,7 +215,7 @@ def test_the_demo_in_miniature(
     monkeypatch.chdir(tmp_path)
     replaced = {"runs/quickstart/checkpoints/last.ckpt": str(checkpoint), "song.wav": str(mix)}
     said = commands_in((REPOSITORY / "README.md").read_text(encoding="utf-8"))
-    for words in (words[1:] for words in said if words[1] in ("play", "describe", "card")):
+    for words in (words[1:] for words in said if words[1] in ("play", "describe", "card", "publish")):
         assert livejam_cli.main([replaced.get(word, word) for word in words]) == 0
     card = checkpoint.with_name("MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| the codec, pretrained_codec with the weights pocket | Apache-2.0 |" in card
@@ -284,6 +284,18 @@ def test_diffusion_models_are_fitted_validated_tested_and_heard(
     rows = yaml.safe_load((tiny / "results.json").read_text())
     assert {"trained", "ground_truth", "random_pairing", "silence"} <= rows.keys()
     assert {path.stem.rpartition("_")[2] for path in (tiny / "predictions").glob("*.wav")} == {"generated", "both"}
+    _check_published(tiny / "checkpoints/last.ckpt")
+
+
+def _check_published(checkpoint: Path) -> None:
+    """The published model has the numbers of the test, and the weights in half precision."""
+    from livejam.cli import main as livejam_cli
+
+    small = checkpoint.with_name("small.safetensors")
+    assert livejam_cli.main(["publish", str(checkpoint), "--out", str(small)]) == 0
+    assert "FAD" in small.with_suffix(".md").read_text(encoding="utf-8")
+    original, published = (load_player(path).accompanist.generator.state_dict() for path in (checkpoint, small))
+    torch.testing.assert_close(published, {name: weight.half().float() for name, weight in original.items()})
 
 
 def _recording(folder: Path) -> Path:

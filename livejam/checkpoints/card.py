@@ -26,7 +26,13 @@ NAMED = "not known; Slakh2100, whose format they have, is under CC BY 4.0"
 
 
 def model_card(
-    file: str, sha256: str, described: str, config: Mapping[str, Any], lineage: str, results: str | None
+    file: str,
+    sha256: str,
+    described: str,
+    config: Mapping[str, Any],
+    lineage: str,
+    results: str | None,
+    licence: str | None = None,
 ) -> str:
     """A checkpoint's card, as Markdown.
 
@@ -37,6 +43,7 @@ def model_card(
         config: the configuration that it carries; empty where it carries none.
         lineage: the trainings that led to it, in words.
         results: the table of its test, as Markdown; None where there is none.
+        licence: licence of the weights, as their publisher states it; None = not stated.
     """
     model, data = (config.get(part) or {} for part in ("model", "data"))
     play = f"livejam play --checkpoint {file} --mix song.wav --out stem.wav --together both.wav"
@@ -45,7 +52,7 @@ def model_card(
         "What it is": fenced(described, "text"),
         "How to play it": fenced(play, "bash"),
         "How well it plays": numbers,
-        "Licences": _licence_table(licences(model, data, lineage)),
+        "Licences": _licence_table(licences(model, data, lineage, licence)),
         "What it learnt from": fenced(_settings(data), "yaml"),
         "How it was trained": fenced(_settings(model), "yaml"),
     }
@@ -54,13 +61,16 @@ def model_card(
     return "\n".join([*parts, *(f"## {title}\n\n{text}" for title, text in sections.items())])
 
 
-def licences(model: Mapping[str, Any], data: Mapping[str, Any], lineage: str) -> dict[str, str]:
+def licences(
+    model: Mapping[str, Any], data: Mapping[str, Any], lineage: str, licence: str | None = None
+) -> dict[str, str]:
     """Part → licence, for everything that went into a model.
 
     Args:
         model: class path and arguments of the recipe.
         data: class path and arguments of the data module.
         lineage: the trainings that led to it, in words.
+        licence: licence of the weights themselves; None = not stated.
     """
     found = {"livejam, the code": "Apache License 2.0"}
     codec = (model.get("init_args") or {}).get("codec") or {}
@@ -69,7 +79,7 @@ def licences(model: Mapping[str, Any], data: Mapping[str, Any], lineage: str) ->
     if "unknown recipe" in lineage:
         found["the weights that training began with"] = NOT_KNOWN
     found |= _songs(data.get("init_args") or {})
-    found["these weights"] = (
+    found["these weights"] = licence or (
         "not stated in the checkpoint; whoever publishes them chooses one that the rows above allow"
     )
     return found

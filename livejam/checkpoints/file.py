@@ -65,6 +65,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     checkpoint = read_torch_file(path, "copy it again or train again")
     if not isinstance(checkpoint, dict) or not {"state_dict", "livejam"} <= checkpoint.keys():
         raise UserError(f"{path} was not written by a livejam recipe; train one with `lightning fit`")
+    return complete(path, checkpoint)
+
+
+def complete(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint with today's names in its configuration.
+
+    Raises:
+        UserError: it lacks what every recipe writes.
+    """
     _require_facts(path, checkpoint)
     return {**checkpoint, "config": renamed(checkpoint["config"])} if "config" in checkpoint else checkpoint
 
@@ -79,6 +88,11 @@ def _require_facts(path: Path, checkpoint: Mapping[str, Any]) -> None:
         sound = False
     if not sound or not isinstance(checkpoint.get("config", {}), Mapping):
         raise UserError(f"{path} lacks what a livejam recipe writes; train again, or update livejam")
+
+
+def played_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the generator that plays: the averaged one, if there is one."""
+    return part(weights, "ema_generator") or part(weights, "generator")
 
 
 def part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from livejam.accompanist import Accompanist
 from livejam.checkpoints.aliases import player_of_older
 from livejam.checkpoints.facts import learnt_instruments
-from livejam.checkpoints.file import part, read_checkpoint
+from livejam.checkpoints.file import part, played_weights
+from livejam.checkpoints.published import read_model
 from livejam.codecs.codec import Codec
 from livejam.codecs.pretrained import load_codec, pretrained_codec
 from livejam.errors import UserError, require_finite_weights
@@ -25,6 +28,9 @@ from livejam.spec import CodecSpec, LatentStatistics
 
 OWN = ("livejam.codecs", "livejam.networks", "livejam.sampling", "livejam.systems")
 """The packages whose classes any checkpoint may name."""
+
+SPARE = (1_000, 200_000_000)
+"""Tensors and numbers that a network may have besides those of its file: a frozen encoder of text, for example."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +56,26 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
     The checkpoint names its accompanist as `{class_path, init_args}`; weights, codec spec and statistics are added.
 
     Args:
-        path: a checkpoint of the `lightning` command.
+        path: a checkpoint of the `lightning` command, a published model, or the name of a bundled one.
         trusted: packages or modules besides livejam whose classes the checkpoint may name. A class path runs code, and
             the checkpoint may come from a stranger.
 
     Raises:
         UserError: the checkpoint is unusable, and why.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_model(path)
     weights, facts = checkpoint["state_dict"], checkpoint["livejam"]
     if "config" not in checkpoint:
         raise UserError(f"{path} has no configuration in it; train with the `lightning` command, which keeps it")
     try:
-        played = part(weights, "ema_generator") or part(weights, "generator")
+        played = played_weights(weights)
         statistics_C = {name: facts[name] for name in ("latent_mean_C", "latent_std_C")}
         require_finite_weights({**played, **part(weights, "codec"), **statistics_C}, str(path))
         build = _Builder((*OWN, *trusted))
         codec = _codec(build(checkpoint["config"]["model"]["init_args"]["codec"]), weights, facts)
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
-        settings = facts["player"] if "player" in facts else player_of_older(checkpoint["config"])
-        accompanist = build(settings, spec=codec.spec, statistics=statistics)
+        with _no_larger_than(played):
+            accompanist = build(player_settings(checkpoint), spec=codec.spec, statistics=statistics)
         accompanist.generator.load_state_dict(played)
         accompanist.generator.eval().requires_grad_(False)
         return Player(accompanist, codec, weights["silence_C"], learnt_instruments(checkpoint))
@@ -80,13 +86,47 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
         raise UserError(f"{path} does not fit this version of livejam ({reason}); train again or update") from error
 
 
+def player_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The accompanist of a checkpoint as `{class_path, init_args}`."""
+    settings: dict[str, Any] | None = checkpoint["livejam"].get("player")
+    return player_of_older(checkpoint["config"]) if settings is None else settings
+
+
 def _codec(codec: Codec, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Codec:
-    """The codec with the weights in the checkpoint."""
-    codec.load_state_dict(part(weights, "codec"))
+    """The codec with the weights in the checkpoint; a published model may only name its bundled codec."""
+    own = part(weights, "codec")
+    if own:
+        codec.load_state_dict(own)
     codec.spec.require_same(CodecSpec(**facts["codec_spec"]), ours="the codec", theirs="the checkpoint")
     if codec.latents_hash != facts["latents_hash"]:
-        raise UserError("the codec weights in the checkpoint are not those it was trained with; the file is damaged")
+        found = "in the checkpoint" if own else "that comes with this livejam"
+        remedy = "the file is damaged" if own else "update livejam"
+        raise UserError(f"the codec {found} is not the one that it was trained with; {remedy}")
     return codec.eval().requires_grad_(False)
+
+
+@contextmanager
+def _no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """While a network is built: settings that ask for more weights than a file holds must not fill the memory.
+
+    Raises:
+        ValueError: the first weight too many, before anything is written into it.
+    """
+    held = len(weights), sum(weight.numel() for weight in weights.values())
+    left = [2 * own + spare for own, spare in zip(held, SPARE, strict=True)]
+
+    def count(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
+        if weight is not None:
+            left[0] -= 1
+            left[1] -= weight.numel()
+            if min(left) < 0:
+                raise ValueError(f"its settings ask for more weights than it holds: {name} of {type(module).__name__}")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @dataclass(frozen=True)

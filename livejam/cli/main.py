@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from livejam import __version__
-from livejam.cli.card import add_card
+from livejam.cli.card import MODEL_HELP, add_card
 from livejam.cli.codec import add_codec, fold_codec_options
 from livejam.cli.compare import add_compare
 from livejam.cli.configs import add_configs
 from livejam.cli.listening_test import add_listening_test
+from livejam.cli.publish import add_publish, add_trust, find_trusted
 from livejam.cli.weights import add_weights
 from livejam.errors import UserError, of_the_system
 from livejam.option_ranges import Range, require_number
@@ -76,11 +77,13 @@ def build_parser() -> Parser:
         "describe",
         help="say what a checkpoint is and where it comes from",
         description="Recipe, iteration, instruments, codec, statistics and lineage. Runs no code from the checkpoint.",
-        epilog="example:\n  livejam describe runs/quickstart/checkpoints/last.ckpt",
+        epilog="examples:\n  livejam describe runs/quickstart/checkpoints/last.ckpt\n"
+        "  livejam describe liveband-pocket",
     )
-    checkpoint.add_argument("checkpoint", type=Path, help="a .ckpt file written by `lightning fit`")
+    checkpoint.add_argument("checkpoint", type=Path, help=MODEL_HELP)
     checkpoint.set_defaults(run=_describe)
     add_card(commands)
+    add_publish(commands)
     doctor = commands.add_parser(
         "doctor",
         help="check this machine and this installation",
@@ -136,7 +139,7 @@ def _add_play(commands: Any) -> None:
         epilog="example:\n  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav "
         "--instrument Drums --out drums.wav",
     )
-    play.add_argument("--checkpoint", type=Path, required=True, metavar="CKPT", help="a checkpoint of `lightning fit`")
+    play.add_argument("--checkpoint", type=Path, required=True, metavar="C", help=MODEL_HELP)
     play.add_argument("--mix", type=Path, required=True, metavar="WAV", help="what the musician plays (WAV or FLAC)")
     play.add_argument(
         "--instrument",
@@ -146,11 +149,7 @@ def _add_play(commands: Any) -> None:
     )
     play.add_argument("--out", type=Path, required=True, metavar="WAV", help="the stem that livejam plays")
     play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem together in one file")
-    play.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE",
-        help="a module or package besides livejam whose code the checkpoint may run, such as that of your own recipe; "
-        "it is also looked for in this folder (may be repeated)",
-    )  # fmt: skip
+    add_trust(play)
     play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal notes (default: 0)")
     add_overwrite(play)
     play.set_defaults(run=_play)
@@ -215,9 +214,7 @@ def _play(options: argparse.Namespace) -> int:
         require_audio_name(path)
     require_number("--seed", options.seed, Range(0, 2**63 - 1))
     asked = None if options.instrument is None else instrument_index(options.instrument)
-    if options.trust:
-        sys.path.append(os.getcwd())
-    player = load_player(options.checkpoint, options.trust)
+    player = load_player(options.checkpoint, find_trusted(options.trust))
     instrument = default_instrument(player.instruments) if asked is None else asked
     performance = play_file(player, options.mix, instrument, options.seed)
     write_audio(options.out, performance.stem_NA, performance.sample_rate_hz)

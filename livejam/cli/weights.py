@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from livejam.checkpoints.published import BUNDLED, SUFFIX, bundled_names
 from livejam.checkpoints.weights import WEIGHTS, Weights, faults, find_weights, weights_root
 from livejam.cli.stable_audio import add_import
 
@@ -20,7 +22,8 @@ def add_weights(commands: Any) -> None:
     listing = actions.add_parser(
         "list",
         help="list all weights, with licence and size, and whether they are here",
-        description="All weights by name, with purpose, licence and size. LIVEJAM_WEIGHTS names another folder.",
+        description="Models that come with livejam, and weights of others: all by name, with purpose, licence and\n"
+        "size. LIVEJAM_WEIGHTS names another folder for the latter.",
         epilog="example:\n  livejam weights list",
     )
     listing.set_defaults(run=_list)
@@ -44,6 +47,9 @@ def add_weights(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
+    for name in bundled_names():
+        path = BUNDLED / f"{name}{SUFFIX}"
+        print(f"{name:<17} {'here':<5} {path.stat().st_size / 1e6:>5.0f} MB  {_bundled(path)}")
     print(f"folder: {weights_root()}")
     for weights in WEIGHTS:
         here = "here" if not weights.missing else "–"
@@ -51,6 +57,16 @@ def _list(options: argparse.Namespace) -> int:
         gate = "; on request" if weights.gate else ""
         print(f"{weights.name:<17} {here:<5} {size:>8}  {weights.purpose} ({weights.licence}{gate})")
     return 0
+
+
+def _bundled(path: Path) -> str:
+    """Purpose and licence of a model that comes with livejam."""
+    from livejam.checkpoints.facts import learnt_instruments
+    from livejam.checkpoints.published import published_facts, read_model
+
+    content = read_model(path)
+    plays, licence = ", ".join(learnt_instruments(content)), published_facts(content)["licence"] or "not stated"
+    return f"comes with livejam: an accompanist that plays {plays} ({licence})"
 
 
 def _fetch(options: argparse.Namespace) -> int:
