@@ -5,14 +5,15 @@ Shapes: B batch, T latent frames, C latent channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from livejam.accompanist import Controls
 from livejam.errors import UserError
-from livejam.networks.causal_transformer import CausalTransformer, TransformerCache
+from livejam.networks.causal_transformer import CausalTransformer
+from livejam.networks.transformer_cache import TransformerCache
 from livejam.noise import seeded_noise
 from livejam.spec import CodecSpec, LatentStatistics
 
@@ -108,7 +109,7 @@ class LiveBandAccompanist:
         mix_BTC = self._statistics.normalise(mix_BTC)
         out_BTC = self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B)
         position_B = state.cache.position_B + mix_BTC.shape[1]
-        cache = TransformerCache(state.cache.key, state.cache.value, position_B)
+        cache = replace(state.cache, position_B=position_B)
         return self._statistics.denormalise(out_BTC), LiveBandState(cache, state.instrument_B, state.seed_B)
 
     def _noise(self, mix_BTC: Tensor, state: LiveBandState) -> Tensor:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from livejam.networks.causal_transformer import (
+from livejam.networks.windowed_attention import (
     attend_dense,
     attend_flex,
     dense_mask,
