@@ -1,1 +1,1 @@
-"""Playing live."""
+"""Trained models as instruments: sessions, their timing, and the engine that puts them on stage."""
