@@ -6,6 +6,8 @@ from livejam.networks.conditioning import NumberConditioner, TagEncoder
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
 from livejam.networks.diffusion_masks import Bidirectional, BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
+from livejam.networks.packed_linear import packed
+from livejam.networks.reduced_linear import reduced
 from livejam.networks.rollout_discriminator import RolloutDiscriminator, ScoreHead
 from livejam.networks.sequence_discriminator import SequenceDiscriminator
 from livejam.networks.t5_encoder import T5Encoder
@@ -28,4 +30,6 @@ __all__ = [
     "TagEncoder",
     "TransformerCache",
     "Unconditional",
+    "packed",
+    "reduced",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -29,11 +30,12 @@ class PackedLinear(nn.Module):
         return out
 
 
-def can_pack(linear: nn.Linear) -> bool:
-    """Whether packing is possible and worthwhile here."""
+def can_pack(linear: nn.Linear, rows: int) -> bool:
+    """Whether packing is possible and worthwhile here: one row of a matrix under a megabyte is faster as it is."""
     weight = linear.weight
     on_cpu = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
-    return on_cpu and weight.dtype == torch.float32 and min(weight.shape) >= 128
+    large = min(weight.shape) >= 128 and (rows > 1 or weight.numel() >= 1 << 18)
+    return on_cpu and weight.dtype == torch.float32 and large
 
 
 def packed(network: Network, rows: int) -> Network:
@@ -45,10 +47,15 @@ def packed(network: Network, rows: int) -> Network:
         network: a network with linear maps.
         rows: batch size × positions of a typical pass.
     """
+    return with_linears(network, lambda linear: PackedLinear(linear, rows) if can_pack(linear, rows) else linear)
+
+
+def with_linears(network: Network, replacement: Callable[[nn.Linear], nn.Module]) -> Network:
+    """A copy of a network in which other modules take the places of its linear maps; it shares all other weights."""
     shared = [*network.parameters(), *network.buffers()]
     twin = copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
     for module in list(twin.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.Linear) and can_pack(child):
-                setattr(module, name, PackedLinear(child, rows))
+            if isinstance(child, nn.Linear):
+                setattr(module, name, replacement(child))
     return twin
