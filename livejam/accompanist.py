@@ -55,6 +55,20 @@ class Accompanist(Protocol, Generic[State]):
 
     def step(self, mix_BTC: Tensor, state: State) -> tuple[Tensor, State]: ...
 
+    def with_controls(self, controls: Controls, state: State) -> State:
+        """The state in which it plays what these controls ask for, from the next step on; its memory stays.
+
+        Raises:
+            UserError: the model takes no prompts, or does not understand these.
+        """
+
+    def with_guidance(self, weight: float) -> Accompanist[State]:
+        """The same model under another weight of guidance; its states remain valid.
+
+        Raises:
+            UserError: the model has no guidance, or the weight is out of range.
+        """
+
 
 def accompany(accompanist: Accompanist[State], mix_BTC: Tensor, controls: Controls, silence_C: Tensor) -> Tensor:
     """Play along with a whole mix, step by step, exactly as a server would.

@@ -31,11 +31,17 @@ class Codec(nn.Module, ABC, Generic[EncoderState, DecoderState]):
 
     `causal` says that no frame depends on what comes after it. A codec that is not causal refuses to stream, with one
     sentence (`WindowedCodec` streams it with a look-ahead). `licence` is the licence of the weights.
+
+    `block_frames` is the number of frames that a step takes at least, and of which it takes multiples.
+    `encoder_delay_frames` says how many frames late the latents of `encode_step` are; the decoder has the rest of
+    `spec.delay_samples`.
     """
 
     spec: CodecSpec
     causal: bool
     licence: str
+    block_frames: int = 1
+    encoder_delay_frames: int = 0
 
     @property
     def latents_hash(self) -> str:

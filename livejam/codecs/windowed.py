@@ -85,6 +85,7 @@ class WindowedCodec(Codec[WindowState, WindowState]):
         self.fade_samples = fade_samples
         self.eval()
         self.context_frames, self.lookahead_frames, self.block_frames = context_frames, lookahead_frames, block_frames
+        self.encoder_delay_frames = lookahead_frames
         self.spec = replace(codec.spec, delay_samples=2 * lookahead_frames * codec.spec.hop_samples)
 
     @property

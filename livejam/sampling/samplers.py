@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -139,6 +139,14 @@ class Sampler(ABC):
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
         """Latents x_0 (BTC)."""
 
+    def with_guidance(self, weight: float) -> Sampler:
+        """The same sampler with another weight of guidance.
+
+        Raises:
+            UserError: it has no guidance, or the weight is out of range.
+        """
+        raise UserError("this model's sampler has no guidance; leave it out")
+
 
 @dataclass(frozen=True)
 class CfgSampler(Sampler, ABC):
@@ -166,6 +174,10 @@ class CfgSampler(Sampler, ABC):
     def needs_unconditional(self) -> bool:
         """Whether the model is asked without its conditions too."""
         return self.guidance != 1
+
+    def with_guidance(self, weight: float) -> CfgSampler:
+        """The same sampler with another weight."""
+        return replace(self, guidance=weight)
 
     def _guided(self, velocity: Velocity) -> Velocity:
         return guided(velocity, self.guidance) if self.needs_unconditional else velocity
@@ -221,6 +233,10 @@ class CfgPlusPlusSampler(Sampler, ABC):
     def needs_unconditional(self) -> bool:
         """The unconditional model is always asked."""
         return True
+
+    def with_guidance(self, weight: float) -> CfgPlusPlusSampler:
+        """The same sampler with another weight."""
+        return replace(self, guidance=weight)
 
 
 @dataclass(frozen=True)

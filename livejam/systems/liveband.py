@@ -85,7 +85,12 @@ class LiveBandAccompanist:
         return self._anticipation_frames
 
     def init_state(self, batch_size: int, controls: Controls) -> LiveBandState:
-        """The state before the first frame."""
+        """The state before the first frame.
+
+        Raises:
+            UserError: there is a prompt.
+        """
+        refuse_prompt(controls)
         cache = self.generator.init_cache(batch_size)
         device = cache.position_B.device
         return LiveBandState(cache, controls.instrument_B.to(device), controls.seed_B.to(device))
@@ -98,6 +103,24 @@ class LiveBandAccompanist:
         noise_BTZ = self._noise(mix_BTC, state)
         out_BTC, cache = self.generator.step(noise_BTZ, mix_BTC, state.instrument_B, state.cache)
         return self._statistics.denormalise(out_BTC), LiveBandState(cache, state.instrument_B, state.seed_B)
+
+    def with_controls(self, controls: Controls, state: LiveBandState) -> LiveBandState:
+        """The state with another instrument and seed from the next step on.
+
+        Raises:
+            UserError: there is a prompt.
+        """
+        refuse_prompt(controls)
+        device = state.seed_B.device
+        return replace(state, instrument_B=controls.instrument_B.to(device), seed_B=controls.seed_B.to(device))
+
+    def with_guidance(self, weight: float) -> LiveBandAccompanist:
+        """LiveBand has no guidance.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("LiveBand plays without guidance; leave it out, or play an LMDM")
 
     def parallel(self, mix_BTC: Tensor, controls: Controls) -> Tensor:
         """The output of all steps over the whole mix, in one pass: frame t of the result sounds at t + 1 + δ."""
@@ -115,6 +138,16 @@ class LiveBandAccompanist:
     def _noise(self, mix_BTC: Tensor, state: LiveBandState) -> Tensor:
         position_BT = state.cache.position_B[:, None] + torch.arange(mix_BTC.shape[1], device=mix_BTC.device)
         return seeded_noise(state.seed_B, position_BT, self.generator.noise_channels).to(mix_BTC.dtype)
+
+
+def refuse_prompt(controls: Controls) -> None:
+    """Refuse a description in words.
+
+    Raises:
+        UserError: there is one.
+    """
+    if controls.prompt is not None:
+        raise UserError("LiveBand takes no prompts; name an instrument instead")
 
 
 def require_anticipation(generator: CausalTransformer, anticipation_frames: int) -> None:

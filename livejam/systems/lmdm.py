@@ -174,6 +174,24 @@ class LMDMAccompanist:
             return replace(state, cache=None)
         return replace(state, cache=cache.with_prompt(self.generator.transformer.prompt_keys(self._asks(state))))
 
+    def with_controls(self, controls: Controls, state: LMDMState) -> LMDMState:
+        """The state with other prompts and seeds from the next block on; what is remembered is encoded again.
+
+        Raises:
+            UserError: the model takes no prompts, or does not understand these.
+        """
+        prompt = prompt_of(self.generator, controls)
+        state = replace(state, seed_B=controls.seed_B.to(state.seed_B.device))
+        return state if prompt is None else self.asked(prompt, state)
+
+    def with_guidance(self, weight: float) -> LMDMAccompanist:
+        """The same model under another weight of guidance.
+
+        Raises:
+            UserError: the weight is outside of the sampler's range.
+        """
+        return self.with_sampler(self._sampler.with_guidance(weight))
+
     def restarted(self, rows: Tensor, controls: Controls, state: LMDMState) -> LMDMState:
         """The state in which some musicians of the batch start again, without any effect on the others.
 
@@ -305,8 +323,14 @@ def cutoff_frames(network: DiffusionTransformer, cutoff_blocks: int) -> int:
 
 
 def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
-    """The prompt if there is one, else the instrument's name, else nothing."""
+    """The prompt if there is one, else the instrument's name, else nothing.
+
+    Raises:
+        UserError: there is a prompt, but the model takes none.
+    """
     if controls.prompt is not None:
+        if generator.prompt_encoder is None:
+            raise UserError("this model takes no prompts; train one with a prompt_encoder, or leave the prompt out")
         return generator.prompt(controls.prompt)
     unasked_B = controls.instrument_B == NULL_CATEGORY
     prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])

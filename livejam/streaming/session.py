@@ -1,0 +1,377 @@
+"""A trained model as an instrument: sound in, accompaniment out, at once.
+
+A session has no threads, no clock and no sound card; `RealTimeEngine` and the commands put it on stage.
+
+Shapes: A audio channels, N samples, B rows (accompanists that play together).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from livejam.accompanist import Controls
+from livejam.batch import NAMES
+from livejam.checkpoints.player import Player
+from livejam.errors import UserError
+from livejam.instruments import default_instrument, instrument_index, require_learnt
+from livejam.streaming.pipeline import Musician, Pipeline, PipelineState, StepTimes
+from livejam.streaming.timing import counter_of, timing_of
+
+UNDO_SECONDS = 30.0
+"""How far back `Session.undo` reaches."""
+
+UNDO_GRID_SECONDS = 0.25
+"""Memories to go back to are at least this far apart."""
+
+SOFTEST_DB, LOUDEST_DB = -120.0, 24.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All of a session; what it holds is never changed.
+
+    Args:
+        pipeline: audio, codec and model.
+        level_db_B: level of every row in dB.
+        muted_B: which rows are silent.
+        heard_samples: input samples so far.
+        known_samples: output samples known so far.
+        due_BAN: output that is known and that `process` has not returned yet.
+        history: the musician after earlier numbers of input samples, oldest first.
+    """
+
+    pipeline: PipelineState
+    level_db_B: tuple[float, ...]
+    muted_B: tuple[bool, ...]
+    heard_samples: int
+    known_samples: int
+    due_BAN: Tensor
+    history: tuple[tuple[int, Musician], ...]
+
+
+class Session:
+    """A model that hears what a musician plays and accompanies it.
+
+    Output sample k is what should sound while input sample k sounds. A model that cannot play ahead is late by
+    `timing.late_samples`.
+
+    Args:
+        player: model and codec; `livejam.load` gives one.
+        sample_rate_hz: rate of input and output; None = the codec's.
+        channels: channels of input and output; None = the codec's.
+        instruments: the instrument of every row, by name; None = one row with the model's default. Rows hear the same
+            mix and play together.
+        seeds: seed of every row's noise; None = 0, 1, …. Equal seeds and equal mixes give equal notes.
+        prompts: a description in words for every row, for models that take prompts; None = the instrument's name.
+        hear_each_other: whether every row hears the other rows besides the mix.
+        on_step: called with the times of every step of the model, in the thread that calls the session.
+
+    Raises:
+        UserError: a rate, an instrument or a prompt cannot be played.
+    """
+
+    def __init__(
+        self,
+        player: Player,
+        *,
+        sample_rate_hz: int | None = None,
+        channels: int | None = None,
+        instruments: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        prompts: Sequence[str] | None = None,
+        hear_each_other: bool = False,
+        on_step: Callable[[StepTimes], None] | None = None,
+    ) -> None:
+        spec = player.codec.spec
+        self.player = player
+        self.sample_rate_hz = spec.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
+        self.channels = spec.audio_channels if channels is None else channels
+        if self.channels < 1:
+            raise UserError(f"a session of {self.channels} audio channels cannot be played; use 1 or more")
+        counter = counter_of(player.accompanist, player.codec, self.sample_rate_hz)
+        self.timing = timing_of(counter, player.codec, self.sample_rate_hz)
+        controls = self._controls(instruments, seeds, prompts)
+        self.rows = len(controls.seed_B)
+        self._pipeline = Pipeline(player, counter, self.channels, hear_each_other, on_step)
+        self._undo_every = round(UNDO_GRID_SECONDS * self.sample_rate_hz)
+        with torch.inference_mode():
+            memory = player.accompanist.init_state(self.rows, controls)
+            self._begin(Musician(player.accompanist, controls, memory), (0.0,) * self.rows, (False,) * self.rows)
+
+    def _controls(
+        self, instruments: Sequence[str] | None, seeds: Sequence[int] | None, prompts: Sequence[str] | None
+    ) -> Controls:
+        if instruments is None:
+            indices = [default_instrument(self.player.instruments)] * len(prompts or seeds or (0,))
+        else:
+            indices = [self._learnt(name) for name in instruments]
+        rows = len(indices)
+        seeds = tuple(range(rows)) if seeds is None else tuple(seeds)
+        for name, given in (("seeds", seeds), ("prompts", prompts)):
+            if given is not None and len(given) != rows:
+                raise UserError(f"there are {rows} instruments but {len(given)} {name}; give one for each instrument")
+        if not rows:
+            raise UserError("a session needs at least one instrument; name one, or leave instruments out")
+        device = self.player.silence_C.device
+        seed_B = torch.tensor([_seed(seed) for seed in seeds], device=device)
+        return Controls(torch.tensor(indices, device=device), seed_B, None if prompts is None else tuple(prompts))
+
+    def _learnt(self, name: str) -> int:
+        index = instrument_index(name)
+        require_learnt(index, self.player.instruments)
+        return index
+
+    def _begin(self, musician: Musician, level_db_B: tuple[float, ...], muted_B: tuple[bool, ...]) -> None:
+        pipeline = self._pipeline.init_state(musician, self._gains(level_db_B, muted_B))
+        due_BAN = pipeline.gain_B.new_zeros(self.rows, self.channels, self.timing.late_samples)
+        self._now = Snapshot(pipeline, level_db_B, muted_B, 0, 0, due_BAN, ((0, musician),))
+
+    def _gains(self, level_db_B: tuple[float, ...], muted_B: tuple[bool, ...]) -> Tensor:
+        gains = [0.0 if muted else 10 ** (level / 20) for level, muted in zip(level_db_B, muted_B, strict=True)]
+        return torch.tensor(gains, device=self.player.silence_C.device)
+
+    @property
+    def heard_samples(self) -> int:
+        """Input samples heard so far."""
+        return self._now.heard_samples
+
+    @property
+    def known_samples(self) -> int:
+        """Output samples known so far, at least `heard_samples + timing.lead_samples`."""
+        return self._now.known_samples
+
+    @property
+    def failures(self) -> int:
+        """Blocks in which the model gave no finite output, was silenced and began anew."""
+        return self._now.pipeline.failures
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """The instrument of every row."""
+        return tuple(NAMES[index] for index in self._musician.controls.instrument_B.tolist())
+
+    @property
+    def _musician(self) -> Musician:
+        return self._now.pipeline.musician
+
+    def process(self, audio_AN: Tensor) -> Tensor:
+        """The sum of all rows; see `process_rows`."""
+        return self.process_rows(audio_AN).sum(dim=0)
+
+    def process_rows(self, audio_AN: Tensor) -> Tensor:
+        """Hear the next samples, and play as many.
+
+        Args:
+            audio_AN: sound in [-1, 1], any number of samples; a tensor of one dimension is mono.
+
+        Returns:
+            Output BAN: its first sample is what should sound with the first sample of the input, or is
+            `timing.late_samples` old.
+
+        Raises:
+            UserError: wrong number of channels, or samples that are not finite; the session is as it was before.
+        """
+        new_BAN = self.advance(audio_AN)
+        samples = audio_AN.shape[-1]
+        due_BAN = torch.cat((self._now.due_BAN, new_BAN), dim=-1)
+        self._now = replace(self._now, due_BAN=due_BAN[..., samples:])
+        return due_BAN[..., :samples]
+
+    def advance(self, audio_AN: Tensor) -> Tensor:
+        """Hear the next samples, and return what they make known, which an engine plays when it is due.
+
+        Args:
+            audio_AN: as in `process_rows`.
+
+        Returns:
+            Output BAN, the samples number `known_samples` (before this call) and following; often none, as the model
+            plays in blocks.
+
+        Raises:
+            UserError: as in `process_rows`.
+        """
+        audio_AN = self._checked(audio_AN)
+        now = self._now
+        with torch.inference_mode():
+            gain_B = self._gains(now.level_db_B, now.muted_B)
+            new_BAN, pipeline = self._pipeline.advance(audio_AN, gain_B, now.pipeline)
+        heard = now.heard_samples + audio_AN.shape[-1]
+        self._now = replace(
+            now,
+            pipeline=pipeline,
+            heard_samples=heard,
+            known_samples=now.known_samples + new_BAN.shape[-1],
+            history=self._remembered(now.history, heard, pipeline.musician),
+        )
+        return new_BAN
+
+    def _checked(self, audio_AN: Tensor) -> Tensor:
+        """The audio with two dimensions.
+
+        Raises:
+            UserError: wrong number of channels, or samples that are not finite.
+        """
+        audio_AN = audio_AN[None] if audio_AN.dim() == 1 else audio_AN
+        if audio_AN.dim() != 2 or len(audio_AN) != self.channels:
+            raise UserError(
+                f"the audio has shape {tuple(audio_AN.shape)}, but this session needs ({self.channels} channels, "
+                "samples); mix it down, or begin a session with as many channels"
+            )
+        if not audio_AN.isfinite().all():
+            raise UserError("the audio contains NaN or infinite samples and was not heard; check where it comes from")
+        return audio_AN.float()
+
+    def _remembered(
+        self, history: tuple[tuple[int, Musician], ...], heard: int, musician: Musician
+    ) -> tuple[tuple[int, Musician], ...]:
+        """The history with the musician of this moment, and without what is too old to be gone back to."""
+        if heard < history[-1][0] + self._undo_every:
+            return history
+        oldest = heard - UNDO_SECONDS * self.sample_rate_hz
+        # the last one before the oldest moment stays, so that every moment since then can be gone back to
+        first = max((place for place, (moment, _) in enumerate(history) if moment <= oldest), default=0)
+        return (*history[first:], (heard, musician))
+
+    def stream(self, source: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The output of `process` for every chunk of a source, as soon as it is there."""
+        for audio_AN in source:
+            yield self.process(audio_AN)
+
+    def reset(self) -> None:
+        """Begin anew: nothing heard, nothing played; instruments, prompts, seeds, guidance and levels stay."""
+        now, who = self._now, self._musician
+        with torch.inference_mode():
+            memory = who.accompanist.init_state(self.rows, who.controls)
+            self._begin(replace(who, memory=memory), now.level_db_B, now.muted_B)
+
+    def set_instrument(self, name: str, row: int | None = None) -> None:
+        """Let a row, or all, play another instrument from the next block on.
+
+        Raises:
+            UserError: there is no such instrument or row, or the model never learnt it.
+        """
+        index = self._learnt(name)
+        instrument_B = self._musician.controls.instrument_B.clone()
+        for place in self._rows(row):
+            instrument_B[place] = index
+        self._ask(replace(self._musician.controls, instrument_B=instrument_B))
+
+    def set_prompt(self, words: str, row: int | None = None) -> None:
+        """Describe what a row, or all, shall play from the next block on.
+
+        Raises:
+            UserError: the model takes no prompts or does not understand this one, or there is no such row.
+        """
+        prompts = list(self._musician.controls.prompt or self.instruments)
+        for place in self._rows(row):
+            prompts[place] = words
+        self._ask(replace(self._musician.controls, prompt=tuple(prompts)))
+
+    def set_seed(self, seed: int, row: int | None = None) -> None:
+        """Let a row, or all, take other random choices from the next block on.
+
+        Raises:
+            UserError: a seed outside of 0 … 2^63 - 1, or there is no such row.
+        """
+        seed_B = self._musician.controls.seed_B.clone()
+        for place in self._rows(row):
+            seed_B[place] = _seed(seed)
+        self._ask(replace(self._musician.controls, seed_B=seed_B))
+
+    def set_guidance(self, weight: float) -> None:
+        """Set the weight of guidance from the next block on.
+
+        Raises:
+            UserError: the model has no guidance, or the weight is outside of its sampler's range.
+        """
+        who = self._musician
+        self._become(replace(who, accompanist=who.accompanist.with_guidance(weight)))
+
+    def set_level(self, decibels: float, row: int | None = None) -> None:
+        """Set the loudness of a row, or of all, from the next block on; 0 dB is what the model plays.
+
+        Raises:
+            UserError: a level outside of -120 … 24 dB, or there is no such row.
+        """
+        if not SOFTEST_DB <= decibels <= LOUDEST_DB:
+            raise UserError(f"a level of {decibels} dB cannot be set; use {SOFTEST_DB:g} to {LOUDEST_DB:g} dB")
+        self._now = replace(self._now, level_db_B=self._changed(self._now.level_db_B, decibels, row))
+
+    def mute(self, silent: bool = True, row: int | None = None) -> None:
+        """Silence a row, or all, from the next block on, or let it sound again; the model plays on unheard.
+
+        Raises:
+            UserError: there is no such row.
+        """
+        self._now = replace(self._now, muted_B=self._changed(self._now.muted_B, silent, row))
+
+    def snapshot(self) -> Snapshot:
+        """All of the session, to `restore` later; it costs nothing."""
+        return self._now
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on exactly as after that snapshot of this session."""
+        self._now = snapshot
+
+    def undo(self, seconds: float) -> float:
+        """Let the model forget what it heard and played in the last seconds; sound and clocks go on.
+
+        Args:
+            seconds: how far to go back, at most 30 s; before the beginning it remembers nothing.
+
+        Returns:
+            Seconds that it went back: at least as many, and at most a quarter of a second or a block more.
+
+        Raises:
+            UserError: the time is negative or too long ago.
+        """
+        now = self._now
+        if not 0 <= seconds <= UNDO_SECONDS:
+            raise UserError(f"{seconds} s cannot be undone; the last {UNDO_SECONDS:g} s can")
+        wanted = now.heard_samples - seconds * self.sample_rate_hz
+        kept = [entry for entry in now.history if entry[0] <= wanted] or [now.history[0]]
+        moment, musician = kept[-1]
+        # the memories after that are forgotten as well; those before it keep their age
+        gone = now.heard_samples - moment
+        history = tuple((earlier + gone, who) for earlier, who in kept)
+        self._now = replace(now, pipeline=replace(now.pipeline, musician=musician), history=history)
+        return gone / self.sample_rate_hz
+
+    def warm_up(self, steps: int = 2) -> None:
+        """Play some blocks of silence and forget them, so that the first real one is as fast as the others."""
+        before, block = self._now, self.timing.block_samples
+        for _ in range(steps):
+            self.advance(torch.zeros(self.channels, block + 1))
+        self._now = before
+
+    def _ask(self, controls: Controls) -> None:
+        with torch.inference_mode():
+            self._become(self._musician.asked(controls))
+
+    def _become(self, musician: Musician) -> None:
+        self._now = replace(self._now, pipeline=replace(self._now.pipeline, musician=musician))
+
+    def _rows(self, row: int | None) -> range:
+        if row is not None and not 0 <= row < self.rows:
+            raise UserError(f"there is no row {row}; the session has rows 0 to {self.rows - 1}")
+        return range(self.rows) if row is None else range(row, row + 1)
+
+    def _changed(self, values: tuple[Any, ...], value: Any, row: int | None) -> tuple[Any, ...]:
+        rows = self._rows(row)
+        return tuple(value if place in rows else old for place, old in enumerate(values))
+
+
+def _seed(seed: int) -> int:
+    """A seed that fits int64.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not 0 <= seed < 2**63:
+        raise UserError(f"the seed {seed} is outside of 0 … 2^63 - 1; choose another one")
+    return seed
