@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,35 +31,37 @@ class EchoSession:
     def __init__(self, timing: EchoTiming, channels: int, computing: Callable[[int], None]) -> None:
         self.timing, self.channels, self._computing = timing, channels, computing
         self.echo_samples = timing.lead_samples + timing.block_samples - 1
-        self.pieces = 0
+        self.pieces = self.failures = 0
         self.everything: list[Tensor] = []
         self.reset()
 
     def reset(self) -> None:
-        self.heard_samples, self._pending_AN = 0, torch.zeros(self.channels, 0)
-
-    @property
-    def known_samples(self) -> int:
-        return self.heard_samples - self._pending_AN.shape[1] + self.echo_samples
+        self.heard_samples = self.known_samples = 0
+        self._pending_AN = torch.zeros(self.channels, self.echo_samples)
 
     def advance(self, audio_AN: Tensor) -> Tensor:
-        self.pieces += 1
         if not audio_AN.isfinite().all():
             raise UserError("the input holds samples that are not finite")
-        self._computing(self.pieces - 1)
+        if audio_AN.shape[1]:
+            self.pieces += 1
+            self._computing(self.pieces - 1)
         self.everything.append(audio_AN.clone())
         self.heard_samples += audio_AN.shape[1]
         pending_AN = torch.cat([self._pending_AN, audio_AN], dim=1)
-        ready = pending_AN.shape[1] // self.timing.block_samples * self.timing.block_samples
+        blocks = self.heard_samples // self.timing.block_samples
+        ready = blocks * self.timing.block_samples + self.echo_samples - self.known_samples
+        self.known_samples += ready
         self._pending_AN = pending_AN[:, ready:]
         return pending_AN[None, :, :ready]
 
+    def warm_up(self) -> None:
+        return
+
     def snapshot(self) -> Any:
-        return self.heard_samples, self._pending_AN, copy.copy(self.everything), self.pieces
+        return self.heard_samples, self.known_samples, self._pending_AN
 
     def restore(self, snapshot: Any) -> None:
-        self.heard_samples, self._pending_AN, everything, self.pieces = snapshot
-        self.everything = copy.copy(everything)
+        self.heard_samples, self.known_samples, self._pending_AN = snapshot
 
     def echo(self) -> Tensor:
         """All output for all input so far: the input, later."""

@@ -110,8 +110,11 @@ class RealTimeEngine(Generic[S]):
         self._performer = Performer(session, say)
         self._playhead: Playhead = playhead(self.placement.offset_samples, rate)
         self._heard = HeardRing(self.channels, max(round(queue_seconds * rate), 2 * chunk_samples))
-        ahead = self._performer.known_samples - self.placement.offset_samples + session.timing.block_samples
-        self._output = TimedRing(self.channels, max(0, ahead) + 2 * rate, self._performer.known_samples)
+        with torch.inference_mode():
+            start, opening_AN = self._performer.advance(np.zeros((self.channels, 0), dtype=np.float32))
+        ahead = start + opening_AN.shape[1] + session.timing.block_samples - self.placement.offset_samples
+        self._output = TimedRing(self.channels, max(0, ahead) + 2 * rate, start)
+        self._output.append(opening_AN)
         self._fade = max(1, round(FADE_SECONDS * rate))
         self._fader = MissFader(self.channels, self._fade)
         self._out_AN = np.zeros((self.channels, chunk_samples), dtype=np.float32)
@@ -231,7 +234,7 @@ class RealTimeEngine(Generic[S]):
         with prioritised():
             try:
                 with torch.inference_mode():
-                    self._performer.warm_up()
+                    self._performer.control(lambda session: session.warm_up())
             except Exception as error:
                 self._performer.note(error, f"the model failed before it began ({error})")
             self._ready.set()
@@ -307,6 +310,7 @@ class RealTimeEngine(Generic[S]):
             overruns=self._overruns,
             lost_ms=self._lost * ms,
             refused=self._performer.refused,
+            failures=self._performer.session.failures,
             queue_ms=self._heard.waiting_samples * ms,
             late_ms=self.placement.late_samples * ms,
             drift_ppm=self._playhead.drift_ppm,

@@ -6,7 +6,7 @@ Shapes: B rows of a batch, A audio channels, N audio samples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,8 +14,6 @@ from torch import Tensor
 
 from livejam.errors import UserError
 from livejam.streaming.rings import Audio
-
-WARM_UP_BLOCKS = 3
 
 
 class SessionTiming(Protocol):
@@ -46,13 +44,14 @@ class PlayedSession(Protocol):
     @property
     def known_samples(self) -> int: ...
 
+    @property
+    def failures(self) -> int: ...
+
     def advance(self, audio_AN: Tensor) -> Tensor: ...
 
     def reset(self) -> None: ...
 
-    def snapshot(self) -> Any: ...
-
-    def restore(self, snapshot: Any) -> None: ...
+    def warm_up(self) -> None: ...
 
 
 S = TypeVar("S", bound=PlayedSession)
@@ -79,11 +78,6 @@ class Performer(Generic[S]):
         self._say = say
         self._said: set[type[Exception]] = set()
 
-    @property
-    def known_samples(self) -> int:
-        """Output samples of the stream that the session has made known."""
-        return self._origin + self.session.known_samples
-
     def advance(self, audio_AN: Audio) -> tuple[int, Audio]:
         """Hear the next samples: which output became known, and its position in the stream.
 
@@ -102,14 +96,6 @@ class Performer(Generic[S]):
         finally:
             self._align(position)
 
-    def warm_up(self) -> None:
-        """Play a few blocks of silence and take them back, so that the first real block is as fast as the others."""
-        before = self.session.snapshot()
-        silence_AN = torch.zeros(self.session.channels, self.session.timing.block_samples)
-        for _ in range(WARM_UP_BLOCKS):
-            self.session.advance(silence_AN)
-        self.session.restore(before)
-
     def note(self, error: Exception, sentence: str) -> None:
         """Remember a problem, and say it if it is the first of its kind."""
         self.problem = sentence
@@ -121,7 +107,7 @@ class Performer(Generic[S]):
         for heard_AN in (audio_AN, np.zeros_like(audio_AN)):
             try:
                 known = self.session.known_samples
-                return known, _mixed(self.session.advance(torch.from_numpy(heard_AN)))
+                return known, self.session.advance(torch.from_numpy(heard_AN)).sum(0).cpu().numpy()
             except Exception as error:  # anything may go wrong in a model; the stage must not notice
                 self.refused += 1
                 self.note(error, f"{_described(error)}; silence takes the place of {audio_AN.shape[1]} samples")
@@ -134,12 +120,6 @@ class Performer(Generic[S]):
         origin = position - self.session.heard_samples
         self.cut |= origin != self._origin
         self._origin = origin
-
-
-def _mixed(new_BAN: Tensor) -> Audio:
-    if not new_BAN.isfinite().all():
-        raise FloatingPointError("it gave samples that are not finite")
-    return new_BAN.sum(0).numpy()
 
 
 def _described(error: Exception) -> str:

@@ -55,6 +55,7 @@ class Statistics:
         overruns: how often the worker was so late that input was lost.
         lost_ms: input that silence replaced for that reason.
         refused: pieces of input that silence replaced because the session refused them or failed.
+        failures: blocks that the model failed on; the session silenced them and let it begin anew.
         queue_ms: input that waits for the worker now.
         late_ms: how much later than the input the output sounds, because the device needs more time than there is.
         drift_ppm: the input's clock against the output's, in parts per million; 0 where there is only one.
@@ -77,6 +78,7 @@ class Statistics:
     overruns: int
     lost_ms: float
     refused: int
+    failures: int
     queue_ms: float
     late_ms: float
     drift_ppm: float
@@ -92,7 +94,7 @@ class Statistics:
             f"p95 {self.latency_p95_ms:.1f}, p99 {self.latency_p99_ms:.1f}, max {self.latency_max_ms:.1f} ms "
             f"of {self.budget_ms:.1f} ms",
             f"missed deadlines: {self.misses} ({self.missed_ms:.0f} ms of silence); lost input: {self.lost_ms:.0f} ms "
-            f"in {self.overruns} overruns; refused input: {self.refused} pieces",
+            f"in {self.overruns} overruns; refused input: {self.refused} pieces; failures: {self.failures}",
             f"output late by {self.late_ms:.1f} ms; clocks apart by {self.drift_ppm:+.1f} ppm; "
             f"sound card's calls: p99 {self.callback_p99_ms:.2f}, max {self.callback_max_ms:.2f} ms",
         ]

@@ -151,8 +151,9 @@ def test_input_that_the_session_refuses_becomes_silence_and_is_said_once() -> No
     np.testing.assert_array_equal(output_AN[:, session.echo_samples :], whole_AN[:, : RATE - session.echo_samples])
 
 
-@pytest.mark.parametrize("failing", [range(30, 31), range(30, 34), range(30, 200)])
+@pytest.mark.parametrize("failing", [range(30, 31), range(30, 34), range(30, 210)])
 def test_a_model_that_fails_is_reset_and_positions_stay(failing: range) -> None:
+    """The tone goes on from the beginning of a period: what the session itself gives has no edge."""
     said: list[str] = []
 
     def computing(piece: int) -> None:
