@@ -3,6 +3,7 @@
 #   make demo        songs, training, evaluation, WAVs: what README.md promises, with README.md's own commands
 #   make test        lint, types and the quick tests
 #   make test-slow   the proofs that take minutes
+#   make test-live   an hour of music through the real-time engine, and a real sound card if there is one
 #   make test-portable   the tests of numbers as on another processor (PROCESSOR='ATEN_CPU_CAPABILITY=avx2' chooses it)
 #   make docs        the documentation as a site, build/site/index.html (Python 3.11 or 3.12)
 #   make lint | types | env | clean | distclean
@@ -27,7 +28,7 @@ PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPA
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
-.PHONY: help env demo test test-slow test-portable docs lint types clean distclean
+.PHONY: help env demo test test-slow test-live test-portable docs lint types clean distclean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -43,7 +44,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt cython numpy 'setuptools<81' wheel
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation madmom
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[metrics,serve,export,codecs,sweep,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[metrics,live,serve,export,codecs,sweep,dev]'
 	touch $@
 
 demo: $(INSTALLED)
@@ -64,6 +65,9 @@ test-portable: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+test-live: $(INSTALLED)
+	$(BIN)/python -m pytest -m live --timeout 3600
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ FRAGILE = {
     "onnx",
     "onnxruntime",
     "pythonosc",
+    "sounddevice",
     "transformers",
     "websockets",
 }
