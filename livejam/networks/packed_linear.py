@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
+FEWEST_ROWS = 128
+"""What a pass of several rows is packed for at least. For fewer, oneDNN chooses its older kernel, which with AVX-512
+reads wide matrices at half the speed of the blocked one, and in one thread alone if they have a multiple of 1024 rows;
+packed for more, they are as fast or faster at any number of rows from two on (`benchmarks.lmdm_blocks`)."""
+
 
 class PackedLinear(nn.Module):
     """A linear map for inference in oneDNN's blocked layout.
@@ -22,6 +27,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, rows: int) -> None:
         super().__init__()
+        rows = rows if rows == 1 else max(rows, FEWEST_ROWS)
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows)
         self.bias = None if linear.bias is None else linear.bias.detach()
 

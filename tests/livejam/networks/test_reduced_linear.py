@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -77,6 +79,16 @@ def test_one_row_packs_large_maps_only() -> None:
     twin = packed(nn.Sequential(large, small), 1)
     assert [type(module) for module in twin] == [PackedLinear, nn.Linear]
     assert isinstance(packed(nn.Sequential(small), 8)[0], PackedLinear)
+
+
+def test_a_short_pass_runs_on_the_kernel_of_a_long_one(capfd: pytest.CaptureFixture[str]) -> None:
+    linear = nn.Linear(512, 1024).requires_grad_(False)
+    for rows in (9, 49, 241):
+        maps = packed(nn.Sequential(linear), rows)
+        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            maps(torch.zeros(rows, 512))
+    short, block, long = re.findall(r"exec,cpu,inner_product,([^,]*)", capfd.readouterr().out)
+    assert short == block == long
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
