@@ -10,6 +10,10 @@ if TYPE_CHECKING:  # commands that compute nothing start without PyTorch
     from torch import Tensor
 
 
+LIBSNDFILE_SYSTEM = 2
+"""Libsndfile's code for a refusal of the operating system."""
+
+
 class UserError(ValueError):
     """Something in the input is wrong; the message is one sentence that names the fix.
 
@@ -25,6 +29,9 @@ def of_the_system(error: BaseException) -> UserError | None:
             return UserError(f"{where}the disk is full; free some space and start again")
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
         return UserError(f"{where}{reason}; check the path and its permissions")
+    # of soundfile, which is not loaded here; of a full disk it says no more than this
+    if type(error).__name__ == "LibsndfileError" and getattr(error, "code", None) == LIBSNDFILE_SYSTEM:
+        return UserError("a sound file cannot be written; the disk may be full: free some space and start again")
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         extras = "pip install 'livejam[metrics,codecs,serve,export]'"

@@ -304,8 +304,8 @@ ODD_LIVEJAM = [
     (["weights", "import-stable-audio", "number.json", "plain.ckpt", "--out", "x.ckpt"], "not a model_config.json"),
     (["weights", "import-stable-audio", "types.json", "plain.ckpt", "--out", "x.ckpt"], "describes no network"),
     (["weights", "import-stable-audio", "rate.json", "plain.ckpt", "--out", "x.ckpt"], "lacks 'pretransform'"),
-    (["play", "--checkpoint", "text", "--mix", "mix.wav", "--instrument", "Bass", "--out", "x.wav"], "something else"),
-    (["play", "--checkpoint", "x", "--mix", "y", "--out", "z.wav", "--seed", "-1"], "--seed is -1"),
+    (["play", "--checkpoint", "text", "--mix", "mix.wav", "--instrument", "Bass", "--out", "x"], "something else"),
+    (["play", "--checkpoint", "x", "--mix", "y", "--out", "z", "--seed", "-1"], "--seed is -1"),
 ]
 
 

@@ -40,10 +40,10 @@ def test_one_file_and_one_yaml(
     assert "linear_band.LinearBand" in capfd.readouterr().out
 
     soundfile.write("song.wav", torch.randn(22050).numpy() / 9, 22050)
-    play = ["play", "--checkpoint", str(checkpoint), "--mix", "song.wav", "--out", "stem.wav"]
+    play = ["play", "--checkpoint", str(checkpoint), "--mix", "song.wav", "--out", "played"]
     assert main(play) == 2
     assert "names linear_band.LinearMap, which is none of livejam.codecs" in capfd.readouterr().err
     assert main([*play, "--trust", "linear_band"]) == 0
-    assert soundfile.info("stem.wav").frames == 22050
+    assert soundfile.info("played/accompaniment.wav").frames == 22050
     with pytest.raises(UserError, match="cannot be played here"):
         load_player(checkpoint, trusted=("linear",))

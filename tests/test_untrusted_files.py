@@ -224,8 +224,8 @@ def test_weights_of_metrics(kind: str, tmp_path: Path, mark: Path) -> None:
     ("file", "arguments"),
     [
         ("evil.ckpt", ["describe", "{}"]),
-        ("evil.ckpt", ["play", "--checkpoint", "{}", "--mix", "x.wav", "--instrument", "Bass", "--out", "y.wav"]),
-        ("evil.safetensors", ["play", "--checkpoint", "{}", "--mix", "x.wav", "--out", "y.wav"]),
+        ("evil.ckpt", ["play", "--checkpoint", "{}", "--mix", "x.wav", "--instrument", "Bass", "--out", "y"]),
+        ("evil.safetensors", ["play", "--checkpoint", "{}", "--mix", "x.wav", "--out", "y"]),
         ("evil.safetensors", ["publish", "{}", "--out", "y.safetensors"]),
         ("evil.safetensors", ["codec", "roundtrip", "--codec", "{}", "x.wav", "y.wav"]),
         ("evil.ckpt", ["codec", "roundtrip", "--codec", "livejam.codecs.Music2Latent.from_weights", "--codec.weights"]),

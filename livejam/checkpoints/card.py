@@ -46,7 +46,7 @@ def model_card(
         licence: licence of the weights, as their publisher states it; None = not stated.
     """
     model, data = (config.get(part) or {} for part in ("model", "data"))
-    play = f"livejam play --checkpoint {file} --mix song.wav --out stem.wav --together both.wav"
+    play = f"livejam play --checkpoint {file} --mix song.wav --out played"
     numbers = results or "Not known: no test of this checkpoint was given. `lightning test` measures it.\n"
     sections = {
         "What it is": fenced(described, "text"),

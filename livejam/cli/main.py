@@ -17,11 +17,11 @@ from livejam.cli.codec import add_codec, fold_codec_options
 from livejam.cli.compare import add_compare
 from livejam.cli.configs import add_configs
 from livejam.cli.listening_test import add_listening_test
-from livejam.cli.publish import add_publish, add_trust, find_trusted
+from livejam.cli.play import add_play
+from livejam.cli.publish import add_publish
 from livejam.cli.weights import add_weights
 from livejam.errors import UserError, of_the_system
 from livejam.option_ranges import Range, require_number
-from livejam.outputs import add_overwrite, require_free
 
 SLAKH = """\
 Slakh2100 (about 105 GB; licence CC BY 4.0) is Zenodo record 4599666, the archive slakh2100_flac_redux.tar.gz.
@@ -67,7 +67,7 @@ def build_parser() -> Parser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks (as does LIVEJAM_DEBUG=1)")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data(commands)
-    _add_play(commands)
+    add_play(commands)
     add_codec(commands)
     add_weights(commands)
     add_configs(commands)
@@ -131,37 +131,13 @@ def _add_data(commands: Any) -> None:
     download.set_defaults(run=_download)
 
 
-def _add_play(commands: Any) -> None:
-    play = commands.add_parser(
-        "play",
-        help="play along with a recording",
-        description="Play one instrument to a recording, which is heard frame by frame, exactly as on stage.",
-        epilog="example:\n  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav "
-        "--instrument Drums --out drums.wav",
-    )
-    play.add_argument("--checkpoint", type=Path, required=True, metavar="C", help=MODEL_HELP)
-    play.add_argument("--mix", type=Path, required=True, metavar="WAV", help="what the musician plays (WAV or FLAC)")
-    play.add_argument(
-        "--instrument",
-        metavar="NAME",
-        help="one that the model learnt: Piano, Bass, Drums, …, or Any (default: Any if the model learnt to choose, "
-        "else the first that `livejam describe` lists)",
-    )
-    play.add_argument("--out", type=Path, required=True, metavar="WAV", help="the stem that livejam plays")
-    play.add_argument("--together", type=Path, metavar="WAV", help="mix and stem together in one file")
-    add_trust(play)
-    play.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal notes (default: 0)")
-    add_overwrite(play)
-    play.set_defaults(run=_play)
-
-
 _EXAMPLES = """\
 examples:
   livejam doctor
   livejam data render --out data/pocket --songs 40 --seed 0
   livejam data index data/pocket
   livejam describe runs/quickstart/checkpoints/last.ckpt
-  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --instrument Drums --out drums.wav
+  livejam play --checkpoint liveband-pocket --mix song.wav --instrument drums --out played
   livejam codec roundtrip --codec pocket song.wav decoded.wav
   livejam weights list
   livejam configs
@@ -199,29 +175,6 @@ def _describe(options: argparse.Namespace) -> int:
     from livejam.checkpoints.description import describe
 
     print(describe(options.checkpoint))
-    return 0
-
-
-def _play(options: argparse.Namespace) -> int:
-    from livejam.batch import NAMES
-    from livejam.checkpoints.player import load_player
-    from livejam.instruments import default_instrument, instrument_index
-    from livejam.systems.play import play_file, require_audio_name, write_audio
-
-    outputs = {"--out": options.out, "--together": options.together}
-    require_free(outputs, (options.mix, options.checkpoint), options.overwrite)
-    for path in filter(None, outputs.values()):
-        require_audio_name(path)
-    require_number("--seed", options.seed, Range(0, 2**63 - 1))
-    asked = None if options.instrument is None else instrument_index(options.instrument)
-    player = load_player(options.checkpoint, find_trusted(options.trust))
-    instrument = default_instrument(player.instruments) if asked is None else asked
-    performance = play_file(player, options.mix, instrument, options.seed)
-    write_audio(options.out, performance.stem_NA, performance.sample_rate_hz)
-    print(f"{options.out}: {NAMES[instrument]}, {performance.real_time_factor:.1f} × real time")
-    if options.together:
-        together_NA = performance.mix_NA + performance.stem_NA
-        write_audio(options.together, together_NA / max(1.0, abs(together_NA).max()), performance.sample_rate_hz)
     return 0
 
 

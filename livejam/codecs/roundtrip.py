@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from torch import Tensor
 
+from livejam.audio_files import audio_writer, opened, require_audio_name, require_finite
 from livejam.codecs import Codec, WindowedCodec
 from livejam.codecs.chunked import piece_frames
 from livejam.codecs.offline import OfflineCodec
 from livejam.errors import UserError, require_finite_sound
-from livejam.files import atomic_path
 from livejam.spec import CodecSpec
-from livejam.systems.play import require_audio_name
 
 BLOCK_SAMPLES = 1 << 16
 LISTEN_SECONDS = 8.0
@@ -98,13 +96,10 @@ def roundtrip(stream: Stream, source: Path, target: Path, listen: Listener) -> R
     require_audio_name(target)
     spec, report = stream.codec.spec, Roundtrip()
     pieces = regrouped(_coded(stream, source, report), round(LISTEN_SECONDS * spec.sample_rate_hz))
-    with (
-        atomic_path(target) as temporary,
-        soundfile.SoundFile(temporary, "w", spec.sample_rate_hz, spec.audio_channels) as out,
-    ):
+    with audio_writer(target, spec.sample_rate_hz, spec.audio_channels) as write:
         for both_AN in pieces:
             decoded_AN, original_AN = both_AN.split(spec.audio_channels)
-            out.write(decoded_AN.T.clamp(-1, 1).numpy())
+            write(decoded_AN.numpy())
             listen(decoded_AN, original_AN)
         if not report.samples:
             raise UserError(f"{source} is too short for a single sample at {spec.sample_rate_hz} Hz; give a longer one")
@@ -172,28 +167,16 @@ def read_blocks(path: Path, spec: CodecSpec) -> Iterator[Tensor]:
     Raises:
         UserError: the recording is missing, unreadable, empty or not finite.
     """
-    if not path.is_file():
-        raise UserError(f"there is no recording {path}; give a WAV or FLAC file")
-    try:
-        with soundfile.SoundFile(path) as file:
-            if not file.frames:
-                raise UserError(f"{path} is empty; export it again")
-            resampler = soxr.ResampleStream(file.samplerate, spec.sample_rate_hz, spec.audio_channels)
-            done = 0
-            for block_NA in file.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True):
-                _require_finite(path, block_NA, done / file.samplerate)
-                done += len(block_NA)
-                if block_NA.shape[1] != spec.audio_channels:
-                    block_NA = block_NA.mean(axis=1, keepdims=True).repeat(spec.audio_channels, axis=1)
-                yield _tensor(resampler.resample_chunk(np.ascontiguousarray(block_NA)))
-            yield _tensor(resampler.resample_chunk(np.zeros((0, spec.audio_channels), np.float32), last=True))
-    except soundfile.SoundFileError as error:
-        raise UserError(f"{path} cannot be read as audio ({error}); give a WAV or FLAC file") from error
-
-
-def _require_finite(path: Path, block_NA: Any, start_seconds: float) -> None:
-    if not np.isfinite(block_NA).all():
-        raise UserError(f"{path} holds samples that are not finite after second {start_seconds:.0f}; export it again")
+    with opened(path) as file:
+        resampler = soxr.ResampleStream(file.samplerate, spec.sample_rate_hz, spec.audio_channels)
+        done = 0
+        for block_NA in file.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True):
+            require_finite(path, block_NA, done / file.samplerate)
+            done += len(block_NA)
+            if block_NA.shape[1] != spec.audio_channels:
+                block_NA = block_NA.mean(axis=1, keepdims=True).repeat(spec.audio_channels, axis=1)
+            yield _tensor(resampler.resample_chunk(np.ascontiguousarray(block_NA)))
+        yield _tensor(resampler.resample_chunk(np.zeros((0, spec.audio_channels), np.float32), last=True))
 
 
 def _tensor(block_NA: Any) -> Tensor:

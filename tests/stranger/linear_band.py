@@ -1,7 +1,7 @@
 """A recipe of one's own in one file: a matrix that maps each frame of the mix to the frame to play.
 
     lightning fit --config linear_band.yaml
-    livejam play --checkpoint runs/linear_band/checkpoints/last.ckpt --trust linear_band --mix song.wav --out stem.wav
+    livejam play --checkpoint runs/linear_band/checkpoints/last.ckpt --trust linear_band --mix song.wav --out played
 
 Shapes: B batch, T latent frames, C latent channels.
 """
