@@ -1,7 +1,17 @@
-"""Trained models as instruments: sessions, their timing, and the engine that puts them on stage."""
+"""Trained models as instruments: sessions, their timing, the generative delay, and the engine for the stage."""
 
+from livejam.streaming.delay import DelayGains, DelaySnapshot, GenerativeDelay, answering
 from livejam.streaming.pipeline import StepTimes
 from livejam.streaming.session import Session, Snapshot
 from livejam.streaming.timing import Timing
 
-__all__ = ["Session", "Snapshot", "StepTimes", "Timing"]
+__all__ = [
+    "DelayGains",
+    "DelaySnapshot",
+    "GenerativeDelay",
+    "Session",
+    "Snapshot",
+    "StepTimes",
+    "Timing",
+    "answering",
+]

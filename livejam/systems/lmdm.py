@@ -117,6 +117,15 @@ class LMDMAccompanist:
         """The map from noise to latents."""
         return self._sampler
 
+    def with_cutoff(self, blocks: int) -> LMDMAccompanist:
+        """The same model at another cutoff, at its beginning: states of one cutoff do not fit another.
+
+        Raises:
+            UserError: the cutoff is outside of the window.
+        """
+        parts = self.generator, self.spec, self._statistics, self._context_mode, self._sampler
+        return LMDMAccompanist(*parts, blocks, self._cached, self._unconditional)
+
     def with_sampler(self, sampler: Sampler) -> LMDMAccompanist:
         """The same model with another sampler; its states remain valid.
 
