@@ -123,7 +123,8 @@ def long_songs(data: Slakh2100DataModule, count: int, seconds: float) -> list[Lo
     data.items["test"] = count
     data.setup("test")
     plan = data.test_dataloader().dataset.plan  # type: ignore[attr-defined]
-    whole = (Excerpt(e.song, e.target, e.others, 0, e.gains_db) for e in plan)
+    chosen = [item.excerpt for item in plan]
+    whole = (Excerpt(e.song, e.target, e.others, 0, e.gains_db) for e in chosen)
     return [long_song(data, excerpt, seconds) for excerpt in tqdm(list(whole), desc="reading songs", leave=False)]
 
 

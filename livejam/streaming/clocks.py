@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from livejam.streaming.priority import prioritised
+
 
 class Signal:
     """Wakes one waiting thread. `set` never blocks, so a sound card's thread may call it."""
@@ -71,10 +73,11 @@ class TrueClock:
         """Ticks that are late follow at once: the schedule itself never slips."""
         worker.start()
         try:
-            began = self.now()
-            for i in range(ticks):
-                time.sleep(max(0.0, began + (i + 1) * period_seconds - self.now()))
-                tick(i)
+            with prioritised():
+                began = self.now()
+                for i in range(ticks):
+                    time.sleep(max(0.0, began + (i + 1) * period_seconds - self.now()))
+                    tick(i)
         finally:
             worker.stop()
 

@@ -258,6 +258,7 @@ class Stage:
                     self._require_alive(time.perf_counter() - began)
             finally:
                 self._engine = None
+                time.sleep(LOOK_SECONDS)  # a call may be under way
                 self._drain(sink)
 
     def _over(self, began: float, seconds: float | None) -> bool:
@@ -301,14 +302,15 @@ class Stage:
         engine = self._engine
         output_AN = None if engine is None else self._safely(lambda: engine.callback(captured_NA.T))
         self._emit(output_AN, played_NA)
-        self._keep(self._captured, captured_NA.T)
+        if engine is not None:
+            self._captured.write(captured_NA.T)
 
     def _on_input(self, captured_NA: Audio, samples: int, times: Any, status: Any) -> None:
         self._note(status, input=times.currentTime - times.inputBufferAdcTime)
         engine = self._engine
         if engine is not None:
             self._safely(lambda: engine.capture(captured_NA.T))
-        self._keep(self._captured, captured_NA.T)
+            self._captured.write(captured_NA.T)
 
     def _on_output(self, played_NA: Audio, samples: int, times: Any, status: Any) -> None:
         self._note(status, output=times.outputBufferDacTime - times.currentTime)
@@ -327,20 +329,16 @@ class Stage:
         part_AN = self._mix_AN[:, self._mix_at : self._mix_at + samples]
         part_AN = np.pad(part_AN, ((0, 0), (0, samples - part_AN.shape[1])))
         self._mix_at += samples
-        self._keep(self._captured, part_AN)
+        self._captured.write(part_AN)
         return part_AN + engine.callback(part_AN)
 
     def _emit(self, output_AN: Audio | None, played_NA: Audio) -> None:
         if output_AN is None:
             played_NA[:] = 0
             return
-        self._keep(self._played, output_AN)
+        self._played.write(output_AN)
         fits = len(output_AN) in (1, played_NA.shape[1])
         played_NA[:] = output_AN.T if fits else output_AN.mean(axis=0)[:, np.newaxis]
-
-    def _keep(self, ring: HeardRing, audio_AN: Audio) -> None:
-        if self._engine is not None:
-            ring.write(audio_AN)
 
     def _note(self, status: Any, **delays: float) -> None:
         self._called = time.perf_counter()

@@ -18,9 +18,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic
@@ -35,6 +35,7 @@ from livejam.streaming.playheads import DriftingPlayhead, Playhead, SteadyPlayhe
 from livejam.streaming.priority import prioritised, without_long_collections
 from livejam.streaming.rings import Audio, HeardRing, TimedRing
 from livejam.streaming.statistics import Histogram, Statistics
+from livejam.streaming.threads import fewest_threads
 
 LOG = logging.getLogger(__name__)
 FADE_SECONDS, IDLE_SECONDS, JOIN_SECONDS = 0.005, 0.1, 10.0
@@ -74,6 +75,16 @@ def place(lead_samples: int, latency_samples: int, chunk_samples: int, reserve_s
     return Placement(offset, latency_samples - offset, budget)
 
 
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """PyTorch's number of threads is the same afterwards."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class RealTimeEngine(Generic[S]):
     """A session that plays in real time.
 
@@ -88,6 +99,7 @@ class RealTimeEngine(Generic[S]):
         playhead: how the output is read: `SteadyPlayhead`, or `DriftingPlayhead` if input and output have clocks of
             their own.
         clock: the time; None = the machine's.
+        latencies: counts what every step takes; None = a new histogram.
         say: told every kind of problem once, in a sentence; later ones come from the worker's thread.
     """
 
@@ -101,6 +113,7 @@ class RealTimeEngine(Generic[S]):
         piece_seconds: float = 1.0,
         playhead: type[SteadyPlayhead] | type[DriftingPlayhead] = SteadyPlayhead,
         clock: Clock | None = None,
+        latencies: Histogram | None = None,
         say: Callable[[str], None] = LOG.warning,
     ) -> None:
         rate, lead = session.timing.sample_rate_hz, session.timing.lead_samples - playhead.look_ahead_samples
@@ -123,7 +136,7 @@ class RealTimeEngine(Generic[S]):
         self._signal, self._closing, self._ready = Signal(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._captured = (self._clock.now(), 0)
-        self._latency, self._answers = Histogram(), Histogram()
+        self._latency, self._answers = latencies or Histogram(), Histogram()
         self._gap = 0.0
         self._skipped = self._overruns = self._lost = 0
         self._losing = False
@@ -156,20 +169,24 @@ class RealTimeEngine(Generic[S]):
             output_AN, valid until the next call.
         """
         began = time.perf_counter()  # the processor's time, whatever the clock
-        self.capture(input_AN)
+        self._store(input_AN)
         output_AN = self.render(input_AN.shape[1])
         self._answers.add(time.perf_counter() - began)
+        self._signal.set()  # last: the worker that wakes up competes for the interpreter
         return output_AN
 
     def capture(self, input_AN: Audio) -> None:
         """The input's half of `callback`, for an input with a clock of its own."""
+        self._store(input_AN)
+        self._signal.set()
+
+    def _store(self, input_AN: Audio) -> None:
         now, (before, samples) = self._clock.now(), self._captured
         if samples:
             self._gap = max(self._gap, now - before)
         self._playhead.hear(input_AN.shape[1], now)
         self._heard.write(input_AN)
         self._captured = (now, self._heard.written_samples)
-        self._signal.set()
 
     def render(self, samples: int) -> Audio:
         """The output's half of `callback`, for an output with a clock of its own."""
@@ -180,6 +197,19 @@ class RealTimeEngine(Generic[S]):
         return output_AN
 
     # The worker's side
+
+    def warm_up(self) -> None:
+        """Choose PyTorch's number of threads, and make the first real block as fast as the others.
+
+        The worker's thread does this by itself; a caller of `work` may do it before.
+        """
+        budget = self.placement.budget_samples / self.sample_rate_hz
+        try:
+            with torch.inference_mode():
+                threads = self._performer.rehearse(lambda step: fewest_threads(step, budget))
+            torch.set_num_threads(threads)
+        except Exception as error:  # `work` meets it again, and copes
+            self._performer.note(error, f"the model failed before it began ({error})")
 
     def work(self) -> bool:
         """Do the next piece of work, in the caller's thread. False = there is none."""
@@ -231,12 +261,8 @@ class RealTimeEngine(Generic[S]):
         return ran
 
     def _run(self) -> None:
-        with prioritised():
-            try:
-                with torch.inference_mode():
-                    self._performer.control(lambda session: session.warm_up())
-            except Exception as error:
-                self._performer.note(error, f"the model failed before it began ({error})")
+        with prioritised(), _threads_kept():
+            self.warm_up()
             self._ready.set()
             while not self._closing.is_set():
                 if not self._work_safely():

@@ -6,7 +6,7 @@ Shapes: B rows of a batch, A audio channels, N audio samples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -51,7 +51,9 @@ class PlayedSession(Protocol):
 
     def reset(self) -> None: ...
 
-    def warm_up(self) -> None: ...
+    def snapshot(self) -> Any: ...
+
+    def restore(self, snapshot: Any) -> None: ...
 
 
 S = TypeVar("S", bound=PlayedSession)
@@ -95,6 +97,15 @@ class Performer(Generic[S]):
             return change(self.session)
         finally:
             self._align(position)
+
+    def rehearse(self, rehearsal: Callable[[Callable[[], object]], R]) -> R:
+        """Let somebody play blocks of silence, which the session then forgets."""
+        session, before = self.session, self.session.snapshot()
+        silence_AN = torch.zeros(session.channels, session.timing.block_samples)
+        try:
+            return rehearsal(lambda: session.advance(silence_AN))
+        finally:
+            session.restore(before)
 
     def note(self, error: Exception, sentence: str) -> None:
         """Remember a problem, and say it if it is the first of its kind."""

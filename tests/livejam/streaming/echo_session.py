@@ -54,14 +54,12 @@ class EchoSession:
         self._pending_AN = pending_AN[:, ready:]
         return pending_AN[None, :, :ready]
 
-    def warm_up(self) -> None:
-        return
-
     def snapshot(self) -> Any:
-        return self.heard_samples, self.known_samples, self._pending_AN
+        return self.heard_samples, self.known_samples, self._pending_AN, self.pieces, len(self.everything)
 
     def restore(self, snapshot: Any) -> None:
-        self.heard_samples, self.known_samples, self._pending_AN = snapshot
+        self.heard_samples, self.known_samples, self._pending_AN, self.pieces, heard = snapshot
+        del self.everything[heard:]
 
     def echo(self) -> Tensor:
         """All output for all input so far: the input, later."""
