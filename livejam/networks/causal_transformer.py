@@ -177,7 +177,8 @@ class CausalTransformer(nn.Module):
         x_BTD = self.project_in(torch.cat((noise_BTZ, mix_BTC), dim=-1))
         frames = x_BTD.shape[1]
         position_BT = cache.position_B[:, None] + torch.arange(frames, device=x_BTD.device)
-        table = rotary_clock(position_BT, self.norm.width // self.heads, x_BTD.dtype)
+        wide = torch.promote_types(x_BTD.dtype, torch.float32)
+        table = rotary_clock(position_BT, self.norm.width // self.heads, wide)
         allowed = self._step_mask(cache, frames)
         modulations = self._modulations(instrument_B, cache)
         pairs = zip(modulations[:-1:2], modulations[1:-1:2], strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -77,6 +79,20 @@ def test_rows_may_join_a_batch_at_different_times() -> None:
     assert torch.allclose(out_BTC[0], alone[0, 4:7], atol=1e-6)
     assert torch.allclose(out_BTC[1], alone[1, :3], atol=1e-6)
     assert mixed.position_B.tolist() == [7, 3]
+
+
+def test_a_step_in_half_precision_knows_its_position() -> None:
+    """Angles of late frames have no digit left in bfloat16."""
+    network = make_network(sink=True).float()
+    noise_BTZ, mix_BTC = (part.float() for part in make_input())
+    cache = replace(network.init_cache(2), position_B=torch.tensor([4000, 70_001]), filled_frames=WINDOW - 1)
+    with torch.no_grad():
+        parallel = network(noise_BTZ, mix_BTC, INSTRUMENTS)[:, -1:]
+        for frame in range(FRAMES):
+            part = slice(frame, frame + 1)
+            with torch.autocast("cpu", torch.bfloat16):
+                out_BTC, cache = network.step(noise_BTZ[:, part], mix_BTC[:, part], INSTRUMENTS, cache)
+    assert (out_BTC.float() - parallel).square().mean().sqrt() < 0.02 * parallel.std()
 
 
 @pytest.mark.parametrize("which", ["noise", "mix"])
