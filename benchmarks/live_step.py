@@ -9,10 +9,12 @@
 - ready: a new process, from its start to its first frame.
 - growth: many frames in one stream; time per frame and memory, the last thousand against the first.
 
-The last line is one JSON object. Real-time factors are the time of a frame's sound over the time that it takes, medians
-for the paper's size and means for the pocket's; `reduced` is float16, `…_error` the root mean square difference of the
+The last line is one JSON object. Real-time factors are the time of a frame's sound over the time that it takes: the
+median, or the mean where the machine is busy. `reduced` is float16, `…_error` the root mean square difference of the
 output from that of the plain weights over that of the output. `memory_bound_ms` is one pass over the float32 weights.
-Memory is that of Linux, else null.
+`…_other_cores` says how many cores other programs used meanwhile: what an idle machine gives is known only where it is
+near zero. `growth_fastest` compares the fastest twentieth of the steps, which other programs disturb less. Memory and
+other programs are known on Linux, else null.
 """
 
 from __future__ import annotations
@@ -85,6 +87,27 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+class OtherPrograms:
+    """How many cores programs other than this process use from now on (Linux)."""
+
+    def __init__(self) -> None:
+        self.began, self.before = time.perf_counter(), self._core_seconds()
+
+    def cores(self) -> float | None:
+        """Cores in use, on average until now."""
+        after = self._core_seconds()
+        if self.before is None or after is None:
+            return None
+        return max(0.0, after - self.before) / (time.perf_counter() - self.began)
+
+    def _core_seconds(self) -> float | None:
+        try:
+            user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+        except OSError:
+            return None
+        return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
 class PaperSize:
     """One stream of the generator, by kinds of weights."""
 
@@ -122,7 +145,7 @@ class PaperSize:
 
 def measure_paper(rounds: int) -> Result:
     """Kinds of weights in turn."""
-    size, times = PaperSize(), defaultdict[str, list[float]](list)
+    size, times, others = PaperSize(), defaultdict[str, list[float]](list), OtherPrograms()
     errors = defaultdict[str, list[float]](list)
     for _ in range(rounds):
         frames = [(torch.randn(1, 1, 64), torch.randn(1, 1, LATENT_CHANNELS)) for _ in range(TURN_STEPS)]
@@ -143,6 +166,7 @@ def measure_paper(rounds: int) -> Result:
         "liveband_paper_rtf_int8": frame / typical["int8"],
         "liveband_paper_rtf_plain": frame / typical["plain"],
         "float32_over_bound": typical["float32"] / typical["bound"],
+        "paper_other_cores": others.cores(),
         **{f"{kind}_ms": typical[kind] for kind in size.networks},
         **{f"{kind}_p99_ms": quantile(times[kind], 0.99) for kind in size.networks},
         **{f"{kind}_error": fmean(errors[kind]) ** 0.5 for kind in size.networks},
@@ -163,10 +187,10 @@ def measure_paper_codec() -> Result:
     }
 
 
-def measure_pocket(player: Player, seconds: float, name: str) -> Result:
+def measure_pocket(player: Player, seconds: float, name: str, typical: Callable[[list[float]], float]) -> Result:
     """A stream that computes as fast as it can for so many seconds."""
     stream, times = FrameStream(player), list[float]()
-    before = torch.get_num_threads()
+    before, others = torch.get_num_threads(), OtherPrograms()
     threads = fewest_threads(stream.step, stream.budget_seconds)
     torch.set_num_threads(threads)
     until = time.perf_counter() + seconds
@@ -174,11 +198,12 @@ def measure_pocket(player: Player, seconds: float, name: str) -> Result:
         times += timed(stream.step, TURN_STEPS)
     torch.set_num_threads(before)
     return {
-        f"pocket_{name}_rtf": 1e3 * stream.budget_seconds / fmean(times),
+        f"pocket_{name}_rtf": 1e3 * stream.budget_seconds / typical(times),
         f"pocket_{name}_p50_ms": median(times),
         f"pocket_{name}_p99_ms": quantile(times, 0.99),
         f"pocket_{name}_max_ms": max(times),
         f"pocket_{name}_threads": threads,
+        f"pocket_{name}_other_cores": others.cores(),
     }
 
 
@@ -186,7 +211,7 @@ def measure_busy(player: Player, seconds: float) -> Result:
     """The same, while a program per core computes."""
     programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
     try:
-        return measure_pocket(player, seconds, "busy")
+        return measure_pocket(player, seconds, "busy", fmean)
     finally:
         for program in programs:
             program.kill()
@@ -250,7 +275,7 @@ def measure(given: argparse.Namespace) -> Result:
         else:
             assert player is not None
             found = {
-                "pocket": lambda: measure_pocket(player, given.seconds, "end_to_end"),
+                "pocket": lambda: measure_pocket(player, given.seconds, "end_to_end", median),
                 "busy": lambda: measure_busy(player, given.seconds),
                 "growth": lambda: measure_growth(player, given.steps),
             }[part]()

@@ -28,9 +28,9 @@ class CausalConv(nn.Module):
         self.inputs = inputs
         self.linear = nn.Linear(KERNEL * inputs, outputs)
 
-    def initial_past(self, batch_size: int) -> Tensor:
-        """The two frames before the first."""
-        return self.linear.weight.new_zeros(batch_size, KERNEL - 1, self.inputs)
+    def initial_past(self, batch_size: int, like: Tensor) -> Tensor:
+        """The two frames before the first, of the type and on the device of a tensor."""
+        return like.new_zeros(batch_size, KERNEL - 1, self.inputs)
 
     def forward(self, x_BTD: Tensor, past_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """Output for every frame, and the past of the next call."""
@@ -86,7 +86,7 @@ class CausalConvs(nn.Module):
     def initial_pasts(self, batch_size: int) -> tuple[Tensor, ...]:
         """The state before the first frame: one tensor per convolution."""
         convs = [module for module in self.modules() if isinstance(module, CausalConv)]
-        return tuple(conv.initial_past(batch_size) for conv in convs)
+        return tuple(conv.initial_past(batch_size, self.norm.weight) for conv in convs)
 
     def forward(self, latents_BTC: Tensor, pasts: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Hidden sub-frames BMD, and the pasts of the next call."""

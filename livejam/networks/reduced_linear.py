@@ -74,9 +74,14 @@ def reduced(network: Network, precision: str) -> Network:
     """
     if precision not in KINDS:
         raise UserError(f"there is no precision '{precision}'; choose one of {', '.join(KINDS)}")
-    if "fbgemm" not in torch.backends.quantized.supported_engines:
+    if not has_kernels():
         raise UserError(f"PyTorch has no {precision} kernels for this processor; play in float32")
     if any(weight.device.type != "cpu" or weight.dtype != torch.float32 for weight in network.parameters()):
         raise UserError(f"{precision} weights are made of float32 weights on the CPU; move the model there first")
     make = KINDS[precision]
     return with_linears(network, lambda linear: make(linear) if min(linear.weight.shape) >= SMALLEST else linear)
+
+
+def has_kernels() -> bool:
+    """Whether PyTorch brings these kernels for this processor."""
+    return "fbgemm" in torch.backends.quantized.supported_engines

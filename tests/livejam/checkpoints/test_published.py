@@ -18,7 +18,7 @@ from livejam.accompanist import Controls, accompany
 from livejam.checkpoints import published
 from livejam.checkpoints.card import NOT_KNOWN
 from livejam.checkpoints.file import played_weights
-from livejam.checkpoints.player import Player
+from livejam.checkpoints.player import Player, load_player
 from livejam.checkpoints.published import BUNDLED, bundled_names, read_model
 from livejam.checkpoints.publishing import LARGEST_CHANGE, _codec, publish
 from livejam.cli.main import main
@@ -78,7 +78,7 @@ def test_a_codec_of_ones_own_is_part_of_the_file(tmp_path: Path) -> None:
         next(iter(codec.projection.state_dict().values())).mul_(0.5)
     path = band_checkpoint(tmp_path / "own.ckpt", codec)
     assert publish(path, tmp_path / "own.safetensors", None).with_codec
-    loaded = livejam.load(tmp_path / "own.safetensors").codec
+    loaded = load_player(tmp_path / "own.safetensors").codec
     assert loaded.latents_hash == codec.latents_hash != pretrained_codec().latents_hash
     assert all(torch.equal(weight, codec.state_dict()[name]) for name, weight in loaded.state_dict().items())
 
