@@ -54,6 +54,8 @@ demo: $(INSTALLED)
 	@echo
 	@echo "The table above is $(RUN)/results.json. Listen to $(RUN)/audio/*.wav, and look at the curves with:"
 	@echo "    $(BIN)/tensorboard --logdir $(RUN)"
+	@echo "Let the model play to a song of yours, and listen to what is then in the folder played:"
+	@echo "    $(BIN)/livejam play --checkpoint $(RUN)/checkpoints/last.ckpt --mix song.wav --instrument drums --out played"
 
 # Tests take one thread each, so there is one process per core; each needs about 2 GB.
 test: lint types

@@ -309,6 +309,17 @@ ODD_LIVEJAM = [
 ]
 
 
+def test_a_full_disk_under_a_sound_file(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Wherever one is written; soundfile says no more of it than this."""
+
+    def full(options: object) -> int:
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr("livejam.cli.codec._compare", full)
+    result = livejam_cli.main(["codec", "compare", "--codec", "pocket", "song.wav"]), capfd.readouterr().err
+    assert "the disk may be full" in one_line(result)
+
+
 @pytest.fixture
 def odd_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,7 @@ def add_publish(commands: Any) -> None:
     """Add the command to the parser's commands."""
     publish = commands.add_parser(
         "publish",
-        help="write what plays of a checkpoint as one small file, with its card",
+        help="write a model as one small file, with its card",
         description="Write the network that plays, its settings and the statistics of its latents as one safetensors\n"
         "file, and the model card beside it. In float16 where that changes what it plays by no more than 1 %.\n"
         "A bundled codec is referred to by its name and hash, another CausalCodec is part of the file, and others are\n"
