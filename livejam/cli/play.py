@@ -172,6 +172,7 @@ def _play(options: argparse.Namespace) -> int:
 
         print(list_devices())
         return 0
+    from livejam.audio_files import open_recording
     from livejam.checkpoints.player import load_player
     from livejam.cli.play_report import loudness_facts, report_text
     from livejam.cli.stage import SUBTYPE, StepLog
@@ -184,7 +185,7 @@ def _play(options: argparse.Namespace) -> int:
         if outputs.live:
             write_alone(done.mix, done.mix, outputs.mix, SUBTYPE)
         clipped = write_alone(done.mix, done.played, outputs.accompaniment, SUBTYPE)
-        loudness = write_together(done.mix, done.played, outputs.together, SUBTYPE)
+        loudness = write_together(done.mix, open_recording(outputs.accompaniment), outputs.together, SUBTYPE)
         report = _report(options, done, log) | {"loudness": loudness_facts(loudness), "clipped_samples": clipped}
         with atomic_path(outputs.report) as temporary:
             temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -310,7 +311,7 @@ def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dic
         "sample_rate_hz": mix.sample_rate_hz,
         "channels": mix.channels,
         "seconds": mix.seconds,
-        "buffer_samples": options.buffer,
+        "buffer_samples": options.buffer if done.statistics else session.timing.block_samples,
         "timing": timing_facts(session.timing),
         "speed": speed_facts(log.steps, session.timing, mix.seconds),
         "engine": engine_facts(done.statistics),

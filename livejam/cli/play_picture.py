@@ -139,7 +139,8 @@ def _draw_steps(axes: Any, times_ms: Mapping[str, npt.NDArray[np.float64]], bloc
         axes.axhline(budget_ms, color=BUDGET, linestyle="--", label=f"budget, {budget_ms:.0f} ms")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.margins(x=0)
+    if len(seconds):
+        axes.set_xlim(0, seconds[-1])
     axes.set_title("time of every step", loc="left")
     axes.set(xlabel="seconds", ylabel="ms")
     axes.grid(axis="y", alpha=0.3)

@@ -26,7 +26,7 @@ from livejam.checkpoints.publishing import publish
 from livejam.cli.main import main
 from livejam.cli.play_picture import envelope
 from livejam.cli.stage import at_rate
-from livejam.cli.together import CEILING, TARGET_LUFS
+from livejam.cli.together import CEILING, TARGET_LUFS, write_alone, write_together
 from livejam.streaming import Session
 
 RATE, SAMPLES = 48_000, 60_001
@@ -103,7 +103,7 @@ def test_the_command_writes_what_the_model_plays(band: Path, song: Path) -> None
         np.testing.assert_allclose(played(f"played/{name}"), row_AN.clip(-1, 1), atol=1e-5)
     sum_AN = offline.sum(0).numpy()
     np.testing.assert_allclose(played("played/accompaniment.wav"), sum_AN.clip(-1, 1), atol=1e-5)
-    check_together(played("song.wav") + sum_AN, played("played/together.wav"))
+    check_together(played("song.wav") + sum_AN.clip(-1, 1), played("played/together.wav"))
     check_report(json.loads(Path("played/report.json").read_text()))
     assert Path("played/picture.png").read_bytes().startswith(b"\x89PNG")
     assert Path("played/picture.png").stat().st_size > 20_000
@@ -168,6 +168,20 @@ def test_options_change_what_is_played(play: Play) -> None:
     np.testing.assert_allclose(softer_AN, plain_AN / 2, atol=1e-5)
     for different_AN in (other_AN, drums_AN):
         assert np.abs(different_AN - plain_AN).max() > 1e-4
+
+
+@pytest.mark.parametrize("length", [SAMPLES - 7, SAMPLES, SAMPLES + 300_000])
+def test_what_is_too_loud_is_clipped_and_counted(length: int, song: Path) -> None:
+    """And what was played is as long as the mix, whatever a sound card gave."""
+    loud_NA = np.random.default_rng(0).uniform(-2, 2, (length, 2))
+    soundfile.write("loud.wav", loud_NA, RATE, subtype="FLOAT")
+    mix, loud = open_recording(song), open_recording(Path("loud.wav"))
+    clipped = write_alone(mix, loud, Path("clipped.wav"), "PCM_24")
+    assert clipped == (np.abs(loud_NA[:SAMPLES]) > 1).sum()
+    expected_AN = np.pad(loud_NA[:SAMPLES], ((0, max(0, SAMPLES - length)), (0, 0))).T.clip(-1, 1)
+    np.testing.assert_allclose(played("clipped.wav"), expected_AN, atol=1e-6)
+    write_together(mix, open_recording(Path("clipped.wav")), Path("together.wav"), "PCM_24")
+    check_together(played("song.wav") + expected_AN, played("together.wav"))
 
 
 def test_through_the_engine_by_the_clock(play: Play) -> None:
