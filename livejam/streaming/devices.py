@@ -1,27 +1,36 @@
 """Sound cards, through PortAudio and the package sounddevice (the extra `live`).
 
+    card = SoundCard()
+    session = Session(player, sample_rate_hz=card.sample_rate_hz)
+    with card.opened(session.channels) as stage:
+        stage.play(stage.engine(session))
+
 Shapes: A audio channels, N audio samples; sounddevice's own blocks are NA.
 """
 
 from __future__ import annotations
 
+import atexit
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from livejam.errors import UserError
-from livejam.streaming.engine import RealTimeEngine
+from livejam.streaming.engine import LOG, RealTimeEngine
+from livejam.streaming.performer import S
 from livejam.streaming.playheads import DriftingPlayhead, SteadyPlayhead
 from livejam.streaming.rings import Audio, HeardRing
 
 Sink = Callable[[Audio, Audio], None]
 """Takes what was captured and what was played since the last call; with one clock, both are equally long."""
 
-START_SECONDS, SETTLED_SECONDS, SILENT_SECONDS, LOOK_SECONDS, KEPT_SECONDS = 3.0, 0.1, 1.0, 0.05, 4.0
+START_SECONDS, SETTLED_SECONDS, SILENT_SECONDS, CLOSE_SECONDS = 3.0, 0.1, 1.0, 2.0
+LOOK_SECONDS, KEPT_SECONDS = 0.05, 4.0
 SEE_DEVICES = "`livejam play --list-devices` shows what there is"
 
 
@@ -220,13 +229,26 @@ class Stage:
         return [(sounddevice.Stream, (source.index, target.index), (inputs, outputs), self._on_both)]
 
     def close(self, sounddevice: Any) -> None:
-        """Give the card back, even if it is gone."""
-        for stream in self._streams:
-            try:
-                stream.abort()
-                stream.close()
-            except sounddevice.PortAudioError:
-                continue
+        """Give the card back, even if it is gone.
+
+        PortAudio may wait forever for a sound server that has died, here and again when Python ends: after a while it
+        is left alone.
+        """
+        closing = threading.Thread(target=self._close_streams, args=[sounddevice.PortAudioError], daemon=True)
+        closing.start()
+        closing.join(CLOSE_SECONDS)
+        if closing.is_alive():
+            atexit.unregister(getattr(sounddevice, "_exit_handler", None))  # type: ignore[arg-type]
+
+    def _close_streams(self, error: type[Exception]) -> None:
+        for end in [end for stream in self._streams for end in (stream.abort, stream.close)]:
+            with suppress(error):
+                end()
+
+    def engine(self, session: S, say: Callable[[str], None] = LOG.warning) -> RealTimeEngine[S]:
+        """An engine for a session at the card's rate and with the stage's channels, to `play` here."""
+        card = self.card
+        return RealTimeEngine(session, card.chunk_samples, self.latency_samples, playhead=card.playhead, say=say)
 
     def play(
         self,
@@ -238,7 +260,7 @@ class Stage:
         """Play until the recording or the time is over, or forever.
 
         Args:
-            engine: made for this stage: `chunk_samples` and `playhead` of the card, `latency_samples` of the stage.
+            engine: one of `engine`.
             mix_AN: a recording at the card's rate, which the engine hears and the card plays together with what the
                 engine plays to it; None = the engine hears the card's input.
             sink: told twenty times a second what was captured and played; writing a file is fine.

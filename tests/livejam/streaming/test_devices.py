@@ -11,7 +11,7 @@ from echo_session import EchoSession, EchoTiming
 from fake_sounddevice import STEP, FakeSoundDevice, PortAudioError, device
 
 from livejam.errors import UserError
-from livejam.streaming.devices import SoundCard, Stage, list_devices
+from livejam.streaming.devices import SoundCard, list_devices
 from livejam.streaming.engine import RealTimeEngine
 from livejam.streaming.playheads import DriftingPlayhead, SteadyPlayhead
 
@@ -29,11 +29,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     return installed
 
 
-def engine_for(stage: Stage, session: EchoSession) -> RealTimeEngine[EchoSession]:
-    card = stage.card
-    return RealTimeEngine(session, card.chunk_samples, stage.latency_samples, playhead=card.playhead)
-
-
 def session_of(channels: int) -> EchoSession:
     """Plays ahead so far that nothing is late on the busiest machine."""
     return EchoSession(EchoTiming(RATE, 64, 4 * RATE), channels, lambda i: None)
@@ -46,7 +41,7 @@ def test_what_is_captured_is_heard_and_kept(install: Any, channels: int) -> None
     card = SoundCard(chunk_samples=CHUNK)
     with card.opened(channels) as stage:
         assert stage.latency_samples == round(0.008 * RATE)
-        engine = engine_for(stage, session)
+        engine = stage.engine(session)
         stage.play(engine, sink=lambda captured, played: kept.append((captured.copy(), played.copy())), seconds=0.4)
     captured_AN, played_AN = (np.concatenate(parts, axis=1) for parts in zip(*kept, strict=True))
     assert captured_AN.shape == played_AN.shape
@@ -65,7 +60,7 @@ def test_two_cards_have_two_clocks(install: Any) -> None:
     assert card.two_clocks
     assert card.playhead is DriftingPlayhead
     with card.opened(2) as stage:
-        engine = engine_for(stage, session_of(2))
+        engine = stage.engine(session_of(2))
         stage.play(engine, seconds=0.3)
         assert engine.statistics().seconds > 0.1
 
@@ -77,7 +72,7 @@ def test_a_recording_needs_no_input_and_comes_out_with_its_accompaniment(install
     mix_AN = np.linspace(-0.5, 0.5, 1001, dtype=np.float32)[None]
     with card.opened(1) as stage:
         assert stage.latency_samples == 0  # both come out of the same card
-        stage.play(engine_for(stage, session_of(1)), mix_AN=mix_AN)
+        stage.play(stage.engine(session_of(1)), mix_AN=mix_AN)
     played_NA = np.concatenate(module.streams[0].played)
     begins = int(np.argmax(np.abs(played_NA[:, 0]) > 0))
     np.testing.assert_array_equal(played_NA[begins : begins + 1001], np.tile(mix_AN.T, (1, 2)))
@@ -92,7 +87,7 @@ def test_a_card_that_vanishes_is_one_sentence_and_nothing_is_lost(
     session, kept = session_of(1), []
     with pytest.raises(UserError, match=r"^Interface stopped after .* plug it in again .* until then is kept$"):  # noqa: SIM117
         with SoundCard(chunk_samples=CHUNK).opened(1) as stage:
-            stage.play(engine_for(stage, session), sink=lambda captured, played: kept.append(captured.copy()))
+            stage.play(stage.engine(session), sink=lambda captured, played: kept.append(captured.copy()))
     captured_AN = np.concatenate(kept, axis=1)
     assert captured_AN[0, -1] == (400 * CHUNK - 1) * STEP
     session.advance(session.everything[0])  # it plays on
@@ -107,7 +102,7 @@ def test_an_error_in_the_callback_is_no_silent_end(install: Any, monkeypatch: py
     monkeypatch.setattr(RealTimeEngine, "callback", broken)
     with pytest.raises(UserError, match=r"Interface stopped after .*out of tune"):  # noqa: SIM117
         with SoundCard(chunk_samples=CHUNK).opened(1) as stage:
-            stage.play(engine_for(stage, session_of(1)))
+            stage.play(stage.engine(session_of(1)))
 
 
 def test_the_list_shows_defaults_channels_and_rates(install: Any) -> None:
