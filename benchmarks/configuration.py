@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningCLI
 
 from callbacks.trainer_facts import callbacks_of
-from lightning_modules.cli import BEGINNING, ConfigParser, LivejamCLI, set_up_parsing
+from lightning_modules.untrained import untrained
 
 
 @dataclass(frozen=True)
@@ -29,21 +27,6 @@ class Experiment:
     callbacks: list[Callback]
 
 
-class Unrun(LivejamCLI):
-    """The command line without a command."""
-
-    def setup_parser(self, *args: Any) -> None:
-        """No subcommand has options of its own."""
-        LightningCLI.setup_parser(self, *args)
-
-    def instantiate_classes(self) -> None:
-        """No subcommand has options to look at."""
-        LightningCLI.instantiate_classes(self)
-
-    def _parse_ckpt_path(self) -> None:
-        """There is none."""
-
-
 def experiment(configs: Sequence[Path], data_root: Path | None = None) -> Experiment:
     """Build what configurations describe, later ones on top of earlier ones.
 
@@ -54,13 +37,5 @@ def experiment(configs: Sequence[Path], data_root: Path | None = None) -> Experi
     words = [word for path in configs for word in ("--config", str(path))]
     if data_root is not None:
         words += ["--data.init_args.root", str(data_root), "--data.init_args.render_if_missing", "null"]
-    set_up_parsing()
-    cli = Unrun(
-        args=words,
-        run=False,
-        parser_class=ConfigParser,
-        parser_kwargs=BEGINNING,
-        save_config_callback=None,
-        auto_configure_optimizers=False,
-    )
+    cli = untrained(words)
     return Experiment(cli.model, cli.datamodule, list(callbacks_of(cli.trainer)))

@@ -150,18 +150,20 @@ class AccompanimentModule(Recipe, Generic[Network]):
         """As in a test; `AudioLogger` writes the audio."""
         return self.validation_step(batch, batch_idx)
 
+    @torch.no_grad()
+    def hear_silence(self) -> None:
+        """Read the codec's latent of silence."""
+        samples = SILENCE_FRAMES * self.codec.spec.hop_samples
+        silence_BAN = torch.zeros(1, self.codec.spec.audio_channels, samples, device=self.silence_C.device)
+        self.silence_C.copy_(self.codec.encode(silence_BAN)[0, -1])
+
     def setup(self, stage: str) -> None:
         """Take the latent statistics from the data module; a checkpoint's own ones replace them afterwards.
 
         Raises:
             UserError: the data module of a training has none.
         """
-        spec = self.codec.spec
-        silence_BAN = torch.zeros(
-            1, spec.audio_channels, SILENCE_FRAMES * spec.hop_samples, device=self.silence_C.device
-        )
-        with torch.no_grad():
-            self.silence_C.copy_(self.codec.encode(silence_BAN)[0, -1])
+        self.hear_silence()
         statistics = getattr(data_module(self.trainer), "latent_statistics", None)
         if statistics is not None:
             self.latent_mean_C.copy_(statistics.mean_C)

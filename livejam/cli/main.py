@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from livejam import __version__
+from livejam.cli.bench import add_bench
 from livejam.cli.card import MODEL_HELP, add_card
 from livejam.cli.codec import add_codec, fold_codec_options
 from livejam.cli.compare import add_compare
@@ -68,6 +69,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data(commands)
     add_play(commands)
+    add_bench(commands)
     add_codec(commands)
     add_weights(commands)
     add_configs(commands)

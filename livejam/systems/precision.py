@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Protocol, TypeVar
 
-from livejam.networks.causal_transformer import CausalTransformer
+from livejam.codecs.causal_convs import CausalConvs
+from livejam.codecs.codec import Codec
+from livejam.networks.causal_transformer import CausalTransformer, SwiGLU
 from livejam.networks.packed_linear import packed
 from livejam.networks.reduced_linear import reduced
 
@@ -33,3 +35,21 @@ def in_precision(accompanist: Frames, precision: str) -> Frames:
     generator = accompanist.generator
     twin.generator = packed(generator, 1) if precision == "float32" else reduced(generator, precision)
     return twin
+
+
+def compiled(accompanist: Frames, codec: Codec) -> tuple[Frames, Codec]:
+    """The same accompanist and codec with their feed-forward layers and convolutions compiled by `torch.compile`.
+
+    Attention appends to a buffer in place and stays as it is. The first step compiles, which takes a while.
+
+    Args:
+        accompanist: does not change.
+        codec: does not change; one that has none of these layers is returned as it is.
+    """
+    twin = copy.copy(accompanist)
+    twin.generator = copy.deepcopy(accompanist.generator)
+    codec = copy.deepcopy(codec)
+    for module in (*twin.generator.modules(), *codec.modules()):
+        if isinstance(module, SwiGLU | CausalConvs):
+            module.compile()
+    return twin, codec
