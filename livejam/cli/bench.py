@@ -102,7 +102,7 @@ def _check(options: argparse.Namespace) -> None:
         UserError: says which, and what to do.
     """
     if (options.checkpoint is None) == (options.config is None):
-        raise UserError("bench needs either --checkpoint or --config (see `livejam bench --help`)")
+        raise UserError("bench needs either --checkpoint or --config")
     require_number("--seconds", options.seconds, Range(0.1, 1e5))
     require_number("--buffer", options.buffer, Range(0, 1e4))
     require_number("--rows", options.rows, Range(1, 256))
