@@ -41,6 +41,18 @@ def require_free(outputs: Mapping[str, Path | None], inputs: Iterable[Path], ove
             raise UserError(f"{name} {path} exists; choose another name, or replace it with --overwrite")
 
 
+def require_folder(folder: Path) -> None:
+    """Refuse the name of a file for a folder that several files are written to.
+
+    Raises:
+        UserError: it is a file, or has the name of one.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder} is a file; name a folder")
+    if folder.suffix.lower() in (".wav", ".flac"):
+        raise UserError(f"--out {folder} has the name of a file, but several are written; name a folder")
+
+
 def _same(one: Path, other: Path) -> bool:
     """Whether two paths lead to one file, now or once it is written."""
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))

@@ -1,4 +1,4 @@
-"""Checkpoints of a small untrained LiveBand with the bundled codec, as the recipe writes them, in a moment."""
+"""Checkpoints of small untrained models with the bundled codec, as the recipes write them, in a moment."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from lightning_modules.flow_matching import FlowMatching
 from lightning_modules.r3gan import R3GAN
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec
-from livejam.networks import CausalTransformer
+from livejam.networks import CausalTransformer, ConditionedTransformer, DiffusionTransformer, EncoderDecoder, TagEncoder
 
 GENERATOR = {
     "latent_channels": 96,
@@ -24,8 +26,20 @@ GENERATOR = {
 }
 
 
+TRANSFORMER = {
+    "latent_channels": 96,
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "context_frames": 9,
+    "block_frames": 3,
+    "prompt_width": 8,
+    "mix_channels": 96,
+}
+
+
 def band_checkpoint(path: Path, codec: CausalCodec | None = None, targets: tuple[str, ...] = ("Percussive",)) -> Path:
-    """Write a checkpoint.
+    """Write a checkpoint of LiveBand.
 
     Args:
         path: the file.
@@ -33,24 +47,67 @@ def band_checkpoint(path: Path, codec: CausalCodec | None = None, targets: tuple
         targets: names of the instruments that it learnt.
     """
     torch.manual_seed(0)
-    generator = CausalTransformer(**GENERATOR)
-    parts = {"generator": generator, "codec": codec or pretrained_codec()}
-    spec = parts["codec"].spec
+    made_of = {"class_path": "livejam.networks.CausalTransformer", "init_args": GENERATOR}
+    settings = {"generator": made_of, "anticipation_frames": 1, "codec": named(codec)}
+    return _written(path, CausalTransformer(**GENERATOR), codec or pretrained_codec(), R3GAN, settings, targets)
+
+
+def lmdm_checkpoint(path: Path, cutoff_blocks: tuple[int, ...] = (0, -1, 1)) -> Path:
+    """Write a checkpoint of an Encoder-Decoder LMDM with two sampling steps that plays drums and bass.
+
+    Args:
+        path: the file.
+        cutoff_blocks: those that it was trained with.
+    """
+    torch.manual_seed(0)
+    mask = {"class_path": "livejam.networks.EncoderDecoder", "init_args": {"context_frames": 9}}
+    transformer = {
+        "class_path": "livejam.networks.DiffusionTransformer",
+        "init_args": {**TRANSFORMER, "mask": mask},
+    }
+    encoder = {"class_path": "livejam.networks.TagEncoder", "init_args": {"width": 8}}
+    settings = {
+        "generator": {
+            "class_path": "livejam.networks.ConditionedTransformer",
+            "init_args": {"transformer": transformer, "prompt_encoder": encoder},
+        },
+        "context_mode": {"class_path": "livejam.systems.context.RoutedContext"},
+        "sampler": {"class_path": "livejam.sampling.Euler", "init_args": {"steps": 2, "guidance": 2.0}},
+        "cutoff_blocks": list(cutoff_blocks),
+        "play_cutoff_blocks": None,
+        "unconditional": {"without_prompt": True, "without_mix": True},
+        "codec": named(None),
+    }
+    network = DiffusionTransformer(**TRANSFORMER, mask=EncoderDecoder(9))
+    generator = ConditionedTransformer(network, TagEncoder(8)).requires_grad_(False)
+    for parameter in generator.parameters():
+        parameter.copy_(0.15 * torch.randn(parameter.shape))
+    return _written(path, generator, pretrained_codec(), FlowMatching, settings, ("Percussive", "Bass"))
+
+
+def _written(
+    path: Path,
+    generator: nn.Module,
+    codec: CausalCodec,
+    recipe: Any,
+    settings: dict[str, Any],
+    targets: tuple[str, ...],
+) -> Path:
+    parts, spec = {"generator": generator, "codec": codec}, codec.spec
     silence_BAN = torch.zeros(1, spec.audio_channels, 8 * spec.hop_samples)
     statistics = {"latent_mean_C": torch.zeros(spec.latent_channels), "latent_std_C": torch.ones(spec.latent_channels)}
     state = {f"{name}.{key}": weight for name, part in parts.items() for key, weight in part.state_dict().items()}
-    state |= statistics | {"iteration": torch.tensor(3), "silence_C": parts["codec"].encode(silence_BAN)[0, -1]}
-    made_of = {"class_path": "livejam.networks.CausalTransformer", "init_args": GENERATOR}
-    settings: dict[str, Any] = {"generator": made_of, "anticipation_frames": 1, "codec": named(codec)}
+    state |= statistics | {"iteration": torch.tensor(3), "silence_C": codec.encode(silence_BAN)[0, -1]}
     facts = {
         "codec_spec": spec.to_dict(),
-        "latents_hash": parts["codec"].latents_hash,
-        "player": R3GAN.player(settings),
+        "latents_hash": codec.latents_hash,
+        "player": recipe.player(settings),
     }
     data = {"class_path": "datamodules.Slakh2100DataModule", "init_args": {"root": "/home/someone/songs"}}
-    config = {"seed_everything": 1, "model": {"class_path": "lightning_modules.R3GAN", "init_args": settings}}
-    livejam = {**facts, **statistics, "instruments": list(targets), "lineage": [], "player": R3GAN.player(settings)}
-    torch.save({"state_dict": state, "livejam": livejam, "config": {**config, "data": data}}, path)
+    model = {"class_path": f"lightning_modules.{recipe.__name__}", "init_args": settings}
+    livejam = {**facts, **statistics, "instruments": list(targets), "lineage": []}
+    config = {"seed_everything": 1, "model": model, "data": data}
+    torch.save({"state_dict": state, "livejam": livejam, "config": config}, path)
     return path
 
 

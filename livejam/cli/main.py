@@ -17,6 +17,7 @@ from livejam.cli.card import MODEL_HELP, add_card
 from livejam.cli.codec import add_codec, fold_codec_options
 from livejam.cli.compare import add_compare
 from livejam.cli.configs import add_configs
+from livejam.cli.delay import add_delay
 from livejam.cli.listening_test import add_listening_test
 from livejam.cli.play import add_play
 from livejam.cli.publish import add_publish
@@ -69,6 +70,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data(commands)
     add_play(commands)
+    add_delay(commands)
     add_bench(commands)
     add_codec(commands)
     add_weights(commands)

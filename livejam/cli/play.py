@@ -19,7 +19,7 @@ from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.option_ranges import Range, require_number
-from livejam.outputs import add_overwrite, require_free
+from livejam.outputs import add_overwrite, require_folder, require_free
 
 if TYPE_CHECKING:
     from livejam.audio_files import Audio, Recording
@@ -137,29 +137,13 @@ class Outputs:
         """In colours."""
         return self.folder / "picture.png"
 
-    @contextmanager
-    def workplace(self) -> Iterator[Path]:
-        """A folder in it for what is heard and played, which is gone afterwards."""
-        made = not self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with tempfile.TemporaryDirectory(prefix=".playing-", dir=self.folder) as place:
-                yield Path(place)
-        finally:
-            with suppress(OSError):  # it is not empty if all went well
-                if made:
-                    self.folder.rmdir()
-
     def require_free(self, inputs: Sequence[Path], overwrite: bool) -> None:
         """Refuse to destroy anything.
 
         Raises:
             UserError: a file exists, or the folder is a file or has the name of one.
         """
-        if self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"--out {self.folder} is a file; name a folder")
-        if self.folder.suffix.lower() in (".wav", ".flac"):
-            raise UserError(f"--out {self.folder} has the name of a file, but several are written; name a folder")
+        require_folder(self.folder)
         files = {"the accompaniment": self.accompaniment, "the sum": self.together}
         files |= {f"instrument {place}": path for place, path in enumerate(self.rows, 1)}
         files |= {"the mix": self.mix} if self.live else {}
@@ -180,7 +164,7 @@ def _play(options: argparse.Namespace) -> int:
 
     outputs, log = _checked(options), StepLog()
     player = load_player(options.checkpoint, find_trusted(options.trust))
-    with outputs.workplace() as place:
+    with workplace(outputs.folder) as place:
         done = _perform(options, outputs, player, log, place)
         if outputs.live:
             write_alone(done.mix, done.mix, outputs.mix, SUBTYPE)
@@ -254,7 +238,7 @@ def _perform(options: argparse.Namespace, outputs: Outputs, player: Player, log:
         card = SoundCard(device, device, options.buffer, with_input=mix is None)
         return play_through_card(make, log, card, mix, options.seconds, place / "heard.wav", played)
     assert mix is not None
-    progress = partial(_with_progress, mix)
+    progress = partial(with_progress, mix)
     if options.realtime:
         return play_by_the_clock(make, log, mix, progress, options.buffer, played)
     return play_at_once(make, log, mix, progress, played, outputs.rows)
@@ -285,7 +269,24 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
     return session
 
 
-def _with_progress(mix: Recording, chunks: Iterator[Audio]) -> Iterator[Audio]:
+@contextmanager
+def workplace(folder: Path) -> Iterator[Path]:
+    """A folder in a folder, for what is heard and played, which is gone afterwards.
+
+    The outer one is made if needed, and gone as well if nothing was left in it.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".playing-", dir=folder) as place:
+            yield Path(place)
+    finally:
+        with suppress(OSError):  # it is not empty if all went well
+            if made:
+                folder.rmdir()
+
+
+def with_progress(mix: Recording, chunks: Iterator[Audio]) -> Iterator[Audio]:
     """The chunks of a recording; after two seconds of work a bar shows how far it has come."""
     from tqdm import tqdm
 

@@ -63,9 +63,9 @@ def report_text(report: Mapping[str, Any], statistics: Statistics | None) -> str
         f"  model      {report['model']} plays {', '.join(report['instruments'])}; seeds "
         f"{', '.join(map(str, report['seeds']))}",
         f"  recording  {report['seconds']:.2f} s at {report['sample_rate_hz']} Hz, "
-        f"{_count(report['channels'], 'channel')}",
+        f"{count(report['channels'], 'channel')}",
         f"  time       {_time(report['timing'])}",
-        *_table(report["speed"]),
+        *stage_table(report["speed"]),
         f"  speed      {_speed(report['speed'], report['timing'])}",
         *[f"  engine     {line}" for line in str(statistics or "").splitlines()],
         f"  loudness   {_loudness(report['loudness'])}",
@@ -73,7 +73,7 @@ def report_text(report: Mapping[str, Any], statistics: Statistics | None) -> str
     if report["clipped_samples"]:
         lines.append(f"  clipped    {report['clipped_samples']} samples of the accompaniment; lower it with --level")
     if report["failed_blocks"]:
-        lines.append(f"  failures   the model gave no finite output in {_count(report['failed_blocks'], 'block')}")
+        lines.append(f"  failures   the model gave no finite output in {count(report['failed_blocks'], 'block')}")
     return "\n".join(lines)
 
 
@@ -97,7 +97,8 @@ def _time(timing: Mapping[str, float]) -> str:
     )
 
 
-def _table(speed: Mapping[str, Any]) -> list[str]:
+def stage_table(speed: Mapping[str, Any]) -> list[str]:
+    """The quantiles of `speed_facts` in lines; none if nothing was played."""
     if not speed["steps"]:
         return []
     rows = [f"  {'ms a step':<10}" + "".join(f"{name:>9}" for name in QUANTILES)]
@@ -120,5 +121,6 @@ def _loudness(loudness: Mapping[str, Any]) -> str:
     return f"mix and accompaniment together have {loudness['lufs']:.1f} LUFS{why}"
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """A number of things, which may be one."""
     return f"{number} {what}{'' if number == 1 else 's'}"

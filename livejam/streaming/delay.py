@@ -23,7 +23,7 @@ GLIDE_SECONDS = 0.05
 """Time in which a gain moves from 0 to 1, so that no change clicks."""
 
 KNEE = 0.5
-"""Samples that come back into the input stay as they are up to here, and never exceed 1."""
+"""Samples of an answer stay as they are up to here, and never exceed 1."""
 
 ANSWERING_CUTOFF = 1
 """Blocks of the mix that are known beyond the context: the block that is played to."""
@@ -77,8 +77,8 @@ class GenerativeDelay:
     """What is played, and what a model makes of it, later by a block and the codec's delay.
 
     Output sample k is dry · input + wet · answer, where the answer was made to what sounded `delay_samples` earlier.
-    The model hears input + feedback · answer, so that it also answers itself; however loud its answers are, the part
-    that comes back saturates at 1, as on tape.
+    The model hears input + feedback · answer, so that it also answers itself. However loud it plays, its answers
+    saturate at 1, as on tape, so nothing runs away.
 
     Args:
         session: of a player of `answering`, at its beginning; its prompt, guidance and level may change at any time.
@@ -121,8 +121,7 @@ class GenerativeDelay:
 
     def process(self, audio_AN: Tensor) -> Tensor:
         """The output for the next samples of the input, as many; see `process_parts`."""
-        dry_AN, wet_AN = self.process_parts(audio_AN)
-        return dry_AN + wet_AN
+        return self.process_parts(audio_AN)[0]
 
     def process_parts(self, audio_AN: Tensor) -> tuple[Tensor, Tensor]:
         """Hear the next samples.
@@ -131,37 +130,38 @@ class GenerativeDelay:
             audio_AN: sound in [-1, 1], any number of samples; a tensor of one dimension is mono.
 
         Returns:
-            Input and answer as they sound together with these samples.
+            Output, and the answers alone as they are at a gain of 1; both AN, with as many samples.
 
         Raises:
             UserError: wrong number of channels, or samples that are not finite; the delay is as it was before.
         """
         before = self.snapshot()
         audio_AN = audio_AN[None] if audio_AN.dim() == 1 else audio_AN
-        dry, wet = [audio_AN[..., :0]], [audio_AN[..., :0]]
+        played = []
         try:
             self.session.advance(audio_AN[..., :0])
             while audio_AN.shape[-1]:
                 # the answer to what sounds now is never known yet, so every piece has its feedback at hand
                 piece_AN, audio_AN = audio_AN.tensor_split([self._now.coming_AN.shape[-1]], dim=-1)
-                dry_AN, wet_AN = self._piece(piece_AN)
-                dry.append(dry_AN)
-                wet.append(wet_AN)
+                played.append(self._piece(piece_AN))
         except UserError:
             self.restore(before)
             raise
-        return torch.cat(dry, dim=-1), torch.cat(wet, dim=-1)
+        if not played:
+            return audio_AN, audio_AN
+        output_AN, answer_AN = (torch.cat(parts, dim=-1) for parts in zip(*played, strict=True))
+        return output_AN, answer_AN
 
     def _piece(self, audio_AN: Tensor) -> tuple[Tensor, Tensor]:
-        """Input and answer of a piece whose answer is known."""
+        """Output and answer of a piece whose answer is known."""
         now, samples = self._now, audio_AN.shape[-1]
         answer_AN = now.coming_AN[:, :samples]
         gains_GN = self._glide(samples)
         dry_N, wet_N, feedback_N = gains_GN.to(answer_AN)
-        new_BAN = self.session.advance(audio_AN + saturated(feedback_N * answer_AN))
-        coming_AN = torch.cat((now.coming_AN[:, samples:], new_BAN.sum(dim=0)), dim=-1)
+        new_BAN = self.session.advance(audio_AN + feedback_N * answer_AN)
+        coming_AN = torch.cat((now.coming_AN[:, samples:], saturated(new_BAN.sum(dim=0))), dim=-1)
         self._now = replace(now, coming_AN=coming_AN, gains_G=gains_GN[:, -1])
-        return dry_N * audio_AN, wet_N * answer_AN
+        return dry_N * audio_AN + wet_N * answer_AN, answer_AN
 
     def _glide(self, samples: int) -> Tensor:
         """The gains (G, N) of the next samples."""

@@ -45,13 +45,18 @@ def played(machine: GenerativeDelay, audio_AN: Tensor, sizes: list[int]) -> Tens
 
 @pytest.mark.parametrize(("rate", "channels"), [(RATE, 1), (32000, 2)])
 def test_chunks_make_no_difference(rate: int, channels: int) -> None:
+    def quiet() -> GenerativeDelay:
+        """An untrained model plays loud, and a loud loop amplifies differences of rounding from block to block."""
+        machine = delay(rate, channels, feedback=0.7)
+        machine.session.set_level(-20)
+        return machine
+
     audio_AN = sound(channels, 5 * BLOCK * rate // RATE + 17)
-    whole_AN = delay(rate, channels, feedback=0.7).process(audio_AN)
+    whole_AN = quiet().process(audio_AN)
     assert whole_AN.shape == audio_AN.shape
     assert (whole_AN - audio_AN).abs().max() > 0.01
     for sizes in ([64] * 50 + [1000], [HOP], [3 * HOP], [1, 5 * HOP + 3, 0, 700]):
-        cut_AN = played(delay(rate, channels, feedback=0.7), audio_AN, sizes)
-        assert (cut_AN - whole_AN).abs().max() <= 1e-5 * max(1, whole_AN.abs().max()), sizes
+        assert (played(quiet(), audio_AN, sizes) - whole_AN).abs().max() <= 1e-5, sizes
 
 
 @pytest.mark.parametrize("feedback", [0.0, 0.7])
@@ -61,10 +66,10 @@ def test_it_answers_what_was_heard_a_block_and_the_codec_later(feedback: float) 
     late = machine.delay_samples
     assert late == BLOCK + pocket().spec.delay_samples
     assert (wet_AN[:, :late] == 0).all()
-    heard_AN = audio_AN + saturated(feedback * wet_AN)
-    answer_AN = offline(player(), heard_AN, RATE, ["Percussive"], [0])[0]
+    heard_AN = audio_AN + feedback * wet_AN
+    answer_AN = saturated(offline(player(), heard_AN, RATE, ["Percussive"], [0])[0])
     assert answer_AN.abs().max() > 0.01
-    assert (wet_AN[:, late:] - answer_AN[:, :-late]).abs().max() <= 1e-5 * max(1, answer_AN.abs().max())
+    assert (wet_AN[:, late:] - answer_AN[:, :-late]).abs().max() <= 1e-5
 
 
 def test_the_answer_is_made_to_the_block_that_was_heard() -> None:
@@ -96,7 +101,7 @@ def test_gains_glide() -> None:
     assert torch.equal(out_AN[:, 1200:], ones_AN[:, 1200:])
 
 
-def test_what_comes_back_never_exceeds_full_scale() -> None:
+def test_answers_never_exceed_full_scale() -> None:
     x_AN = torch.linspace(-20, 20, 4001)[None]
     y_AN = saturated(x_AN)
     assert torch.equal(y_AN[x_AN.abs() <= 0.5], x_AN[x_AN.abs() <= 0.5])
