@@ -40,7 +40,7 @@ def add_play(commands: Any) -> None:
     play = commands.add_parser(
         "play",
         help="play along with a recording as if live, or live through a sound card",
-        description="A model hears a recording chunk by chunk and plays to it, as it would on stage. DIR then holds\n"
+        description="A model hears a recording block by block and plays to it, as it would on stage. DIR then holds\n"
         "accompaniment.wav, together.wav (mix and accompaniment at -18 LUFS), report.json (delays, time of every\n"
         "stage, real-time factor) and picture.png (waveforms, beats, time of every step). The output has length, rate\n"
         "and channels of the recording, in 24 bits. Several --instrument play together, each also in its own file.\n"

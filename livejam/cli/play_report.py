@@ -71,7 +71,8 @@ def report_text(report: Mapping[str, Any], statistics: Statistics | None) -> str
         f"  loudness   {_loudness(report['loudness'])}",
     ]
     if report["clipped_samples"]:
-        lines.append(f"  clipped    {report['clipped_samples']} samples of the accompaniment; lower it with --level")
+        clipped = count(report["clipped_samples"], "sample")
+        lines.append(f"  clipped    {clipped} of the accompaniment; lower it with --level")
     if report["failed_blocks"]:
         lines.append(f"  failures   the model gave no finite output in {count(report['failed_blocks'], 'block')}")
     return "\n".join(lines)

@@ -25,6 +25,7 @@ from livejam.audio_files import open_recording
 from livejam.checkpoints.publishing import publish
 from livejam.cli.main import main
 from livejam.cli.play_picture import envelope
+from livejam.cli.play_report import report_text
 from livejam.cli.stage import at_rate
 from livejam.cli.together import CEILING, TARGET_LUFS, write_alone, write_together
 from livejam.streaming import Session
@@ -130,6 +131,9 @@ def check_report(report: dict[str, Any]) -> None:
     assert report["speed"]["steps"] == SAMPLES * 22050 // 48000 // 2048
     assert report["speed"]["real_time_factor"] > 1
     assert (report["failed_blocks"], report["engine"]) == (0, None)
+    said = report_text({**report, "clipped_samples": 1, "failed_blocks": 2}, None)
+    assert "  clipped    1 sample of the accompaniment; lower it with --level\n" in said
+    assert said.endswith("the model gave no finite output in 2 blocks")
 
 
 @pytest.mark.parametrize(
