@@ -14,7 +14,9 @@ __version__ = "0.2.0"
 
 
 def load(model: str | Path, trusted: Sequence[str] = ()) -> Player:
-    """A trained model, ready to play.
+    """A trained model, ready to play on a CPU.
+
+    For other devices, `livejam.checkpoints.player.load_player` gives one that can be moved.
 
     Args:
         model: the name of a bundled model, such as "liveband-pocket", a published model (.safetensors), or a

@@ -9,6 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from livejam.errors import UserError
+
 Network = TypeVar("Network", bound=nn.Module)
 
 FEWEST_ROWS = 128
@@ -17,7 +19,22 @@ reads wide matrices at half the speed of the blocked one, and in one thread alon
 packed for more, they are as fast or faster at any number of rows from two on (`benchmarks.lmdm_blocks`)."""
 
 
-class PackedLinear(nn.Module):
+class FixedLinear(nn.Module):
+    """A linear map whose weights are laid out for the CPU that it was made on."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FixedLinear:
+        before = torch.zeros(())
+        after = fn(before)
+        if (after.device, after.dtype) != (before.device, before.dtype):
+            raise UserError(
+                "weights that are laid out for playing on a CPU cannot be moved or converted; begin with the model as "
+                "livejam.checkpoints.player.load_player gives it"
+            )
+        super()._apply(fn, recurse)
+        return self
+
+
+class PackedLinear(FixedLinear):
     """A linear map for inference in oneDNN's blocked layout.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.networks.packed_linear import with_linears
+from livejam.networks.packed_linear import FixedLinear, with_linears
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -21,7 +21,7 @@ SMALLEST = 128
 """Channels in and out from which a map is worth it."""
 
 
-class Float16Linear(nn.Module):
+class Float16Linear(FixedLinear):
     """A linear map for inference with weights in float16: half the bytes, and errors below a thousandth.
 
     Args:
@@ -37,7 +37,7 @@ class Float16Linear(nn.Module):
         return out
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(FixedLinear):
     """A linear map for inference with weights of 8 bits, one scale per output channel: a quarter of the bytes.
 
     Args:

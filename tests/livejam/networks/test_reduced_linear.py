@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -72,6 +73,15 @@ def test_what_cannot_be_reduced_is_refused() -> None:
         reduced(make_generator(), "int3")
     with pytest.raises(UserError, match="float32 weights on the CPU"):
         reduced(make_generator().double(), "int8")
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), lambda linear: PackedLinear(linear, 1)])
+def test_weights_laid_out_for_a_cpu_say_that_they_cannot_move(kind: Callable[[nn.Linear], nn.Module]) -> None:
+    network = nn.Sequential(kind(nn.Linear(128, 128)))
+    assert network.to("cpu").float().eval() is network
+    for move in (network.double, lambda: network.to("meta")):
+        with pytest.raises(UserError, match="load_player"):
+            move()
 
 
 def test_one_row_packs_large_maps_only() -> None:
