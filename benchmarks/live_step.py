@@ -38,6 +38,7 @@ from torch import Tensor
 import livejam
 from livejam.accompanist import Controls
 from livejam.checkpoints.player import Player
+from livejam.cli.start import SPINS
 from livejam.codecs import CausalCodec
 from livejam.instruments import default_instrument
 from livejam.networks import CausalTransformer, packed, reduced
@@ -92,13 +93,23 @@ class OtherPrograms:
 
     def __init__(self) -> None:
         self.began, self.before = time.perf_counter(), self._core_seconds()
+        self.children = self._children_seconds()
 
-    def cores(self) -> float | None:
-        """Cores in use, on average until now."""
+    def cores(self, children: bool = False) -> float | None:
+        """Cores in use, on average until now.
+
+        Args:
+            children: whether ended programs that this process started count as its own.
+        """
+        own = self._children_seconds() - self.children if children else 0.0
         after = self._core_seconds()
         if self.before is None or after is None:
             return None
-        return max(0.0, after - self.before) / (time.perf_counter() - self.began)
+        return max(0.0, after - self.before - own) / (time.perf_counter() - self.began)
+
+    def _children_seconds(self) -> float:
+        times = os.times()
+        return times.children_user + times.children_system
 
     def _core_seconds(self) -> float | None:
         try:
@@ -219,15 +230,21 @@ def measure_busy(player: Player, seconds: float) -> Result:
 
 
 def measure_ready(model: str, processes: int = 3) -> Result:
-    """The median of a few new processes; the first one fetches files from the disk."""
-    seconds = []
+    """The median of a few new processes, whose threads wait as those of the command `livejam` do."""
+    first = [sys.executable, "-m", "benchmarks.live_step", "--model", model, "--first-frame"]
+    others, seconds = OtherPrograms(), list[float]()
     for _ in range(processes):
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "benchmarks.live_step", "--model", model, "--first-frame"], check=True)
+        subprocess.run(first, check=True, env={**os.environ, "GOMP_SPINCOUNT": SPINS})
         seconds.append(time.perf_counter() - began)
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import livejam"], check=True)
-    return {"ready_seconds": median(seconds), "import_livejam_seconds": time.perf_counter() - began}
+    imported = time.perf_counter() - began
+    return {
+        "ready_seconds": median(seconds),
+        "import_livejam_seconds": imported,
+        "ready_other_cores": others.cores(children=True),
+    }
 
 
 def measure_growth(player: Player, steps: int) -> Result:
