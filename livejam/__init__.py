@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ def load(model: str | Path, trusted: Sequence[str] = ()) -> Player:
         livejam.errors.UserError: there is no such model, or it is unusable, and why.
     """
     from livejam.checkpoints.player import load_player
-    from livejam.codecs.playing import for_playing
+    from livejam.systems.playing import for_playing
 
-    player = load_player(model, trusted)
-    return replace(player, codec=for_playing(player.codec))
+    return for_playing(load_player(model, trusted))

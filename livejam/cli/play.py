@@ -156,14 +156,14 @@ def _play(options: argparse.Namespace) -> int:
 
         print(list_devices())
         return 0
+    from livejam import load
     from livejam.audio_files import open_recording
-    from livejam.checkpoints.player import load_player
     from livejam.cli.play_report import loudness_facts, report_text
     from livejam.cli.stage import SUBTYPE, StepLog
     from livejam.cli.together import write_alone, write_together
 
     outputs, log = _checked(options), StepLog()
-    player = load_player(options.checkpoint, find_trusted(options.trust))
+    player = load(options.checkpoint, find_trusted(options.trust))
     with workplace(outputs.folder) as place:
         done = _perform(options, outputs, player, log, place)
         if outputs.live:

@@ -18,6 +18,8 @@ FEWEST_ROWS = 128
 reads wide matrices at half the speed of the blocked one, and in one thread alone if they have a multiple of 1024 rows;
 packed for more, they are as fast or faster at any number of rows from two on (`benchmarks.lmdm_blocks`)."""
 
+BEGIN = "begin with the model as livejam.checkpoints.player.load_player gives it"
+
 
 class FixedLinear(nn.Module):
     """A linear map whose weights are laid out for the CPU that it was made on."""
@@ -26,10 +28,7 @@ class FixedLinear(nn.Module):
         before = torch.zeros(())
         after = fn(before)
         if (after.device, after.dtype) != (before.device, before.dtype):
-            raise UserError(
-                "weights that are laid out for playing on a CPU cannot be moved or converted; begin with the model as "
-                "livejam.checkpoints.player.load_player gives it"
-            )
+            raise UserError(f"weights that are laid out for playing on a CPU cannot be moved or converted; {BEGIN}")
         super()._apply(fn, recurse)
         return self
 
@@ -74,7 +73,13 @@ def packed(network: Network, rows: int) -> Network:
 
 
 def with_linears(network: Network, replacement: Callable[[nn.Linear], nn.Module]) -> Network:
-    """A copy of a network in which other modules take the places of its linear maps; it shares all other weights."""
+    """A copy of a network in which other modules take the places of its linear maps; it shares all other weights.
+
+    Raises:
+        UserError: they were replaced already.
+    """
+    if any(isinstance(module, FixedLinear) for module in network.modules()):
+        raise UserError(f"the weights are laid out for playing already; {BEGIN}")
     shared = [*network.parameters(), *network.buffers()]
     twin = copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
     for module in list(twin.modules()):

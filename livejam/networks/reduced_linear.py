@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.networks.packed_linear import FixedLinear, with_linears
+from livejam.networks.packed_linear import FixedLinear, PackedLinear, can_pack, with_linears
 
 Network = TypeVar("Network", bound=nn.Module)
 
-SMALLEST = 128
-"""Channels in and out from which a map is worth it."""
+SMALLEST, SMALLEST_EXACT = 128, 1 << 16
+"""Channels in and out, or weights, from which a map is worth it."""
 
 
 class Float16Linear(FixedLinear):
@@ -80,6 +80,26 @@ def reduced(network: Network, precision: str) -> Network:
         raise UserError(f"{precision} weights are made of float32 weights on the CPU; move the model there first")
     make = KINDS[precision]
     return with_linears(network, lambda linear: make(linear) if min(linear.weight.shape) >= SMALLEST else linear)
+
+
+def laid_out(network: Network) -> Network:
+    """A copy of a network for single rows on a CPU that computes the same, and shares what is small.
+
+    Published models keep their weights in float16. Such weights are read so, without any loss; others are packed.
+    """
+
+    def replacement(linear: nn.Linear) -> nn.Module:
+        if has_kernels() and linear.weight.numel() >= SMALLEST_EXACT and _fits(linear.weight):
+            return Float16Linear(linear)
+        return PackedLinear(linear, 1) if can_pack(linear, 1) else linear
+
+    return with_linears(network, replacement)
+
+
+def _fits(weight: Tensor) -> bool:
+    """Whether float16 holds these float32 weights exactly."""
+    here = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return here and bool((weight.half().float() == weight).all())
 
 
 def has_kernels() -> bool:

@@ -8,8 +8,7 @@ from typing import Protocol, TypeVar
 from livejam.codecs.causal_convs import CausalConvs
 from livejam.codecs.codec import Codec
 from livejam.networks.causal_transformer import CausalTransformer, SwiGLU
-from livejam.networks.packed_linear import packed
-from livejam.networks.reduced_linear import reduced
+from livejam.networks.reduced_linear import laid_out, reduced
 
 
 class PlaysByFrame(Protocol):
@@ -33,7 +32,7 @@ def in_precision(accompanist: Frames, precision: str) -> Frames:
     """
     twin = copy.copy(accompanist)
     generator = accompanist.generator
-    twin.generator = packed(generator, 1) if precision == "float32" else reduced(generator, precision)
+    twin.generator = laid_out(generator) if precision == "float32" else reduced(generator, precision)
     return twin
 
 
