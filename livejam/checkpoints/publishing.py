@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from livejam import __version__
 from livejam.accompanist import Controls, accompany
+from livejam.batch import NAMES
 from livejam.checkpoints.facts import ancestors, learnt_instruments
 from livejam.checkpoints.file import part, played_weights
 from livejam.checkpoints.player import Player, load_player, player_settings
@@ -79,7 +80,8 @@ def publish(
     codec, codec_weights = _codec(player.codec)
     statistics = LatentStatistics(*(content["livejam"][name] for name in STATISTICS))
     change = float16_change(player, statistics)
-    precision = "float16" if change <= LARGEST_CHANGE else "float32"
+    half = change <= LARGEST_CHANGE
+    precision = "float16" if half else "float32"
     facts = {
         "licence": licence,
         "results": results,
@@ -91,40 +93,58 @@ def publish(
         "livejam": __version__,
     }
     held = {"format": FORMAT, "config": _config(content["config"], codec), "facts": _facts(content), "published": facts}
-    generator = played_weights(content["state_dict"])
-    tensors = {f"generator.{name}": weight.to(getattr(torch, precision)) for name, weight in generator.items()}
-    tensors |= {f"codec.{name}": _without_loss(weight) for name, weight in codec_weights.items()}
-    tensors |= {name: content["livejam"][name] for name in STATISTICS}
-    tensors |= {name: content["state_dict"][name] for name in ("silence_C", "iteration")}
+    tensors = _tensors(content, player, half) | {f"codec.{name}": _without_loss(w) for name, w in codec_weights.items()}
     with atomic_path(out) as temporary:
         save_file({name: t.contiguous() for name, t in tensors.items()}, str(temporary), {KEY: json.dumps(held)})
     return Published(precision, change, bool(codec_weights))
 
 
+def _tensors(content: Mapping[str, Any], player: Player, half: bool) -> dict[str, Tensor]:
+    """The network that plays, statistics, silence, and the number of its iterations."""
+    accompanist: Any = player.accompanist
+    state, exact = content["state_dict"], played_weights(content["state_dict"])
+    generator = in_float16(exact, accompanist.generator) if half else exact
+    tensors = {f"generator.{name}": weight for name, weight in generator.items()}
+    tensors |= {name: content["livejam"][name] for name in STATISTICS}
+    return tensors | {name: state[name] for name in ("silence_C", "iteration") if name in state}
+
+
 def float16_change(player: Player, statistics: LatentStatistics) -> float:
     """What float16 weights change in what a model plays, in standard deviations of the latents (root mean square).
 
-    It hears noise with the statistics of music; the weights are as before afterwards.
+    It hears noise with the statistics of music, and plays every instrument that it learnt; the one that changes most
+    counts. The weights are as before afterwards. Infinite, if a weight is too large for float16.
     """
     accompanist: Any = player.accompanist
     generator = accompanist.generator
     exact = {name: weight.clone() for name, weight in generator.state_dict().items()}
+    halved = {name: weight.float() for name, weight in in_float16(exact, generator).items()}
+    if not all(weight.isfinite().all() for weight in halved.values()):
+        return math.inf
     played_BTC = _play(player, statistics)
-    generator.load_state_dict({name: weight.half().to(weight) for name, weight in exact.items()})
+    generator.load_state_dict(halved)
     changed_BTC = _play(player, statistics)
     generator.load_state_dict(exact)
-    return float((changed_BTC - played_BTC).square().mean().sqrt())
+    return float((changed_BTC - played_BTC).square().mean(dim=(1, 2)).max().sqrt())
+
+
+def in_float16(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """A network's weights with its parameters in float16; buffers, such as frequencies of rotation, stay exact."""
+    parameters = {name for name, _ in network.named_parameters()}
+    return {name: weight.half() if name in parameters else weight for name, weight in weights.items()}
 
 
 @torch.inference_mode()
 def _play(player: Player, statistics: LatentStatistics) -> Tensor:
-    """Normalised latents that a model plays to noise."""
+    """Normalised latents BTC that a model plays to noise, a row for every instrument."""
     accompanist = player.accompanist
-    frames = accompanist.block_frames * max(2, math.ceil(TRIED_FRAMES / accompanist.block_frames))
+    instruments = [NAMES.index(name) for name in player.instruments] or [default_instrument(())]
+    rows, block = len(instruments), accompanist.block_frames
+    frames = block * max(2, math.ceil(TRIED_FRAMES / block))
     noise_BTC = torch.randn(1, frames, len(statistics.mean_C), generator=torch.Generator().manual_seed(0))
-    controls = Controls(torch.tensor([default_instrument(player.instruments)]), torch.tensor([0]))
-    played_BTC = accompany(accompanist, statistics.denormalise(noise_BTC), controls, player.silence_C)
-    return statistics.normalise(played_BTC)
+    mix_BTC = statistics.denormalise(noise_BTC).expand(rows, -1, -1)
+    controls = Controls(torch.tensor(instruments), torch.zeros(rows, dtype=torch.int64))
+    return statistics.normalise(accompany(accompanist, mix_BTC, controls, player.silence_C))
 
 
 def _codec(codec: Codec) -> tuple[dict[str, Any], dict[str, Tensor]]:
