@@ -141,7 +141,7 @@ class GenerativeDelay:
         try:
             self.session.advance(audio_AN[..., :0])
             while audio_AN.shape[-1]:
-                # the answer to what sounds now is never known yet, so every piece has its feedback at hand
+                # at least one sample of the answers is always known, and a piece is no longer than its feedback
                 piece_AN, audio_AN = audio_AN.tensor_split([self._now.coming_AN.shape[-1]], dim=-1)
                 played.append(self._piece(piece_AN))
         except UserError:
