@@ -214,9 +214,12 @@ def test_the_demo_in_miniature(
     mix = _recording(tmp_path)
     monkeypatch.chdir(tmp_path)
     replaced = {"runs/quickstart/checkpoints/last.ckpt": str(checkpoint), "song.wav": str(mix)}
+    replaced["data/songs/train/Track00001/mix.flac"] = str(mix)
     said = commands_in((REPOSITORY / "README.md").read_text(encoding="utf-8"))
     for words in (words[1:] for words in said if words[1] in ("play", "describe", "card", "publish")):
-        assert livejam_cli.main([replaced.get(word, word) for word in words]) == 0
+        folder = {"played": "bundled"} if "liveband-pocket" in words else {}
+        assert livejam_cli.main([{**replaced, **folder}.get(word, word) for word in words]) == 0
+    assert (tmp_path / "bundled/together.wav").is_file()
     card = checkpoint.with_name("MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| the codec, pretrained_codec with the weights pocket | Apache-2.0 |" in card
     assert "chord tones ↑" in card
