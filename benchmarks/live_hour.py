@@ -262,8 +262,10 @@ def draw(shows: dict[str, Show], out: Path) -> None:
             axes.axhline(
                 show.facts[f"latency_{share}_ms"], color="C7", linestyle="--" if share == "p50" else ":", label=share
             )
-        axes.set(title=f"{name}: {show.facts['misses']} missed deadlines", xlabel="minutes", ylabel="ms", yscale="log")
-        axes.legend(loc="upper right", ncols=4, frameon=False, markerscale=8)
+        axes.set(
+            title=f"{name}: {show.facts['misses']} missed deadlines", xlabel="minutes", ylabel="ms", ylim=(0, None)
+        )
+        axes.legend(loc="center right", ncols=4, frameon=False, markerscale=8)
     figure.savefig(out, dpi=110)
 
 
