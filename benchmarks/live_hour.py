@@ -36,6 +36,7 @@ from livejam.batch import CATEGORIES, NAMES
 from livejam.streaming import Session
 from livejam.streaming.clocks import Clock, TrueClock, VirtualClock
 from livejam.streaming.engine import RealTimeEngine
+from livejam.streaming.priority import prioritised
 from livejam.streaming.rings import Audio
 from livejam.streaming.statistics import Histogram
 from metrics.beats import MadmomRNN, beat_f_measure
@@ -142,7 +143,8 @@ def perform(session: Session, set_N: Audio, sets: int, chunk: int, clock: Clock)
 
     engine.warm_up()
     load, began = os.getloadavg(), time.perf_counter()
-    clock.pace(engine, tick, chunk / rate, samples // chunk)
+    with prioritised():  # as the engine's own thread would be
+        clock.pace(engine, tick, chunk / rate, samples // chunk)
     first_AN, last_AN = played.values()
     whole = slice(0, last.stop // chunk * chunk - last.start)
     facts = {

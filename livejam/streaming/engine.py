@@ -209,7 +209,7 @@ class RealTimeEngine(Generic[S]):
                 threads = self._performer.rehearse(lambda step: fewest_threads(step, budget))
             torch.set_num_threads(threads)
         except Exception as error:  # `work` meets it again, and copes
-            self._performer.note(error, f"the model failed before it began ({error})")
+            self._performer.note("before", f"the model failed before it began ({error})")
 
     def work(self) -> bool:
         """Do the next piece of work, in the caller's thread. False = there is none."""
@@ -244,6 +244,9 @@ class RealTimeEngine(Generic[S]):
     def _count_lost(self, samples: int) -> None:
         self._lost += samples
         self._overruns += bool(samples) and not self._losing
+        if samples:
+            stalled = "the model stalled for seconds and missed part of the input; silence takes its place"
+            self._performer.note("overrun", f"{stalled} (close other programs, or choose a smaller model)")
         self._losing = bool(samples)
 
     def _run_controls(self) -> bool:
@@ -272,7 +275,7 @@ class RealTimeEngine(Generic[S]):
         try:
             return self.work()
         except Exception as error:  # a fault of the engine itself: silence, and the next piece gets its chance
-            self._performer.note(error, f"the engine failed on a piece of input ({error}); please report it")
+            self._performer.note("engine", f"the engine failed on a piece of input ({error}); please report it")
             return True
 
     # Everybody's side

@@ -78,7 +78,7 @@ class Performer(Generic[S]):
         self.cut = session.heard_samples > 0
         self._origin = -session.heard_samples
         self._say = say
-        self._said: set[type[Exception]] = set()
+        self._said: set[str] = set()
 
     def advance(self, audio_AN: Audio) -> tuple[int, Audio]:
         """Hear the next samples: which output became known, and its position in the stream.
@@ -107,11 +107,11 @@ class Performer(Generic[S]):
         finally:
             session.restore(before)
 
-    def note(self, error: Exception, sentence: str) -> None:
+    def note(self, kind: str, sentence: str) -> None:
         """Remember a problem, and say it if it is the first of its kind."""
         self.problem = sentence
-        if type(error) not in self._said:
-            self._said.add(type(error))
+        if kind not in self._said:
+            self._said.add(kind)
             self._say(sentence)
 
     def _played(self, audio_AN: Audio) -> tuple[int, Audio]:
@@ -121,7 +121,8 @@ class Performer(Generic[S]):
                 return known, self.session.advance(torch.from_numpy(heard_AN)).sum(0).cpu().numpy()
             except Exception as error:  # anything may go wrong in a model; the stage must not notice
                 self.refused += 1
-                self.note(error, f"{_described(error)}; silence takes the place of {audio_AN.shape[1]} samples")
+                sentence = f"{_described(error)}; silence takes the place of {audio_AN.shape[1]} samples"
+                self.note(type(error).__name__, sentence)
         self.session.reset()
         self.cut = True
         return self.session.known_samples, np.zeros((len(audio_AN), 0), dtype=np.float32)
