@@ -71,17 +71,22 @@ class DelayLockedLoop:
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
-        self.rate_hz = float(sample_rate_hz)
         self._nominal_hz = sample_rate_hz
-        self._position = self._time = self._elapsed = 0.0
+        self._line = (0.0, 0.0, float(sample_rate_hz))  # count, time and rate: replaced at once, for other threads
+        self._elapsed = 0.0
         self._started = False
+
+    @property
+    def rate_hz(self) -> float:
+        """Samples per second, as measured."""
+        return self._line[2]
 
     def update(self, count: int, now: float) -> None:
         """The clock had counted so many samples at this time."""
-        passed = now - self._time
-        error = count - self.at(now)
+        expected, (_, before, rate_hz) = self.at(now), self._line
+        error, passed = count - expected, now - before
         if not self._started or abs(error) > JUMP_SECONDS * self._nominal_hz:
-            self._started, self._position, self._time = True, float(count), now
+            self._started, self._line = True, (float(count), now, rate_hz)
             return
         if passed <= 0:
             return
@@ -89,16 +94,17 @@ class DelayLockedLoop:
         omega = min(2 * math.pi * max(LOOP_HZ, min(FIRST_LOOP_HZ, 0.5 / self._elapsed)) * passed, 0.5)
         clipped = CLIPPED_SECONDS * self._nominal_hz
         error = min(max(error, -clipped), clipped)
-        self._position, self._time = self.at(now) + math.sqrt(2) * omega * error, now
-        self.rate_hz += omega**2 * error / passed
+        self._line = (expected + math.sqrt(2) * omega * error, now, rate_hz + omega**2 * error / passed)
 
     def at(self, seconds: float) -> float:
         """The count at a time."""
-        return self._position + (seconds - self._time) * self.rate_hz
+        count, time, rate_hz = self._line
+        return count + (seconds - time) * rate_hz
 
     def time_of(self, count: int) -> float:
         """The time of a count."""
-        return self._time + (count - self._position) / self.rate_hz
+        counted, time, rate_hz = self._line
+        return time + (count - counted) / rate_hz
 
 
 class DriftingPlayhead:
