@@ -46,9 +46,9 @@ def add_bench(commands: Any) -> None:
         "--precision",
         action="append",
         choices=PRECISIONS,
-        help="eager: PyTorch's own kernels; packed: weights laid out for single frames; float16, int8: smaller "
-        "weights; compiled: decoder and feed-forward layers by torch.compile, which takes half a minute "
-        "(may be repeated; default: all but compiled)",
+        help="eager: PyTorch's own kernels; packed: weights laid out for single frames, as `livejam play` has them; "
+        "float16, int8: smaller weights; compiled: decoder and feed-forward layers by torch.compile, which takes half "
+        "a minute (may be repeated; default: all but compiled)",
     )
     bench.add_argument("--seconds", type=float, default=20.0, metavar="S", help="sound per measurement (default: 20)")
     bench.add_argument("--sample-rate", type=int, metavar="HZ", help="rate of the stream (default: the codec's)")
@@ -171,6 +171,7 @@ def _in_precision(player: Player, precision: str) -> Player:
         UserError: this model or this machine has no such precision.
     """
     from livejam.systems.liveband import LiveBandAccompanist
+    from livejam.systems.playing import for_playing
     from livejam.systems.precision import compiled, in_precision
 
     if precision == "eager":
@@ -180,9 +181,8 @@ def _in_precision(player: Player, precision: str) -> Player:
     if precision == "compiled":
         accompanist, codec = compiled(player.accompanist, player.codec)
         return replace(player, accompanist=accompanist, codec=codec)
-    return replace(
-        player, accompanist=in_precision(player.accompanist, "float32" if precision == "packed" else precision)
-    )
+    accompanist = in_precision(player.accompanist, "float32" if precision == "packed" else precision)
+    return replace(for_playing(player), accompanist=accompanist)
 
 
 def _block_lengths(options: argparse.Namespace, player: Player) -> Iterator[Any]:
