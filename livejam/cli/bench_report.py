@@ -91,7 +91,7 @@ def _judgement(row: Mapping[str, Any]) -> str:
     if row["smallest_anticipation_frames"] is None:
         return "too slow for this machine: steps pile up, whatever the anticipation"
     missed = f"{row['misses']} of {row['steps']} steps would be too late"
-    smallest = f"{row['smallest_anticipation_frames']} frames ({row['smallest_anticipation_ms']:.0f} ms)"
+    smallest = f"{_count(row['smallest_anticipation_frames'], 'frame')} ({row['smallest_anticipation_ms']:.0f} ms)"
     return f"{missed}; the smallest anticipation that this machine sustained: {smallest}"
 
 
