@@ -76,7 +76,7 @@ def test_python_examples_name_what_exists() -> None:
 
 
 def test_links_and_class_paths_exist() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert not [link for link in links if not (REPOSITORY / link).exists()]
     for class_path in re.findall(r"`(lightning_modules\.[\w.]+)`", README):
         module, _, name = class_path.rpartition(".")

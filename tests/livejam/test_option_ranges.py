@@ -32,7 +32,7 @@ MODULES = [
 ]
 """Where a YAML finds its classes."""
 
-STATES = {"AccompanimentBatch", "Annotations", "BeatKeys"}
+STATES = {"AccompanimentBatch", "Annotations", "BeatKeys", "TransformerCache"}
 """Data, which no YAML writes."""
 
 

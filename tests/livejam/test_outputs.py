@@ -17,7 +17,7 @@ from livejam.cli.main import main
 from livejam.errors import UserError
 from livejam.outputs import require_free
 
-PLAY = ["play", "--checkpoint", "a.ckpt", "--mix", "a.wav", "--instrument", "Bass", "--out"]
+PUBLISH = ["publish", "a.safetensors", "--out"]
 ROUNDTRIP = ["codec", "roundtrip", "--codec", "pocket", "a.wav"]
 COMPARE = ["codec", "compare", "--codec", "pocket", "a.wav", "--no-beats"]
 RUNS = ["compare", "run"]
@@ -25,9 +25,7 @@ ANSWERS = ["listening-test", "analyse", "answers.csv"]
 IMPORT = ["weights", "import-stable-audio", "model_config.json", "model.safetensors", "--out"]
 
 READ_AND_WRITTEN = {
-    "play --out": ([*PLAY], "a.wav"),
-    "play --together": ([*PLAY, "new.wav", "--together"], "a.wav"),
-    "play, its checkpoint": ([*PLAY], "a.ckpt"),
+    "publish": ([*PUBLISH], "a.safetensors"),
     "roundtrip": ([*ROUNDTRIP], "a.wav"),
     "roundtrip --picture": ([*ROUNDTRIP, "new.wav", "--picture"], "a.wav"),
     "roundtrip, its codec": (["codec", "roundtrip", "--codec", "c.safetensors", "a.wav"], "c.safetensors"),
@@ -42,15 +40,12 @@ READ_AND_WRITTEN = {
 }
 
 TWICE = {
-    "play": [*PLAY, "new.wav", "--together", "./new.wav"],
     "roundtrip": [*ROUNDTRIP, "new.wav", "--picture", "folder/../new.wav"],
     "codec compare": [*COMPARE, "--markdown", "new", "--csv", "new"],
     "compare": [*RUNS, "--markdown", "new", "--csv", "new"],
 }
 
 EXISTING = {
-    "play --out": [*PLAY, "mine.wav"],
-    "play --together": [*PLAY, "new.wav", "--together", "mine.wav"],
     "roundtrip": [*ROUNDTRIP, "mine.wav"],
     "roundtrip --picture": [*ROUNDTRIP, "new.wav", "--picture", "mine.wav"],
     "codec compare": [*COMPARE, "--markdown", "mine.wav"],
@@ -64,9 +59,14 @@ EXISTING = {
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the commands read: nothing that could be read, so that whoever tries is found out."""
     monkeypatch.chdir(tmp_path)
-    for name in ("run", "folder"):
+    for name in ("run", "folder", "played"):
         (tmp_path / name).mkdir()
-    names = {name for _, name in READ_AND_WRITTEN.values()} | {"a.wav", "a.ckpt", "mine.wav"}
+    names = {name for _, name in READ_AND_WRITTEN.values()} | {
+        "a.wav",
+        "mine.wav",
+        "played/accompaniment.wav",
+        "played/answers.wav",
+    }
     for name in names:
         (tmp_path / name).write_bytes(b"PK\x03\x04 unreadable")
     return tmp_path
@@ -111,6 +111,30 @@ def test_what_exists_is_kept_unless_asked_for(name: str, files: Path, capsys: py
     err = refusal(EXISTING[name], files, capsys)
     assert "mine.wav exists; choose another name, or replace it with --overwrite" in err
     assert "exists" not in refusal([*EXISTING[name], "--overwrite"], files, capsys), "now it reads, and fails at that"
+
+
+INTO_A_FOLDER = {
+    "play": ["play", "--checkpoint", "liveband-pocket", "--out", "played", "--mix"],
+    "delay": ["delay", "--checkpoint", "liveband-pocket", "--out", "played", "--input"],
+}
+"""Commands that write several files into a folder, one of which is also what they read."""
+
+
+@pytest.mark.parametrize(("name", "source"), [("play", "accompaniment.wav"), ("delay", "answers.wav")])
+@pytest.mark.parametrize("link", [None, symbolic, os.link], ids=["itself", "symbolic", "hard"])
+def test_nothing_in_a_folder_is_an_input(
+    name: str,
+    source: str,
+    link: Callable[[Path, Path], None] | None,
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    read = f"played/{source}"
+    if link is not None:
+        read = "folder/link.wav"
+        link(files / "played" / source, files / read)
+    err = refusal([*INTO_A_FOLDER[name], read, "--overwrite"], files, capsys)
+    assert f"played/{source} is also an input; write to another file" in err
 
 
 def test_a_file_is_no_folder(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
