@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ Command = Callable[..., tuple[int, str]]
 CALLBACKS = "[{class_path: callbacks.TrainingSpeed}, {class_path: callbacks.AudioLogger, init_args: {max_items: 1}}]"
 BLOCK, HEADER = 32768, 7
 """Bytes of Weights & Biases' file, which is a log of LevelDB's kind."""
+
+PATIENCE_SECONDS = 30.0
 
 SOUNDS = ("mix", "generated", "both")
 SEEN = {"train/loss/generator", "speed/items_per_second", "learning_rate/generator"}
@@ -40,6 +43,12 @@ def test_csv(tiny: Path, lightning_command: Command) -> None:  # noqa: F811
     assert (tiny / "csv/version_0/config.yaml").is_file()
 
 
+def contents(run: Path) -> bytes:
+    """What a run of Weights & Biases has logged: a record goes on behind the header of the next block."""
+    raw = next(run.glob("*.wandb")).read_bytes()
+    return b"".join(raw[start + HEADER : start + BLOCK] for start in range(0, len(raw), BLOCK))
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_wandb(tiny: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     wandb = pytest.importorskip("wandb")
@@ -50,10 +59,11 @@ def test_wandb(tiny: Path, lightning_command: Command, monkeypatch: pytest.Monke
     fit("wandb", lightning_command)
     wandb.finish()
     (run,) = (tiny / "wandb").glob("offline-run-*")
-    raw = next(run.glob("*.wandb")).read_bytes()
-    # a record goes on behind the header of the next block
-    logged = b"".join(raw[start + HEADER : start + BLOCK] for start in range(0, len(raw), BLOCK))
-    assert all(name.encode() in logged for name in SEEN)
+    # another process writes the file, and on a busy machine it may not be done yet
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while missing := [name for name in SEEN if name.encode() not in (logged := contents(run))]:
+        assert time.monotonic() < ends, f"{missing} in none of {len(logged)} bytes"
+        time.sleep(0.5)
     assert b"runs/" not in logged, "the run is called after its own folder"
     media = [str(path) for path in (run / "files/media").rglob("*") if path.is_file()]
     assert sum(path.endswith(".wav") for path in media) == len(SOUNDS)
