@@ -213,13 +213,7 @@ def test_the_demo_in_miniature(
 
     mix = _recording(tmp_path)
     monkeypatch.chdir(tmp_path)
-    replaced = {"runs/quickstart/checkpoints/last.ckpt": str(checkpoint), "song.wav": str(mix)}
-    replaced["data/songs/train/Track00001/mix.flac"] = str(mix)
-    said = commands_in((REPOSITORY / "README.md").read_text(encoding="utf-8"))
-    for words in (words[1:] for words in said if words[1] in ("play", "describe", "card", "publish")):
-        folder = {"played": "bundled"} if "liveband-pocket" in words else {}
-        assert livejam_cli.main([{**replaced, **folder}.get(word, word) for word in words]) == 0
-    assert (tmp_path / "bundled/together.wav").is_file()
+    _type_what_readme_says(checkpoint, mix)
     card = checkpoint.with_name("MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| the codec, pretrained_codec with the weights pocket | Apache-2.0 |" in card
     assert "chord tones ↑" in card
@@ -246,6 +240,19 @@ def test_the_demo_in_miniature(
     assert "not finite" in lightning_command("test", *configs, "--ckpt_path", poisoned)[1]
     with pytest.warns(UserWarning, match="never learnt to play Bass"):
         assert lightning_command("validate", *configs, "--ckpt_path", checkpoint, *bass)[0] == 0
+
+
+def _type_what_readme_says(checkpoint: Path, mix: Path) -> None:
+    """README's commands for a trained model and for the bundled one, with files that are there."""
+    from livejam.cli import main as livejam_cli
+
+    replaced = {"runs/quickstart/checkpoints/last.ckpt": str(checkpoint), "song.wav": str(mix)}
+    replaced["data/songs/train/Track00001/mix.flac"] = str(mix)
+    said = commands_in((REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    for words in (words[1:] for words in said if words[1] in ("play", "describe", "card", "publish")):
+        folder = {"played": "bundled"} if "liveband-pocket" in words else {}
+        assert livejam_cli.main([{**replaced, **folder}.get(word, word) for word in words]) == 0
+    assert Path("bundled/together.wav").is_file()
 
 
 def _check_provenance(models: dict[str, dict[str, Any]], checkpoint: Path) -> None:
