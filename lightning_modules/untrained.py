@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch.cli import LightningCLI
@@ -60,11 +61,22 @@ def untrained_player(configs: Sequence[str]) -> Player:
     Raises:
         UserError: a file is missing, or trains nothing that plays.
     """
-    # Lightning says which processors it has found, which is of no interest here
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    model = untrained([word for name in configs for word in ("--config", str(find_config(name)))]).model
+    with _lightning_quiet():
+        model = untrained([word for name in configs for word in ("--config", str(find_config(name)))]).model
     if not isinstance(model, AccompanimentModule):
         raise UserError(f"{' + '.join(configs)} trains {type(model).__name__}, which does not play along")
     model.hear_silence()
     model.eval().requires_grad_(False)
     return Player(model.accompanist(), model.codec, model.silence_C)
+
+
+@contextmanager
+def _lightning_quiet() -> Iterator[None]:
+    """Hold back what Lightning says of the processors that it found, which is of no interest here."""
+    log = logging.getLogger("lightning.pytorch")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,18 @@ def _seeded() -> None:
     random.seed(SEED)
     np.random.seed(SEED)
     torch.manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def _settings_kept() -> Iterator[None]:
+    """Refuse a test that leaves the process changed: the next one may be any."""
+    log = logging.getLogger("lightning.pytorch")
+    before = log.level, torch.get_num_threads()
+    yield
+    after = log.level, torch.get_num_threads()
+    log.setLevel(before[0])
+    torch.set_num_threads(before[1])
+    assert after == before, "the test left another level of Lightning's log, or number of threads"
 
 
 @pytest.fixture(autouse=True)
