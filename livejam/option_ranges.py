@@ -41,18 +41,28 @@ class Range:
 
 FINITE = Range()
 
+LONGEST_SPAN = 1 << 16
+"""Frames or blocks that a model remembers or plays ahead: most of an hour at LiveBand's rate. It would hold more in its
+memory at all times, and a file from a stranger may ask for any number."""
+
 _COUNTS = """
-    accumulated_pieces audio_channels bands batch_size batches_per_epoch block_frames blocks blocks_per_level channels
-    classes code_frames context_blocks crop_frames crop_samples curves denoising_steps depth dimension eval_batch_size
+    accumulated_pieces audio_channels bands batch_size batches_per_epoch blocks blocks_per_level channels classes
+    code_frames crop_samples curves denoising_steps depth dimension eval_batch_size
     eval_items every_n_validations expansion fewest_steps frequencies groups harmonics heads hidden hop_samples inputs
     keep latent_channels levels longest multipliers penalty_every prompt_hidden sample_rate_hz
     schedule_steps songs steps strides subframe_blocks subframe_width submixes_per_song test_items validation_crops
-    views width window_blocks window_frames
+    views width
 """
 _WHOLES = """
-    bank_workers class_channels context_frames cutoff_frames fade_samples frames generator_warmup_iterations
-    global_width mix_channels layer lookahead_frames magnitude_steps max_items max_test_items noise_channels
+    bank_workers class_channels cutoff_frames fade_samples frames generator_warmup_iterations
+    global_width mix_channels layer magnitude_steps max_items max_test_items noise_channels
     num_workers prompt_width rank seed start_iteration warmup_iterations warmup_steps workers
+"""
+_SPANS = """
+    block_frames context_blocks crop_frames window_blocks window_frames
+"""
+_SPANS_OR_NONE = """
+    context_frames lookahead_frames
 """
 _POSITIVES = """
     alpha bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems line_seconds lowest_sigma rho
@@ -75,11 +85,13 @@ _FINITES = """
 RANGES: dict[str, Range] = {
     **dict.fromkeys(_COUNTS.split(), Range(1)),
     **dict.fromkeys(_WHOLES.split(), Range(0)),
+    **dict.fromkeys(_SPANS.split(), Range(1, LONGEST_SPAN)),
+    **dict.fromkeys(_SPANS_OR_NONE.split(), Range(0, LONGEST_SPAN)),
     **dict.fromkeys(_POSITIVES.split(), Range(0, open_low=True)),
     **dict.fromkeys(_WEIGHTS.split(), Range(0)),
     **dict.fromkeys(_SHARES.split(), Range(0, 1)),
     **dict.fromkeys(_FINITES.split(), FINITE),
-    "anticipation_frames": Range(-1),  # of a bidirectional generator
+    "anticipation_frames": Range(-1, LONGEST_SPAN),  # of a bidirectional generator
     "ema_decay": Range(0, 1, open_high=True),
     "threshold_dbfs": Range(-120, 0),
     "windows_samples": Range(16),

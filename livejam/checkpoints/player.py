@@ -24,6 +24,7 @@ from livejam.checkpoints.published import read_model
 from livejam.codecs.codec import Codec
 from livejam.codecs.pretrained import load_codec, pretrained_codec
 from livejam.errors import UserError, require_finite_weights
+from livejam.option_ranges import require_ranges
 from livejam.spec import CodecSpec, LatentStatistics
 
 OWN = ("livejam.codecs", "livejam.networks", "livejam.sampling", "livejam.systems")
@@ -71,11 +72,12 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
         played = played_weights(weights)
         statistics_C = {name: facts[name] for name in ("latent_mean_C", "latent_std_C")}
         require_finite_weights({**played, **part(weights, "codec"), **statistics_C}, str(path))
-        build = _Builder((*OWN, *trusted))
+        build, settings = _Builder((*OWN, *trusted)), player_settings(checkpoint)
+        require_ranges({f"{path}: player": settings})
         codec = _codec(build(checkpoint["config"]["model"]["init_args"]["codec"]), weights, facts)
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
         with _no_larger_than(played):
-            accompanist = build(player_settings(checkpoint), spec=codec.spec, statistics=statistics)
+            accompanist = build(settings, spec=codec.spec, statistics=statistics)
         accompanist.generator.load_state_dict(played)
         accompanist.generator.eval().requires_grad_(False)
         return Player(accompanist, codec, weights["silence_C"], learnt_instruments(checkpoint))

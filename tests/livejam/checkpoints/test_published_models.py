@@ -112,6 +112,8 @@ CHANGES = {
     "too wide": (lambda said, _: generator_settings(said).update(width=2**15), "more weights than it holds"),
     "much too wide": (lambda said, _: generator_settings(said).update(width=2**40), "does not fit"),
     "too deep": (lambda said, _: generator_settings(said).update(blocks=10**12), "more weights than it holds"),
+    "too long": (lambda said, _: generator_settings(said).update(window_frames=10**6), "from 1 to 65536"),
+    "too far ahead": (lambda said, _: said["facts"]["player"]["init_args"].update(anticipation_frames=10**9), "65536"),
     "another width": (lambda said, _: generator_settings(said).update(width=64), "does not fit"),
     "other code": (lambda said, _: said["facts"]["player"].update(class_path="os.system"), "cannot be played here"),
     "not a number": (lambda _, tensors: tensors["generator.blocks.0.attention.sink_H"].fill_(torch.nan), "not finite"),
