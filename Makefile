@@ -4,6 +4,8 @@
 #   make test        lint, types and the quick tests
 #   make test-slow   the proofs that take minutes
 #   make test-live   an hour of music through the real-time engine, and a real sound card if there is one
+#   make test-slurm  jobs on a Slurm cluster of its own (Debian, as root), stopped at SIGNALS=50 random moments
+#   make test-slurm-short   those of its cases that fit into a quarter of an hour
 #   make test-portable   the tests of numbers as on another processor (PROCESSOR='ATEN_CPU_CAPABILITY=avx2' chooses it)
 #   make docs        the documentation as a site, build/site/index.html (Python 3.11 or 3.12)
 #   make lint | types | env | clean | distclean
@@ -28,7 +30,7 @@ PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPA
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
-.PHONY: help env demo test test-slow test-live test-portable docs lint types clean distclean
+.PHONY: help env demo test test-slow test-slurm test-slurm-short test-live test-portable docs lint types clean distclean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -66,7 +68,13 @@ test-portable: $(INSTALLED)
 	$(PROCESSOR) $(BIN)/python -m pytest -n auto --maxprocesses 4 $(NUMERICS)
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	$(BIN)/python -m pytest -m 'slow and not slurm' --timeout 3600
+
+test-slurm test-slurm-short: $(INSTALLED)
+	@PATH="/usr/sbin:$$PATH"; { command -v slurmctld && command -v munged; } >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends slurm-wlm munge >/dev/null; } || \
+		{ echo "no Slurm here, and apt-get cannot install it: install slurm-wlm and munge" >&2; exit 2; }
+	$(BIN)/python -m pytest -n 0 -m 'slurm$(if $(filter %-short,$@), and not slow)'
 
 test-live: $(INSTALLED)
 	$(BIN)/python -m pytest -m live --timeout 3600

@@ -181,7 +181,7 @@ def test_batch_file_asks_for_a_signal_and_a_requeue(name: str) -> None:
     text = (REPOSITORY / f"configs/slurm/{name}.sbatch").read_text()
     for option in ("--signal=SIGUSR1@", "--requeue", "--open-mode=append", "--ntasks-per-node="):
         assert f"#SBATCH {option}" in text
-    assert text.rstrip().endswith("--config configs/overlays/slurm.yaml")
+    assert text.rstrip().endswith("--config overlays/slurm")
 
 
 def test_the_demo_in_miniature(
