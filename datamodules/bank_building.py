@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from datamodules.submixes import draw_submixes
 from livejam.batch import Annotations
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.files import one_after_the_other
 from livejam.spec import CodecSpec
 
 log = logging.getLogger(__name__)
@@ -222,7 +224,7 @@ class BankBuilder:
             write_manifest(self.folder, names, self.settings)
 
     def build(self, codec: Codec, workers: int | None = None) -> LatentBank:
-        """Encode what is pending, with a progress bar.
+        """Encode what is pending, with a progress bar; while another process does so, wait for it.
 
         Args:
             codec: the codec that encodes the songs.
@@ -233,15 +235,25 @@ class BankBuilder:
             UserError: the folder holds a bank of other settings, or the disk is full.
         """
         self._make_folder()
-        pending = self.pending()
-        if pending:
-            self.invalidate()
-            count = _worker_count(workers, len(pending))
-            encoded = self._in_workers(pending, codec, count) if count else self._here(pending, codec)
-            for _ in tqdm(encoded, "encoding songs", len(pending), unit="song"):
-                pass
+        if self.pending():
+            with self.alone():
+                self._encode(self.pending(), codec, workers)
         self.finish()
         return LatentBank(self.folder)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes from encoding the same songs; what is pending is known only inside."""
+        wait = f"another process is encoding songs into {self.folder}: waiting until it is done"
+        return one_after_the_other(self.folder, wait)
+
+    def _encode(self, pending: Sequence[Song], codec: Codec, workers: int | None) -> None:
+        if not pending:
+            return
+        self.invalidate()
+        count = _worker_count(workers, len(pending))
+        encoded = self._in_workers(pending, codec, count) if count else self._here(pending, codec)
+        for _ in tqdm(encoded, "encoding songs", len(pending), unit="song"):
+            pass
 
     def _make_folder(self) -> None:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datamodules.slakh_index import has_tracks
 from livejam.errors import UserError
-from livejam.files import atomic_path
+from livejam.files import atomic_path, one_after_the_other
 
 MARKER = ".livejam/rendered.json"
 
@@ -43,11 +43,15 @@ class RenderIfMissing:
         elif has_tracks(root):
             return
         # imported here because composing needs packages that training on other songs does not
-        from datamodules.pocket_slakh.render import render_songs
+        from datamodules.pocket_slakh.render import is_rendered, render_songs
 
-        with atomic_path(marker) as temporary:
-            temporary.write_text(json.dumps(wanted), encoding="utf-8")
-        render_songs(root, self.songs, self.seed, self.workers, self.validation_fraction, self.test_fraction)
+        fractions = self.validation_fraction, self.test_fraction
+        if is_rendered(root, self.songs, *fractions) and marker.is_file():
+            return
+        with one_after_the_other(marker, f"another process is rendering songs into {root}: waiting until it is done"):
+            with atomic_path(marker) as temporary:
+                temporary.write_text(json.dumps(wanted), encoding="utf-8")
+            render_songs(root, self.songs, self.seed, self.workers, *fractions)
 
     @staticmethod
     def _require_same(found: dict[str, object], wanted: dict[str, object], root: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -18,10 +20,24 @@ class SongsToEncode(Slakh2100DataModule):
     """
 
     def prepare_data(self) -> None:
-        """Render and index the songs; an incomplete bank is not used until it is complete."""
+        """Render and index the songs; an incomplete bank is not used until it is complete.
+
+        Other processes that want to encode into it wait until this one has ended.
+        """
         super().prepare_data()
         if self.bank_builder.pending():
+            self._alone.enter_context(self.bank_builder.alone())
+        if self.bank_builder.pending():
             self.bank_builder.invalidate()
+
+    def teardown(self, stage: str) -> None:
+        """Let others encode."""
+        self._alone.close()
+
+    @cached_property
+    def _alone(self) -> ExitStack:
+        """What keeps other processes out."""
+        return ExitStack()
 
     def setup(self, stage: str) -> None:
         """There is nothing to open."""

@@ -8,7 +8,7 @@ Shapes: B batch, S stems, A audio channels, N audio samples.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from datamodules.slakh_index import SlakhIndex
 from datamodules.slakh_scan import Song
 from datamodules.splits import SplitByFolder
 from livejam.errors import UserError
-from livejam.files import atomic_path
+from livejam.files import atomic_path, one_after_the_other
 from livejam.spec import CodecSpec
 
 log = logging.getLogger(__name__)
@@ -201,16 +201,25 @@ class StemAudioDataModule(lightning.LightningDataModule):
     def prepare_data(self) -> None:
         """Decode and resample songs that are not in the cache yet; list what cannot be used."""
         songs = [song for split in ("train", "validation") for song in self._songs(split)]
-        missing = [(song, self._cached(song)) for song in songs if not self._cached(song).exists()]
-        decode = partial(cache_song, self.root, sample_rate_hz=self.sample_rate_hz, audio_channels=self.audio_channels)
-        if missing:
-            with ProcessPoolExecutor(self.workers) as pool:
-                results = pool.map(decode, *zip(*missing, strict=True))
-                list(tqdm(results, total=len(missing), desc="decoding songs", unit="song"))
+        if self._missing(songs):
+            wait = f"another process is decoding songs into {self.cache}: waiting until it is done"
+            with one_after_the_other(self.cache, wait):
+                self._decode(self._missing(songs))
         damaged = sum(len(song.stems) - len(open_cached(self._cached(song))) for song in songs)
         demand = Demand(self.crop_samples / self.sample_rate_hz)
         if line := losses_line(self.root, None, songs, demand, self._index.refused, damaged):
             log.warning(line)
+
+    def _missing(self, songs: Sequence[Song]) -> list[tuple[Song, Path]]:
+        return [(song, self._cached(song)) for song in songs if not self._cached(song).exists()]
+
+    def _decode(self, missing: Sequence[tuple[Song, Path]]) -> None:
+        if not missing:
+            return
+        decode = partial(cache_song, self.root, sample_rate_hz=self.sample_rate_hz, audio_channels=self.audio_channels)
+        with ProcessPoolExecutor(self.workers) as pool:
+            results = pool.map(decode, *zip(*missing, strict=True))
+            list(tqdm(results, total=len(missing), desc="decoding songs", unit="song"))
 
     def setup(self, stage: str) -> None:
         """Open the cached songs."""

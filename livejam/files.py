@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from livejam.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -46,15 +50,27 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def one_after_the_other(path: Path) -> Iterator[None]:
-    """Wait for other processes that read a file, change it and write it again; a hidden file beside it is locked.
+def one_after_the_other(path: Path, waiting: str = "") -> Iterator[None]:
+    """Wait for other processes that read a file or a folder, change it and write it again.
+
+    A hidden file beside it is locked; the operating system ends the lock with the process, however that ends.
 
     Args:
-        path: the file; it need not exist, its folder is made if needed.
+        path: the file or folder; it need not exist, the folder that it is in is made if needed.
+        waiting: what is logged if there is another process to wait for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         # some network disks have no locks; there, nothing is guarded
         with suppress(OSError):
-            fcntl.lockf(lock, fcntl.LOCK_EX)
+            _lock(lock, waiting)
         yield
+
+
+def _lock(file: IO[str], waiting: str) -> None:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # POSIX lets systems choose between the two
+        if waiting:
+            log.warning(waiting)
+        fcntl.lockf(file, fcntl.LOCK_EX)

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +67,7 @@ def render_songs(
     splits = split_names(songs, validation_fraction, test_fraction)
     source = soundfont or bundled_soundfont()
     _require_origin(out, seed, source)
-    missing = [index for index in range(songs) if not _folder(out, splits[index], index).is_dir()]
+    missing = _missing(out, splits)
     if not missing:
         return
     corrected = corrected_soundfont(source)
@@ -79,6 +79,25 @@ def render_songs(
                 job.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def is_rendered(out: Path, songs: int, validation_fraction: float, test_fraction: float) -> bool:
+    """Whether all these songs are there.
+
+    Args:
+        out: root of the collection.
+        songs: number of songs.
+        validation_fraction: share of songs for validation.
+        test_fraction: share of songs for the test.
+
+    Raises:
+        UserError: a number is out of range.
+    """
+    return not _missing(out, split_names(songs, validation_fraction, test_fraction))
+
+
+def _missing(out: Path, splits: Sequence[str]) -> list[int]:
+    return [index for index, split in enumerate(splits) if not _folder(out, split, index).is_dir()]
 
 
 def split_names(songs: int, validation_fraction: float, test_fraction: float) -> tuple[str, ...]:

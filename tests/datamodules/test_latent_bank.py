@@ -5,9 +5,11 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 
 import errno
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,6 +247,27 @@ def test_a_second_build_encodes_nothing_and_new_or_changed_songs_only_themselves
     assert bank.manifest.names == ("Track00001", "Track00003", "Track00010")
     assert len(bank[0].stems) == 3
     bank.verify()
+
+
+def test_two_cold_starts_encode_every_song_once(tmp_path, monkeypatch, caplog):
+    """The second waits, says so, and finds the bank of the first."""
+    codec, encoded, begun = FrameCodec(), [], multiprocessing.Event()
+
+    def slowly(codec, song):
+        begun.set()
+        time.sleep(0.3)
+        encoded.append(song.name)
+        return encode_song(codec, song)
+
+    monkeypatch.setattr(bank_building, "encode_song", slowly)
+    bank = builder(tmp_path, codec)
+    first = multiprocessing.get_context("fork").Process(target=bank.build, args=(codec, 0))
+    first.start()
+    assert begun.wait(30)
+    assert len(bank.build(codec, workers=0)) == 3
+    first.join()
+    assert (first.exitcode, encoded) == (0, [])
+    assert f"another process is encoding songs into {bank.folder}: waiting" in caplog.text
 
 
 @pytest.mark.parametrize(
