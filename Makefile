@@ -30,7 +30,7 @@ PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPA
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
-.PHONY: help env demo test test-slow test-slurm test-slurm-short test-live test-portable docs lint types clean distclean
+.PHONY: help env demo test test-slow test-slurm test-slurm-short slurm test-live test-portable docs lint types clean distclean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -70,11 +70,16 @@ test-portable: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'slow and not slurm' --timeout 3600
 
-test-slurm test-slurm-short: $(INSTALLED)
+test-slurm: $(INSTALLED) slurm
+	$(BIN)/python -m pytest -n 0 -m slurm
+
+test-slurm-short: $(INSTALLED) slurm
+	$(BIN)/python -m pytest -n 0 -m 'slurm and not slow'
+
+slurm:
 	@PATH="/usr/sbin:$$PATH"; { command -v slurmctld && command -v munged; } >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends slurm-wlm munge >/dev/null; } || \
 		{ echo "no Slurm here, and apt-get cannot install it: install slurm-wlm and munge" >&2; exit 2; }
-	$(BIN)/python -m pytest -n 0 -m 'slurm$(if $(filter %-short,$@), and not slow)'
 
 test-live: $(INSTALLED)
 	$(BIN)/python -m pytest -m live --timeout 3600
