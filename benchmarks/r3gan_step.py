@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from benchmarks.data_bank import make_bank
 from datamodules.bank_batches import BankBatches
 from datamodules.crops import ActivityRule
-from datamodules.latent_bank import LatentBank
+from datamodules.local_bank import LatentBank
 from datamodules.run_sampler import RunSampler
 from lightning_modules.r3gan import R3GAN, TrainingCrop
 from livejam.codecs import pretrained_codec

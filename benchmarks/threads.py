@@ -32,7 +32,7 @@ from benchmarks.configuration import experiment
 from benchmarks.data_bank import make_bank
 from datamodules.bank_batches import BankBatches
 from datamodules.crops import ActivityRule
-from datamodules.latent_bank import LatentBank
+from datamodules.local_bank import LatentBank
 from datamodules.run_sampler import RunSampler
 from lightning_modules.accompaniment import AccompanimentModule
 from livejam.cli.start import SPINS

@@ -1,6 +1,6 @@
 """Data: the index of Slakh-like data sets, mixing, the latent bank, and the pocket-Slakh renderer."""
 
-from datamodules.latent_bank import LatentBank
+from datamodules.local_bank import LatentBank
 from datamodules.rendering import RenderIfMissing
 from datamodules.slakh2100 import Slakh2100DataModule
 from datamodules.slakh_index import SlakhIndex

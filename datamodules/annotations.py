@@ -31,9 +31,9 @@ def read_annotations(folder: Path) -> Annotations | None:
     return beats_from_midi(midi) if midi.is_file() else None
 
 
-def midi_is_lost(folder: Path, annotations: Annotations | None) -> bool:
-    """Whether a song has a MIDI file, and nothing was read from it."""
-    return annotations is None and (folder / MIDI).is_file()
+def midi_is_lost(folder: Path) -> bool:
+    """Whether a song of which no annotations could be read has a MIDI file."""
+    return (folder / MIDI).is_file()
 
 
 def annotations_from_dict(values: dict[str, Any]) -> Annotations:

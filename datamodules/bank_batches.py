@@ -1,6 +1,6 @@
 """Training batches from a latent bank: a target stem, and a sub-mix that does not contain it, at a random crop.
 
-Shapes: B batch, T latent frames, C latent channels, S stems, M sub-mixes.
+Shapes: B batch, T latent frames, C latent channels.
 """
 
 from __future__ import annotations
@@ -11,38 +11,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
+from datamodules.bank_pairs import usable_pairs
 from datamodules.crops import ActivityRule
-from datamodules.latent_bank import LatentBank, SongLatents
+from datamodules.local_bank import Bank
 from datamodules.run_sampler import BatchKey
 from livejam.batch import AccompanimentBatch
 from livejam.errors import UserError
 
-LARGEST_MEMORY = 4096
-"""How many pairs of a target and a sub-mix have their crops remembered: a few kB each."""
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A target stem, and the sub-mixes that may accompany it."""
-
-    song: int
-    stem: int
-    submixes: tuple[int, ...]
-
 
 @dataclass(frozen=True)
 class _Item:
-    mix_TC: Tensor
-    target_TC: Tensor
-    levels_T: Tensor
-    pair: _Pair
+    """A crop: of which song, stem and sub-mix, where it begins, and in which of its frames the target sounds."""
+
+    song: int
+    stem: int
+    submix: int
     start_frame: int
+    active_T: NDArray[np.bool_]
 
 
 class BankBatches(Dataset[AccompanimentBatch]):
     """Whole batches by key; nothing is decoded, and no state is kept between two keys.
+
+    Only the latents are read from files. What sounds where is in memory: 20 MB for all of Slakh2100.
 
     Args:
         bank: the bank to read.
@@ -58,7 +51,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
 
     def __init__(
         self,
-        bank: LatentBank,
+        bank: Bank,
         categories: tuple[int, ...],
         crop_frames: int,
         batch_size: int,
@@ -66,43 +59,49 @@ class BankBatches(Dataset[AccompanimentBatch]):
         seed: int,
     ) -> None:
         self.bank, self.crop_frames, self.batch_size, self.rule, self.seed = bank, crop_frames, batch_size, rule, seed
-        self.pairs = [
-            pair for song in range(len(bank)) for pair in _usable_pairs(song, bank[song], categories, crop_frames, rule)
-        ]
-        self._known_starts: dict[tuple[int, int, int], NDArray[np.int32]] = {}
-        if not self.pairs:
+        self.index = bank.index(rule.threshold_dbfs)
+        self.pairs = usable_pairs(self.index, categories, crop_frames, rule)
+        if not len(self.pairs):
             raise UserError(
-                f"no song of the bank in {bank.folder} has {crop_frames} frames in which a target and a mix without it "
+                f"no song of the bank in {bank.place} has {crop_frames} frames in which a target and a mix without it "
                 "sound; make data.crop_frames smaller, or choose other data.targets"
             )
 
     @property
     def categories(self) -> tuple[int, ...]:
         """Class indices that occur among the targets."""
-        return tuple(sorted({self.bank[pair.song].stems[pair.stem].category for pair in self.pairs}))
+        targets = zip(self.pairs.song_P.tolist(), self.pairs.stem_P.tolist(), strict=True)
+        return tuple(sorted({self.index.stems_of(song)[stem].category for song, stem in targets}))
 
     @property
     def songs_heard(self) -> frozenset[str]:
         """Names of the songs that have a target."""
-        return frozenset(self.bank[pair.song].name for pair in self.pairs)
+        return frozenset(self.bank.manifest.names[song] for song in np.unique(self.pairs.song_P))
+
+    @property
+    def songs_without_beats(self) -> frozenset[str]:
+        """Names of the songs of which no beats are known."""
+        return frozenset(self.bank.manifest.names[song] for song in np.flatnonzero(~self.index.annotated_K))
 
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:
         rng = np.random.default_rng([self.seed, key.rank, key.number])
         items = [self._pick(*numbers) for numbers in rng.random((self.batch_size, 3)).tolist()]
-        songs = [self.bank[item.pair.song] for item in items]
-        stems = [song.stems[item.pair.stem] for song, item in zip(songs, items, strict=True)]
-        seconds = self.bank.manifest.settings.codec.frame_seconds
+        spec = self.bank.manifest.settings.codec
+        crops_2BTC = np.empty((2, len(items), self.crop_frames, spec.latent_channels), np.float16)
+        self.bank.read_crops([item.song for item in items], [self._places(item) for item in items], crops_2BTC)
+        mix_BTC, target_BTC = torch.from_numpy(crops_2BTC)
+        stems = [self.index.stems_of(item.song)[item.stem] for item in items]
         return AccompanimentBatch(
-            mix=torch.stack([item.mix_TC for item in items]).float(),
-            target=torch.stack([item.target_TC for item in items]).float(),
+            mix=_for_training(mix_BTC),
+            target=_for_training(target_BTC),
             is_audio=False,
             instrument_B=torch.tensor([stem.category for stem in stems]),
-            active_BT=torch.stack([item.levels_T for item in items]) > self.rule.threshold_dbfs,
+            active_BT=torch.from_numpy(np.stack([item.active_T for item in items])),
             prompt=tuple(stem.description for stem in stems),
-            song=tuple(song.name for song in songs),
-            start_seconds=tuple(item.start_frame * seconds for item in items),
+            song=tuple(self.bank.manifest.names[item.song] for item in items),
+            start_seconds=tuple(item.start_frame * spec.frame_seconds for item in items),
             # excerpts of them would cost more than the latents; they can be read from the bank
-            annotations=(None,) * self.batch_size,
+            annotations=(None,) * len(items),
         )
 
     def _pick(self, target_share: float, submix_share: float, start_share: float) -> _Item:
@@ -113,42 +112,31 @@ class BankBatches(Dataset[AccompanimentBatch]):
             submix_share: position among the sub-mixes without it, 0 to 1.
             start_share: position among the crops that may be used, 0 to 1.
         """
-        pair = self.pairs[int(target_share * len(self.pairs))]
-        submix = pair.submixes[int(submix_share * len(pair.submixes))]
-        starts = self._starts(pair, submix)
+        pairs, pair = self.pairs, int(target_share * len(self.pairs))
+        song, stem = int(pairs.song_P[pair]), int(pairs.stem_P[pair])
+        submix = int(pairs.submixes[pairs.first_P[pair] + int(submix_share * int(pairs.count_P[pair]))])
+        sounds = self.index.sounds_of(song)[[stem, int(self.index.stems_K[song]) + submix]]
+        target_T, mix_T = np.unpackbits(sounds, axis=1, count=int(self.index.frames_K[song])).view(bool)
+        starts = self.rule.starts(target_T, mix_T, self.crop_frames)
         start = int(starts[int(start_share * len(starts))])
-        song, crop = self.bank[pair.song], slice(start, start + self.crop_frames)
-        return _Item(
-            mix_TC=song.submixes_MTC[submix, crop],
-            target_TC=song.stems_STC[pair.stem, crop],
-            levels_T=song.stem_levels_ST[pair.stem, crop],
-            pair=pair,
-            start_frame=start,
+        return _Item(song, stem, submix, start, target_T[start : start + self.crop_frames])
+
+    def _places(self, item: _Item) -> tuple[int, int]:
+        """The bytes of the song's file at which the crops of mix and target begin."""
+        index, frame_bytes = self.index, 2 * self.bank.manifest.settings.codec.latent_channels
+        frames = int(index.frames_K[item.song])
+        mix, target = (row * frames + item.start_frame for row in (item.submix, item.stem))
+        return (
+            int(index.submix_bytes_K[item.song]) + mix * frame_bytes,
+            int(index.stem_bytes_K[item.song]) + target * frame_bytes,
         )
 
-    def _starts(self, pair: _Pair, submix: int) -> NDArray[np.int32]:
-        """The crops that may be used; those of a small bank are computed only once."""
-        key = (pair.song, pair.stem, submix)
-        starts = self._known_starts.get(key)
-        if starts is None:
-            song = self.bank[pair.song]
-            target_T, mix_T = song.stem_levels_ST[pair.stem].numpy(), song.submix_levels_MT[submix].numpy()
-            starts = self.rule.starts(self.rule.sounds(target_T), self.rule.sounds(mix_T), self.crop_frames)
-            if len(self._known_starts) < LARGEST_MEMORY:
-                self._known_starts[key] = starts
-        return starts
 
-
-def _usable_pairs(
-    position: int, song: SongLatents, categories: tuple[int, ...], crop_frames: int, rule: ActivityRule
-) -> list[_Pair]:
-    stems_ST, submixes_MT = rule.sounds(song.stem_levels_ST.numpy()), rule.sounds(song.submix_levels_MT.numpy())
-    pairs = []
-    for stem, banked in enumerate(song.stems):
-        if banked.category not in categories:
-            continue
-        without = np.flatnonzero(~song.membership_MS[:, stem].numpy())
-        submixes = tuple(int(m) for m in without if len(rule.starts(stems_ST[stem], submixes_MT[m], crop_frames)))
-        if submixes:
-            pairs.append(_Pair(position, stem, submixes))
-    return pairs
+def _for_training(latents_BTC: Tensor) -> Tensor:
+    """As float32; a worker writes it where the training process reads it, instead of copying it there later."""
+    if get_worker_info() is None:
+        return latents_BTC.float()
+    # as PyTorch's own collating does
+    shared = torch.UntypedStorage._new_shared(4 * latents_BTC.numel(), device="cpu")
+    whole = torch.empty(0, dtype=torch.float32).set_(shared)
+    return whole.view(latents_BTC.shape).copy_(latents_BTC)

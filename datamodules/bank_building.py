@@ -28,17 +28,18 @@ from tqdm import tqdm
 
 from datamodules.annotations import read_annotations
 from datamodules.audio import Audio, AudioFileError, fit_length, frame_levels_dbfs, read_audio
+from datamodules.bank_index import keep_index
 from datamodules.latent_bank import (
     MANIFEST,
     BankedStem,
     BankSettings,
-    LatentBank,
     SongLatents,
     is_banked,
     read_manifest,
     write_manifest,
     write_song,
 )
+from datamodules.local_bank import LatentBank
 from datamodules.slakh_scan import Refusal, Song
 from datamodules.submixes import draw_submixes
 from livejam.batch import Annotations
@@ -218,10 +219,11 @@ class BankBuilder:
         write_song(self.folder, latents, self.settings)
 
     def finish(self) -> None:
-        """Write the manifest, unless there is one that lists exactly these songs."""
+        """Write the manifest and the index, unless there are those of exactly these songs."""
         names = sorted(song.name for song in self.songs)
         if not (self.folder / MANIFEST).is_file() or list(read_manifest(self.folder).names) != names:
             write_manifest(self.folder, names, self.settings)
+        keep_index(self.folder, read_manifest(self.folder))
 
     def build(self, codec: Codec, workers: int | None = None) -> LatentBank:
         """Encode what is pending, with a progress bar; while another process does so, wait for it.

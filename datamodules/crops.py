@@ -5,6 +5,7 @@ Shapes: T latent frames, S stems, M sub-mixes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,4 +47,8 @@ class ActivityRule:
             return np.zeros(0, dtype=np.int32)
         count = np.concatenate([[0], np.cumsum(both_T)])
         inside = count[crop_frames:] - count[:-crop_frames]
-        return np.flatnonzero(inside >= max(1, np.ceil(self.min_active_ratio * crop_frames))).astype(np.int32)
+        return np.flatnonzero(inside >= self.fewest(crop_frames)).astype(np.int32)
+
+    def fewest(self, crop_frames: int) -> int:
+        """In how many of a crop's frames target and mix must sound together."""
+        return max(1, math.ceil(self.min_active_ratio * crop_frames))

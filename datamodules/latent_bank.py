@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -214,10 +216,12 @@ def is_banked(folder: Path, root: Path, song: Song, settings: BankSettings) -> b
 def write_manifest(folder: Path, songs: Iterable[str], settings: BankSettings) -> None:
     """Make the folder a bank: its settings, statistics, counts, and the size and hash of every song file."""
     rows, totals = [], _Totals()
-    for name in sorted(songs):
+    names = sorted(songs)
+    hashes = sha256_of_songs(folder, names)
+    for name, sha256 in zip(names, hashes, strict=True):
         path = song_path(folder, name)
         totals.add(read_song(path)[0])
-        rows.append({"name": name, "bytes": path.stat().st_size, "sha256": _sha256(path)})
+        rows.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256})
     manifest = {
         "schema": SCHEMA,
         "settings": settings.to_dict(),
@@ -261,7 +265,14 @@ class _Totals:
         return {"mean": mean_C.tolist(), "std": std_C.tolist()}
 
 
-def _sha256(path: Path) -> str:
+def sha256_of_songs(folder: Path, songs: Iterable[str]) -> list[str]:
+    """SHA-256 of each song's file; every core hashes one at a time."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(sha256_of, (song_path(folder, song) for song in songs)))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -322,60 +333,3 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(
             f"{path} is no manifest of a latent bank ({error}); delete it and the next start repairs it"
         ) from error
-
-
-class LatentBank:
-    """A complete bank: songs by position, each opened on first use in each process.
-
-    Args:
-        folder: the bank's folder. Its manifest and the size of every file are checked here, headers when a song is
-            opened, every byte by `verify`.
-
-    Raises:
-        UserError: there is no bank, it is damaged, or it is of another version.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.manifest = read_manifest(self.folder)
-        self._songs: dict[int, SongLatents] = {}
-        self._check_sizes()
-
-    def __len__(self) -> int:
-        return len(self.manifest.names)
-
-    def __getitem__(self, position: int) -> SongLatents:
-        if position not in self._songs:
-            path = song_path(self.folder, self.manifest.names[position])
-            song, settings = read_song(path)
-            self.manifest.settings.require_same(settings, path)
-            self._songs[position] = song
-        return self._songs[position]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Another process maps the files again."""
-        return {**self.__dict__, "_songs": {}}
-
-    def verify(self) -> None:
-        """Read every byte.
-
-        Raises:
-            UserError: a file differs from the manifest.
-        """
-        for name, expected in zip(self.manifest.names, self.manifest.hashes, strict=True):
-            if _sha256(song_path(self.folder, name)) != expected:
-                raise self._damaged(name, "its content changed")
-
-    def _check_sizes(self) -> None:
-        for name, expected in zip(self.manifest.names, self.manifest.sizes, strict=True):
-            path = song_path(self.folder, name)
-            if not path.is_file():
-                raise self._damaged(name, "it is missing")
-            if path.stat().st_size != expected:
-                raise self._damaged(name, f"it has {path.stat().st_size} bytes instead of {expected}")
-
-    def _damaged(self, song: str, reason: str) -> UserError:
-        return UserError(
-            f"the latent bank in {self.folder} is damaged, {song_path(self.folder, song)}: {reason}; "
-            "delete that file and the next start builds it again"
-        )

@@ -24,7 +24,8 @@ from datamodules.categories import target_categories
 from datamodules.crops import ActivityRule
 from datamodules.evaluation import EvaluationBatches, evaluation_frames, evaluation_plan
 from datamodules.excerpts import ExcerptReader
-from datamodules.latent_bank import MANIFEST, BankSettings, LatentBank
+from datamodules.latent_bank import MANIFEST, BankSettings
+from datamodules.local_bank import LatentBank
 from datamodules.losses import Demand, losses_line
 from datamodules.rendering import RenderIfMissing
 from datamodules.run_sampler import ResumableLoader, RunSampler, ShareSampler
@@ -229,11 +230,11 @@ class Slakh2100DataModule(LightningDataModule):
 
     def _say_what_is_left_out(self, training: BankBatches | AudioBatches) -> None:
         """One line, by one process, of what is in the data set and is never trained on."""
-        songs, bank = self.songs("train"), training.bank if isinstance(training, BankBatches) else None
+        songs, batches = self.songs("train"), training if isinstance(training, BankBatches) else None
         demand = Demand(self.codec.spec.seconds_in(self.crop_frames), self.categories)
-        damaged = set(bank.manifest.refusals if bank else ()) - set(self.index.refusals)
-        beats = {bank[i].name: bank[i].annotations for i in range(len(bank))} if bank else {}
-        unread = [s for s in songs if s.name in beats and midi_is_lost(self.root / s.folder, beats[s.name])]
+        damaged = set(batches.bank.manifest.refusals if batches else ()) - set(self.index.refusals)
+        beatless = batches.songs_without_beats if batches else ()
+        unread = [song for song in songs if song.name in beatless and midi_is_lost(self.root / song.folder)]
         line = losses_line(
             self.root,
             self._cache_root,

@@ -142,7 +142,7 @@ def scan_track(folder: Path, root: Path, split_folder: str | None, deep: bool) -
 
 
 def _midi_is_unreadable(folder: Path) -> bool:
-    return not (folder / "annotations.json").is_file() and midi_is_lost(folder, read_annotations(folder))
+    return not (folder / "annotations.json").is_file() and read_annotations(folder) is None and midi_is_lost(folder)
 
 
 def _content_digest(folder: Path, stems: list[Stem]) -> str:

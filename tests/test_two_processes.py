@@ -18,7 +18,7 @@ import pytest
 import torch
 from commands import REPOSITORY
 
-from datamodules.latent_bank import LatentBank
+from datamodules.local_bank import LatentBank
 from livejam.codecs import load_codec
 from metrics.anchor_rows import ANCHORS
 

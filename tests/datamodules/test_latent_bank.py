@@ -26,7 +26,8 @@ from datamodules import bank_building, latent_bank
 from datamodules.bank_batches import BankBatches
 from datamodules.bank_building import BankBuilder, encode_song
 from datamodules.crops import ActivityRule
-from datamodules.latent_bank import BankSettings, LatentBank, song_path
+from datamodules.latent_bank import BankSettings, song_path
+from datamodules.local_bank import LatentBank
 from datamodules.run_sampler import BatchKey
 from datamodules.slakh_index import SlakhIndex
 from datamodules.submixes import FULL_MIXES, draw_submixes
