@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from datamodules.bank_batches import BankBatches
@@ -41,6 +42,7 @@ from datamodules.latent_bank import (
 )
 from datamodules.local_bank import LatentBank
 from datamodules.run_sampler import ResumableLoader, RunSampler
+from datamodules.submixes import draw_submixes
 from livejam.batch import AccompanimentBatch
 from livejam.spec import CodecSpec
 
@@ -54,16 +56,19 @@ WORKERS = 2
 def make_bank(
     folder: Path, songs: int, frames: int, channels: int, stems: int = STEMS, submixes: int = SUBMIXES
 ) -> None:
-    """A bank of random latents; sub-mix m leaves out stem m, and every stem is silent for a while.
+    """A bank of random latents; every stem is silent for a while, and sub-mixes are drawn as for a real bank.
 
     All songs hold the same latents, rotated: only their place on the disk matters.
     """
+    loud_S, all_S = np.full(stems, frames), np.ones(stems, bool)
     spec = CodecSpec("random", 22050, 1, 2048, channels, 0)
     settings = BankSettings(spec, "0" * 64, "train", 0, submixes, CATEGORIES, -60.0)
     rng = torch.Generator().manual_seed(0)
     stems_STC = torch.randn(stems, frames, channels, generator=rng).half()
     submixes_MTC = torch.randn(submixes, frames, channels, generator=rng).half()
     for number in range(songs):
+        membership_MS = torch.from_numpy(draw_submixes(loud_S, all_S, submixes, np.random.default_rng(number)))
+        drawn = len(membership_MS)
         song = SongLatents(
             name=f"Track{number:05d}",
             digest="0",
@@ -71,12 +76,12 @@ def make_bank(
             refusals=(),
             annotations=None,
             stems_STC=stems_STC.roll(number, dims=0),
-            submixes_MTC=submixes_MTC.roll(number, dims=0),
-            membership_MS=~(torch.arange(submixes)[:, None] % stems == torch.arange(stems)),
+            submixes_MTC=submixes_MTC.roll(number, dims=0)[:drawn],
+            membership_MS=membership_MS,
             stem_levels_ST=_levels(stems, frames, number),
-            submix_levels_MT=torch.full((submixes, frames), LOUD_DBFS).half(),
+            submix_levels_MT=torch.full((drawn, frames), LOUD_DBFS).half(),
             sum_C=torch.zeros(channels, dtype=torch.float64),
-            square_sum_C=torch.full((channels,), float((stems + submixes) * frames), dtype=torch.float64),
+            square_sum_C=torch.full((channels,), float((stems + drawn) * frames), dtype=torch.float64),
         )
         write_song(folder, song, settings)
     write_manifest(folder, [f"Track{number:05d}" for number in range(songs)], settings)
@@ -188,6 +193,7 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, help="a bank's folder; left out: a bank of random latents is made")
     parser.add_argument("--folder", type=Path, help="where the random bank is made (default: the temporary folder)")
     parser.add_argument("--songs", type=int, default=2100, help="songs of the random bank")
+    parser.add_argument("--channels", type=int, default=96, help="latent channels of the random bank")
     parser.add_argument("--crop_frames", type=int, default=140, help="frames of an item")
     parser.add_argument("--batch_size", type=int, default=128, help="items per batch")
     parser.add_argument("--batches", type=int, default=100, help="batches per number")
@@ -196,7 +202,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as made:
         folder = arguments.bank or Path(made) / "bank"
         if arguments.bank is None:
-            make_bank(folder, arguments.songs, frames=2584, channels=96, stems=10, submixes=16)
+            make_bank(folder, arguments.songs, frames=2584, channels=arguments.channels, stems=10, submixes=16)
         manifest = read_manifest(folder)
         size = sum(manifest.sizes) / 1e9
         result = measure(folder, arguments)
