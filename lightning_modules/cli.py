@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
@@ -21,7 +22,9 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from callbacks.interrupt_checkpoint import InterruptCheckpoint
 from lightning_modules.checkpoint_io import PlainCheckpointIO
 from lightning_modules.config_errors import explain
 from lightning_modules.config_option import ConfigFile, plain
@@ -36,6 +39,7 @@ from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
 from livejam.option_ranges import require_ranges
 from livejam.shipped_configs import DEFAULTS
+from livejam.slurm import requeue_no_more
 
 DESCRIPTION = """\
 Train and evaluate livejam's recipes. Every experiment is one YAML, a file of yours or a shipped one by its name (see
@@ -173,6 +177,10 @@ class LivejamCLI(LightningCLI):
             # networks take turns, and a prompt that is dropped leaves its encoder without gradients: the choice that
             # is left to us is ddp_find_unused_parameters_true
             trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
+        if not getattr(trainer._accelerator_connector.cluster_environment, "auto_requeue", True):
+            requeue_no_more()
+        # sorting keeps the order of the others
+        trainer.callbacks.sort(key=lambda callback: isinstance(callback, InterruptCheckpoint))  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -205,7 +213,7 @@ class LivejamCLI(LightningCLI):
             raise as_user_error(error) or refused_options(error) from error
         require_precision(self.trainer)
         name = self.config[self.subcommand].get("ckpt_path")
-        if name in NAMES:
+        if name in NAMES and (self.subcommand, name) != ("fit", "last"):  # of which fit takes a wider view
             require_named_checkpoint(name, self.trainer)
 
 
@@ -274,6 +282,8 @@ def main() -> int:
             raise
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
+    except SIGTERMException:  # whose status would be that of success
+        return 128 + signal.SIGTERM
     return 0
 
 

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from lightning_modules.named_checkpoints import NAMES
+from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
+from livejam.checkpoints.run_states import furthest_first
 from livejam.errors import UserError
+from livejam.slurm import is_requeued, job_id
 
 LOCK = ".lock"
 
@@ -26,8 +27,8 @@ LOCK = ".lock"
 def starting_point(trainer: Trainer, module: LightningModule, asked: str | None, overwrite: bool) -> str | None:
     """The checkpoint from which fit continues; None = start again.
 
-    A requeued SLURM job runs the same command again, and continues from its newest checkpoint. Only the first process
-    refuses; the others run the same command.
+    A requeued SLURM job runs the same command again, and continues from where it had come furthest. So does
+    `--ckpt_path last`. Only the first process refuses; the others run the same command.
 
     Args:
         trainer: the trainer, for its folders.
@@ -36,14 +37,22 @@ def starting_point(trainer: Trainer, module: LightningModule, asked: str | None,
         overwrite: whether another run may be overwritten.
 
     Raises:
-        UserError: the run would overwrite another one's checkpoints or exported weights.
+        UserError: the run would overwrite another one's checkpoints or exported weights, or none of its own can be
+            read.
     """
     found = checkpoints(trainer)
-    if found and _requeued(trainer):
-        rank_zero_info(f"this job was requeued: it continues from {found[0]}")
-        return str(found[0])
-    own = [Path(trainer.default_root_dir).resolve(), *_checkpoint_folders(trainer)]
-    goes_on = asked in NAMES or (asked is not None and Path(asked).resolve().parent in own)
+    if is_requeued():
+        # what this job was told to leave behind is not its own
+        job = job_id() if overwrite or asked is not None else None
+        if (own := _furthest(found, job)) is not None:
+            rank_zero_info(f"this job was requeued: it continues from {own}")
+            return str(own)
+    if asked == "last":
+        if (own := _furthest(found)) is None:
+            require_named_checkpoint(asked, trainer)
+        return asked if own is None else str(own)
+    own_folders = [Path(trainer.default_root_dir).resolve(), *_checkpoint_folders(trainer)]
+    goes_on = asked in NAMES or (asked is not None and Path(asked).resolve().parent in own_folders)
     taken = [*found, *exports(module)]
     if taken and not goes_on and not overwrite and in_charge():
         raise UserError(_refusal(taken[0], found[:1]))
@@ -54,7 +63,7 @@ def checkpoints(trainer: Trainer) -> list[Path]:
     """Checkpoints in the folders of this run, the newest first."""
     root = Path(trainer.default_root_dir).resolve()
     found = {path for pattern in ("interrupted.ckpt", "hpc_ckpt_*.ckpt") for path in root.glob(pattern)}
-    found |= {path for folder in _checkpoint_folders(trainer) for path in folder.glob("*.ckpt")}
+    found |= {path for folder in _checkpoint_folders(trainer) for path in folder.glob("[!.]*.ckpt")}
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
@@ -102,10 +111,18 @@ def in_charge() -> bool:
     return node == 0 and rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set by Lightning
 
 
-def _requeued(trainer: Trainer) -> bool:
-    """Whether SLURM has requeued this job, or a job left its checkpoint here when its time was up."""
-    again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
-    return again or (SLURMEnvironment.detect() and any(Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt")))
+def _furthest(found: list[Path], job: str | None = None) -> Path | None:
+    """The checkpoint of the most iterations, which may be one of a job alone; those that cannot be read are named.
+
+    Raises:
+        UserError: none can be read.
+    """
+    states, faults = furthest_first(found)
+    if faults and not states:
+        raise UserError(f"no checkpoint of this run can be read: {faults[0]}, or start again with --overwrite")
+    for fault in faults:
+        rank_zero_warn(f"left out: {fault}")
+    return next((state.path for state in states if job is None or state.job == job), None)
 
 
 def _checkpoint_folders(trainer: Trainer) -> list[Path]:

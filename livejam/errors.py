@@ -10,6 +10,9 @@ if TYPE_CHECKING:  # commands that compute nothing start without PyTorch
     from torch import Tensor
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the system's errors when nothing more can be written: no space is left, or none that one may use."""
+
 LIBSNDFILE_SYSTEM = 2
 """Libsndfile's code for a refusal of the operating system."""
 
@@ -25,7 +28,7 @@ def of_the_system(error: BaseException) -> UserError | None:
     """Advice for a file, a package or memory that the system does not provide; None for other errors."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             return UserError(f"{where}the disk is full; free some space and start again")
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
         return UserError(f"{where}{reason}; check the path and its permissions")

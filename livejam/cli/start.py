@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from livejam.slurm import requeue_when_told
+
 SPINS = "3000"
 """How often a thread of GNU's OpenMP, which PyTorch's wheels for Linux bring, looks for work before it gives way.
 
@@ -34,6 +36,7 @@ def livejam() -> int:
 def lightning() -> int:
     """Entry point of `lightning`."""
     settle_threads()
+    requeue_when_told()
     from lightning_modules.cli import main
 
     return main()
