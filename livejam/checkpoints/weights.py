@@ -14,6 +14,9 @@ from pathlib import Path
 from livejam.errors import UserError
 
 HUB = "https://huggingface.co"
+METRICS = "metrics"
+"""Stands for all weights that metrics need, where a set is named."""
+
 SUMS = "SHA256SUMS"
 """In every folder: the digests of what was fetched, in the format of `sha256sum`."""
 
@@ -44,7 +47,8 @@ class Weights:
         purpose: what it is and what it is for.
         licence: licence of the weights as their publisher states it.
         files: the files of the set.
-        codec: class path of the codec that uses it; empty for a metric.
+        codec: class path of the codec that uses it; empty for others.
+        metric: whether a metric uses it.
         reads: path that the codec reads, relative to the folder; empty for the folder itself.
         gate: one sentence about what a user must accept before the server hands it out.
     """
@@ -54,6 +58,7 @@ class Weights:
     licence: str
     files: tuple[WeightFile, ...]
     codec: str = ""
+    metric: bool = False
     reads: str = ""
     gate: str = ""
 
@@ -104,6 +109,15 @@ def find_weights(name: str) -> Weights:
         hint = f"did you mean {near[0]}?" if near else "`livejam weights list` lists them"
         raise UserError(f"there are no weights called '{name}'; {hint}")
     return names[name]
+
+
+def find_sets(name: str) -> list[Weights]:
+    """The set with this name; for `metrics`, those that metrics need.
+
+    Raises:
+        UserError: there is none.
+    """
+    return [weights for weights in WEIGHTS if weights.metric] if name == METRICS else [find_weights(name)]
 
 
 def sha256_of(path: Path) -> str:
@@ -278,6 +292,7 @@ WEIGHTS = (
                 "fae3e9c087f2909c28a09dc31c8dfcdacbc42ba44c70e972b58c1bd1caf6dedd",
             ),
         ),
+        metric=True,
         reads="music_audioset_epoch_15_esc_90.14.pt",
     ),
     Weights(
@@ -292,6 +307,7 @@ WEIGHTS = (
                 "10086976",
             ),
         ),
+        metric=True,
         reads="vggish-10086976.pth",
     ),
     Weights(
@@ -306,6 +322,7 @@ WEIGHTS = (
                 "0dc499e40e9761ef5ea061ffc77697697f277f6a960894903df3ada000e34b31",
             ),
         ),
+        metric=True,
         reads="Cnn14_mAP=0.431.pth",
     ),
     Weights(
@@ -320,6 +337,7 @@ WEIGHTS = (
                 "d7cc33bc",
             ),
         ),
+        metric=True,
         reads="encodec_24khz-d7cc33bc.th",
     ),
     Weights(
@@ -334,6 +352,7 @@ WEIGHTS = (
                 "8c328b45f59d8dd3dff219253ff6a8d6482be57d0133a29140e2febbf8eb8331",
             ),
         ),
+        metric=True,
         reads="final0.ckpt",
     ),
     Weights(
@@ -347,6 +366,7 @@ WEIGHTS = (
                 "&export=download&confirm=t",
             ),
         ),
+        metric=True,
         reads="checkpoint-epoch=87-val_loss=0.00.ckpt",
     ),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from livejam.checkpoints.published import BUNDLED, SUFFIX, bundled_names
-from livejam.checkpoints.weights import WEIGHTS, Weights, faults, find_weights, weights_root
+from livejam.checkpoints.weights import WEIGHTS, Weights, faults, find_sets, weights_root
 from livejam.cli.stable_audio import add_import
 
 
@@ -30,10 +30,15 @@ def add_weights(commands: Any) -> None:
     fetch = actions.add_parser(
         "fetch",
         help="download weights",
-        description="Download weights. An interrupted download continues where it stopped.",
-        epilog="example:\n  livejam weights fetch encodec_24khz",
+        description="Download weights; those that are here stay. An interrupted download continues where it stopped.",
+        epilog="examples:\n  livejam weights fetch encodec_24khz\n  livejam weights fetch metrics",
     )
-    fetch.add_argument("names", nargs="+", metavar="NAME", help="a name that `livejam weights list` shows")
+    fetch.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="a name that `livejam weights list` shows; `metrics` for all of theirs",
+    )
     fetch.set_defaults(run=_fetch)
     verify = actions.add_parser(
         "verify",
@@ -72,13 +77,13 @@ def _bundled(path: Path) -> str:
 def _fetch(options: argparse.Namespace) -> int:
     from livejam.checkpoints.download import fetch
 
-    for weights in [find_weights(name) for name in options.names]:
+    for weights in [weights for name in options.names for weights in find_sets(name)]:
         print(f"{weights.name}: {fetch(weights)}; licence: {weights.licence}")
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    named = [find_weights(name) for name in options.names]
+    named = [weights for name in options.names for weights in find_sets(name)]
     found = named or [weights for weights in WEIGHTS if len(weights.missing) < len(weights.files)]
     good = True
     for weights in found:

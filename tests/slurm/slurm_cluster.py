@@ -31,7 +31,7 @@ CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=4
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -78,17 +78,12 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for something.
-
-    Raises:
-        TimeoutError: it did not happen in time.
-    """
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for something: whether it happened in time."""
     end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what} did not happen within {seconds:.0f} s")
+    while not (happened := condition()) and time.monotonic() < end:
         time.sleep(0.1)
+    return happened
 
 
 def processes() -> list[int]:
@@ -124,7 +119,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -134,17 +129,21 @@ class Cluster:
         munge = [f"--{option}={self.folder}/munge.{ending}" for option, ending in files.items()]
         # forced, as no other user is let into the folder
         self._spawn("munged", "munged", "--foreground", "--force", *munge)
-        until((self.folder / "munge.socket").exists, 20, "munged")
+        self._require(until((self.folder / "munge.socket").exists, 20))
         self._spawn("slurmctld", "slurmctld", "-D")
         for node in NODES:
             self.start_node(node)
-        until(lambda: self.ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 60, "two idle nodes")
+        self._require(until(lambda: self.ask("sinfo", "-h", "-o", "%T %D") == f"idle {len(NODES)}", 60))
+
+    def _require(self, good: bool) -> None:
+        logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.out"))
+        assert good, f"the cluster does not start\n{logs}"
 
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons."""
         if "slurmctld" in self._processes:
             self.ask("scancel", "--user=root")
-            until(lambda: not self.ask("squeue", "-h"), 60, "the end of all jobs")
+            until(lambda: not self.ask("squeue", "-h"), 60)
         for name in reversed(list(self._processes)):
             self._end(name, signal.SIGTERM)
 
@@ -167,7 +166,8 @@ class Cluster:
 
     def ask(self, *words: str) -> str:
         """Standard output of one of Slurm's commands."""
-        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, check=False)
+        environment = os.environ | self.environment
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     def _configure(self) -> None:
@@ -186,7 +186,7 @@ class Cluster:
         (self.folder / "gres.conf").write_text("".join(lines), encoding="utf-8")
 
     def _spawn(self, name: str, program: str, *options: str) -> None:
-        environment = {**self.environment, "PATH": f"/usr/sbin:{os.environ['PATH']}"}
+        environment = os.environ | self.environment | {"PATH": f"/usr/sbin:{os.environ['PATH']}"}
         with (self.folder / f"{name}.out").open("ab") as log:
             self._processes[name] = subprocess.Popen([program, *options], env=environment, stdout=log, stderr=log)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +98,21 @@ class Job:
             AssertionError: it ended otherwise.
         """
         running = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED")
-        until(lambda: self.state not in running, seconds, f"the end of job {self.number}: {self.said[-2000:]}")
+        self.wait_for(lambda: self.state not in running, seconds, "its end")
         assert self.state == state, f"{self.facts}\n{self.said[-4000:]}"
         return self
 
-    def wait_for_iteration(self, iteration: int, seconds: float = 200) -> None:
-        """Wait until the curve has reached an iteration."""
-        until(lambda: self.iteration >= iteration or self.over, seconds, f"iteration {iteration}: {self.said[-2000:]}")
+    def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Wait until something has happened to it.
+
+        Raises:
+            AssertionError: it did not; says what Slurm and the log know.
+        """
+        assert until(condition, seconds), f"no {what} within {seconds} s\n{self.facts}\n{self.said[-4000:]}"
+
+    def wait_for_iteration(self, iteration: int) -> None:
+        """Wait until its curve has reached an iteration."""
+        self.wait_for(lambda: self.iteration >= iteration or self.over, 200, f"iteration {iteration}")
 
     @property
     def over(self) -> bool:
@@ -156,18 +166,6 @@ class Job:
         self.cluster.ask("scancel", f"--signal={name}", self.number)
 
 
-def submit(cluster: Cluster, folder: Path, file: str, sbatch: list[str], options: list[str]) -> Job:
-    """Submit a batch file of the checkout with one core per task; options of sbatch, then options of the run."""
-    # nodes of a real cluster know each other's names; these have only one address
-    environment = {**cluster.environment, "MASTER_ADDR": "127.0.0.1", "PYTHONPATH": str(folder)}
-    environment = {name: value for name, value in environment.items() if not name.startswith(("PYTEST", "OMP_"))}
-    name = next((word.partition("=")[2] for word in sbatch if word.startswith("--job-name=")), "livejam")
-    typed = ["sbatch", "--cpus-per-task=1", "--mem=4G", *sbatch, f"configs/slurm/{file}.sbatch", *options]
-    done = subprocess.run(typed, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return Job(cluster, folder, number_of(done.stdout), name)
-
-
 def number_of(said: str) -> str:
     """The job's id in what sbatch said."""
     (number,) = re.findall(r"Submitted batch job (\d+)", said)
@@ -218,7 +216,8 @@ class Jobs:
 
     def __init__(self, cluster: Cluster, folder: Path, songs: Path) -> None:
         self.cluster, self.folder, self.songs = cluster, folder, songs
-        self._uninterrupted: dict[tuple[str, int], Job] = {}
+        self._others: dict[str, Jobs] = {}
+        self._uninterrupted: dict[tuple[str, ...], Job] = {}
 
     def options(self, config: str, **sizes: str) -> list[str]:
         """An experiment in small: its config and options."""
@@ -226,13 +225,38 @@ class Jobs:
         return ["--config", f"configs/{config}.yaml", *words(SMALL | data | sizes)]
 
     def submit(self, config: str, tasks: int = 1, sbatch: tuple[str, ...] = (), **sizes: str) -> Job:
-        """One or two tasks; two are one on each node."""
+        """One or two tasks of one core; two are one on each node."""
         file = "single" if tasks == 1 else "multi"
-        shape = [f"--nodes={tasks}", "--ntasks-per-node=1", "--gpus-per-node=1", *sbatch]
-        return submit(self.cluster, self.folder, file, shape, self.options(config, **sizes))
+        shape = [f"--nodes={tasks}", "--ntasks-per-node=1", "--gpus-per-node=1", "--cpus-per-task=1", "--mem=4G"]
+        return self.sbatch([*shape, *sbatch, f"configs/slurm/{file}.sbatch", *self.options(config, **sizes)])
 
-    def uninterrupted(self, config: str, tasks: int = 1) -> Job:
+    @property
+    def environment(self) -> dict[str, str]:
+        """A user's, with the checkout's own environment activated."""
+        # nodes of a real cluster know each other's names; these have only one address
+        own = {"MASTER_ADDR": "127.0.0.1", "PYTHONPATH": str(self.folder)}
+        path = f"{self.folder}/.venv/bin:{os.environ['PATH']}"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "OMP_"))}
+        return inherited | self.cluster.environment | own | {"PATH": path}
+
+    def sbatch(self, typed: list[str]) -> Job:
+        """What sbatch makes of these words in the checkout."""
+        done = subprocess.run(["sbatch", *typed], cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return Job(self.cluster, self.folder, number_of(done.stdout), "livejam")
+
+    def another(self, name: str) -> Jobs:
+        """The same songs and latents, another checkout."""
+        if name not in self._others:
+            folder = self.folder.with_name(f"{self.folder.name}-{name}")
+            folder.mkdir()
+            (checkout(folder) / "cache").symlink_to(self.folder / "cache")
+            self._others[name] = Jobs(self.cluster, folder, self.songs)
+        return self._others[name]
+
+    def uninterrupted(self, config: str, tasks: int = 1, **sizes: str) -> Job:
         """A run from beginning to end, for comparison."""
-        if (config, tasks) not in self._uninterrupted:
-            self._uninterrupted[config, tasks] = self.submit(config, tasks).wait()
-        return self._uninterrupted[config, tasks]
+        key = (config, str(tasks), *words(sizes))
+        if key not in self._uninterrupted:
+            self._uninterrupted[key] = self.submit(config, tasks, **sizes).wait()
+        return self._uninterrupted[key]

@@ -37,7 +37,7 @@ def test_a_task_gets_what_the_batch_file_asks_for(
     cores = "[ $SLURM_PROCID != 0 ] || scontrol -o show step $SLURM_JOB_ID.0 | grep -o ' CPUs=[0-9]*'"
     stand_in.write_text(f'#!/bin/bash\necho "{facts} $*"\n{cores}\n')
     stand_in.chmod(0o755)
-    environment = {**cluster.environment, "PATH": f"{stand_in.parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, **cluster.environment, "PATH": f"{stand_in.parent}:{os.environ['PATH']}"}
     typed = ["sbatch", f"{file}.sbatch", "--config", "quickstart"]
     done = subprocess.run(typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     job = Job(cluster, tmp_path, number_of(done.stdout), "livejam").wait()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from commands import REPOSITORY
 
 from livejam.checkpoints import download
 from livejam.checkpoints import weights as table
-from livejam.checkpoints.weights import SUMS, WEIGHTS, WeightFile, Weights, faults, find_weights
+from livejam.checkpoints.weights import SUMS, WEIGHTS, WeightFile, Weights, faults, find_sets, find_weights
 from livejam.cli import main as cli
 from livejam.errors import UserError
 
@@ -142,6 +145,18 @@ def test_damage_is_found(server: str, monkeypatch: pytest.MonkeyPatch, capsys: p
     toy.require().write_bytes(CONTENT[:-1] + b"x")
     assert cli.main(["weights", "verify"]) == 1
     assert "has changed since it was fetched" in capsys.readouterr().out
+
+
+def test_one_name_stands_for_all_that_metrics_ask_for(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they ask for is read from their code."""
+    code = "".join(path.read_text() for path in (REPOSITORY / "metrics").rglob("*.py"))
+    asked = set(re.findall(r'(?:weights_file|find_weights)\("(\w+)"', code))
+    assert {weights.name for weights in find_sets("metrics")} == asked
+    here = tuple(replace(weights, files=(WeightFile("model.bin", f"{server}/file"),)) for weights in WEIGHTS)
+    monkeypatch.setattr(table, "WEIGHTS", here)
+    monkeypatch.setattr("sys.argv", ["livejam", "weights", "fetch", "metrics"])
+    assert cli.main() == 0
+    assert {weights.name for weights in here if not weights.missing} == asked
 
 
 def test_offline_is_one_sentence(
