@@ -8,6 +8,7 @@ from callbacks.cocola_monitor import COCOLAMonitor
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.interrupt_checkpoint import InterruptCheckpoint
+from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.latent_bank_writer import LatentBankWriter
 from callbacks.long_rollout import LongRollout
 from callbacks.results_table import ResultsTable
@@ -23,6 +24,7 @@ __all__ = [
     "FADMonitor",
     "HarmonyMonitor",
     "InterruptCheckpoint",
+    "LastCheckpoint",
     "LatentBankWriter",
     "LongRollout",
     "ResultsTable",

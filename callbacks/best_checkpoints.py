@@ -79,6 +79,11 @@ class BestCheckpoints(ModelCheckpoint):
         if number is not None and number is not self._known and not torch.isnan(number):
             super().on_validation_end(trainer, pl_module)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """All that was saved: Lightning's own leaves out the number of the last validation."""
+        super().load_state_dict(state_dict)
+        self.current_score = state_dict["current_score"]
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.best_model_score is not None:
             rank_zero_info(f"best {self._metric}: {float(self.best_model_score):.4g}, {_shown(self.best_model_path)}")

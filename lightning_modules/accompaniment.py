@@ -186,6 +186,7 @@ class AccompanimentModule(Recipe, Generic[Network]):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Everything that is needed to play without this class."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["livejam"] = {
             "codec_spec": self.codec.spec.to_dict(),
             "latents_hash": self.codec.latents_hash,
@@ -228,6 +229,7 @@ class AccompanimentModule(Recipe, Generic[Network]):
         Raises:
             UserError: it diverged, is of another codec or size or, when training goes on, of other data.
         """
+        super().on_load_checkpoint(checkpoint)
         require_same_codec(checkpoint, self.codec)
         # The codec that the configuration names plays: its decoder may be newer than the run.
         weights = {name: w for name, w in checkpoint["state_dict"].items() if not name.startswith("codec.")}

@@ -120,7 +120,6 @@ class ARCForcing(WarmStarted):
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.generator_warmup_iterations, self.accumulated_pieces = generator_warmup_iterations, accumulated_pieces
-        self._latest: dict[str, Tensor] = {}
 
     @property
     def may_choose(self) -> bool:

@@ -5,7 +5,6 @@ Shapes: B batch, T frames, C = 2 · F levels of a frame, F mel bands, D embeddin
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.spectrogram_latents import SpectrogramLatents, as_spectrogram
-from lightning_modules.training import Recipe, draw_seed, is_dry_run
+from lightning_modules.training import Recipe, draw_seed, is_dry_run, linear_warmup, seed_layers, warm_cosine
 from livejam.batch import AccompanimentBatch, Annotations
 from livejam.errors import UserError
 from livejam.processes import gathered
@@ -80,7 +79,9 @@ class CocolaTraining(Recipe):
     def training_step(self, batch: AccompanimentBatch, batch_index: int) -> Tensor:
         """Windows, masks, embeddings, and the cross-entropy over all stems that a mix might go with."""
         self._iteration = self.global_step
-        rng = torch.Generator().manual_seed(draw_seed(self.seed, self.global_step) * 4096 + self.global_rank)
+        seed = draw_seed(self.seed, self.global_step) * 4096 + self.global_rank
+        rng = torch.Generator().manual_seed(seed)
+        seed_layers(seed)
         mix_BTC, stem_BTC = self._levels(batch)
         size, begin, late = len(mix_BTC), *self._moments(mix_BTC.shape[1], rng)
         windows = [_window(mix_BTC, begin), _window(stem_BTC, begin)]
@@ -177,13 +178,12 @@ class CocolaTraining(Recipe):
         optimizer = self.optimizer(self.cocola.parameters())
         if not self.warmup_steps and not self.decay:
             return optimizer
-        total = self.trainer.estimated_stepping_batches
-
-        def share(step: int) -> float:
-            warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
-            return warm * (0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) if self.decay else 1.0)
-
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"}}
+        if self.decay:
+            share = warm_cosine(self.warmup_steps, lambda: self.trainer.estimated_stepping_batches)
+            scheduler = LambdaLR(optimizer, share)
+        else:
+            scheduler = linear_warmup(optimizer, self.warmup_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def pooled_contrast(logits_BS: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ per frame, M sub-frames, D width of the convolutions.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from datamodules.stem_audio import HeldOutCrops, StemAudioDataModule
 from lightning_modules.codec_adversary import CodecAdversary
 from lightning_modules.codec_losses import audio_losses, heard, magnitude_losses, sounds
 from lightning_modules.linear_code import fit_linear_code, require_enough_frames
-from lightning_modules.training import Recipe, data_module, is_dry_run, update_average
+from lightning_modules.training import Recipe, data_module, is_dry_run, update_average, warm_cosine
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec, save_codec
 from livejam.codecs.stereo import views
@@ -201,7 +200,8 @@ class CodecTraining(Recipe):
             self.manual_backward(total)
             self.take_step(optimizer, "adversary", total)
         self.schedulers[1].step()
-        self.log_dict({f"train/discriminator/{name}": value.detach() for name, value in losses.items()})
+        values = losses | {"gradient_norm": self._norms["adversary"]}
+        self.log_dict({f"train/discriminator/{name}": value.detach() for name, value in values.items()})
         with self.toggled_optimizer(codec_optimizer):
             return adversary.codec_losses(real_BVN, made_BVN)
 
@@ -213,7 +213,9 @@ class CodecTraining(Recipe):
         self._average()
 
     def log_norm(self, name: str, norm: Tensor) -> None:
-        self.log("train/discriminator/gradient_norm" if name == "adversary" else "train/gradient_norm", norm)
+        """The discriminator logs it with its losses: in an epoch's first batch Lightning forgets the first of two."""
+        if name != "adversary":
+            super().log_norm(name, norm)
 
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """The step of automatic optimisation, then the average: a checkpoint must contain both or neither."""
@@ -304,21 +306,23 @@ class CodecTraining(Recipe):
             groups.append({"params": list(encoder.parameters())})
             shares.append(self.encoder_lr_share)
         optimizer = self.optimizer(groups)
-        total = self.trainer.estimated_stepping_batches
+        scheduler = self._schedule(optimizer, shares, self._all_iterations)
         if self.adversary is None:
-            scheduler = self._schedule(optimizer, shares, total)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-        iterations = self._iterations_in(int(total)) if self.trainer.max_steps > 0 else total
-        judge = self.adversary.optimizer(self.adversary.parameters())
-        judged = max(1, iterations - self.adversary.start_iteration)
-        return [optimizer, judge], [self._schedule(optimizer, shares, iterations), self._schedule(judge, [1.0], judged)]
+        judge, start = self.adversary.optimizer(self.adversary.parameters()), self.adversary.start_iteration
+        return [optimizer, judge], [
+            scheduler,
+            self._schedule(judge, [1.0], lambda: max(1, self._all_iterations() - start)),
+        ]
 
-    def _schedule(self, optimizer: Optimizer, shares: list[float], total: float) -> LambdaLR:
+    def _all_iterations(self) -> float:
+        total = self.trainer.estimated_stepping_batches
+        counts_steps = self.adversary is not None and self.trainer.max_steps > 0
+        return self._iterations_in(int(total)) if counts_steps else total
+
+    def _schedule(self, optimizer: Optimizer, shares: list[float], total: Callable[[], float]) -> LambdaLR:
         """Learning rates relative to the optimiser's own, per group of parameters."""
-
-        def share(step: int) -> float:
-            begun = min(1.0, (step + 1) / max(1, self.warmup_steps))
-            return begun * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
+        share = warm_cosine(self.warmup_steps, total)
 
         def share_of(own: float) -> Callable[[int], float]:
             return lambda step: own * share(step)

@@ -133,7 +133,6 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         self.reuse_fakes = reuse_fakes
         self.compile_generator = compile_generator
         self.register_buffer("penalty_weight", torch.tensor(float(penalty_weight)))
-        self._latest: dict[str, Tensor] = {}
         self._alarmed = False
 
     @property

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from metrics.anchor_rows import anchor_of
 
 if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import ModelCheckpoint
     from torch.utils.tensorboard import SummaryWriter
 
 MODEL = "model"
@@ -56,6 +57,10 @@ class RunLogger(TensorBoardLogger):
         super().save()
         for writer in self._writers.values():
             writer.flush()
+
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        """Curves are on disk up to the checkpoint: a run that goes on from it draws the rest."""
+        self.save()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

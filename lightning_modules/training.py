@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -19,6 +21,10 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 LOWEST_SCALE = 1.0
 """A scaler halves its scale after each overflow. Gradients that overflow below this scale are themselves to blame."""
+
+
+OF_LAYERS = 0x5EED1A7E
+"""Bits in which the seeds of layers differ from those of the recipe's own draws."""
 
 
 class Recipe(lightning.LightningModule):
@@ -36,16 +42,36 @@ class Recipe(lightning.LightningModule):
         super().__init__()
         self.seed, self.gradient_clip = seed, gradient_clip
         self._norms: dict[str, Tensor] = {}
+        self._latest: dict[str, Tensor] = {}
 
     def on_fit_start(self) -> None:
         self._rng, self._shared_rng = torch.Generator(self.device), torch.Generator()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep of how many processes the run is, and where curves stand that not every iteration moves."""
+        checkpoint["recipe"] = {"processes": self.trainer.world_size, "latest": dict(self._latest)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with curves, and say what a run loses that goes on in another number of processes."""
+        if self._trainer is None or not self.trainer.training:
+            return
+        kept, now = checkpoint.get("recipe", {"processes": None, "latest": {}}), self.trainer.world_size
+        self._latest, before = dict(kept["latest"]), kept["processes"]
+        if before not in (None, now):
+            rank_zero_info(
+                f"this run was trained in {before} and goes on in {now} processes: weights, optimisers, averages and "
+                f"iteration go on as they were, but a step now takes {now} batches instead of {before}, and crops, "
+                f"noise and dropouts differ from here on from those of a run in {before}"
+            )
 
     def begin_iteration(self, iteration: int) -> None:
         """Seed what is drawn: `_rng` differs from rank to rank, `_shared_rng` is the same on all of them."""
         draw = draw_seed(self.seed, iteration)
         self._iteration = iteration
         self._shared_rng.manual_seed(draw)
-        self._rng.manual_seed(draw * self.trainer.world_size + self.global_rank)
+        own = draw * self.trainer.world_size + self.global_rank
+        self._rng.manual_seed(own)
+        seed_layers(own)
 
     def chance(self, batch: int, share: float) -> Tensor:
         """Which rows of a batch something happens to (bool), each with the same probability."""
@@ -109,6 +135,18 @@ def is_dry_run(trainer: Trainer) -> bool:
 def draw_seed(seed: int, iteration: int) -> int:
     """The seed of what all ranks draw alike in an iteration."""
     return seed * 1_000_003 + iteration
+
+
+def seed_layers(seed: int) -> None:
+    """Seed the generators of the process: dropout and other layers draw from nowhere else.
+
+    A checkpoint does not hold their state, which also depends on how often data were read. Seeded in every iteration,
+    they draw in a resumed run what they would have drawn without the break.
+
+    Args:
+        seed: as of the recipe's own generator, of whose draws these are independent.
+    """
+    torch.manual_seed(seed ^ OF_LAYERS)
 
 
 def clipped_norm(
@@ -184,3 +222,19 @@ def linear_warmup(optimizer: Optimizer, steps: float) -> LambdaLR:
         steps: of the optimiser; 0 = no rise.
     """
     return LambdaLR(optimizer, lambda done: min(1.0, (done + 1) / max(1, steps)))
+
+
+def warm_cosine(warmup_steps: int, total: Callable[[], float]) -> Callable[[int], float]:
+    """A learning rate's share after so many steps: a linear rise, times a cosine that falls to 0 at the end.
+
+    Args:
+        warmup_steps: of the rise; 0 = none.
+        total: the number of all steps, asked for after the first one only. To tell it, Lightning sets up the training
+            data, and before that a resumed run must know where it stands in them.
+    """
+
+    def share(step: int) -> float:
+        begun = min(1.0, (step + 1) / max(1, warmup_steps))
+        return begun * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total()))) if step else begun
+
+    return share

@@ -1,0 +1,75 @@
+"""A checkpoint never stands between an iteration and the validation that follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from toy_recipe import ToyCodec, WholeData, WholeRecipe
+
+from callbacks import LastCheckpoint
+
+
+class Validations(Callback):
+    """Counts them by the iterations before, and raises after some iterations.
+
+    Args:
+        fatal: how many.
+    """
+
+    def __init__(self, fatal: int | None = None) -> None:
+        self.fatal = fatal
+        self.after: list[int] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.fatal:
+            raise RuntimeError("killed")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == self.fatal:
+            raise RuntimeError("killed")
+        self.after.append(trainer.global_step)
+
+
+def fit(folder: Path, counting: Validations, checkpoint: Path | None = None) -> None:
+    """Two epochs of eight batches, with a validation every four and a checkpoint every two."""
+    trainer = Trainer(
+        max_epochs=2,
+        val_check_interval=4,
+        num_sanity_val_steps=0,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[counting, LastCheckpoint(str(folder), 2)],
+    )
+    trainer.fit(WholeRecipe(ToyCodec()), WholeData(ToyCodec()), ckpt_path=checkpoint)
+
+
+@pytest.mark.parametrize("fatal", [4, 8, 12, 16])
+@pytest.mark.filterwarnings("ignore")
+def test_no_validation_is_missed_by_a_run_that_stopped_in_one(fatal: int, tmp_path: Path) -> None:
+    first, second = Validations(fatal), Validations()
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(tmp_path, first)
+    last = tmp_path / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == fatal - 2
+    fit(tmp_path, second, last)
+    assert first.after + second.after == [4, 8, 12, 16]
+    assert torch.load(last, weights_only=True)["global_step"] == 16
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("fatal", [5, 7, 9, 13])
+@pytest.mark.filterwarnings("ignore")
+def test_none_is_repeated_by_a_run_that_stopped_after_one(fatal: int, tmp_path: Path) -> None:
+    """The checkpoints after four, eight and twelve iterations are those of a validation's end."""
+    first, second = Validations(fatal), Validations()
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(tmp_path, first)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == fatal - 1
+    fit(tmp_path, second, tmp_path / "last.ckpt")
+    assert first.after + second.after == [4, 8, 12, 16]

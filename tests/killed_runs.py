@@ -1,0 +1,289 @@
+"""Real `lightning fit` processes that are killed, and everything that a run leaves, for comparison."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from commands import REPOSITORY
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+CONSOLE = Path(sys.executable).with_name("lightning")
+LAST = "checkpoints/last.ckpt"
+PATIENCE_SECONDS = 300.0
+GLANCE_SECONDS = 0.001
+
+ASKED = {"ckpt_path"}
+"""What the command that continues says and the first one does not."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training by the command line, in a folder of its own.
+
+    Args:
+        root: the run's folder.
+        words: of the command, without folder and checkpoint.
+        processes: ranks.
+        overlay: what goes on top of the configuration, as in a YAML.
+    """
+
+    root: Path
+    words: list[str]
+    processes: int = 1
+    overlay: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that `--ckpt_path last` stands for."""
+        return self.root / LAST
+
+    @property
+    def temporary(self) -> Path:
+        """The folder for temporary files of this run alone."""
+        return self.root / "tmp"
+
+    def start(self, *more: str) -> subprocess.Popen[bytes]:
+        """The command as a user starts it; it and all its processes are one group."""
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        overlay = self.root / "overlay.yaml"
+        overlay.write_text(yaml.safe_dump(self.overlay), encoding="utf-8")
+        own = ["--trainer.default_root_dir", str(self.root), "--trainer.devices", str(self.processes)]
+        words = ["fit", *self.words, "--config", str(overlay), *own, *more]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])}
+        environment |= {"TMPDIR": str(self.temporary), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+        with (self.root / "log.txt").open("ab") as log:
+            return subprocess.Popen(
+                [CONSOLE, *words], cwd=REPOSITORY, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def finish(self, *more: str) -> None:
+        """Train to the end."""
+        with _ended(self.start(*more)) as process:
+            status = process.wait(PATIENCE_SECONDS)
+        assert status == 0, self.said()
+
+    def said(self) -> str:
+        """The end of what it printed."""
+        return (self.root / "log.txt").read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+RAISED = "this process alone gives up"
+
+
+class RaiseOn(Callback):
+    """Raises in one process.
+
+    Args:
+        rank: of the process.
+        batch: of the first epoch.
+    """
+
+    def __init__(self, rank: int, batch: int) -> None:
+        self.rank, self.batch = rank, batch
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_rank == self.rank and batch_idx == self.batch:
+            raise RuntimeError(RAISED)
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Whatever happens, no process of the group is left."""
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """`kill -9` of every process of the run at once."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE_SECONDS)
+
+
+Moment = Callable[[Run, subprocess.Popen[bytes]], None]
+"""Returns when it has come."""
+
+
+def between_checkpoints(seed: int, saves: int) -> Moment:
+    """A random moment after a random one of the first so many checkpoints."""
+    rng = random.Random(seed)
+    after, share = rng.randint(1, saves), rng.random()
+
+    def wait(run: Run, process: subprocess.Popen[bytes]) -> None:
+        times = _wait_for_saves(run, process, after)
+        usual = times[-1] - times[-2] if len(times) > 1 else 0.5
+        time.sleep(share * usual)
+
+    return wait
+
+
+def while_saving(seed: int, saves: int) -> Moment:
+    """Within the writing of the checkpoint after a random one of the first so many."""
+    after = random.Random(seed).randint(1, saves)
+
+    def wait(run: Run, process: subprocess.Popen[bytes]) -> None:
+        _wait_for_saves(run, process, after)
+        known = _sizes(run)
+        _until(lambda: _grows(known, _sizes(run)), process, run)
+
+    return wait
+
+
+def _wait_for_saves(run: Run, process: subprocess.Popen[bytes], saves: int) -> list[float]:
+    """When each of them was first seen."""
+    seen: list[float] = []
+    latest = _stamp(run.last)
+    while len(seen) < saves:
+        _until(lambda: _stamp(run.last) not in (None, latest), process, run)  # noqa: B023
+        latest = _stamp(run.last)
+        seen.append(time.monotonic())
+    return seen
+
+
+def _until(happened: Callable[[], bool], process: subprocess.Popen[bytes], run: Run) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not happened():
+        assert process.poll() is None, f"ended before it was killed: {run.said()}"
+        assert time.monotonic() < end, f"nothing happened: {run.said()}"
+        time.sleep(GLANCE_SECONDS)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return (status.st_ino, status.st_mtime_ns) if status.st_size else None
+
+
+def _sizes(run: Run) -> dict[str, int]:
+    """Bytes of every file in which a checkpoint may be under way."""
+    sizes = {}
+    for folder in (run.last.parent, run.temporary):
+        for entry in os.scandir(folder):
+            try:
+                sizes[f"{entry.path}:{entry.inode()}"] = entry.stat().st_size if entry.is_file() else 0
+            except FileNotFoundError:
+                continue
+    return sizes
+
+
+def _grows(known: dict[str, int], now: dict[str, int]) -> bool:
+    return any(size > known.get(name, 0) for name, size in now.items())
+
+
+def kill_at(run: Run, moment: Moment, *more: str) -> None:
+    """Start, and kill -9 at the moment."""
+    with _ended(run.start(*more)) as process:
+        moment(run, process)
+
+
+def kill_one(run: Run, rank: int) -> float:
+    """Start, kill -9 one process only after a checkpoint; seconds until the last of the others has ended by itself."""
+    with _ended(run.start()) as process:
+        _wait_for_saves(run, process, 1)
+        os.kill(([process.pid] + [pid for pid in _group(process.pid) if pid != process.pid])[rank], signal.SIGKILL)
+        return _seconds_until_all_end(process, run)
+
+
+def raise_on(run: Run, rank: int) -> float:
+    """Start; one process raises in its third batch; seconds until all have ended by themselves."""
+    marked = {"class_path": "killed_runs.RaiseOn", "init_args": {"rank": rank, "batch": 2}}
+    overlay = {"trainer": {"callbacks": [*run.overlay["trainer"]["callbacks"], marked]}}
+    with _ended(replace(run, overlay=overlay).start()) as process:
+        _until(lambda: RAISED in run.said(), process, run)
+        return _seconds_until_all_end(process, run)
+
+
+def _seconds_until_all_end(process: subprocess.Popen[bytes], run: Run) -> float:
+    begun = time.monotonic()
+    while process.poll() is None or _group(process.pid):
+        assert time.monotonic() < begun + PATIENCE_SECONDS, run.said()
+        time.sleep(0.1)
+    assert process.returncode != 0, run.said()
+    return time.monotonic() - begun
+
+
+def _group(leader: int) -> list[int]:
+    """The processes of a group that have not ended."""
+    found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True)
+    rows = (line.split() for line in found.stdout.splitlines())
+    return sorted(int(pid) for pid, group, status in rows if int(group) == leader and not status.startswith("Z"))
+
+
+def write_no_more(process: subprocess.Popen[bytes], run: Run) -> None:
+    """From the second checkpoint on no file may become as large as one: to the process, a disk that is full."""
+    _wait_for_saves(run, process, 2)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (run.last.stat().st_size // 2,) * 2)
+    with suppress(AssertionError):
+        _until(lambda: False, process, run)
+    assert process.returncode not in (0, None), run.said()
+
+
+def state(run: Run) -> dict[str, Any]:
+    """All of the last checkpoint, without the run's own folder."""
+    return read(run.last, run)
+
+
+def best(run: Run) -> dict[str, Any]:
+    """The best checkpoints by their names."""
+    return {path.name: read(path, run) for path in (run.last.parent / "best").glob("*.ckpt")}
+
+
+def read(path: Path, run: Run) -> Any:
+    """A checkpoint without the run's own folder."""
+    return _plain(torch.load(path, weights_only=True), str(run.root))
+
+
+def trace(run: Run) -> dict[str, dict[int, float]]:
+    """The curves: tag → step → the value that was written last."""
+    files = sorted((run.root / "tensorboard").rglob("events.*"), key=lambda path: path.stat().st_mtime)
+    curves: dict[str, dict[int, float]] = {}
+    for file in files:
+        for event in EventFileLoader(str(file)).Load():
+            for value in event.summary.value:
+                if value.HasField("tensor") and not value.tag.startswith(("speed/", "memory/")):
+                    number = value.tensor.float_val
+                    if number:
+                        curves.setdefault(f"{file.parent.name}:{value.tag}", {})[event.step] = number[0]
+    return curves
+
+
+def _plain(value: Any, root: str) -> Any:
+    if isinstance(value, dict):
+        return {_plain(k, root): _plain(v, root) for k, v in value.items() if k not in ASKED}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, root) for item in value]
+    return value.replace(root, "ROOT") if isinstance(value, str) else value
+
+
+def differences(first: Any, second: Any, path: str = "") -> list[str]:
+    """Where two states differ, bit by bit."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        names = sorted({*first, *second}, key=str)
+        missing = [f"{path}/{name}: only once" for name in names if (name in first) != (name in second)]
+        both = [name for name in names if name in first and name in second]
+        return [*missing, *(d for name in both for d in differences(first[name], second[name], f"{path}/{name}"))]
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        pairs = enumerate(zip(first, second, strict=True))
+        return [d for i, (one, two) in pairs for d in differences(one, two, f"{path}[{i}]")]
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        alike = first.shape == second.shape and torch.equal(first.nan_to_num(7.0), second.nan_to_num(7.0))
+        return [] if alike else [f"{path}: {first.flatten()[:3].tolist()} {second.flatten()[:3].tolist()}"]
+    return [] if first == second or (first != first and second != second) else [f"{path}: {first} {second}"]
