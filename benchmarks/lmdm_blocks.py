@@ -9,7 +9,9 @@ because attention's cost grows with the square of the window.
 
 The last line is one JSON object. `…_ms` and `…_speedup` are of one stream, `…_speedup_4` of four streams in one batch,
 `…_mb` is the peak memory of a block beyond the weights (Linux and CUDA; else null), `growth_100_blocks` the time of
-the last ten of a hundred blocks over that of the first ten, and `by_steps` holds the same for other numbers of steps.
+the last ten of a hundred blocks over that of the first ten, `pass_ms` and `window_ms` the time of one evaluation on a
+cache and of one on the whole window, of which `…_products_ms` go to matrix products, and `by_steps` holds the speed-ups
+of other numbers of steps.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ def with_mask(network: DiffusionTransformer, mask: AttentionMask) -> DiffusionTr
     return twin
 
 
-def milliseconds(block: Callable[[int], None], steps: int, device: str) -> float:
+def milliseconds(block: Callable[[int], object], steps: int, device: str) -> float:
     """Time of one block."""
     begin = time.perf_counter()
     block(steps)
@@ -158,6 +160,31 @@ def growth(streams: Streams, device: str) -> float:
     """Time of the last ten of many blocks over that of the first ten, one step each."""
     times = [milliseconds(streams.blockcausal, 1, device) for _ in range(BLOCKS)]
     return round(median(times[-10:]) / median(times[:10]), 3)
+
+
+def share_of_products(streams: Streams, repeats: int, device: str) -> dict[str, float]:
+    """Times of a short pass and of a whole window, and of their matrix products alone."""
+    conditions, level = streams.conditions, streams.level(0.5)
+    window_BTC = torch.cat((streams.context_BTC, streams.noise_BTC), dim=1)
+    turns: dict[str, Callable[[int], object]] = {
+        "pass_ms": lambda _: denoise(streams.causal, streams.noise_BTC, level, conditions, streams.cache),
+        "pass_products_ms": lambda _: products(streams.causal, streams.noise_BTC.shape[1] + 1),
+        "window_ms": lambda _: streams.whole(window_BTC, level, conditions),
+        "window_products_ms": lambda _: products(streams.whole, window_BTC.shape[1] + 1),
+    }
+    times = [{name: milliseconds(turn, 1, device) for name, turn in turns.items()} for _ in range(4 * repeats)]
+    return {name: round(min(row[name] for row in times), 2) for name in turns}
+
+
+def products(network: DiffusionTransformer, rows: int) -> None:
+    """The matrix products of all layers for one stream, on the same numbers in every layer."""
+    x_TD = network.project_noisy.weight.new_ones(1, rows, network.width)
+    wide_TD = x_TD.repeat(1, 1, 4)
+    for layer in network.layers:
+        layer.attention.project_in(x_TD)
+        layer.attention.project_out(x_TD)
+        layer.feed_forward.project_in(x_TD)
+        layer.feed_forward.project_out(wide_TD)
 
 
 def peak_megabytes(block: Callable[[int], None], device: str) -> float | None:
@@ -200,6 +227,7 @@ def measure(sizes: argparse.Namespace) -> dict[str, Any]:
     return {
         **result[first],
         **memory,
+        **share_of_products(one, sizes.repeats, sizes.device),
         "growth_100_blocks": growth(one, sizes.device),
         "by_steps": {steps: result[steps] for steps in others},
     }
