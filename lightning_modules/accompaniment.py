@@ -85,6 +85,16 @@ class AccompanimentModule(Recipe, Generic[Network]):
         """The averaged generator, if there is one."""
         return self.generator if self.ema_generator is None else self.ema_generator
 
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        # The host's own count: to read the device's in every iteration would be to wait for it.
+        self._done = int(self.iteration)
+
+    def count_iteration(self) -> None:
+        """One more is done."""
+        self._done += 1
+        self.iteration += 1
+
     def move_average(self, iteration: int) -> None:
         """Update the averaged generator after an optimiser step, before a checkpoint may be saved."""
         if self.ema_generator is not None and self.ema_decay is not None:

@@ -132,7 +132,7 @@ class ARCForcing(WarmStarted):
         return crop_frames(self.generator.transformer, self.rollout.blocks)
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
-        iteration = int(self.iteration)
+        iteration = self._done
         self.begin_iteration(iteration)
         trains_generator = iteration % 2 == 0
         name, loss_of = (
@@ -147,7 +147,7 @@ class ARCForcing(WarmStarted):
         if trains_generator:
             self.schedulers[0].step()
             self.move_average(iteration // 2)
-        self.iteration += 1
+        self.count_iteration()
         self.log_dict({f"train/{name}": value for name, value in self._latest.items()})
 
     def _generator_loss(self, crop: RolloutCrop) -> Tensor:

@@ -122,9 +122,9 @@ class CocolaTraining(Recipe):
 
     def _masked(self, windows: list[Tensor], size: int, rng: torch.Generator) -> list[Tensor]:
         """Windows with both parts or only one of them; a mix and its stems have the same parts."""
-        keep = torch.tensor(list(PARTS.values()), device=self.device)
+        keep = torch.tensor(list(PARTS.values()))
         choices = torch.randint(len(keep), (size if self.parts_per_item else 1,), generator=rng)
-        keep_B211 = keep[choices.to(self.device)].expand(size, 2)[:, :, None, None]
+        keep_B211 = keep[choices].to(self.device).expand(size, 2)[:, :, None, None]
         return [levels_B2FT * keep_B211[: len(levels_B2FT)] for levels_B2FT in windows]
 
     def validation_step(self, batch: AccompanimentBatch, batch_index: int) -> None:

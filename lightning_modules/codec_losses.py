@@ -6,6 +6,8 @@ oscillators, L low pitches.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -109,7 +111,7 @@ def audio_losses(
         "donor": 0.3 * donor,
     }
     if mel_weight:
-        bands = {w: mel_bands(w, codec.spec.sample_rate_hz).to(true_BAN) for w in windows_samples}
+        bands = {w: mel_bands(w, codec.spec.sample_rate_hz, true_BAN.device) for w in windows_samples}
         mel = [mel_distance(made[w], true[w], bands[w], noise_floor(floor, w)) for w in windows_samples]
         losses["mel"] = mel_weight * torch.stack(mel).mean(0)
     if spectral_gap_weight:
@@ -119,10 +121,13 @@ def audio_losses(
     return {name: value.mean() for name, value in losses.items()}
 
 
-def mel_bands(window_samples: int, sample_rate_hz: int) -> Tensor:
-    """Filterbank over the whole spectrum, as fine as the window allows."""
+@functools.lru_cache(maxsize=16)
+def mel_bands(window_samples: int, sample_rate_hz: int, device: torch.device) -> Tensor:
+    """Filterbank over the whole spectrum, as fine as the window allows; brought to the device once."""
     bands = max(8, window_samples // SAMPLES_PER_MEL_BAND)
-    return mel_filterbank(sample_rate_hz, window_samples, bands, 0.0, sample_rate_hz / 2)
+    # The first caller may be a validation in inference mode; training must be able to use the result.
+    with torch.inference_mode(False):
+        return mel_filterbank(sample_rate_hz, window_samples, bands, 0.0, sample_rate_hz / 2).clone().to(device)
 
 
 def _spectrum(audio_BAN: Tensor, window_samples: int) -> Tensor:

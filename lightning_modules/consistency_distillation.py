@@ -1,6 +1,6 @@
 """A flow-matching model learns to sample in one or two steps (Karchkhadze and Dubnov, after Song et al. 2023).
 
-Shapes: B batch, T latent frames of the window, C latent channels.
+Shapes: B batch, T latent frames of the window, C latent channels, K noise levels.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
             the teacher's steps not on the rank.
     """
 
+    levels_K: Tensor
+
     def __init__(
         self,
         generator: ConditionedTransformer,
@@ -107,33 +109,34 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
         self.teacher = copy.deepcopy(generator).requires_grad_(False)
         self.teacher_checkpoint, self.allow_untrained = teacher_checkpoint, allow_untrained
         self.karras_times = KarrasTimes() if karras_times is None else karras_times
+        levels_K = self.karras_times.levels(self.karras_times.number).float()
+        self.register_buffer("levels_K", levels_K, persistent=False)
         self.teacher_guidance = teacher_guidance
         self.consistency_weight, self.denoising_weight = consistency_weight, denoising_weight
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
-        self.begin_iteration(int(self.iteration))
+        self.begin_iteration(self._done)
         window = self._window(batch)
         consistency = self._consistency(window.clean_BTC, window.target_BT, window.conditions)
         denoising = self._denoising(window.clean_BTC, window.target_BT, window.conditions)
         loss = self.consistency_weight * consistency + self.denoising_weight * denoising
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log_dict({"train/loss/consistency": consistency.detach(), "train/loss/denoising": denoising.detach()})
-        self.iteration += 1
+        self.count_iteration()
         return self.about_to_step("generator", loss)
 
     def _consistency(self, clean_BTC: Tensor, target_BT: Tensor, conditions: DiffusionConditions) -> Tensor:
         """Both ends of a piece of the teacher's curve must lead to the same music."""
         steps = self.karras_times.draw_steps(self._shared_rng)
         start_B = self.karras_times.draw_starts(steps, len(clean_BTC), self._rng)
-        times_K = self.karras_times.levels(self.karras_times.number).float().to(clean_BTC.device)
-        times = [times_K[start_B + i] for i in range(steps + 1)]
+        times = [self.levels_K[start_B + i] for i in range(steps + 1)]
         noisy_BTC = interpolate(clean_BTC, self._noise(clean_BTC), times[0])
         with torch.no_grad():
             end_BTC = solve(self._teacher_velocity(conditions), noisy_BTC, times)
             assert self.ema_generator is not None
             target_BTC = estimate(self.ema_generator, end_BTC, times[-1], conditions)
         student_BTC = estimate(self.generator, noisy_BTC, times[0], conditions)
-        self.log("train/teacher_steps", float(steps))
+        self.log("train/teacher_steps", torch.full((), float(steps), device=self.device))
         return consistency_loss(student_BTC, target_BTC, target_BT).mean()
 
     def _denoising(self, clean_BTC: Tensor, target_BT: Tensor, conditions: DiffusionConditions) -> Tensor:

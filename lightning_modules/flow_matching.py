@@ -1,6 +1,6 @@
 """LMDM's recipe before ARC-Forcing: flow matching on windows of latents.
 
-Shapes: B batch, T latent frames of the window (context, then block), C latent channels.
+Shapes: B batch, T latent frames of the window (context, then block), C latent channels, K cutoffs.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class FlowMatching(LMDMRecipe):
         compile_generator: whether to compile the network with torch.compile.
     """
 
+    cutoffs_K: Tensor
+
     def __init__(
         self,
         generator: ConditionedTransformer,
@@ -118,6 +120,8 @@ class FlowMatching(LMDMRecipe):
             self._adapt(lora)
         if self.ema_generator is not None:
             self.ema_generator.load_state_dict(generator.state_dict())
+        cutoffs = [cutoff_frames(generator.transformer, cutoff) for cutoff in cutoff_blocks]
+        self.register_buffer("cutoffs_K", torch.tensor(cutoffs), persistent=False)
         self.optimizer, self.warmup_iterations = optimizer, warmup_iterations
         self.compile_generator = compile_generator
 
@@ -141,7 +145,7 @@ class FlowMatching(LMDMRecipe):
             self.adopt_statistics(self.base)
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
-        self.begin_iteration(int(self.iteration))
+        self.begin_iteration(self._done)
         window = self._window(batch)
         time_B = self.times.draw(len(batch), self._rng)
         noise_BTC = torch.randn(window.clean_BTC.shape, generator=self._rng, device=self.device)
@@ -149,7 +153,7 @@ class FlowMatching(LMDMRecipe):
         velocity_BTC = self.generator.transformer(noisy_BTC, time_B, window.conditions)
         loss_B = flow_matching_loss(velocity_BTC.float(), window.clean_BTC, noise_BTC, window.target_BT)
         self._log(loss_B, time_B)
-        self.iteration += 1
+        self.count_iteration()
         return self.about_to_step("generator", loss_B.mean())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -172,7 +176,7 @@ class FlowMatching(LMDMRecipe):
     ) -> None:
         """The average moves with the weights, before any callback may save a checkpoint."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.move_average(int(self.iteration) - 1)
+        self.move_average(self._done - 1)
 
     def _require_trained_guidance(self) -> None:
         """Refuse guidance whose unconditional side is never trained.
@@ -215,8 +219,7 @@ class FlowMatching(LMDMRecipe):
         """The known part of the mix: from where hearing began up to the cutoff."""
         network, batch = self.generator.transformer, len(mix_BTC)
         index_T = torch.arange(mix_BTC.shape[1], device=self.device)
-        cutoffs = torch.tensor([cutoff_frames(network, c) for c in self.cutoff_blocks], device=self.device)
-        stop_B = cutoffs[self._integers(batch, len(cutoffs))]
+        stop_B = self.cutoffs_K[self._integers(batch, len(self.cutoffs_K))]
         blocks = network.context_frames // network.block_frames
         late_B = self.chance(batch, self.mix_partial_dropout) & (blocks > 0)
         start_B = torch.where(late_B, (1 + self._integers(batch, max(1, blocks))) * network.block_frames, 0)
@@ -228,9 +231,13 @@ class FlowMatching(LMDMRecipe):
         return torch.randint(below, (batch,), generator=self._rng, device=self.device)
 
     def _log(self, loss_B: Tensor, time_B: Tensor) -> None:
-        """The loss, in total and separately for little and for much noise."""
+        """The loss, in total and separately for little and for much noise.
+
+        A curve of a part keeps its last value where a batch has none of it: to leave it out is to wait for the device.
+        """
         loss_B = loss_B.detach()
         self.log("train/loss", loss_B.mean(), prog_bar=True)
         for name, part_B in (("low_noise", time_B < 0.5), ("high_noise", time_B >= 0.5)):
-            if part_B.any():
-                self.log(f"train/loss/{name}", loss_B[part_B].mean())
+            mean = torch.where(part_B, loss_B, 0.0).sum() / part_B.sum()
+            self._latest[name] = torch.where(part_B.any(), mean, self._latest.get(name, mean).to(mean))
+            self.log(f"train/loss/{name}", self._latest[name])

@@ -158,7 +158,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         return described(LiveBandAccompanist, {name: settings[name] for name in ("generator", "anticipation_frames")})
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
-        iteration = int(self.iteration)
+        iteration = self._done
         self.begin_iteration(iteration)
         crop = self._crop(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers_in_order
@@ -271,7 +271,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
     def _end_iteration(self, iteration: int) -> None:
         for scheduler in self.schedulers:
             scheduler.step()
-        self.iteration += 1
+        self.count_iteration()
         self.move_average(iteration)
 
     def _spread(self, real_BTC: Tensor, fake_BTC: Tensor) -> Tensor:
@@ -280,11 +280,9 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
 
     def _log(self, values: dict[str, Tensor], spread: Tensor) -> None:
         collapsed = spread < COLLAPSED_SPREAD
-        if collapsed and not self._alarmed:
-            rank_zero_warn(
-                f"the generator has collapsed: its outputs vary {spread.item():.3f} times as much as real ones"
-            )
-        self._alarmed = bool(collapsed)
+        # Not in every iteration: to ask is to wait for the device.
+        if self._iteration % max(1, self.trainer.log_every_n_steps) == 0:  # type: ignore[attr-defined]
+            self._alarm(bool(collapsed), spread)
         values |= {
             **self._latest,
             "target_advantage": torch.tensor(self.target_advantage),
@@ -294,6 +292,14 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             "ema": torch.tensor(float(self.ema_generator is not None)),
         }
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()})
+
+    def _alarm(self, collapsed: bool, spread: Tensor) -> None:
+        """Warn once per collapse."""
+        if collapsed and not self._alarmed:
+            rank_zero_warn(
+                f"the generator has collapsed: its outputs vary {spread.item():.3f} times as much as real ones"
+            )
+        self._alarmed = collapsed
 
 
 def _require_fit(name: str, network: CausalTransformer | SequenceDiscriminator, codec: Codec) -> None:

@@ -61,7 +61,9 @@ class ConditionedTransformer(nn.Module):
         """
         if self.prompt_encoder is None:
             return None
-        return self.prompt_encoder.encode(words).to(self.transformer.project_noisy.weight.device)
+        device = self.transformer.project_noisy.weight.device
+        self.prompt_encoder.follow(device)
+        return self.prompt_encoder.encode(words).to(device)
 
     def conditions(
         self,

@@ -85,6 +85,9 @@ class PromptEncoder(ABC):
             UserError: a prompt is empty, or too long.
         """
 
+    def follow(self, device: torch.device) -> None:  # noqa: B027 (most have nothing to do)
+        """Compute on the network's device from now on; an encoder that is a module is moved with the network."""
+
 
 class TagEncoder(nn.Module, PromptEncoder):
     """One learned embedding per word, in any order; needs no download.

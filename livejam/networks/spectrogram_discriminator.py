@@ -9,6 +9,7 @@ Shapes: B batch, V channels or views of the audio, N audio samples, M frames, F 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -96,13 +97,19 @@ def phase_steps(audio_BVN: Tensor, window_samples: int) -> Tensor:
     bins = window_samples // 2 + 1
     spectrum = complex_spectrum(audio_BVN.flatten(0, 1), window_samples, window_samples // 4) / FAINT
     now, before, below = spectrum[:, 1:, 1:], spectrum[:, :-1, 1:], spectrum[:, 1:, :-1]
-    # a quarter of a window is a quarter turn per bin: exactly 1, i, -1, -i
-    turn_F = torch.tensor([1, -1j, -1, 1j], device=spectrum.device, dtype=spectrum.dtype)[torch.arange(1, bins) % 4]
+    turn_F = _quarter_turns(bins, spectrum.device, spectrum.dtype)
     products = torch.stack([now * before.conj() * turn_F, -now * below.conj()], dim=1)
     parts = torch.view_as_real(products).movedim(-1, 2).flatten(1, 2)
     power = products.real.square() + products.imag.square()
     scale = ((power + 1) ** -0.375).repeat_interleave(2, dim=1)
     return (parts * scale).unflatten(0, audio_BVN.shape[:2]).flatten(1, 2)
+
+
+@functools.lru_cache(maxsize=16)
+def _quarter_turns(bins: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """How far a tone in the middle of its bin turns in a quarter of a window, from bin 1 on: exactly 1, i, -1, -i."""
+    with torch.inference_mode(False):
+        return torch.tensor([1, -1j, -1, 1j], device=device, dtype=dtype)[torch.arange(1, bins, device=device) % 4]
 
 
 def _layer(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:

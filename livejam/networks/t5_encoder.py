@@ -46,6 +46,10 @@ class T5Encoder(PromptEncoder):
         """Frozen weights are shared by all copies."""
         return self
 
+    def follow(self, device: torch.device) -> None:
+        """Move the weights to the network's device: training must not wait for a CPU to read the words."""
+        self._model.to(device)
+
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Prompt:
         """The last hidden states of every prompt.
@@ -63,5 +67,9 @@ class T5Encoder(PromptEncoder):
                 )
         index_BP = torch.tensor([row + [0] * (self.longest - len(row)) for row in tokens])
         mask_BP = torch.arange(self.longest) < torch.tensor([[len(row)] for row in tokens])
-        hidden_BPD = self._model(input_ids=index_BP, attention_mask=mask_BP).last_hidden_state
+        device = self._model.device
+        index_BP, mask_BP = index_BP.to(device), mask_BP.to(device)
+        # T5's hidden states overflow in float16
+        with torch.autocast(device.type, enabled=False):
+            hidden_BPD = self._model(input_ids=index_BP, attention_mask=mask_BP).last_hidden_state
         return Prompt(hidden_BPD, mask_BP)

@@ -159,6 +159,6 @@ class TruncatedLogitNormalTimes(TimeDistribution):
     def draw(self, batch: int, rng: torch.Generator) -> Tensor:
         # float64: the inverse of the normal distribution is steep at its ends
         share_B = torch.rand(batch, generator=rng, device=rng.device, dtype=torch.float64)
-        below = torch.special.ndtr(torch.logit(share_B.new_tensor(self.cut)))
+        below = torch.special.ndtr(torch.logit(share_B.new_full((), self.cut)))
         level_B = torch.sigmoid(torch.special.ndtri(below + (1 - below) * share_B))
         return ((1 - level_B) / (1 - self.cut)).clamp(0.0, 1.0).float()

@@ -5,6 +5,7 @@ Shapes: B batch, T latent frames, C latent channels.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
@@ -51,12 +52,19 @@ class UniformTimes(TimeDistribution):
         return torch.rand(batch, generator=rng, device=rng.device)
 
 
+@functools.lru_cache(maxsize=8)
+def _sobol_points(batch: int, device: torch.device) -> Tensor:
+    """The first points of the sequence, computed and brought to the device once."""
+    with torch.inference_mode(False):
+        return torch.quasirandom.SobolEngine(1).draw(batch)[:, 0].to(device)
+
+
 @dataclass(frozen=True)
 class SobolTimes(TimeDistribution):
     """Uniform over [0, 1), and evenly spread within every batch: a randomly shifted Sobol sequence."""
 
     def draw(self, batch: int, rng: torch.Generator) -> Tensor:
-        points_B = torch.quasirandom.SobolEngine(1).draw(batch)[:, 0].to(rng.device)
+        points_B = _sobol_points(batch, rng.device)
         # Every power of two of Sobol points is a grid; a common shift modulo 1 makes each point uniform.
         return (points_B + torch.rand(1, generator=rng, device=rng.device)) % 1.0
 

@@ -311,7 +311,7 @@ def _encode_and_denoise(
     encoded = network.embed_context(conditions.frames(kept, context))
     hidden = torch.cat((encoded, network.embed_block(noisy_BTC, time_B, conditions)), dim=1)
     table = network.table(kept, context + frames)
-    turn = network.rotary.table(torch.tensor([-frames], device=noisy_BTC.device))
+    turn = network.rotary.table(torch.full((1,), -frames, device=noisy_BTC.device))
     keys, values = [], []
     for index, block in enumerate(network.layers):
         q, k, v = block.project(hidden, table)
@@ -376,7 +376,9 @@ def _require_context(network: DiffusionTransformer, conditions: DiffusionConditi
     if conditions.context_BTC is None or conditions.context_mask_BT is None:
         raise UserError("a cached pass needs context_BTC and context_mask_BT")
     network.require_conditions(len(conditions.context_BTC), network.window_frames, conditions)
-    if not bool((conditions.context_mask_BT[:, : network.context_frames] == 1).all()):
+    known_BT = conditions.context_mask_BT[:, : network.context_frames] == 1
+    # On another device, to look is to wait for it, in every block.
+    if known_BT.device.type == "cpu" and not bool(known_BT.all()):
         raise UserError(
             f"context_mask_BT must be 1 on all {network.context_frames} context frames; "
             "where there is no music, context_BTC is 0"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -169,5 +170,6 @@ def boundary_jump(latents_BTC: Tensor, block_frames: int) -> Tensor:
         block_frames: frames of a block, two or more.
     """
     moves_BT = latents_BTC.diff(dim=1).square().mean(dim=2).sqrt()
-    joins = torch.arange(1, latents_BTC.shape[1], device=latents_BTC.device) % block_frames == 0
-    return moves_BT[:, joins].mean(1) / (moves_BT[:, ~joins].mean(1) + 1e-9)
+    joins_BM = moves_BT[:, block_frames - 1 :: block_frames]
+    within_BT = F.pad(moves_BT, (0, 1)).unflatten(1, (-1, block_frames))[..., :-1].flatten(1)
+    return joins_BM.mean(1) / (within_BT.mean(1) + 1e-9)
