@@ -6,6 +6,7 @@
 #   make test-live   an hour of music through the real-time engine, and a real sound card if there is one
 #   make test-slurm  jobs on a Slurm cluster of its own (Debian, as root), stopped at SIGNALS=50 random moments
 #   make test-slurm-short   those of its cases that fit into a quarter of an hour
+#   make test-gpu    the recipes on CUDA, where there is a GPU: step times, memory, waits
 #   make test-resume   every recipe killed with kill -9 and continued: equal to a run without a break
 #   make test-portable   the tests of numbers as on another processor (PROCESSOR='ATEN_CPU_CAPABILITY=avx2' chooses it)
 #   make docs        the documentation as a site, build/site/index.html (Python 3.11 or 3.12)
@@ -31,7 +32,7 @@ PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPA
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
-.PHONY: help env demo test test-slow test-slurm test-slurm-short slurm test-resume test-live test-portable docs lint types clean distclean
+.PHONY: help env demo test test-slow test-gpu test-slurm test-slurm-short slurm test-resume test-live test-portable docs lint types clean distclean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -84,6 +85,10 @@ slurm:
 
 test-live: $(INSTALLED)
 	$(BIN)/python -m pytest -m live --timeout 3600
+
+# Where there is no GPU, every test says that it is skipped, and why.
+test-gpu: $(INSTALLED)
+	$(BIN)/python -m pytest -m gpu --timeout 3600 -rs -s
 
 test-resume: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m resume --timeout 900 tests/test_resume.py

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from commands import REPOSITORY
-from elsewhere_recipes import CASES, COUNTED
+from elsewhere_recipes import CASES, COUNTED, SHALLOW
 
 ALLOWED = {
     ("waits", "lightning_modules/training.py:has_diverged"): "a gradient that is not finite must not touch the weights",
@@ -31,11 +31,9 @@ MOST_WAITS = {"training": 4, "playing": 2}
 """Per batch of training (two optimisers, or one, the words of a prompt and their instruments, and the bar), and per
 block of playing."""
 
-QUICK = ("liveband/pocket", "lmdm/encdec_pocket", "cocola/pocket")
 
-
-def require_few_crossings(cases: tuple[str, ...]) -> None:
-    words = [sys.executable, "tests/elsewhere_recipes.py", *cases]
+def require_few_crossings(*words: str) -> None:
+    words = (sys.executable, "tests/elsewhere_recipes.py", *words)
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     for case, crossings in json.loads(done.stdout.splitlines()[-1]).items():
@@ -48,10 +46,10 @@ def require_few_crossings(cases: tuple[str, ...]) -> None:
 
 
 def test_recipes_run_on_another_device() -> None:
-    require_few_crossings(QUICK)
+    require_few_crossings("--shallow", *SHALLOW)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in CASES if case not in QUICK])
+@pytest.mark.parametrize("case", CASES)
 def test_every_recipe_runs_on_another_device(case: str) -> None:
-    require_few_crossings((case,))
+    require_few_crossings(case)

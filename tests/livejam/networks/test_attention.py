@@ -36,12 +36,12 @@ def test_window_mask_by_definition(window: int, causal: bool, query: int, key: i
 def test_flex_attention_equals_dense_attention(sink: bool, causal: bool) -> None:
     """FlexAttention's eager form runs on the CPU; it reads the mask through its own block-sparse form."""
     frames, window = 40, 7
-    q, k, v = make_heads(frames)
-    sink_H = torch.tensor([-1.0, 0.5, 3.0]) if sink else None
+    q, k, v = (x.double() for x in make_heads(frames))
+    sink_H = torch.tensor([-1.0, 0.5, 3.0], dtype=torch.float64) if sink else None
     block_mask = flex_block_mask(window, causal, frames, "cpu")
     flex = attend_flex(q, k, v, block_mask, sink_H, compiled=False)
     allowed = dense_mask(window_mask(window, causal), 0, frames, frames, q.device)
-    assert torch.allclose(flex, attend_dense(q, k, v, allowed, sink_H), atol=1e-5)
+    assert torch.allclose(flex, attend_dense(q, k, v, allowed, sink_H), rtol=0, atol=1e-6 if sink else 1e-12)
 
 
 def test_sink_is_a_term_of_the_softmax_denominator() -> None:

@@ -145,11 +145,11 @@ def test_training_may_follow_a_validation(mask: AttentionMask) -> None:
 def test_flex_attention_equals_sdpa(mask: AttentionMask) -> None:
     """One mask function, two kernels (forward on the CPU, where FlexAttention has no backward)."""
     torch.manual_seed(0)
-    q, k, v = torch.randn(3, 2, 2, WINDOW + 1, 16).unbind()
+    q, k, v = torch.randn(3, 2, 2, WINDOW + 1, 16, dtype=torch.float64).unbind()
     device = torch.device("cpu")
     dense = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=dense_mask(mask, WINDOW + 1, device))
     flex = attend_flex(q, k, v, flex_mask(mask, WINDOW + 1, device), compiled=False)
-    assert (dense - flex).abs().max() < 1e-5
+    assert (dense - flex).abs().max() < 1e-12
 
 
 def test_masks_are_the_papers() -> None:
