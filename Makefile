@@ -22,6 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCUMENTED := $(VENV)/.documented
+MOTO := build/moto/bin/moto_server
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 CONFIG := configs/quickstart.yaml
 RUN := runs/quickstart
@@ -48,7 +49,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt cython numpy 'setuptools<81' wheel
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation madmom
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[metrics,live,serve,export,codecs,sweep,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[metrics,live,serve,export,codecs,sweep,store,dev]'
 	touch $@
 
 demo: $(INSTALLED)
@@ -69,7 +70,13 @@ test: lint types
 test-portable: $(INSTALLED)
 	$(PROCESSOR) $(BIN)/python -m pytest -n auto --maxprocesses 4 $(NUMERICS)
 
-test-slow: $(INSTALLED)
+# A server that speaks S3. It has an environment of its own, as boto3 wants an older python-dateutil than we have.
+$(MOTO): $(INSTALLED)
+	"$(PYTHON)" -m venv build/moto
+	build/moto/bin/pip install --quiet 'moto[s3]==5.2.5' flask flask-cors
+	touch $@
+
+test-slow: $(INSTALLED) $(MOTO)
 	$(BIN)/python -m pytest -m 'slow and not slurm' --timeout 3600
 
 test-slurm: $(INSTALLED) slurm

@@ -1,5 +1,6 @@
 """Data: the index of Slakh-like data sets, mixing, the latent bank, and the pocket-Slakh renderer."""
 
+from datamodules.bank_store import BankStore
 from datamodules.local_bank import LatentBank
 from datamodules.rendering import RenderIfMissing
 from datamodules.slakh2100 import Slakh2100DataModule
@@ -9,6 +10,7 @@ from datamodules.splits import SplitByFile, SplitByFolder, SplitByHash, SplitByT
 from datamodules.stem_audio import StemAudioDataModule
 
 __all__ = [
+    "BankStore",
     "LatentBank",
     "RenderIfMissing",
     "Slakh2100DataModule",

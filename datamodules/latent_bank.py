@@ -68,18 +68,18 @@ class BankSettings:
         """A short name for these settings."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
-    def require_same(self, other: BankSettings, folder: Path) -> None:
+    def require_same(self, other: BankSettings, place: Path | str) -> None:
         """Refuse a bank that was built for something else.
 
         Raises:
-            UserError: names every field in which the bank in `folder` (`other`) differs from this run.
+            UserError: names every field in which the bank in `place` (`other`) differs from this run.
         """
         mine, theirs = _flat(self), _flat(other)
         different = [name for name in mine if mine[name] != theirs[name]]
         if different:
             details = ", ".join(f"{name}: bank {theirs[name]!r}, this run {mine[name]!r}" for name in different)
             raise UserError(
-                f"the latent bank in {folder} was built with other settings ({details}); "
+                f"the latent bank in {place} was built with other settings ({details}); "
                 "delete that folder, or name another one with data.bank_root"
             )
 

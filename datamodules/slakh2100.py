@@ -20,12 +20,13 @@ from datamodules.annotations import midi_is_lost
 from datamodules.audio_batches import AudioBatches, latent_statistics
 from datamodules.bank_batches import BankBatches
 from datamodules.bank_building import BankBuilder
+from datamodules.bank_store import BankStore
 from datamodules.categories import target_categories
 from datamodules.crops import ActivityRule
 from datamodules.evaluation import EvaluationBatches, evaluation_frames, evaluation_plan
 from datamodules.excerpts import ExcerptReader
 from datamodules.latent_bank import MANIFEST, BankSettings
-from datamodules.local_bank import LatentBank
+from datamodules.local_bank import Bank, LatentBank
 from datamodules.losses import Demand, losses_line
 from datamodules.rendering import RenderIfMissing
 from datamodules.run_sampler import ResumableLoader, RunSampler, ShareSampler
@@ -54,6 +55,7 @@ class Slakh2100DataModule(LightningDataModule):
         codec: gives the latents, and the rate and channels of all audio.
         mode: what training batches hold: latents from the bank, or audio.
         bank_root: the bank's folder; None is one under the cache, named after the codec and the settings.
+        bank_store: a finished bank in an object store, in place of `bank_root`; None: it is on this machine.
         cache_root: keeps the index of the data set, evaluation items and banks; None is `.livejam` under the root.
         crop_frames: latent frames of a training item, at least 1.
         batch_size: training items per batch and rank.
@@ -85,6 +87,7 @@ class Slakh2100DataModule(LightningDataModule):
         codec: Codec,
         mode: Literal["bank", "audio"] = "bank",
         bank_root: str | None = None,
+        bank_store: BankStore | None = None,
         cache_root: str | None = None,
         crop_frames: int = 64,
         batch_size: int = 16,
@@ -124,7 +127,9 @@ class Slakh2100DataModule(LightningDataModule):
         self.prepare_data_per_node = one_disk_per_node
         # with fewer items than ranks some have none
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self._bank_root = bank_root
+        if bank_root is not None and bank_store is not None:
+            raise UserError("a bank has one place: name data.bank_root or data.bank_store, not both")
+        self._bank_root, self.bank_store = bank_root, bank_store
         self._index: SlakhIndex | None = None
         self._statistics: LatentStatistics | None = None
         self._training: BankBatches | AudioBatches | None = None
@@ -144,8 +149,8 @@ class Slakh2100DataModule(LightningDataModule):
         """
         if self._statistics is None and self.mode == "audio":
             self._statistics = latent_statistics(self._audio_batches(), self.codec, STATISTICS_BATCHES)
-        elif self._statistics is None and (self.bank_root / MANIFEST).is_file():
-            self._statistics = self._open_bank().manifest.statistics
+        elif self._statistics is None and (self.bank_store or (self.bank_root / MANIFEST).is_file()):
+            self._statistics = self.open_bank().manifest.statistics
         return self._statistics
 
     @property
@@ -216,7 +221,10 @@ class Slakh2100DataModule(LightningDataModule):
             self.render_if_missing.render(self.root)
             self._index = None
         if self._is(TrainerFn.FITTING) and self.mode == "bank":
-            self.bank_builder.build(self.codec, self.bank_workers)
+            if self.bank_store is None:
+                self.bank_builder.build(self.codec, self.bank_workers)
+            else:
+                self.open_bank()
 
     def setup(self, stage: str) -> None:
         """Open what the stage needs, on every rank."""
@@ -258,6 +266,8 @@ class Slakh2100DataModule(LightningDataModule):
             sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            # a connection to an object store does not survive a fork
+            multiprocessing_context="spawn" if self.bank_store and self.num_workers else None,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -273,13 +283,18 @@ class Slakh2100DataModule(LightningDataModule):
         """The items of the test, to be heard."""
         return self._evaluation_loader("test")
 
-    def _open_bank(self) -> LatentBank:
-        bank = LatentBank(self.bank_root)
-        self.bank_settings.require_same(bank.manifest.settings, self.bank_root)
+    def open_bank(self) -> Bank:
+        """The bank that training reads.
+
+        Raises:
+            UserError: there is none, or one of other settings.
+        """
+        bank: Bank = LatentBank(self.bank_root) if self.bank_store is None else self.bank_store.open()
+        self.bank_settings.require_same(bank.manifest.settings, bank.place)
         return bank
 
     def _bank_batches(self) -> BankBatches:
-        return BankBatches(self._open_bank(), self.categories, self.crop_frames, self.batch_size, self.rule, self.seed)
+        return BankBatches(self.open_bank(), self.categories, self.crop_frames, self.batch_size, self.rule, self.seed)
 
     def _audio_batches(self) -> AudioBatches:
         reader = ExcerptReader(self.root, self.codec.spec, self.crop_frames, self.rule)

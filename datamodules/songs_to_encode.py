@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.bank_building import BankBuilder, SongAudio
 from datamodules.run_sampler import ShardSampler
 from datamodules.slakh2100 import Slakh2100DataModule
+from livejam.errors import UserError
 
 
 class SongsToEncode(Slakh2100DataModule):
@@ -24,6 +25,10 @@ class SongsToEncode(Slakh2100DataModule):
 
         Other processes that want to encode into it wait until this one has ended.
         """
+        if self.bank_store is not None:
+            raise UserError(
+                "a bank is built on a disk and copied to its store: name data.bank_root, not data.bank_store"
+            )
         super().prepare_data()
         if self.bank_builder.pending():
             self._alone.enter_context(self.bank_builder.alone())

@@ -22,6 +22,7 @@ EXTRAS = {
     "metrics": ("madmom", "laion_clap", "frechet_audio_distance"),
     "codecs": ("codicodec", "diffusers", "music2latent", "transformers"),
     "serve": ("python-osc", "websockets"),
+    "store": ("obstore",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
 }
 MATCHED_BUILDS = ("torchvision", "torchaudio")
