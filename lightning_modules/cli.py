@@ -226,7 +226,7 @@ def _nearest_checkpoints(path: Path) -> str:
     return f"; found {', '.join(os.path.relpath(name) for name in found)}"
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Hold back what third parties say to their own developers, and advertisements."""
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*deprecated.*")
     warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
@@ -246,15 +246,18 @@ def set_up_parsing() -> None:
     register()
 
 
-def run() -> None:
+def run(command: type[LivejamCLI] = LivejamCLI) -> None:
     """Parse the command line, instantiate and run one subcommand.
+
+    Args:
+        command: what runs it.
 
     Raises:
         UserError: something in the configuration or in the input is wrong.
     """
     set_up_parsing()
     try:
-        LivejamCLI(
+        command(
             parser_class=ConfigParser,
             parser_kwargs={name: BEGINNING for name in LivejamCLI.subcommands()},
             save_config_callback=KeptConfig,
@@ -273,7 +276,7 @@ def run() -> None:
 
 def main() -> int:
     """Entry point of the console script."""
-    _quieten()
+    quieten()
     put_last(Path.cwd())
     try:
         run()

@@ -18,6 +18,7 @@ from livejam.cli.codec import add_codec, fold_codec_options
 from livejam.cli.compare import add_compare
 from livejam.cli.configs import add_configs
 from livejam.cli.delay import add_delay
+from livejam.cli.doctor_command import add_doctor
 from livejam.cli.listening_test import add_listening_test
 from livejam.cli.play import add_play
 from livejam.cli.publish import add_publish
@@ -88,13 +89,7 @@ def build_parser() -> Parser:
     checkpoint.set_defaults(run=_describe)
     add_card(commands)
     add_publish(commands)
-    doctor = commands.add_parser(
-        "doctor",
-        help="check this machine and this installation",
-        description="Versions, matching builds, extras, cores, disk and the bundled codec. Exit status 1 if one fails.",
-        epilog="example:\n  livejam doctor",
-    )
-    doctor.set_defaults(run=_doctor)
+    add_doctor(commands)
     return parser
 
 
@@ -180,16 +175,6 @@ def _describe(options: argparse.Namespace) -> int:
 
     print(describe(options.checkpoint))
     return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from livejam.cli.doctor import examine
-
-    healthy = True
-    for finding in examine():
-        print(f"{'ok  ' if finding.good else 'FAIL'}  {finding.subject:<14} {finding.text}", flush=True)
-        healthy &= finding.good
-    return 0 if healthy else 1
 
 
 def main(arguments: list[str] | None = None) -> int:
