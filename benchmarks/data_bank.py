@@ -23,6 +23,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -129,8 +130,8 @@ def measure_items(folder: Path, crop_frames: int, batch_size: int, count: int) -
     batches, rates = open_batches(folder, crop_frames, batch_size), {}
     for name in ("cold", "warm"):
         stream = _stream(batches, count)
-        next(stream)  # the workers have started
-        begin, taken = time.perf_counter(), sum(1 for _ in stream)
+        next(stream)  # the workers have started; and without their end
+        begin, taken = time.perf_counter(), sum(1 for _ in islice(stream, count - 2))
         rates[f"{name}_items_per_second"] = round(taken * batch_size / (time.perf_counter() - begin), 1)
     return rates
 
@@ -141,7 +142,7 @@ def measure_waiting(folder: Path, crop_frames: int, batch_size: int, count: int,
     waited, stream = 0.0, _stream(open_batches(folder, crop_frames, batch_size), count)
     next(stream)
     begin = mark = time.perf_counter()
-    for _ in stream:
+    for _ in islice(stream, count - 2):
         waited += time.perf_counter() - mark
         time.sleep(step)  # as for a GPU, the processor has nothing to do
         mark = time.perf_counter()
