@@ -25,7 +25,7 @@ def read_annotations(folder: Path) -> Annotations | None:
     if path.is_file():
         try:
             return annotations_from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({error!r}); render the song again or delete the file") from error
     midi = folder / MIDI
     return beats_from_midi(midi) if midi.is_file() else None

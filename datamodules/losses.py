@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.categories import target_categories
+from datamodules.duplicates import Copies, leaks
 from datamodules.slakh_scan import Refusal, Song
+from datamodules.splits import SplitPolicy
 from livejam.batch import named
 
 SHOWN = 5
@@ -87,3 +89,25 @@ def losses_line(
     words = ["livejam", "data", "index", str(root), *demand.options(), *["--deep"] * bool(unread or damaged)]
     words += [] if cache is None else ["--cache", str(cache)]
     return f"{root}: left out are {'; '.join(parts)}: `{shlex.join(words)}` lists them" if parts else ""
+
+
+def leak_line(root: Path, cache: Path | None, copies: Iterable[Copies], policy: SplitPolicy) -> str:
+    """One line about training songs that are also held out under another name; empty if there are none.
+
+    Args:
+        root: the data set.
+        cache: folder of its index, if that is not in the data set.
+        copies: its songs that are the same piece.
+        policy: what is for training, validation and test.
+    """
+    groups = [group for group in leaks(copies, policy) if "train" in group.splits(policy)]
+    if not groups:
+        return ""
+    songs = [s.name for group in groups for s in group.songs if policy.split_of(s.name, s.split_folder) == "train"]
+    names = ", ".join([*songs[:SHOWN], *["…"] * (len(songs) > SHOWN)])
+    words = ["livejam", "data", "index", str(root), *([] if cache is None else ["--cache", str(cache)])]
+    return (
+        f"{root}: {len(songs)} training songs are held out as well, by UUID or MIDI file ({names}), so results will "
+        f"look better than they are: `{shlex.join(words)}` lists them, and with --redux FILE writes lists without "
+        "them for data.splits (datamodules.SplitByFile)"
+    )

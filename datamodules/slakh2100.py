@@ -27,7 +27,7 @@ from datamodules.evaluation import EvaluationBatches, evaluation_frames, evaluat
 from datamodules.excerpts import ExcerptReader
 from datamodules.latent_bank import MANIFEST, BankSettings
 from datamodules.local_bank import Bank, LatentBank
-from datamodules.losses import Demand, losses_line
+from datamodules.losses import Demand, leak_line, losses_line
 from datamodules.rendering import RenderIfMissing
 from datamodules.run_sampler import ResumableLoader, RunSampler, ShareSampler
 from datamodules.slakh_index import INDEX, SlakhIndex
@@ -237,7 +237,7 @@ class Slakh2100DataModule(LightningDataModule):
             self._evaluation["test"] = self._evaluation_batches("test")
 
     def _say_what_is_left_out(self, training: BankBatches | AudioBatches) -> None:
-        """One line, by one process, of what is in the data set and is never trained on."""
+        """By one process, one line of what is never trained on, and one of what is trained on and held out."""
         songs, batches = self.songs("train"), training if isinstance(training, BankBatches) else None
         demand = Demand(self.codec.spec.seconds_in(self.crop_frames), self.categories)
         damaged = set(batches.bank.manifest.refusals if batches else ()) - set(self.index.refusals)
@@ -253,8 +253,9 @@ class Slakh2100DataModule(LightningDataModule):
             mute=[song.name for song in songs if song.name not in training.songs_heard and not demand.missing(song)],
             unread=len(unread),
         )
-        if line and self._rank == 0:
-            log.warning(line)
+        leaking = leak_line(self.root, self._cache_root, self.index.copies, self.splits)
+        for said in filter(None, (line, leaking) if self._rank == 0 else ()):
+            log.warning(said)
 
     def train_dataloader(self) -> DataLoader[AccompanimentBatch]:
         """Batches of latents, or of audio, from where the run stands."""

@@ -8,22 +8,29 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from datamodules.annotations import MIDI
+from datamodules.duplicates import Copies, find_copies, leaks
 from datamodules.slakh_scan import Refusal, Song, Stem, fingerprint, scan_track
-from datamodules.splits import SPLITS, SplitPolicy
+from datamodules.splits import SPLITS, SplitByFolder, SplitPolicy
 from livejam.batch import CATEGORIES
 from livejam.errors import UserError
 from livejam.files import atomic_path
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 2
-SPLIT_FOLDERS = (*SPLITS, "omitted")
+SCHEMA = 3
+SPLIT_FOLDERS = {
+    **{"train": "train", "training": "train", "omitted": "omitted", "test": "test", "testing": "test"},
+    **{"validation": "validation", "valid": "validation", "val": "validation"},
+}
+"""Names of split folders, in capitals too, and the splits that they stand for."""
+
 INDEX = "slakh_index.json"
 DEFAULT_CACHE = f".livejam/{INDEX}"
 SCAN_THREADS = 8
@@ -58,7 +65,8 @@ class SlakhIndex:
         """Examine every track folder; folders that have not changed come from the cache.
 
         Args:
-            root: a folder with track folders in it, or in its sub-folders train, validation, test and omitted.
+            root: a folder with track folders in it, or in its sub-folders train, validation (or valid, val), test and
+                omitted. A track that stands twice, in a split and beside it, is one: that in the split.
             cache: where the index is kept; None is `.livejam/slakh_index.json` under the root. If that cannot
                 be written, the index is made every time.
             deep: decode all audio, refuse stems that are truncated inside or not finite, and list MIDI files that
@@ -69,7 +77,7 @@ class SlakhIndex:
         """
         root = Path(root)
         cache = root / DEFAULT_CACHE if cache is None else Path(cache)
-        folders = list(_track_folders(root))
+        folders, twice = _each_once(list(_track_folders(root)))
         if not folders:
             raise UserError(missing_root_message(root))
         known = _read_cache(cache)
@@ -77,7 +85,7 @@ class SlakhIndex:
         if tracks != known:
             _write_cache(cache, tracks)
         songs = tuple(track.song for _, track in sorted(tracks.items()) if track.song)
-        refusals = tuple(refusal for _, track in sorted(tracks.items()) for refusal in track.refusals)
+        refusals = tuple(refusal for _, track in sorted(tracks.items()) for refusal in track.refusals) + twice
         if not songs:
             raise UserError(
                 f"none of the {len(folders)} songs in {root} can be used, for example {_describe(refusals[0])}; "
@@ -90,28 +98,44 @@ class SlakhIndex:
         """The number of refused stems and songs; a song is not refused for a MIDI file that cannot be read."""
         return sum(refusal.stem != MIDI for refusal in self.refusals)
 
+    @cached_property
+    def copies(self) -> list[Copies]:
+        """Songs that are the same piece."""
+        return find_copies(self.songs)
+
     def split(self, name: str, policy: SplitPolicy) -> tuple[Song, ...]:
         """The songs of the split "train", "validation" or "test"."""
         return tuple(song for song in self.songs if policy.split_of(song.name, song.split_folder) == name)
 
-    def summary(self, left_out: Sequence[Refusal] = ()) -> str:
+    def summary(self, left_out: Sequence[Refusal] = (), policy: SplitPolicy | None = None) -> str:
         """A summary of what is there and what is not.
 
         Args:
             left_out: intact songs that training does not use.
+            policy: what is for training, validation and test; None = `SplitByFolder`.
         """
+        policy = policy or SplitByFolder()
         folders = Counter(song.split_folder or "flat" for song in self.songs)
         categories = Counter(CATEGORIES[stem.category] for song in self.songs for stem in song.stems)
         hours = sum(song.seconds for song in self.songs) / 3600
         lines = [
             f"{self.root}: {len(self.songs)} songs, {sum(categories.values())} stems, {hours:.2f} hours",
             "  songs: " + ", ".join(f"{count} {name}" for name, count in sorted(folders.items())),
+            "  used as: " + ", ".join(f"{count} {name}" for name, count in self._uses(policy).items()),
             "  stems: " + ", ".join(f"{count} {name}" for name, count in categories.most_common()),
             f"  refused: {len(self.refusals)}",
         ]
         lines += [f"    {_describe(refusal)}" for refusal in self.refusals]
         lines += [f"  left out by a training: {len(left_out)}"] * bool(left_out)
-        return "\n".join(lines + [f"    {_describe(refusal)}" for refusal in left_out])
+        lines += [f"    {_describe(refusal)}" for refusal in left_out]
+        if self.copies:
+            crossing = len(leaks(self.copies, policy))
+            lines.append(f"  the same piece more than once: {len(self.copies)}, of them across splits: {crossing}")
+        return "\n".join(lines + [f"    {group.described(policy)}" for group in self.copies])
+
+    def _uses(self, policy: SplitPolicy) -> dict[str, int]:
+        found = [policy.split_of(song.name, song.split_folder) or "unused" for song in self.songs]
+        return {name: found.count(name) for name in (*SPLITS, "unused") if name in found}
 
 
 def missing_root_message(root: Path) -> str:
@@ -125,8 +149,9 @@ def missing_root_message(root: Path) -> str:
             found += f" (did you mean {nested[0]}?)"
     return (
         f"no Slakh data set at {root}: looked for folders TrackXXXXX with metadata.yaml there and in "
-        f"{'/, '.join(SPLIT_FOLDERS)}/, but {found}; render one with `livejam data render --out {root} --songs 40`, "
-        "download Slakh2100 with `livejam data download`, or point data.root to it"
+        f"train/, validation/, test/ and omitted/, but {found}; render one with "
+        f"`livejam data render --out {root} --songs 40`, download Slakh2100 with `livejam data download`, give another "
+        "collection of stems this form with `livejam data import`, or point data.root to it"
     )
 
 
@@ -140,10 +165,27 @@ def _track_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
     if not root.is_dir():
         return
     for entry in sorted(p for p in root.iterdir() if p.is_dir()):
-        if entry.name in SPLIT_FOLDERS:
-            yield from ((track, entry.name) for track in sorted(entry.iterdir()) if _is_track(track))
+        if entry.name.lower() in SPLIT_FOLDERS and not (entry / "metadata.yaml").is_file():
+            split = SPLIT_FOLDERS[entry.name.lower()]
+            yield from ((track, split) for track in sorted(entry.iterdir()) if _is_track(track))
         elif _is_track(entry):
             yield entry, None
+
+
+def _each_once(places: list[tuple[Path, str | None]]) -> tuple[list[tuple[Path, str | None]], tuple[Refusal, ...]]:
+    """The track folders without those that stand in a split too, and these as refusals."""
+    first: dict[tuple[str, str | None], Path] = {}
+    for folder, split in places:
+        first.setdefault((folder.name, split), folder)
+    in_splits = {name: folder for (name, split), folder in first.items() if split is not None}
+    used, twice = [], []
+    for folder, split in places:
+        other = in_splits.get(folder.name) if split is None else first[folder.name, split]
+        if other in (None, folder):
+            used.append((folder, split))
+        else:
+            twice.append(Refusal(folder.name, None, f"it stands twice; {other} is used, {folder} is not"))
+    return used, tuple(twice)
 
 
 def _is_track(folder: Path) -> bool:

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from tqdm import tqdm
 
 from datamodules.audio import Audio, AudioFileError, read_audio
-from datamodules.losses import Demand, losses_line
+from datamodules.losses import Demand, leak_line, losses_line
 from datamodules.run_sampler import BatchShare, ShareSampler
 from datamodules.slakh_index import SlakhIndex
 from datamodules.slakh_scan import Song
@@ -207,7 +207,9 @@ class StemAudioDataModule(lightning.LightningDataModule):
                 self._decode(self._missing(songs))
         damaged = sum(len(song.stems) - len(open_cached(self._cached(song))) for song in songs)
         demand = Demand(self.crop_samples / self.sample_rate_hz)
-        if line := losses_line(self.root, None, songs, demand, self._index.refused, damaged):
+        left_out = losses_line(self.root, None, songs, demand, self._index.refused, damaged)
+        leaking = leak_line(self.root, None, self._index.copies, SplitByFolder())
+        for line in filter(None, (left_out, leaking)):
             log.warning(line)
 
     def _missing(self, songs: Sequence[Song]) -> list[tuple[Song, Path]]:

@@ -5,6 +5,7 @@ Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio s
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,8 @@ def write_metadata(folder: Path, programs: dict[str, int], prefix: str = "", **m
         }
         for name, program in programs.items()
     }
-    values = {"UUID": "0" * 32, "audio_dir": "stems", "midi_dir": "MIDI", "stems": stems, **more}
+    uuid = hashlib.md5(folder.name.encode()).hexdigest()
+    values = {"UUID": uuid, "audio_dir": "stems", "midi_dir": "MIDI", "stems": stems, **more}
     (folder / "metadata.yaml").write_text(prefix + yaml.safe_dump(values))
 
 
