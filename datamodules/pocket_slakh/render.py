@@ -8,11 +8,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +26,13 @@ from datamodules.pocket_slakh.composer import Song, Stem, compose
 from datamodules.pocket_slakh.loudness import active_rms_db, soft_limited
 from datamodules.pocket_slakh.midi import score
 from datamodules.pocket_slakh.soundfont import bundled_soundfont, corrected_name, corrected_soundfont
+from datamodules.song_folder import atomic_folder
 from livejam.errors import UserError
 
 SAMPLE_RATE_HZ = 44_100
 MASTER_DB = -3.0
 PEAK_DB = -1.0
 FULL_SCALE = 32_767
-LEAST_FREE_BYTES = 2**20
 SPLITS = ("train", "validation", "test")
 
 
@@ -134,7 +132,7 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path, soundfont_
     stems = [_render_stem(song, stem, soundfont) for stem in song.stems]
     gain = _safe_gain(stems)
     pcm = [np.round(audio * (gain * FULL_SCALE)).astype(np.int16) for audio in stems]
-    with _atomic_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         (temporary / "stems").mkdir()
         (temporary / "MIDI").mkdir()
         for number, (stem, samples) in enumerate(zip(song.stems, pcm, strict=True)):
@@ -178,27 +176,6 @@ def _origin(seed: int) -> str:
 
 def _folder(out: Path, split: str, index: int) -> Path:
     return Path(out) / split / f"Track{index + 1:05d}"
-
-
-@contextmanager
-def _atomic_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder that becomes `folder` at the end; remains of an earlier, killed render are deleted.
-
-    Raises:
-        UserError: the disk is full.
-    """
-    temporary = folder.parent / f".{folder.name}.rendering"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        temporary.rename(folder)
-    except (OSError, soundfile.SoundFileError) as error:
-        if shutil.disk_usage(folder.parent).free < LEAST_FREE_BYTES:
-            raise UserError(f"the disk is full while writing {folder}; free some space and start again") from error
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _render_stem(song: Song, stem: Stem, soundfont: Path) -> Audio:

@@ -1,4 +1,4 @@
-"""The only code that uses the network: it downloads weights on request.
+"""The only code that uses the network: it downloads weights and data sets on request.
 
 A file grows beside its place as `NAME.part`, so an interrupted download continues where it stopped. It takes its place
 only when its size and digest are right.
@@ -11,6 +11,7 @@ import os
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
@@ -45,13 +46,12 @@ def _fetch_file(weights: Weights, file: WeightFile) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
-        _continue(file, part)
+        continue_download(file, part)
     except urllib.error.HTTPError as error:
         raise _refusal(weights, file, error) from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
+    except BrokenOffError as error:
         raise UserError(
-            f"{file.url} cannot be reached ({reason}); what has arrived is kept: run `livejam weights fetch "
+            f"{file.url} cannot be reached ({error}); what has arrived is kept: run `livejam weights fetch "
             f"{weights.name}` again with network access, or copy the file to {path}"
         ) from error
     digest = _checked(weights, file, part)
@@ -63,8 +63,31 @@ def _fetch_file(weights: Weights, file: WeightFile) -> None:
         temporary.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())), encoding="utf-8")
 
 
-def _continue(file: WeightFile, part: Path) -> None:
-    """Append the missing part of a file; start over if the server cannot resume."""
+class BrokenOffError(Exception):
+    """A server cannot be reached, or stopped in the middle; the message says why."""
+
+
+def continue_download(file: WeightFile, part: Path, before: Callable[[int | None], None] | None = None) -> None:
+    """Append the missing part of a file; start over if the server cannot resume.
+
+    Args:
+        file: where the file is, and its size if that is known.
+        part: what has arrived.
+        before: called with the bytes that are to come, None where the server does not say, before any is written.
+
+    Raises:
+        HTTPError: the server refuses.
+        BrokenOffError: the transfer broke off; what has arrived is kept.
+    """
+    try:
+        _continue(file, part, before or (lambda remaining: None))
+    except urllib.error.HTTPError:
+        raise
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        raise BrokenOffError(str(getattr(error, "reason", None) or error)) from error
+
+
+def _continue(file: WeightFile, part: Path, before: Callable[[int | None], None]) -> None:
     have = part.stat().st_size if part.exists() else 0
     if have and have == file.size_bytes:
         return
@@ -73,6 +96,9 @@ def _continue(file: WeightFile, part: Path) -> None:
     except urllib.error.HTTPError as error:
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
+        # a part that is whole was killed before it was checked
+        if error.headers.get("Content-Range", "").endswith(f"/{have}"):
+            return
         part.unlink()
         have, response = 0, urllib.request.urlopen(_request(file, 0), timeout=TIMEOUT_SECONDS)
     with response:
@@ -85,6 +111,7 @@ def _continue(file: WeightFile, part: Path) -> None:
         rest = response.headers.get("Content-Length")
         total = have + int(rest) if rest else file.size_bytes
         received = have
+        before(None if total is None else total - have)
         with (
             part.open("ab" if have else "wb") as out,
             tqdm(desc=file.path, initial=have, total=total, unit="B", unit_scale=True, unit_divisor=1024) as progress,

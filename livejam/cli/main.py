@@ -17,6 +17,7 @@ from livejam.cli.card import MODEL_HELP, add_card
 from livejam.cli.codec import add_codec, fold_codec_options
 from livejam.cli.compare import add_compare
 from livejam.cli.configs import add_configs
+from livejam.cli.data import add_data
 from livejam.cli.delay import add_delay
 from livejam.cli.doctor_command import add_doctor
 from livejam.cli.listening_test import add_listening_test
@@ -24,18 +25,6 @@ from livejam.cli.play import add_play
 from livejam.cli.publish import add_publish
 from livejam.cli.weights import add_weights
 from livejam.errors import UserError, of_the_system
-from livejam.option_ranges import Range, require_number
-
-SLAKH = """\
-Slakh2100 (about 105 GB; licence CC BY 4.0) is Zenodo record 4599666, the archive slakh2100_flac_redux.tar.gz.
-BabySlakh (20 songs, about 0.9 GB) is Zenodo record 4603870, the archive babyslakh_16k.tar.gz.
-
-Unpack either, check that it is complete, and name it in any config:
-
-  livejam data index DIR
-  lightning fit --config configs/liveband/slakh.yaml --data.init_args.root DIR
-
-Without a download, `livejam data render` makes songs in the same format."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,7 +58,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"livejam {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks (as does LIVEJAM_DEBUG=1)")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_data(commands)
+    add_data(commands)
     add_play(commands)
     add_delay(commands)
     add_bench(commands)
@@ -93,43 +82,6 @@ def build_parser() -> Parser:
     return parser
 
 
-def _add_data(commands: Any) -> None:
-    data = commands.add_parser("data", help="render, list or obtain songs", description="Songs to train on.")
-    actions = data.add_subparsers(metavar="ACTION", required=True)
-    render = actions.add_parser(
-        "render",
-        help="compose and render songs in Slakh2100's format (pocket-Slakh)",
-        description="Compose songs by rules and render every stem. Equal seeds give equal songs. An interrupted\n"
-        "render continues where it stopped.",
-        epilog="example:\n  livejam data render --out data/pocket --songs 40 --seed 0",
-    )
-    render.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the songs")
-    render.add_argument("--songs", type=int, required=True, metavar="N", help="number of songs, at least 1")
-    render.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the songs, at least 0 (default: 0)")
-    render.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
-    render.add_argument("--soundfont", type=Path, metavar="SF2", help="General MIDI SoundFont (default: TimGM6mb.sf2)")
-    render.set_defaults(run=_render)
-    index = actions.add_parser(
-        "index",
-        help="list what a data set holds, and what cannot be used and why",
-        description="Songs, stems and hours of a data set in Slakh2100's format, every refused stem with its\n"
-        "reason, and songs that training leaves out. The index is cached in the data set, or where --cache says.",
-        epilog="example:\n  livejam data index data/pocket --deep",
-    )
-    index.add_argument("root", type=Path, help="the data set's folder")
-    index.add_argument("--deep", action="store_true", help="also decode all audio, to find damage inside files (slow)")
-    index.add_argument("--cache", type=Path, metavar="DIR", help="the folder of the index: a config's data.cache_root")
-    index.add_argument("--seconds", type=float, default=0.0, metavar="S", help="list songs shorter than this")
-    index.add_argument(
-        "--targets", nargs="+", metavar="NAME", help="list songs without any of these instruments (default: all)"
-    )
-    index.set_defaults(run=_index)
-    download = actions.add_parser(
-        "download", help="say how to obtain Slakh2100", description="How to obtain Slakh2100; nothing is fetched."
-    )
-    download.set_defaults(run=_download)
-
-
 _EXAMPLES = """\
 examples:
   livejam doctor
@@ -142,32 +94,6 @@ examples:
   livejam configs
 
 Training and evaluation are done by the `lightning` command. A mistake gives one line and exit status 2."""
-
-
-def _render(options: argparse.Namespace) -> int:
-    from datamodules.pocket_slakh.render import render_songs
-
-    require_number("--seed", options.seed, Range(0))
-    require_number("--workers", options.workers, Range(1))
-    render_songs(options.out, options.songs, options.seed, options.workers, soundfont=options.soundfont)
-    return 0
-
-
-def _index(options: argparse.Namespace) -> int:
-    from datamodules.categories import target_categories
-    from datamodules.losses import Demand
-    from datamodules.slakh_index import INDEX, SlakhIndex
-
-    cache = None if options.cache is None else options.cache / INDEX
-    index = SlakhIndex.open(options.root, cache, options.deep)
-    demand = Demand(options.seconds, target_categories(options.targets))
-    print(index.summary(demand.left_out(index.songs)))
-    return 0
-
-
-def _download(options: argparse.Namespace) -> int:
-    print(SLAKH)
-    return 0
 
 
 def _describe(options: argparse.Namespace) -> int:
