@@ -78,11 +78,11 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def until(condition: Callable[[], bool], seconds: float) -> bool:
+def until(condition: Callable[[], bool], seconds: float, pause_seconds: float = 0.1) -> bool:
     """Wait for something: whether it happened in time."""
     end = time.monotonic() + seconds
     while not (happened := condition()) and time.monotonic() < end:
-        time.sleep(0.1)
+        time.sleep(pause_seconds)
     return happened
 
 

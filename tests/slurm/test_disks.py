@@ -1,0 +1,78 @@
+"""Disks as clusters have them: full ones, temporary folders elsewhere, and one data set for several jobs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from slurm_cluster import kill, until
+from slurm_jobs import Job, Jobs, require_same_run
+
+LONG = {"data.init_args.batches_per_epoch": "80"}
+
+
+@pytest.fixture
+def small_disk(jobs: Jobs) -> Iterator[Path]:
+    """A disk of its own for the runs of a second checkout, with room for some of a run."""
+    runs = jobs.another("full").folder / "runs"
+    runs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", str(runs)], check=True)
+    yield runs
+    subprocess.run(["umount", "--lazy", str(runs)], check=True)
+
+
+def readable(path: Path) -> bool:
+    """Whether a checkpoint is whole."""
+    return "state_dict" in torch.load(path, weights_only=True)
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, small_disk: Path) -> None:
+    """The job ends with one sentence. When there is room again, it goes on where it was."""
+    job = jobs.another("full").submit("quickstart", **LONG)
+    job.wait_for_iteration(85)
+    filler = small_disk / "others' files"
+    with filler.open("wb") as file:
+        free = os.statvfs(small_disk)
+        file.write(bytes(free.f_bavail * free.f_bsize - 100_000))
+    job.wait(200, state="FAILED")
+    assert "disk is full" in job.said
+    assert "Traceback" not in job.said
+    assert readable(Path(job.last))
+    filler.unlink()
+    jobs.cluster.ask("scontrol", "requeue", job.number)
+    job.wait_for(lambda: job.restarts == 1, 60, "restart")
+    require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
+
+
+def test_a_kill_while_a_checkpoint_is_written(
+    jobs: Jobs, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporary files belong to another disk, as on most clusters, and nothing is left there."""
+    elsewhere = Path("/dev/shm") / tmp_path_factory.mktemp("temporary").name
+    elsewhere.mkdir(exist_ok=True)
+    monkeypatch.setenv("TMPDIR", str(elsewhere))
+    job = jobs.submit("quickstart", **LONG)
+    for _ in range(2):
+        restarts = job.restarts
+        _kill_while_writing(job)
+        assert not Path(job.last).exists() or readable(Path(job.last))
+        job.wait_for(lambda before=restarts: job.restarts > before or job.over, 60, "restart")
+    require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
+    assert not [path for path in elsewhere.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
+
+
+def _kill_while_writing(job: Job) -> None:
+    """Kill the processes of a job at a moment at which a file of its checkpoints grows."""
+    folders, begun = (Path(job.last).parent, job.root), job.iteration
+    job.wait_for(lambda: job.iteration > begun or job.over, 200, "training")
+
+    def writing() -> bool:
+        return any(".ckpt" in path.name for folder in folders for path in folder.glob(".*"))
+
+    assert until(writing, 200, pause_seconds=0.002)
+    for pid in job.cluster.tasks(f"SLURM_JOB_ID={job.number}"):
+        kill(pid)

@@ -1,0 +1,132 @@
+"""A job that is stopped goes on by itself, and ends as if it had never been stopped, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from slurm_cluster import kill
+from slurm_jobs import Job, Jobs, require_same_run
+
+SIGNALS = int(os.environ.get("SIGNALS", "50"))
+"""At how many moments jobs are stopped, with one and with two tasks each."""
+
+LONG = {"data.init_args.batches_per_epoch": "80"}
+"""Long enough to be met at work."""
+
+
+@pytest.fixture(params=[1, 2], ids=["one task", "two tasks"])
+def tasks(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+def require_unharmed(jobs: Jobs, job: Job, tasks: int) -> None:
+    """It ends as the run that was never stopped."""
+    require_same_run(jobs.uninterrupted("quickstart", tasks, **LONG), job.wait(400))
+
+
+def stop(job: Job, how: str, after_seconds: float) -> None:
+    """Stop a job a while after it has trained a little since its start; it comes back, or is over."""
+    restarts, begun = job.restarts, job.iteration
+    job.wait_for(lambda: job.iteration > begun or job.over, 200, "training")
+    time.sleep(after_seconds)
+    if how == "requeue":
+        job.cluster.ask("scontrol", "requeue", job.number)
+    else:
+        job.signal(how)
+    job.wait_for(lambda: job.restarts > restarts or job.over, 200, f"a restart after {how}")
+
+
+def test_its_time_is_up(jobs: Jobs, tasks: int) -> None:
+    """A minute is too short; the signal comes half a minute before its end, and Slurm looks every half a minute."""
+    longer = {"data.init_args.batches_per_epoch": "400"}
+    job = jobs.submit("quickstart", tasks, ("--time=1", "--signal=SIGUSR1@25"), **longer)
+    job.wait_for(lambda: job.restarts > 0 or job.over, 150, "the end of its time")
+    assert job.restarts > 0, job.said[-2000:]
+    job.wait(600)
+    assert job.iteration == 1200
+
+
+def test_signals(jobs: Jobs, tasks: int) -> None:
+    """Three stops of one job."""
+    job, moments = jobs.submit("quickstart", tasks, **LONG), random.Random(tasks)
+    for _ in range(3):
+        stop(job, "USR1", moments.uniform(0, 3))
+    assert job.restarts > 0
+    require_unharmed(jobs, job, tasks)
+
+
+@pytest.mark.slow
+def test_signals_at_many_moments(jobs: Jobs, tasks: int) -> None:
+    """As many jobs as it takes."""
+    moments, stops = random.Random(10 + tasks), 0
+    while stops < SIGNALS:
+        job = jobs.submit("quickstart", tasks, **LONG)
+        while stops < SIGNALS and not job.over:
+            stop(job, "USR1", moments.uniform(0, 6))
+            stops = stops + 1
+        require_unharmed(jobs, job, tasks)
+
+
+def test_a_signal_before_training(jobs: Jobs, tasks: int) -> None:
+    """While Python is loading, and while songs are read."""
+    for seconds in (0.5, 4, 8):
+        job = jobs.submit("quickstart", tasks, **LONG)
+        job.wait_for(lambda job=job: job.state == "RUNNING", 60, "its start")
+        time.sleep(seconds)
+        job.signal()
+        job.wait_for(lambda job=job: job.restarts > 0 or job.over, 200, "a restart")
+        require_unharmed(jobs, job, tasks)
+
+
+def test_pre_emption(jobs: Jobs, tasks: int) -> None:
+    """`scontrol requeue` asks nobody: SIGTERM, and SIGKILL after a while."""
+    job, moments = jobs.submit("quickstart", tasks, **LONG), random.Random(20 + tasks)
+    for _ in range(2):
+        stop(job, "requeue", moments.uniform(0, 3))
+    assert job.restarts == 2
+    require_unharmed(jobs, job, tasks)
+
+
+def test_a_lost_node(jobs: Jobs, tasks: int) -> None:
+    """The last of its nodes is gone; it comes back, and the job meanwhile goes on where there is room."""
+    job = jobs.submit("quickstart", tasks, **LONG)
+    job.wait_for_iteration(90)
+    node = f"n{tasks}"
+    jobs.cluster.lose_node(node)
+    job.wait_for(lambda: job.state != "RUNNING", 90, "the loss of the node")
+    jobs.cluster.start_node(node)
+    job.wait_for(lambda: job.restarts == 1, 90, "a restart")
+    require_unharmed(jobs, job, tasks)
+
+
+def test_a_killed_rank(jobs: Jobs, tasks: int) -> None:
+    """As when the memory runs out: the others do not wait for it, and the job goes on."""
+    job = jobs.submit("quickstart", tasks, **LONG)
+    job.wait_for_iteration(90)
+    victim = jobs.cluster.tasks(f"SLURM_JOB_ID={job.number}", f"SLURM_PROCID={tasks - 1}")
+    before = time.monotonic()
+    for pid in victim:
+        kill(pid)
+    job.wait_for(lambda: job.state != "RUNNING", 60, "the end of the others")
+    assert time.monotonic() - before < 30
+    job.wait_for(lambda: job.restarts == 1, 60, "a restart")
+    require_unharmed(jobs, job, tasks)
+
+
+def test_a_stuck_rank_is_an_error(jobs: Jobs) -> None:
+    """Its neighbour gives up when the collectives' time is over, and srun ends the job."""
+    strategy = {
+        "trainer.strategy": "lightning.pytorch.strategies.DDPStrategy",
+        "trainer.strategy.find_unused_parameters": "true",
+        "trainer.strategy.timeout": "0:00:15",
+    }
+    job = jobs.submit("quickstart", 2, ("--no-requeue",), **LONG, **strategy)
+    job.wait_for_iteration(5)
+    for pid in jobs.cluster.tasks(f"SLURM_JOB_ID={job.number}", "SLURM_PROCID=1"):
+        os.kill(pid, signal.SIGSTOP)
+    job.wait(90, state="FAILED")
+    assert "imed out" in job.said
