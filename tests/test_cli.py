@@ -267,7 +267,7 @@ class TestLivejam:
         [
             [],
             ["data"],
-            *(["data", action] for action in ("render", "index")),
+            *(["data", action] for action in ("render", "import", "index", "download")),
             *(["codec", action] for action in ("roundtrip", "compare")),
             *(["weights", action] for action in ("list", "fetch", "verify")),
             *(["play"], ["describe"], ["doctor"], ["configs"], ["configs", "copy"]),
