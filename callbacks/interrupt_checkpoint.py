@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
-from torch.optim import Optimizer
+from torch import Tensor
 
 from callbacks.trainer_facts import callbacks_of, is_dry_run
 from callbacks.validations import iteration_of
@@ -41,9 +41,9 @@ class InterruptCheckpoint(Callback):
     unless its environment's `auto_requeue` is false. So the state is always one between two iterations. A validation
     is begun again when training goes on.
 
-    An error saves as well, unless it came in the middle of an optimiser's step, which nothing could go on from exactly,
-    or there are other processes, which would wait at the barrier of saving. A `ModelCheckpoint(save_on_exception=True)`
-    is left to do that by itself.
+    An error saves as well, unless it came within an iteration after the first backward pass, from where nothing could
+    go on exactly, or there are other processes, which would wait at the barrier of saving. A
+    `ModelCheckpoint(save_on_exception=True)` is left to do that by itself.
 
     When a later checkpoint of the run is complete, the older `interrupted.ckpt` and `hpc_ckpt_*.ckpt` are deleted.
 
@@ -54,8 +54,7 @@ class InterruptCheckpoint(Callback):
     def __init__(self) -> None:
         self._noted = 0
         self._former: dict[int, Any] = {}
-        self._began = 0
-        self._stepping = False
+        self._whole = False
         self._before_validation: dict[str, Any] | None = None
         self._validated = 0
         self._saving = False
@@ -69,25 +68,22 @@ class InterruptCheckpoint(Callback):
         if is_dry_run(trainer):
             return
         self._listen(trainer)
-        self._began, self._first_step = iteration_of(trainer, pl_module), trainer.global_step
-        root = Path(trainer.default_root_dir)
+        self._whole, self._first_step = True, trainer.global_step
+        root, done = Path(trainer.default_root_dir), iteration_of(trainer, pl_module)
         if trainer.is_global_zero:
             states, _ = furthest_first([*root.glob(FILE), *root.glob(OLDER)])
-            self._superseded = [state.path for state in states if state.iteration <= self._began]
+            self._superseded = [state.path for state in states if state.iteration <= done]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._delete_superseded(trainer)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._began, self._stepping = iteration_of(trainer, pl_module), False
-
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        self._stepping = True
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        self._whole = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._began, self._stepping = iteration_of(trainer, pl_module), False
+        self._whole = True
         if _goes_on(trainer):
             self._stop_if_told(trainer, pl_module)
 
@@ -129,11 +125,10 @@ class InterruptCheckpoint(Callback):
         self._stop_listening()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        whole = not self._stepping and iteration_of(trainer, pl_module) == self._began
         trained = trainer.state.fn == TrainerFn.FITTING and trainer.global_step > 0
         covered = any(getattr(callback, "save_on_exception", False) for callback in trainer.checkpoint_callbacks)
         stopped = isinstance(exception, Stopped)
-        if trained and whole and trainer.world_size == 1 and not (stopped or covered or is_dry_run(trainer)):
+        if trained and self._whole and trainer.world_size == 1 and not (stopped or covered or is_dry_run(trainer)):
             self._save_after_error(trainer)
         self._stop_listening()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from livejam.checkpoints.run_states import furthest_first
@@ -42,9 +42,9 @@ def starting_point(trainer: Trainer, module: LightningModule, asked: str | None,
     """
     found = checkpoints(trainer)
     if is_requeued():
-        # what this job was told to leave behind is not its own
-        job = job_id() if overwrite or asked is not None else None
-        if (own := _furthest(found, job)) is not None:
+        # what the job was told to leave behind is not its own
+        its_own = overwrite or asked is not None
+        if (own := _furthest(found, job_id() if its_own else None)) is not None:
             rank_zero_info(f"this job was requeued: it continues from {own}")
             return str(own)
     if asked == "last":
@@ -121,7 +121,7 @@ def _furthest(found: list[Path], job: str | None = None) -> Path | None:
     if faults and not states:
         raise UserError(f"no checkpoint of this run can be read: {faults[0]}, or start again with --overwrite")
     for fault in faults:
-        rank_zero_warn(f"left out: {fault}")
+        rank_zero_info(f"left out: {fault}")
     return next((state.path for state in states if job is None or state.job == job), None)
 
 

@@ -37,12 +37,24 @@ class RunLogger(TensorBoardLogger):
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir, name=None, version="tensorboard")
         self._writers: dict[str, SummaryWriter] = {}
+        self._repeated_from: int | None = None
 
     @property
     @rank_zero_experiment
     def experiment(self) -> SummaryWriter:
         """Writer of the model's curves, sounds and pictures."""
         return self._writer(MODEL)
+
+    @rank_zero_only
+    def repeat_from(self, step: int) -> None:
+        """Hide what an earlier process has logged from a step on, because it is done again.
+
+        Args:
+            step: the first one.
+        """
+        for writer in self._writers.values():
+            writer.close()
+        self._writers, self._repeated_from = {}, step
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -72,5 +84,5 @@ class RunLogger(TensorBoardLogger):
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         if row not in self._writers:
-            self._writers[row] = SummaryWriter(str(Path(self.log_dir) / row))
+            self._writers[row] = SummaryWriter(str(Path(self.log_dir) / row), purge_step=self._repeated_from)
         return self._writers[row]

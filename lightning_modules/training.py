@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from lightning_modules.run_logger import RunLogger
 from livejam.errors import UserError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -63,6 +64,14 @@ class Recipe(lightning.LightningModule):
                 f"iteration go on as they were, but a step now takes {now} batches instead of {before}, and crops, "
                 f"noise and dropouts differ from here on from those of a run in {before}"
             )
+
+    def on_train_start(self) -> None:
+        """Steps that a killed process took after its last checkpoint do not stand in the curves twice."""
+        done = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+        for logger in self.loggers:
+            if isinstance(logger, RunLogger) and done and not is_dry_run(self.trainer):
+                # sounds of the validation before this step have its number, and are not repeated
+                logger.repeat_from(done + 1)
 
     def begin_iteration(self, iteration: int) -> None:
         """Seed what is drawn: `_rng` differs from rank to rank, `_shared_rng` is the same on all of them."""

@@ -138,6 +138,33 @@ class TestAnotherRun:
         monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
         assert (lightning_command("fit", "--config", toy, "--trainer.max_epochs", "3")[0], seen()) == (0, 16)
 
+    def test_none_that_can_be_read_is_one_sentence(
+        self, toy: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        last = toy.parent / "run/checkpoints/last.ckpt"
+        last.parent.mkdir(parents=True)
+        last.write_bytes(b"PK")
+        for asked in ("last", last):
+            status, err = lightning_command("fit", "--config", toy, "--ckpt_path", asked)
+            assert status == 2
+            assert "Traceback" not in err
+            assert "last.ckpt" in err.splitlines()[-1]
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+        status, err = lightning_command("fit", "--config", toy)
+        assert (status, last.read_bytes()) == (2, b"PK")
+        assert "no checkpoint of this run can be read" in err
+
+    def test_last_without_a_checkpoint_callback_does_not_start_again(
+        self, toy: Path, lightning_command: Command
+    ) -> None:
+        toy.write_text(toy.read_text().replace(LAST, "\n    - class_path: callbacks.InterruptCheckpoint\n"))
+        for keep in ("true", "false"):
+            status, err = lightning_command(
+                "fit", "--config", toy, "--ckpt_path", "last", "--trainer.enable_checkpointing", keep
+            )
+            assert status == 2
+            assert "--ckpt_path last stands for no checkpoint" in err
+
     def test_only_the_first_process_decides(
         self, toy: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -48,7 +48,7 @@ def _reason(error: Exception) -> str:
         return f"names {named[1]}, which is no tensor and no plain value, and is not loaded because it could run code"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
-    if "PytorchStreamReader" in text:
+    if "PytorchStreamReader" in text or isinstance(error, EOFError):
         return "is damaged or was not copied whole"
     return "holds something else than tensors of PyTorch"
 

@@ -38,7 +38,10 @@ def read_state(path: Path) -> RunState:
         UserError: the file is damaged, or training cannot go on from it.
     """
     remedy = "go on from another checkpoint"
-    checkpoint = read_torch_file(path, remedy, mmap=True)
+    try:
+        checkpoint = read_torch_file(path, remedy, mmap=True)
+    except UserError:  # a file that cannot be mapped has no reason to show
+        checkpoint = read_torch_file(path, remedy)
     if not isinstance(checkpoint, Mapping) or not checkpoint.keys() >= PARTS:
         raise UserError(f"{path} is not a training checkpoint (perhaps a file of bare weights); {remedy}")
     # not Lightning's own count, which is of optimiser steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -112,6 +113,23 @@ def test_one_chart_shows_the_model_and_its_anchors(tmp_path: Path) -> None:
     for run in tags:
         assert [event.step for event in runs.Scalars(run, "val/fad/log_mel")] == [1, 2, 3, 4], run
     assert runs.Scalars("tensorboard/silence", "val/fad/log_mel")[-1].value == 90.0
+
+
+def test_steps_that_are_done_again_stand_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process is killed after step 3, and the next one goes on from a checkpoint after step 1."""
+    for first, last in ((0, 3), (2, 4)):
+        # TensorBoard reads files in the order of their names: second, host, process, number
+        monkeypatch.setattr(socket, "gethostname", lambda first=first: f"host{first}")
+        logger = RunLogger(str(tmp_path))
+        logger.experiment.add_text("before", "training")
+        if first:
+            logger.repeat_from(first)
+        for step in range(first, last + 1):
+            logger.log_metrics({"train/loss": 10.0 * first + step, "anchor/codec/a": 1.0}, step)
+        logger.save()  # and no more: it is killed
+    runs = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    assert [event.value for event in runs.Scalars("tensorboard/model", "train/loss")] == [0, 1, 22, 23, 24]
+    assert [event.step for event in runs.Scalars("tensorboard/codec", "val/a")] == [0, 1, 2, 3, 4]
 
 
 def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
