@@ -123,7 +123,7 @@ class WholeBatches(Slakh2100DataModule):
     """One process gets what two would get."""
 
     def _bank_batches(self) -> BankBatches:
-        parts = self._open_bank(), self.categories, self.crop_frames, self.batch_size, self.rule, self.seed
+        parts = self.open_bank(), self.categories, self.crop_frames, self.batch_size, self.rule, self.seed
         return _BothShares(*parts)
 
 
