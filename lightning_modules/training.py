@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from lightning_modules.run_logger import RunLogger
 from livejam.errors import UserError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -69,9 +68,10 @@ class Recipe(lightning.LightningModule):
         """Steps that a killed process took after its last checkpoint do not stand in the curves twice."""
         done = self.trainer.fit_loop.epoch_loop._batches_that_stepped
         for logger in self.loggers:
-            if isinstance(logger, RunLogger) and done and not is_dry_run(self.trainer):
+            repeat_from = getattr(logger, "repeat_from", None)  # of lightning_modules.RunLogger
+            if repeat_from is not None and done and not is_dry_run(self.trainer):
                 # sounds of the validation before this step have its number, and are not repeated
-                logger.repeat_from(done + 1)
+                repeat_from(done + 1)
 
     def begin_iteration(self, iteration: int) -> None:
         """Seed what is drawn: `_rng` differs from rank to rank, `_shared_rng` is the same on all of them."""

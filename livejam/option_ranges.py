@@ -48,7 +48,8 @@ memory at all times, and a file from a stranger may ask for any number."""
 _COUNTS = """
     accumulated_pieces audio_channels bands batch_size batches_per_epoch blocks blocks_per_level channels classes
     code_frames crop_samples curves denoising_steps depth dimension eval_batch_size
-    eval_items every_n_validations expansion fewest_steps frequencies groups harmonics heads hidden hop_samples inputs
+    eval_items every_n_iterations
+    every_n_validations expansion fewest_steps frequencies groups harmonics heads hidden hop_samples inputs
     keep latent_channels levels longest multipliers penalty_every prompt_hidden sample_rate_hz
     schedule_steps songs steps strides subframe_blocks subframe_width submixes_per_song test_items validation_crops
     views width
@@ -69,6 +70,7 @@ _POSITIVES = """
     rotary_base seconds segment_seconds window_seconds
 """
 _WEIGHTS = """
+    cache_gb
     base_lr_share consistency_weight contrastive_weight denoising_weight encoder_lr_share feature_weight gain_db
     guidance latent_noise latent_weight low_band_weight mel_weight mismatch_weight penalty_noise penalty_step
     penalty_weight pooled_weight regression_weight teacher_guidance spectral_gap_weight weight

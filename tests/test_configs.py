@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,9 @@ def test_batch_file_asks_for_a_signal_and_a_requeue(name: str) -> None:
     text = (REPOSITORY / f"configs/slurm/{name}.sbatch").read_text()
     for option in ("--signal=SIGUSR1@", "--requeue", "--open-mode=append", "--ntasks-per-node="):
         assert f"#SBATCH {option}" in text
-    assert text.rstrip().endswith("--config overlays/slurm")
+    assert re.search(r'^srun .*lightning fit "\$@" --config overlays/slurm \|\| status=\$\?$', text, re.MULTILINE)
+    assert 'scontrol requeue "$SLURM_JOB_ID"' in text
+    assert text.rstrip().endswith('exit "$status"')
 
 
 def test_the_demo_in_miniature(

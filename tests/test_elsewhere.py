@@ -6,6 +6,7 @@ The recipes of the shipped configs are trained, validated and played on the pret
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -34,7 +35,9 @@ block of playing."""
 
 def require_few_crossings(*words: str) -> None:
     words = (sys.executable, "tests/elsewhere_recipes.py", *words)
-    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    # the script's own folder holds tests/livejam, which would hide the package
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     for case, crossings in json.loads(done.stdout.splitlines()[-1]).items():
         for kind, batches in (("training", COUNTED), ("playing", 1)):

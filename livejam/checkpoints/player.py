@@ -72,10 +72,11 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
         played = played_weights(weights)
         statistics_C = {name: facts[name] for name in ("latent_mean_C", "latent_std_C")}
         require_finite_weights({**played, **part(weights, "codec"), **statistics_C}, str(path))
-        build, settings = _Builder((*OWN, *trusted)), player_settings(checkpoint)
-        require_ranges({f"{path}: player": settings})
+        build = _Builder((*OWN, *trusted))
         codec = _codec(build(checkpoint["config"]["model"]["init_args"]["codec"]), weights, facts)
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
+        settings = player_settings(checkpoint)
+        require_ranges({f"{path}: player": settings})
         with _no_larger_than(played):
             accompanist = build(settings, spec=codec.spec, statistics=statistics)
         accompanist.generator.load_state_dict(played)
