@@ -37,23 +37,28 @@ def examined(tmp_path, monkeypatch):
     return examine
 
 
+def files_of(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 def test_an_experiment_is_examined_before_and_after_its_bank_is_there(tiny, examined, lightning_command):
     before = examined(*EXPERIMENT)
     assert before["songs"].good
     assert before["bank"].good
     assert "1 of 1 songs are still to be encoded" in before["bank"].text
     assert not before["steps"].good
-    assert not any(path.is_file() for path in (tiny / "run").rglob("*"))
+    assert not files_of(tiny / "run")
     assert not list((tiny / "cache").rglob("*.safetensors")), "nothing was encoded"
     status, error = lightning_command("fit", *EXPERIMENT, "--trainer.fast_dev_run", "1")
     assert status == 0, error
+    left = files_of(tiny / "run")
     after = examined(*EXPERIMENT, "--trainer.max_epochs", "50")
     assert all(finding.good for finding in after.values()), after
     assert set(after) == {"experiment", "weights", "songs", "bank", "memory", "time", "disk of the run"}
     assert "1 songs" in after["bank"].text
     assert ": 100 take 0.0 hours" in after["time"].text, "50 epochs of two batches"
     assert "checkpoints of" in after["disk of the run"].text
-    assert not any(path.is_file() for path in (tiny / "run").rglob("*"))
+    assert files_of(tiny / "run") == left, "only what the dry run keeps"
     bank = next((tiny / "cache").rglob("songs/*.safetensors"))
     whole = bank.read_bytes()
     bank.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
