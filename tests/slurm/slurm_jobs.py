@@ -161,6 +161,11 @@ class Job:
         loaded: dict[str, Any] = torch.load(self.last, weights_only=True)
         return loaded
 
+    @property
+    def starts(self) -> int:
+        """How often training has begun: the line of its first iteration has no time left yet."""
+        return len(re.findall(r"^epoch \d+ of \d+, iteration \d+ of \d+$", self.said, flags=re.MULTILINE))
+
     def signal(self, name: str = "USR1") -> None:
         """What `#SBATCH --signal=SIGUSR1@300` sends, to the same processes."""
         self.cluster.ask("scancel", f"--signal={name}", self.number)
@@ -250,6 +255,7 @@ class Jobs:
         if name not in self._others:
             folder = self.folder.with_name(f"{self.folder.name}-{name}")
             folder.mkdir()
+            (self.folder / "cache").mkdir(exist_ok=True)
             (checkout(folder) / "cache").symlink_to(self.folder / "cache")
             self._others[name] = Jobs(self.cluster, folder, self.songs)
         return self._others[name]

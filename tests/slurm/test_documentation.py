@@ -30,7 +30,7 @@ def small(line: str) -> str:
     """The same command for a minute on two cores."""
     line = line.replace("--songs 240", "--songs 3").replace(" --partition=gpu --account=music", "")
     line = line.replace("--config configs/quickstart.yaml", f"--config configs/quickstart.yaml {SIZES}")
-    return line.replace("sbatch ", "sbatch --cpus-per-task=1 --mem=4G ")
+    return re.sub("^sbatch ", "sbatch --cpus-per-task=1 --mem=4G ", line)
 
 
 def typed(jobs: Jobs, line: str) -> str:
