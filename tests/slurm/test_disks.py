@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,13 +49,16 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, small_disk: Pat
     require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
 
 
-def test_a_kill_while_a_checkpoint_is_written(
-    jobs: Jobs, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def other_disk() -> Iterator[Path]:
+    """A folder in memory, gone afterwards."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_a_kill_while_a_checkpoint_is_written(jobs: Jobs, other_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Temporary files belong to another disk, as on most clusters, and nothing is left there."""
-    elsewhere = Path("/dev/shm") / tmp_path_factory.mktemp("temporary").name
-    elsewhere.mkdir(exist_ok=True)
-    monkeypatch.setenv("TMPDIR", str(elsewhere))
+    monkeypatch.setenv("TMPDIR", str(other_disk))
     job = jobs.submit("quickstart", **LONG)
     for _ in range(2):
         restarts = job.restarts
@@ -62,7 +66,7 @@ def test_a_kill_while_a_checkpoint_is_written(
         assert not Path(job.last).exists() or readable(Path(job.last))
         job.wait_for(lambda before=restarts: job.restarts > before or job.over, 60, "restart")
     require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
-    assert not [path for path in elsewhere.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
+    assert not [path for path in other_disk.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
 
 
 def _kill_while_writing(job: Job) -> None:
