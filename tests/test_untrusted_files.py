@@ -285,7 +285,7 @@ LOADERS = {
     "joblib.load": set(),
     "yaml.unsafe_load": set(),
     "yaml.full_load": set(),
-    "yaml.load": {"datamodules/slakh_scan.py"},  # with CSafeLoader
+    "yaml.load": {"datamodules/foreign_files.py"},  # with CSafeLoader
     "np.load": {"datamodules/stem_audio.py"},  # which refuses objects unless it is told otherwise
 }
 """Whatever may unpickle → the files that call it, each of which is tried above or below."""
