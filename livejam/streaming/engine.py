@@ -101,6 +101,8 @@ class RealTimeEngine(Generic[S]):
         clock: the time; None = the machine's.
         latencies: counts what every step takes; None = a new histogram.
         say: told every kind of problem once, in a sentence; later ones come from the worker's thread.
+        on_output: called in the worker's thread with all output as soon as it is known, and the position of its first
+            sample. Whoever plays it elsewhere, and calls `capture` and never `render`, needs no sound card here.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class RealTimeEngine(Generic[S]):
         clock: Clock | None = None,
         latencies: Histogram | None = None,
         say: Callable[[str], None] = LOG.warning,
+        on_output: Callable[[int, Audio], None] | None = None,
     ) -> None:
         rate, lead = session.timing.sample_rate_hz, session.timing.lead_samples - playhead.look_ahead_samples
         self.chunk_samples, self.sample_rate_hz, self.channels = chunk_samples, rate, session.channels
@@ -126,11 +129,12 @@ class RealTimeEngine(Generic[S]):
         with torch.inference_mode():
             start, opening_AN = self._performer.advance(np.zeros((self.channels, 0), dtype=np.float32))
         ahead = start + opening_AN.shape[1] + session.timing.block_samples - self.placement.offset_samples
-        self._output = TimedRing(self.channels, max(0, ahead) + 2 * rate, start)
+        self._output = TimedRing(len(opening_AN), max(0, ahead) + 2 * rate, start)
         self._output.append(opening_AN)
+        self._on_output = on_output
         self._fade = max(1, round(FADE_SECONDS * rate))
-        self._fader = MissFader(self.channels, self._fade)
-        self._out_AN = np.zeros((self.channels, chunk_samples), dtype=np.float32)
+        self._fader = MissFader(len(opening_AN), self._fade)
+        self._out_AN = np.zeros((len(opening_AN), chunk_samples), dtype=np.float32)
         self._piece = max(round(piece_seconds * rate), chunk_samples)
         self._controls: queue.SimpleQueue[tuple[Callable[[S], Any], Future[Any]]] = queue.SimpleQueue()
         self._signal, self._closing, self._ready = Signal(), threading.Event(), threading.Event()
@@ -191,7 +195,7 @@ class RealTimeEngine(Generic[S]):
     def render(self, samples: int) -> Audio:
         """The output's half of `callback`, for an output with a clock of its own."""
         if samples > self._out_AN.shape[1]:
-            self._out_AN = np.zeros((self.channels, samples), dtype=np.float32)
+            self._out_AN = np.zeros((len(self._out_AN), samples), dtype=np.float32)
         output_AN = self._out_AN[:, :samples]
         self._fader(output_AN, self._playhead.read(self._output, output_AN, self._clock.now()))
         return output_AN
@@ -234,11 +238,13 @@ class RealTimeEngine(Generic[S]):
             new_AN = after_silence(new_AN, gap, self._fade)
         new_AN = new_AN[:, max(0, -gap) :]
         if (gap or self._performer.cut) and new_AN.shape[1]:
-            last_AN = np.zeros((self.channels, self._fade), dtype=np.float32)
+            last_AN = np.zeros((len(new_AN), self._fade), dtype=np.float32)
             self._output.last(last_AN)
             new_AN, self._performer.cut = spliced(new_AN, last_AN), False
         late = self._playhead.position_samples - self._output.known_samples
         self._skipped += min(max(0, late), new_AN.shape[1])
+        if self._on_output is not None:
+            self._on_output(self._output.known_samples, new_AN)
         self._output.append(new_AN)
 
     def _count_lost(self, samples: int) -> None:

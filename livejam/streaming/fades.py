@@ -79,6 +79,10 @@ class MissFader:
         if missing_AN.shape[1]:
             self._miss(missing_AN)
 
+    def cut(self) -> None:
+        """What follows does not continue what sounded last: cross-fade."""
+        self._tail_AN, self._tail_at, self._weight_at = mirrored_tail(self._last_AN), 0, 0
+
     def _miss(self, missing_AN: Audio) -> None:
         self.missed_samples += missing_AN.shape[1]
         if not self._missing:
