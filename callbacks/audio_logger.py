@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from callbacks.media import log_picture, log_sound
 from callbacks.shared_evaluation import ItemCallback, SharedEvaluation
 from callbacks.trainer_facts import is_dry_run
-from callbacks.validations import iteration_of
+from callbacks.validations import logged_step
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.processes import gathered, own_rank
@@ -99,7 +99,7 @@ class AudioLogger(ItemCallback):
     def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str, clips: list[Clip]) -> None:
         from callbacks.pictures import example_figure  # matplotlib is slow to import
 
-        step = iteration_of(trainer, pl_module)
+        step = logged_step(trainer, pl_module)
         loggers = self.media_loggers(trainer, "no audio and no pictures are") if clips else []
         for name, clip in zip(names_of(clips), clips, strict=True) if loggers else ():
             figure = example_figure(clip, self._tracked(clip))

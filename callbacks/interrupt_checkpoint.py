@@ -164,6 +164,9 @@ class InterruptCheckpoint(Callback):
         if is_dry_run(trainer) or not trainer.strategy.reduce_boolean_decision(self._noted > 0, all=False):
             return
         number = signal.Signals(max(gathered(self._noted)))
+        if self._before_validation is None:
+            # Lightning logs an iteration after its callbacks, and nothing does it again
+            trainer._logger_connector.update_train_step_metrics()
         path = self._save(trainer)
         for logger in trainer.loggers:
             logger.save()

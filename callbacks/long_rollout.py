@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.media import log_sound
-from callbacks.validations import ValidationCallback, iteration_of
+from callbacks.validations import ValidationCallback, logged_step
 from livejam.accompanist import Controls, accompany
 from metrics.loudness import limited
 
@@ -59,7 +59,7 @@ class LongRollout(ValidationCallback):
             return
         mix_AN, played_AN = self.played(pl_module, *self._first)
         codec: Any = pl_module.codec
-        step, rate = iteration_of(trainer, pl_module), codec.spec.sample_rate_hz
+        step, rate = logged_step(trainer, pl_module), codec.spec.sample_rate_hz
         for logger in loggers:
             for name, audio_AN in (("generated", played_AN), ("both", mix_AN + played_AN)):
                 log_sound(logger, f"val/long_rollout/{name}", limited(audio_AN.mean(0).numpy()), rate, step)

@@ -54,6 +54,17 @@ class ValidationCallback(Callback):
         return taking
 
 
+def logged_step(trainer: Trainer, pl_module: LightningModule) -> int:
+    """Where loggers draw what belongs to a validation: in training, beside its numbers.
+
+    Lightning counts the batches before the last one there. What has the number of the next batch would be hidden by a
+    run that goes on from here.
+    """
+    if trainer.state.fn == TrainerFn.FITTING:
+        return trainer.fit_loop.epoch_loop._batches_that_stepped
+    return iteration_of(trainer, pl_module)
+
+
 def iteration_of(trainer: Trainer, pl_module: LightningModule) -> int:
     """The recipe's own iteration, if it has one; `global_step` counts every optimiser."""
     return int(getattr(pl_module, "iteration", trainer.global_step))

@@ -66,12 +66,13 @@ class Recipe(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         """Steps that a killed process took after its last checkpoint do not stand in the curves twice."""
-        done = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+        # Lightning's count of logged steps lags by one in a checkpoint of the end of a batch or of a validation
+        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        done = self.trainer.global_step if self.automatic_optimization else batches.processed
         for logger in self.loggers:
             repeat_from = getattr(logger, "repeat_from", None)  # of lightning_modules.RunLogger
             if repeat_from is not None and done and not is_dry_run(self.trainer):
-                # sounds of the validation before this step have its number, and are not repeated
-                repeat_from(done + 1)
+                repeat_from(done)
 
     def begin_iteration(self, iteration: int) -> None:
         """Seed what is drawn: `_rng` differs from rank to rank, `_shared_rng` is the same on all of them."""

@@ -81,11 +81,11 @@ class CountingLoader:
         self.data, self.rank, self.position = data, rank, 0
 
     def __iter__(self) -> Iterator[AccompanimentBatch]:
+        self.position %= self.data.batches
         while self.position < self.data.batches:
             self.position += 1
             seed = 1000 * self.rank + self.position
             yield make_batch(self.data.frames, self.data.size, seed, codec=self.data.codec)
-        self.position = 0
 
     def __len__(self) -> int:
         return self.data.batches
