@@ -23,6 +23,7 @@ from livejam.cli.doctor_command import add_doctor
 from livejam.cli.listening_test import add_listening_test
 from livejam.cli.play import add_play
 from livejam.cli.publish import add_publish
+from livejam.cli.serve import add_serve
 from livejam.cli.weights import add_weights
 from livejam.errors import UserError, of_the_system
 
@@ -61,6 +62,7 @@ def build_parser() -> Parser:
     add_data(commands)
     add_play(commands)
     add_delay(commands)
+    add_serve(commands)
     add_bench(commands)
     add_codec(commands)
     add_weights(commands)

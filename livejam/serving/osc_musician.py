@@ -1,0 +1,246 @@
+"""One musician who plays with livejam over OSC: continuous mode, windows and controls on one line.
+
+It knows no sockets, so that a recording of what was received plays through the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+from livejam.errors import UserError
+from livejam.serving.line import Answer, Line
+from livejam.serving.osc_messages import (
+    Context,
+    Error,
+    Hello,
+    Instrument,
+    Level,
+    LoadModel,
+    Message,
+    Meters,
+    Mute,
+    PacketTest,
+    PacketTestResponse,
+    Predict,
+    PredictInstruments,
+    Print,
+    Prompt,
+    Ready,
+    Reset,
+    Seed,
+    Stream,
+    Undo,
+    UpdateFade,
+    UpdatePackageSize,
+    UpdateR,
+    Verbose,
+    W,
+    Welcome,
+)
+from livejam.serving.osc_stream import StreamAnswers
+from livejam.serving.osc_windows import Windows
+from livejam.streaming import Session
+
+Reply = Callable[[Message], None]
+Say = Callable[[str], None]
+SessionMaker = Callable[[Sequence[str] | None], Session]
+"""Names of instruments, or the default → a mono session."""
+
+LineMaker = Callable[[Session, Callable[[Answer], None]], Line]
+"""A session, and what takes its answers → a line that works."""
+
+ASKED = ("Bass", "Percussive", "Guitar", "Piano")
+"""The instruments of `/predict_instruments`."""
+
+
+class OscMusician:
+    """Does what messages ask for.
+
+    Args:
+        make_session: makes a session when the number of instruments changes.
+        make_line: lets it play.
+        instruments: at the beginning; None = the model's default.
+        reply: sends a message, from any thread.
+        say: prints a sentence.
+
+    Raises:
+        UserError: the model does not know an instrument.
+    """
+
+    def __init__(
+        self,
+        make_session: SessionMaker,
+        make_line: LineMaker,
+        instruments: Sequence[str] | None,
+        reply: Reply,
+        say: Say,
+    ) -> None:
+        self._make_session, self._make_line = make_session, make_line
+        self._reply, self._say = reply, say
+        self._begin(make_session(instruments))
+        self.windows = Windows(self._session.timing, self._post, reply, say)
+
+    def _begin(self, session: Session) -> None:
+        self._session, self._rows, self._heard = session, session.rows, False
+        self._instruments = session.instruments
+        self._answers = StreamAnswers(self._reply)
+        self.line = self._make_line(session, self._answers.answer)
+
+    def _post(self, change: Callable[[Session], None]) -> Future[None]:
+        return self.line.post(change)
+
+    def stop(self) -> None:
+        """Stop playing."""
+        self.line.stop()
+
+    def another(self) -> None:
+        """Somebody else plays from now on, and hears nothing of what was before."""
+        if self._heard:
+            self.line.stop()
+            self._begin(self._make_session(self._instruments))
+            self.windows.reset()
+        self._reply(Ready(True))
+
+    def receive(self, message: Message, now: float) -> None:
+        """Do what a message asks for; if it cannot be done, `/error` says why.
+
+        Args:
+            message: of the musician.
+            now: the time in seconds, which never goes back.
+        """
+        try:
+            self._do(message, now)
+        except UserError as error:
+            self.refuse(error)
+
+    def refuse(self, error: BaseException) -> None:
+        """Say why something is not done."""
+        self._reply(Error(" ".join(str(error).split())[:500]))
+
+    def _do(self, message: Message, now: float) -> None:
+        self._heard |= isinstance(message, Stream | Context)
+        match message:
+            case Stream():
+                self._answers.hear(message)
+                self.line.hear(message.position, message.samples_N[None])
+            case Context():
+                self.windows.hear(message, now)
+            case Hello():
+                self._reply(self.welcome())
+            case Predict():
+                self.windows.predict()
+            case UpdateR() | W() | UpdateFade() | UpdatePackageSize() | Verbose():
+                self.windows.set(message)
+            case Instrument(names):
+                self._play(names)
+            case PredictInstruments(asked):
+                self._play(tuple(name for name, play in zip(ASKED, asked, strict=True) if play))
+            case LoadModel():
+                self._reply(Ready(True))
+            case Print():
+                self._say(f"{self.windows.settings}; {self.windows.counts}; {self.line.meters()}")
+            case PacketTest(_, samples_N):
+                self._reply(PacketTestResponse(len(samples_N), samples_N))
+            case _:
+                self._change(message)
+
+    def _change(self, message: Message) -> None:
+        """Let the session change between two blocks."""
+        if isinstance(message, Reset):
+            self.windows.reset()
+        change = control_of(message)
+        self.line.post(change).add_done_callback(self._answer_control)
+
+    def _answer_control(self, done: Future[Any]) -> None:
+        try:
+            done.result()
+        except CancelledError:
+            return
+        except UserError as error:
+            self.refuse(error)
+
+    def _play(self, names: Sequence[str]) -> None:
+        """Play other instruments; another number of them begins a new session.
+
+        Raises:
+            UserError: no name, or the model does not know one.
+        """
+        if not names:
+            raise UserError("no instrument is asked for; ask for one or more")
+        session = self._make_session(names)  # refuses a wrong name while the other one plays on
+        if session.rows != self._rows:
+            self.line.stop()
+            self._begin(session)
+        else:
+            self.line.post(lambda playing: _take_instruments(playing, names))
+            self._instruments = session.instruments
+        self.windows.reset()
+        self._reply(self.welcome())
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self.windows.tick(now)
+
+    @property
+    def due(self) -> float:
+        """When `tick` has something to do; infinite = never."""
+        return self.windows.due
+
+    def welcome(self) -> Welcome:
+        """What plays here."""
+        timing = self._session.timing
+        delay_ms = timing.milliseconds(timing.codec_delay_samples + timing.resampling_delay_samples)
+        return Welcome(
+            timing.sample_rate_hz, timing.block_samples, timing.lead_samples, self._rows, delay_ms,
+            ", ".join(self._instruments),
+        )  # fmt: skip
+
+    def meters(self, refused: int) -> Meters:
+        """How it goes.
+
+        Args:
+            refused: datagrams so far that could not be read, or came from somebody else.
+        """
+        line, windows = self.line.meters(), self.windows.counts
+        return Meters(
+            latency_ms=line.latency_p50_ms,
+            longest_ms=line.latency_max_ms,
+            spread_ms=line.spread_ms,
+            patience_ms=line.patience_ms,
+            lost_ms=line.lost_ms,
+            gaps=line.gaps + windows.incomplete,
+            late=line.late + windows.late,
+            duplicates=line.duplicates + windows.duplicates,
+            refused=refused,
+            stalls=line.overruns + windows.dropped,
+        )
+
+
+def control_of(message: Message) -> Callable[[Session], object]:
+    """What a control does to a session."""
+    match message:
+        case Level(decibels, row):
+            return lambda session: session.set_level(decibels, row)
+        case Mute(silent, row):
+            return lambda session: session.mute(bool(silent), row)
+        case Undo(seconds):
+            return lambda session: session.undo(seconds)
+        case Prompt(words):
+            return lambda session: session.set_prompt(words)
+        case Seed(seed):
+            return lambda session: _take_seeds(session, seed)
+        case Reset():
+            return Session.reset
+    raise UserError(f"{message.address} is sent by livejam, not to it")
+
+
+def _take_seeds(session: Session, first: int) -> None:
+    for row in range(session.rows):
+        session.set_seed(first + row, row)
+
+
+def _take_instruments(session: Session, names: Sequence[str]) -> None:
+    for row, name in enumerate(names):
+        session.set_instrument(name, row)
