@@ -31,7 +31,8 @@ def experiments() -> list[Path]:
 
 def overlays() -> list[Path]:
     """Every shipped YAML that goes on top of an experiment."""
-    return [path for path in _configs() if path not in experiments()]
+    known = experiments()
+    return [path for path in _configs() if path not in known]
 
 
 def tiny_overlay(config: Path) -> Path:
