@@ -17,8 +17,8 @@ from jsonargparse import DefaultHelpFormatter, Namespace, set_parsing_settings
 from jsonargparse._deprecated import JsonargparseDeprecationWarning
 from lightning import __version__ as VERSION
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
@@ -179,8 +179,7 @@ class LivejamCLI(LightningCLI):
             trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
         if not getattr(trainer._accelerator_connector.cluster_environment, "auto_requeue", True):
             requeue_no_more()
-        # sorting keeps the order of the others
-        trainer.callbacks.sort(key=lambda callback: isinstance(callback, InterruptCheckpoint))  # type: ignore[attr-defined]
+        trainer.callbacks.sort(key=_turn)  # type: ignore[attr-defined]  # keeps the order of the others
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -215,6 +214,18 @@ class LivejamCLI(LightningCLI):
         name = self.config[self.subcommand].get("ckpt_path")
         if name in NAMES and (self.subcommand, name) != ("fit", "last"):  # of which fit takes a wider view
             require_named_checkpoint(name, self.trainer)
+
+
+def _turn(callback: Callback) -> int:
+    """Who saves last knows what the others have found in the same validation.
+
+    First, checkpoints of the best ones, then those to go on from, then what stops the run.
+    """
+    if isinstance(callback, InterruptCheckpoint):
+        return 3
+    if isinstance(callback, ModelCheckpoint):
+        return 2 if callback.monitor is None else 1
+    return 0
 
 
 def _nearest_checkpoints(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
@@ -43,20 +44,29 @@ class Recipe(lightning.LightningModule):
         self.seed, self.gradient_clip = seed, gradient_clip
         self._norms: dict[str, Tensor] = {}
         self._latest: dict[str, Tensor] = {}
+        self._measured: dict[str, Tensor] = {}
 
     def on_fit_start(self) -> None:
         self._rng, self._shared_rng = torch.Generator(self.device), torch.Generator()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep of how many processes the run is, and where curves stand that not every iteration moves."""
-        checkpoint["recipe"] = {"processes": self.trainer.world_size, "latest": dict(self._latest)}
+        """Keep of how many processes the run is, where curves stand that not every iteration moves, and the numbers.
+
+        Early stopping looks at the numbers of a validation when the epoch ends, which may be after a break.
+        """
+        checkpoint["recipe"] = {
+            "processes": self.trainer.world_size,
+            "latest": dict(self._latest),
+            "measured": dict(self.trainer._logger_connector._callback_metrics),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with curves, and say what a run loses that goes on in another number of processes."""
         if self._trainer is None or not self.trainer.training:
             return
         kept, now = checkpoint.get("recipe", {"processes": None, "latest": {}}), self.trainer.world_size
-        self._latest, before = dict(kept["latest"]), kept["processes"]
+        self._latest, self._measured = dict(kept["latest"]), dict(kept.get("measured", {}))
+        before = kept["processes"]
         if before not in (None, now):
             rank_zero_info(
                 f"this run was trained in {before} and goes on in {now} processes: weights, optimisers, averages and "
@@ -65,7 +75,8 @@ class Recipe(lightning.LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """Steps that a killed process took after its last checkpoint do not stand in the curves twice."""
+        """Callbacks find the numbers of the last validation, and repeated steps do not stand in the curves twice."""
+        self.trainer._logger_connector._callback_metrics.update(self._measured)
         # Lightning's count of logged steps lags by one in a checkpoint of the end of a batch or of a validation
         batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
         done = self.trainer.global_step if self.automatic_optimization else batches.processed
@@ -124,7 +135,8 @@ class Recipe(lightning.LightningModule):
     def _divergence(self, name: str, loss: Tensor, norm: Tensor) -> UserError:
         """What to say of a gradient that is not finite."""
         known = ", ".join(f"{network} {last.item():.4g}" for network, last in self._norms.items())
-        saved = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        keepers = [keeper for keeper in self.trainer.checkpoint_callbacks if isinstance(keeper, ModelCheckpoint)]
+        saved = next((keeper.best_model_path for keeper in keepers if keeper.monitor is None), "")
         return UserError(
             f"training diverged at iteration {self._iteration}: {name} loss {loss.item():.4g}, gradient norm "
             f"{norm.item():.4g} (last norms: {known or 'none'}); lower its learning rate or gradient_clip, and resume "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from commands import REPOSITORY, effective, overlays, relative
 from test_cli import TOY
@@ -322,3 +323,18 @@ def test_an_interrupted_run_is_offered_by_its_path(toy: Path, lightning_command:
     assert status == 2
     assert "--ckpt_path run/interrupted.ckpt" in err
     assert lightning_command("fit", "--config", toy, "--ckpt_path", "run/interrupted.ckpt")[0] == 0
+
+
+def test_the_last_checkpoint_knows_whether_its_validation_was_the_best(toy: Path, lightning_command: Command) -> None:
+    """The YAML names it first; a run that is killed right after it must not forget the best."""
+    both = """
+    - class_path: callbacks.LastCheckpoint
+      init_args: {folder: "${trainer.default_root_dir}/checkpoints", every_n_iterations: 4}
+    - class_path: callbacks.BestCheckpoints
+      init_args: {metric: weight, mode: min, folder: "${trainer.default_root_dir}/checkpoints/best"}
+"""
+    toy.write_text(toy.read_text().replace(LAST, both))
+    assert lightning_command("fit", "--config", toy)[0] == 0
+    last = torch.load(toy.parent / "run/checkpoints/last.ckpt", weights_only=True)
+    kept = [callback for name, callback in last["callbacks"].items() if name.startswith("BestCheckpoints")]
+    assert [Path(callback["best_model_path"]).name for callback in kept] == ["iteration_000008.ckpt"]

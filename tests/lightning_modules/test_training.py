@@ -1,13 +1,22 @@
-"""The average of weights: an exponential mean that forgets its start."""
+"""The average of weights, an exponential mean that forgets its start; and what a run knows after a break."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from toy_latents import make_trainer
 
-from lightning_modules.training import update_average
+from callbacks import LastCheckpoint
+from lightning_modules.training import Recipe, update_average
 
 
 def scalar(value: float) -> nn.Module:
@@ -36,3 +45,48 @@ def test_late_in_training_it_is_the_textbook_average(iteration: int, decay: floa
     averaged = scalar(1.0)
     update_average(averaged, scalar(0.0), decay, iteration)
     assert abs(float(averaged.weight) - decay) < 1e-6
+
+
+class Judged(Recipe):
+    """Its validations find what they find."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0, gradient_clip=None)
+        self.network = nn.Linear(1, 1)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.about_to_step("network", self.network(batch).square().mean())
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log("val/loss", self.network(batch).square().mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Killed(Callback):
+    """At the beginning of the second epoch."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            raise RuntimeError("killed")
+
+
+def fit_judged(folder: Path, *more: Callback, checkpoint: Path | None = None) -> dict[str, Any]:
+    """Two epochs of two batches; the state of early stopping in the end."""
+    stopping = EarlyStopping("val/loss", patience=9)
+    callbacks = [stopping, *more, LastCheckpoint(str(folder), 2)]
+    trainer = make_trainer(folder, max_epochs=2, limit_val_batches=1, enable_checkpointing=True, callbacks=callbacks)
+    torch.manual_seed(0)
+    items = DataLoader(torch.arange(1.0, 3.0)[:, None])
+    trainer.fit(Judged(), items, items, ckpt_path=checkpoint)
+    return stopping.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_early_stopping_goes_on_from_between_a_validation_and_the_end_of_its_epoch(tmp_path: Path) -> None:
+    """There, a checkpoint of a validation stands, and early stopping has not yet looked at its number."""
+    whole = fit_judged(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        fit_judged(tmp_path, Killed())
+    assert fit_judged(tmp_path, checkpoint=tmp_path / "last.ckpt") == whole
