@@ -6,6 +6,7 @@ E channels per head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -81,15 +82,26 @@ class TransformerBlock(nn.Module):
         self,
         x_BTD: Tensor,
         modulations: tuple[Modulation, Modulation],
-        seen_2BHKE: Tensor,
+        streams: Sequence[tuple[Tensor, Tensor | None]],
         table: tuple[Tensor, Tensor],
-        allowed: Tensor | None,
     ) -> Tensor:
         """The next frames; see `WindowedAttention.step`."""
         for_attention, for_feed_forward = modulations
         normed_BTD = self.attention_norm.modulated(x_BTD, for_attention)
-        x_BTD = x_BTD + self.attention.step(normed_BTD, seen_2BHKE, table, allowed)
+        x_BTD = x_BTD + self.attention.step(normed_BTD, streams, table)
         return x_BTD + self.feed_forward(self.feed_forward_norm.modulated(x_BTD, for_feed_forward))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _joined_modulations(streams: Sequence[tuple[Modulation, ...]]) -> tuple[Modulation, ...]:
+    """Those of several streams as those of one."""
+    if len(streams) == 1:
+        return streams[0]
+    norms = zip(*streams, strict=True)
+    return tuple((torch.cat([gain for gain, _ in norm]), torch.cat([shift for _, shift in norm])) for norm in norms)
 
 
 class CausalTransformer(nn.Module):
@@ -161,7 +173,6 @@ class CausalTransformer(nn.Module):
         shape = (len(self.blocks), 2, batch_size, self.heads, self.window_frames - 1, head_channels)
         return empty_cache(weight.new_zeros(shape))
 
-    @torch.no_grad()
     def step(
         self, noise_BTZ: Tensor, mix_BTC: Tensor, instrument_B: Tensor, cache: TransformerCache
     ) -> tuple[Tensor, TransformerCache]:
@@ -172,21 +183,47 @@ class CausalTransformer(nn.Module):
         Raises:
             ValueError: the network is not causal.
         """
+        (stepped,) = self.step_together([(noise_BTZ, mix_BTC, instrument_B, cache)])
+        return stepped
+
+    @torch.no_grad()
+    def step_together(
+        self, streams: Sequence[tuple[Tensor, Tensor, Tensor, TransformerCache]]
+    ) -> list[tuple[Tensor, TransformerCache]]:
+        """A step of several streams, each as in `step`; they may have begun at different times.
+
+        Weights are read once for all of them, while every stream attends to its own past.
+
+        Args:
+            streams: arguments of `step`, with equally many new frames.
+
+        Raises:
+            ValueError: the network is not causal.
+        """
         if not self.causal:
             raise ValueError("a bidirectional transformer hears the future and cannot stream; use its parallel pass")
-        x_BTD = self.project_in(torch.cat((noise_BTZ, mix_BTC), dim=-1))
+        x_BTD = self.project_in(_joined([torch.cat((noise, mix), dim=-1) for noise, mix, _, _ in streams]))
         frames = x_BTD.shape[1]
-        position_BT = cache.position_B[:, None] + torch.arange(frames, device=x_BTD.device)
+        position_B = _joined([cache.position_B for *_, cache in streams])
+        position_BT = position_B[:, None] + torch.arange(frames, device=x_BTD.device)
         wide = torch.promote_types(x_BTD.dtype, torch.float32)
         table = rotary_clock(position_BT, self.norm.width // self.heads, wide)
-        allowed = self._step_mask(cache, frames)
-        modulations = self._modulations(instrument_B, cache)
+        masks = [self._step_mask(cache, frames) for *_, cache in streams]
+        new = [
+            replace(
+                cache.extended(frames), instrument_B=instrument_B, modulations=self._modulations(instrument_B, cache)
+            )
+            for _, _, instrument_B, cache in streams
+        ]
+        modulations = _joined_modulations([cache.modulations for cache in new])
         pairs = zip(modulations[:-1:2], modulations[1:-1:2], strict=True)
-        new = replace(cache.extended(frames), instrument_B=instrument_B, modulations=modulations)
-        for block, pair, seen_2BHKE in zip(self.blocks, pairs, new.seen(frames).unbind(), strict=True):
+        seen = zip(*(cache.seen(frames).unbind() for cache in new), strict=True)
+        for block, pair, seen_S in zip(self.blocks, pairs, seen, strict=True):
             assert isinstance(block, TransformerBlock)
-            x_BTD = block.step(x_BTD, pair, seen_2BHKE, table, allowed)
-        return self.project_out(self.norm.modulated(x_BTD, modulations[-1])), new
+            x_BTD = block.step(x_BTD, pair, list(zip(seen_S, masks, strict=True)), table)
+        out_BTC = self.project_out(self.norm.modulated(x_BTD, modulations[-1]))
+        rows = [len(cache.position_B) for cache in new]
+        return list(zip(out_BTC.split(rows), new, strict=True))
 
     def _modulations(self, instrument_B: Tensor, cache: TransformerCache) -> tuple[Modulation, ...]:
         """Those of the cache, unless there is another instrument."""

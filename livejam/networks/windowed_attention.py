@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -180,23 +180,32 @@ class WindowedAttention(nn.Module):
         mask = window_mask(self.window_frames, self.causal)
         return self._merge(attend_dense(q, k, v, dense_mask(mask, 0, frames, frames, q.device), self.sink_H))
 
-    def step(self, x_BTD: Tensor, seen_2BHKE: Tensor, table: tuple[Tensor, Tensor], allowed: Tensor | None) -> Tensor:
+    def step(
+        self,
+        x_BTD: Tensor,
+        streams: Sequence[tuple[Tensor, Tensor | None]],
+        table: tuple[Tensor, Tensor],
+    ) -> Tensor:
         """The next frames, given the keys and values of the frames before them.
 
         Args:
-            x_BTD: new frames.
-            seen_2BHKE: keys and values, oldest first; those of the new frames, the last T, are written here.
+            x_BTD: new frames of one or several streams, the rows of one after those of another.
+            streams: of each, seen_2BHKE: keys and values, oldest first; those of the new frames, the last T, are
+                written here. And which keys every query may attend to, broadcasts to (B, H, T, K); None = all.
             table: cosines and sines of the new frames' positions.
-            allowed: which keys every query may attend to, broadcasts to (B, H, T, K); None = all.
         """
         batch, frames, _ = x_BTD.shape
         qkv_3BHTE = self.project_in(x_BTD).view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         weight = torch.stack((self.query_norm.weight, self.key_norm.weight)).view(2, 1, 1, 1, -1)
         query, key = rotate(root_mean_square_normalised(qkv_3BHTE[:2]) * weight, table).unbind()
-        keys, values = seen_2BHKE.unbind()
-        keys[:, :, -frames:] = key
-        values[:, :, -frames:] = qkv_3BHTE[2]
-        return self._merge(attend_cached(query, keys, values, allowed, self.sink_H))
+        heard, start = [], 0
+        for seen_2BHKE, allowed in streams:
+            rows = slice(start, start := start + seen_2BHKE.shape[1])
+            keys, values = seen_2BHKE.unbind()
+            keys[:, :, -frames:] = key[rows]
+            values[:, :, -frames:] = qkv_3BHTE[2, rows]
+            heard.append(attend_cached(query[rows], keys, values, allowed, self.sink_H))
+        return self._merge(heard[0] if len(heard) == 1 else torch.cat(heard))
 
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         batch, frames, _ = x_BTD.shape

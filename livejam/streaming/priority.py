@@ -34,12 +34,26 @@ def prioritised() -> Iterator[bool]:
         os.setpriority(os.PRIO_PROCESS, thread, before)
 
 
+_collecting = threading.Lock()
+_without = 0
+
+
 @contextmanager
 def without_long_collections() -> Iterator[None]:
-    """Python's collector leaves alone what exists already, and so takes microseconds."""
-    gc.collect()
-    gc.freeze()
+    """Python's collector leaves alone what exists already, and so takes microseconds.
+
+    Several may ask for it at once: the first collects, which takes long, and what the last leaves behind is as before.
+    """
+    global _without
+    with _collecting:
+        if not _without:
+            gc.collect()
+            gc.freeze()
+        _without += 1
     try:
         yield
     finally:
-        gc.unfreeze()
+        with _collecting:
+            _without -= 1
+            if not _without:
+                gc.unfreeze()

@@ -5,6 +5,7 @@ Shapes: B batch, T latent frames, C latent channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -99,10 +100,23 @@ class LiveBandAccompanist:
         """Hear the next mix frames, and emit equally many accompaniment frames (codec latents, not normalised)."""
         if not self.generator.causal:
             return self._bidirectional_step(mix_BTC, state)
-        mix_BTC = self._statistics.normalise(mix_BTC)
-        noise_BTZ = self._noise(mix_BTC, state)
-        out_BTC, cache = self.generator.step(noise_BTZ, mix_BTC, state.instrument_B, state.cache)
-        return self._statistics.denormalise(out_BTC), LiveBandState(cache, state.instrument_B, state.seed_B)
+        (stepped,) = self.step_together([(mix_BTC, state)])
+        return stepped
+
+    def step_together(self, streams: Sequence[tuple[Tensor, LiveBandState]]) -> list[tuple[Tensor, LiveBandState]]:
+        """A step of several streams, each as in `step`: several musicians share one causal model.
+
+        Args:
+            streams: new mix frames and the state of each, with equally many frames.
+        """
+        mixes = [(self._statistics.normalise(mix_BTC), state) for mix_BTC, state in streams]
+        stepped = self.generator.step_together(
+            [(self._noise(mix_BTC, state), mix_BTC, state.instrument_B, state.cache) for mix_BTC, state in mixes]
+        )
+        return [
+            (self._statistics.denormalise(out_BTC), replace(state, cache=cache))
+            for (out_BTC, cache), (_, state) in zip(stepped, streams, strict=True)
+        ]
 
     def with_controls(self, controls: Controls, state: LiveBandState) -> LiveBandState:
         """The state with another instrument and seed from the next step on.
