@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from enum import Enum
@@ -31,7 +32,7 @@ from lightning_modules.config_option import ConfigFile, plain
 from lightning_modules.kept_config import PLACEHOLDER, ROOT, KeptConfig, movable
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from lightning_modules.resolvers import register
-from lightning_modules.run_errors import as_user_error, refused_options
+from lightning_modules.run_errors import as_user_error, refused_options, say_of_thread
 from lightning_modules.run_folder import one_run_at_a_time, starting_point
 from lightning_modules.trainer_options import require_sound
 from lightning_modules.training import is_dry_run, require_precision
@@ -288,6 +289,7 @@ def run(command: type[LivejamCLI] = LivejamCLI) -> None:
 def main() -> int:
     """Entry point of the console script."""
     quieten()
+    threading.excepthook = say_of_thread
     put_last(Path.cwd())
     try:
         run()

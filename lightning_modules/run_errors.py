@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from types import FrameType
@@ -39,6 +42,18 @@ def as_user_error(error: BaseException) -> UserError | None:
         # long enough for the names of everything that is logged, when a callback asks for another
         return UserError(explain(str(root.args[0]) if isinstance(root, KeyError) else str(root), limit=2000))
     return None
+
+
+def say_of_thread(args: threading.ExceptHookArgs) -> None:
+    """In place of a thread's traceback, a line: whoever next needs the thread raises the same error, and ends the run.
+
+    TensorBoard's writer is such a thread.
+    """
+    reported = as_user_error(args.exc_value) if args.exc_value is not None else None
+    if reported is None or os.environ.get("LIVEJAM_DEBUG"):
+        threading.__excepthook__(args)
+    else:
+        sys.stderr.write(f"in the background: {' '.join(str(reported).split())}\n")
 
 
 def refused_options(error: BaseException) -> UserError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from lightning_modules import RunLogger
+from lightning_modules.run_errors import as_user_error, say_of_thread
 
 Command = Callable[..., tuple[int, str]]
 
@@ -130,6 +133,29 @@ def test_steps_that_are_done_again_stand_once(tmp_path: Path, monkeypatch: pytes
     runs = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
     assert [event.value for event in runs.Scalars("tensorboard/model", "train/loss")] == [0, 1, 22, 23, 24]
     assert [event.step for event in runs.Scalars("tensorboard/codec", "val/a")] == [0, 1, 2, 3, 4]
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A thread of TensorBoard's finds it; the run ends with the next number."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
+    monkeypatch.setattr(threading, "excepthook", say_of_thread)
+    logger = RunLogger(str(tmp_path))
+
+    def log() -> None:
+        for step in range(100):
+            logger.log_metrics({"train/loss": 1.0}, step)
+            logger.save()
+
+    with pytest.raises((OSError, ValueError)) as caught:
+        log()
+    assert "the disk is full" in str(as_user_error(caught.value))
+    assert capfd.readouterr().err == "in the background: the disk is full; free some space and start again\n"
 
 
 def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

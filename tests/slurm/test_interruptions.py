@@ -44,12 +44,12 @@ def stop(job: Job, how: str, after_seconds: float) -> None:
 
 
 def test_its_time_is_up(jobs: Jobs, tasks: int) -> None:
-    """A minute is too short; the signal comes half a minute before its end, and Slurm looks every half a minute."""
+    """Two minutes are too short; the signal comes 40 seconds before their end, and Slurm looks every half a minute."""
     longer = {"data.init_args.batches_per_epoch": "400"}
-    job = jobs.submit("quickstart", tasks, ("--time=1", "--signal=SIGUSR1@25"), **longer)
-    job.wait_for(lambda: job.restarts > 0 or job.over, 150, "the end of its time")
+    job = jobs.submit("quickstart", tasks, ("--time=2", "--signal=SIGUSR1@40"), **longer)
+    job.wait_for(lambda: job.restarts > 0 or job.over, 200, "the end of its time")
     assert job.restarts > 0, job.said[-2000:]
-    job.wait(600)
+    job.wait(1500)
     assert job.iteration == 1200
 
 
