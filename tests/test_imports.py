@@ -57,6 +57,9 @@ FRAGILE = {
 }
 """They are in extras, slow to import, or break on their own."""
 
+SERVERS = {"segno", "starlette", "uvicorn"}
+"""They are in an extra; only servers load them."""
+
 TRAINING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 
 MODULES = [path for package in MAY_IMPORT for path in sorted(REPOSITORY.glob(f"{package}/**/*.py"))]
@@ -182,5 +185,5 @@ def test_playing_and_evaluating_load_no_trainer() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     playing, evaluating = (roots(iter(line.split())) for line in done.stdout.splitlines())
     assert "torch" in playing
-    assert not playing & (TRAINING | FRAGILE)
+    assert not playing & (TRAINING | FRAGILE | SERVERS)
     assert not evaluating & (TRAINING | {"datamodules", "lightning_modules", "callbacks"})

@@ -21,7 +21,7 @@ CORE = (
 EXTRAS = {
     "metrics": ("madmom", "laion_clap", "frechet_audio_distance"),
     "codecs": ("codicodec", "diffusers", "music2latent", "transformers"),
-    "serve": ("python-osc", "websockets"),
+    "serve": ("python-osc", "websockets", "starlette", "uvicorn", "segno"),
     "store": ("obstore",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam.cli.card import MODEL_HELP
 from livejam.cli.publish import add_trust, find_trusted
+from livejam.cli.serve_web import add_serve_web
 from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
 
@@ -25,12 +26,14 @@ def add_serve(commands: Any) -> None:
     """Add the command to the parser's commands."""
     serve = commands.add_parser(
         "serve",
-        help="let Max, Pure Data and other programs play with a model",
-        description="Let a model play with other programs over a network, until Ctrl-C.",
-        epilog="examples:\n  livejam serve osc --checkpoint liveband-pocket --instrument drums",
+        help="let browsers, Max, Pure Data and other programs play with a model",
+        description="Let a model play with browsers or other programs over a network, until Ctrl-C.",
+        epilog="examples:\n  livejam serve osc --checkpoint liveband-pocket --instrument drums\n"
+        "  livejam serve web --checkpoint liveband-pocket",
     )
     servers = serve.add_subparsers(metavar="PROTOCOL", required=True)
     add_serve_osc(servers)
+    add_serve_web(servers)
 
 
 def add_serve_osc(servers: Any) -> None:

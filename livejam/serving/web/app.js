@@ -1,0 +1,247 @@
+// The page: what can be chosen, what is shown, and what happens when a button is pressed.
+
+import {
+  aheadSamples, beginJam, leastSamples, makeContext, microphoneRefusal, openMicrophone, openSong, secure,
+} from "./audio.js";
+import { Beats } from "./beats.js";
+import { Line } from "./line.js";
+import { Mixer } from "./mixer.js";
+import { LONGEST_SECONDS, Take } from "./take.js";
+
+const $ = (id) => document.getElementById(id);
+const ms = (seconds) => `${Math.round(1000 * seconds)} ms`;
+const FIRST_CHOICE = "Percussive";
+const names = { Percussive: "Drums" };
+export const title = (instrument) => names[instrument] ?? instrument;
+
+let server = null; // the server's facts
+let jam = null; // what plays now
+let take = null;
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function say(sentence, problem = false) {
+  $("status").textContent = sentence;
+  $("status").classList.toggle("problem", problem);
+}
+
+// What can be chosen
+
+async function arrive() {
+  try {
+    const [facts, songs] = await Promise.all(["facts", "songs"].map(async (path) => (await fetch(path)).json()));
+    server = facts;
+    showSongs(songs);
+    showInstruments(facts);
+    showMicrophone();
+    $("foot").textContent =
+      `Model: ${facts.model}. Up to ${facts.most_musicians} musicians play at once. ` +
+      (secure ? "" : "This page came over http: demo songs and files work, the microphone needs https.");
+    $("start").disabled = false;
+    say("Ready. Press Start, and listen.");
+  } catch {
+    say("The server does not answer. Is it still running? Load this page again.", true);
+  }
+}
+
+function showSongs(songs) {
+  const choices = songs.map(({ title: song, instruments }, number) =>
+    element("label", { className: "choice" },
+      element("input", { type: "radio", name: "source", value: `song ${number}`, checked: number === 0 }),
+      element("span", {}, song, element("small", { textContent: instruments.map(title).join(", ") }))));
+  $("songs").replaceChildren(...choices);
+  if (!songs.length) document.querySelector("[value=file]").checked = true;
+}
+
+function showInstruments({ instruments, most_rows }) {
+  const first = instruments.includes(FIRST_CHOICE) ? FIRST_CHOICE : instruments[0];
+  $("instruments").replaceChildren(...instruments.map((name) =>
+    element("label", { className: "chip" },
+      element("input", { type: "checkbox", name: "instrument", value: name, checked: name === first }),
+      ` ${title(name)}`)));
+  $("instruments").onchange = () => {
+    const chosen = chosenInstruments().length;
+    for (const box of document.querySelectorAll("[name=instrument]")) box.disabled = !box.checked && chosen >= most_rows;
+    $("start").disabled = chosen === 0;
+    say(chosen ? "Ready." : "Choose at least one instrument.");
+  };
+}
+
+function showMicrophone() {
+  const refusal = microphoneRefusal();
+  if (!refusal) return;
+  document.querySelector("[value=microphone]").disabled = true;
+  $("microphone-words").textContent = refusal;
+}
+
+const chosenInstruments = () => [...document.querySelectorAll("[name=instrument]:checked")].map((box) => box.value);
+const chosenSource = () => document.querySelector("[name=source]:checked")?.value ?? "file";
+
+document.querySelector("[value=file]").addEventListener("click", () => $("file").click());
+$("file").onchange = () => {
+  const [file] = $("file").files;
+  if (file) $("file-name").textContent = file.name;
+};
+
+// Start and stop
+
+$("setup").onsubmit = (event) => {
+  event.preventDefault();
+  if (jam) stop("Stopped.");
+  else start().catch((error) => stop(explained(error), true));
+};
+
+function explained(error) {
+  if (error.name === "NotAllowedError") return "The browser does not let this page use the microphone. Allow it in the address bar.";
+  if (error.name === "NotFoundError") return "There is no microphone. Plug one in, or play a song.";
+  if (error.name === "EncodingError") return "The browser cannot read this file. Choose a WAV, FLAC, MP3 or M4A.";
+  if (error.name === "NotSupportedError") return "This browser cannot listen at the server's rate. Start livejam with --sample-rate 48000.";
+  return error.message || String(error);
+}
+
+async function start() {
+  const [source, instruments] = [chosenSource(), chosenInstruments()];
+  const context = makeContext(server.sample_rate_hz); // at once: browsers allow sound only after a press
+  jam = { context, instruments };
+  show("starting");
+  say("Getting the sound ready…");
+  const opened = await open(context, source, instruments);
+  jam.source = opened;
+  jam.line = new Line(new URL("jam", location).href.replace(/^http/, "ws"), { told, closed });
+  const begun = await jam.line.begin(instruments, Math.floor(Math.random() * 2 ** 31));
+  const options = {
+    rate: context.sampleRate,
+    rows: instruments.length,
+    ahead: aheadSamples(context, opened),
+    least: leastSamples(context, opened),
+    room: opened.room,
+  };
+  jam.ahead = options.ahead;
+  jam.beats = new Beats($("beats"), $("beats-words"), context.sampleRate);
+  jam.sound = await beginJam(context, opened, options, jam.line.audioPort(), report);
+  jam.mixer = new Mixer($("mixer"), server.instruments, begun.instruments, title, opened.room, {
+    control: (message) => jam?.line.send(message),
+    mixGain: (gain) => jam?.sound.setMixGain(gain),
+  });
+  await context.resume();
+  const playing = jam;
+  opened.ended.then(() => jam === playing && stop("That was the end of it."));
+  show("playing");
+  say(opened.room ? "Play! The model listens and joins in." : "The model hears the song and joins in.");
+}
+
+async function open(context, source, instruments) {
+  if (source === "microphone") return openMicrophone(context);
+  if (source === "file") {
+    const [file] = $("file").files;
+    if (!file) throw new Error("Choose a file first.");
+    return openSong(context, await file.arrayBuffer(), $("repeat").checked);
+  }
+  const without = instruments.map((name) => `without=${encodeURIComponent(name)}`).join("&");
+  const song = await fetch(`songs/${source.split(" ")[1]}?${without}`);
+  if (!song.ok) throw new Error("The song did not come. Load this page again.");
+  return openSong(context, await song.arrayBuffer(), $("repeat").checked);
+}
+
+function stop(sentence, problem = false) {
+  const ended = jam;
+  jam = null;
+  if (ended) {
+    endTake();
+    ended.sound ? ended.sound.end() : ended.source?.stop?.();
+    ended.line?.close();
+    ended.context.close();
+  }
+  show("idle");
+  say(sentence, problem);
+}
+
+function show(state) {
+  document.body.dataset.state = state;
+  const playing = state === "playing";
+  $("start").textContent = state === "idle" ? "Start" : "Stop";
+  for (const id of ["undo", "record"]) $(id).disabled = !playing;
+  for (const id of ["sources", "band"]) $(id).disabled = state !== "idle";
+}
+
+// What the server says
+
+function told(message) {
+  if (message.kind === "meters") showMeters(message);
+  else if (message.kind === "done" && message.of === "undo") say(`The model forgot the last ${message.seconds.toFixed(1)} s.`);
+  else if (message.kind === "problem" && message.ended) stop(message.sentence, true);
+  else if (message.kind === "problem") say(message.sentence, true);
+}
+
+function closed(code) {
+  if (jam) stop(code === 1006 ? "The line to the server broke. Start again." : "The server ended the jam. Start again.", true);
+}
+
+function showMeters(meters) {
+  $("answer").textContent = `${meters.latency_p50_ms.toFixed(0)}, ${meters.latency_max_ms.toFixed(0)} ms`;
+  $("musicians").textContent = `${meters.musicians} of ${server.most_musicians}`;
+  if (meters.problem) say(meters.problem, true);
+}
+
+// What the sound says, about twenty times a second
+
+function report(facts) {
+  if (!jam) return;
+  jam.beats.hear(facts);
+  const { sampleRate } = jam.context;
+  $("late").textContent = ms(facts.delay / sampleRate);
+  $("late-words").textContent = jam.source.room
+    ? "how late the accompaniment sounds; 0 is in time"
+    : "of song and accompaniment together, so they fit";
+  $("buffer").textContent = Number.isFinite(facts.slack) ? ms(facts.slack + facts.delay / sampleRate) : "–";
+  $("gaps").textContent = String(facts.gaps);
+  $("gaps-words").textContent = `${ms(facts.missed / sampleRate)} of the accompaniment in all`;
+  $("level").value = facts.peak;
+  if (facts.take && take) keep(facts.take);
+}
+
+$("undo-range").oninput = () => ($("undo-seconds").textContent = $("undo-range").value);
+$("undo").onclick = () => jam?.line.send({ kind: "undo", seconds: Number($("undo-range").value) });
+
+// The take
+
+$("record").onclick = () => {
+  if (take) {
+    endTake();
+    return;
+  }
+  take = new Take(jam.context.sampleRate, jam.instruments.map(title), jam.ahead);
+  jam.sound.tell({ record: true });
+  $("files").replaceChildren();
+  $("record").setAttribute("aria-pressed", "true");
+  $("record").textContent = "Stop recording";
+};
+
+function keep(piece) {
+  take.add(piece);
+  $("take-words").textContent = `${take.seconds.toFixed(0)} s recorded`;
+  if (take.seconds >= LONGEST_SECONDS) endTake();
+}
+
+function endTake() {
+  if (!take) return;
+  jam?.sound.tell({ record: false });
+  const files = take.seconds ? take.files() : [];
+  $("take-words").textContent = `A take of ${take.seconds.toFixed(1)} s. It is only in this page: save what you want to keep.`;
+  $("files").replaceChildren(...files.map(({ name, words, blob }) => {
+    const address = URL.createObjectURL(blob);
+    return element("li", {},
+      element("a", { href: address, download: name, textContent: `Save ${name}`, title: words }),
+      element("audio", { controls: true, src: address, preload: "metadata", ariaLabel: words }));
+  }));
+  take = null;
+  $("record").setAttribute("aria-pressed", "false");
+  $("record").textContent = "Record";
+}
+
+show("idle");
+arrive();

@@ -1,0 +1,112 @@
+// Sound of the browser: what is heard, the Jam, and what sounds.
+
+import { Jam, tell } from "./jam.js";
+
+const SCRIPT_SAMPLES = 512; // per call where there is no AudioWorklet
+const UNKNOWN_INPUT_SECONDS = 0.01;
+const LONGEST_AHEAD_SECONDS = 0.15;
+const SONG_DELAY_SECONDS = 0.2;
+
+export const secure = window.isSecureContext;
+
+// Whether this page may use the microphone; a reason in words if not.
+export function microphoneRefusal() {
+  if (navigator.mediaDevices?.getUserMedia) return "";
+  return secure
+    ? "This browser has no microphone for pages."
+    : "Browsers let a page use the microphone only over https. Start livejam with --certificate and --key.";
+}
+
+export function makeContext(rate) {
+  return new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
+}
+
+// A source node that sounds when it is started, with `ended`, a promise; and whether the musician is heard in the room.
+export async function openSong(context, bytes, repeat) {
+  const buffer = await context.decodeAudioData(bytes);
+  const node = new AudioBufferSourceNode(context, { buffer, loop: repeat });
+  const ended = new Promise((resolve) => (node.onended = resolve));
+  return { node, ended, room: false, start: () => node.start(), stop: () => node.stop(), seconds: buffer.duration };
+}
+
+export async function openMicrophone(context) {
+  const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...plain, channelCount: 1 } });
+  const [track] = stream.getAudioTracks();
+  const node = new MediaStreamAudioSourceNode(context, { mediaStream: stream });
+  const ended = new Promise((resolve) => (track.onended = resolve));
+  const input = track.getSettings().latency ?? UNKNOWN_INPUT_SECONDS;
+  return { node, ended, room: true, inputSeconds: input, start() {}, stop: () => track.stop() };
+}
+
+// By how many samples sound must leave the Jam before it is due, so that it is in time in the room.
+export function aheadSamples(context, source) {
+  if (!source.room) return 0;
+  const seconds = source.inputSeconds + (context.outputLatency || context.baseLatency || 0);
+  return Math.round(Math.min(seconds, LONGEST_AHEAD_SECONDS) * context.sampleRate);
+}
+
+// The shortest delay in samples. A song waits for its accompaniment, so a steady line costs nothing there.
+export function leastSamples(context, source) {
+  return source.room ? 0 : Math.round(SONG_DELAY_SECONDS * context.sampleRate);
+}
+
+// Lets sound begin. Returns { tell, setMixGain, end }.
+export async function beginJam(context, source, options, line, report) {
+  const mixGain = new GainNode(context, { gain: source.room ? 0 : 1 });
+  const node = context.audioWorklet
+    ? await workletNode(context, options, line, report)
+    : scriptNode(context, options, line, report);
+  source.node.connect(node.input);
+  node.mix.connect(mixGain).connect(context.destination);
+  node.played.connect(context.destination);
+  source.start();
+  return {
+    tell: node.tell,
+    setMixGain: (gain) => mixGain.gain.setTargetAtTime(gain, context.currentTime, 0.02),
+    end() {
+      source.stop();
+      source.node.disconnect();
+      node.end();
+    },
+  };
+}
+
+async function workletNode(context, options, line, report) {
+  await context.audioWorklet.addModule("processor.js");
+  const node = new AudioWorkletNode(context, "jam", {
+    numberOfInputs: 1,
+    numberOfOutputs: 2,
+    outputChannelCount: [1, 1],
+    channelCount: 1,
+    channelCountMode: "explicit",
+    processorOptions: options,
+  });
+  node.port.onmessage = ({ data }) => report(data);
+  node.port.postMessage({ line }, [line]);
+  const played = new GainNode(context);
+  node.connect(played, 1);
+  return {
+    input: node,
+    mix: node, // connect() takes the first output
+    played,
+    tell: (message) => node.port.postMessage(message),
+    end: () => (node.port.postMessage({ end: true }), node.disconnect()),
+  };
+}
+
+// The old way, in the page's own thread: the only one where a page comes over http from another machine.
+function scriptNode(context, options, line, report) {
+  const node = context.createScriptProcessor(SCRIPT_SAMPLES, 1, 2);
+  const send = (position, samples) => line.postMessage({ position, samples }, [samples.buffer]);
+  const jam = new Jam(options, send, report);
+  line.onmessage = ({ data }) => tell(jam, data);
+  node.onaudioprocess = ({ inputBuffer, outputBuffer }) =>
+    jam.process(inputBuffer.getChannelData(0), outputBuffer.getChannelData(0), outputBuffer.getChannelData(1));
+  const splitter = new ChannelSplitterNode(context, { numberOfOutputs: 2 });
+  node.connect(splitter);
+  const [mix, played] = [new GainNode(context), new GainNode(context)];
+  splitter.connect(mix, 0);
+  splitter.connect(played, 1);
+  return { input: node, mix, played, tell: (message) => tell(jam, message), end: () => node.disconnect() };
+}

@@ -1,0 +1,106 @@
+"""Sound in the binary frames of a WebSocket: sixteen bytes that say what it is, then samples, little-endian.
+
+Shapes: N audio samples.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from livejam.errors import UserError
+from livejam.streaming.rings import Audio
+
+HEADER = struct.Struct("<BBHIq")
+"""Kind, row, a zero, sequence number, position."""
+
+HEARD, PLAYED = 1, 2
+MOST_SAMPLES = 4096
+"""Of a block that a musician sends."""
+
+MOST_BYTES = HEADER.size + 4 * MOST_SAMPLES
+LAST_POSITION = 2**53 - 1
+"""The last whole number that a browser counts exactly to: some millions of years."""
+
+SEQUENCES = 2**32
+SAMPLES = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A block of the musician's sound.
+
+    Args:
+        sequence: the block's number modulo 2^32.
+        position_samples: the musician's sample that it begins with.
+        audio_N: float32 in [-1, 1]; what is beyond is clipped.
+    """
+
+    sequence: int
+    position_samples: int
+    audio_N: Audio
+
+
+@dataclass(frozen=True)
+class Played:
+    """Accompaniment that has become known: one row of it.
+
+    Args:
+        sequence: the number of the answer modulo 2^32, the same for all its rows.
+        position_samples: the musician's sample with which its first sample should sound; below 0 before the first one.
+        row: which of the instruments.
+        audio_N: float32.
+    """
+
+    sequence: int
+    position_samples: int
+    row: int
+    audio_N: Audio
+
+
+def read_heard(frame: bytes) -> Heard:
+    """A musician's block as it stood in a frame.
+
+    Raises:
+        UserError: it is no such block, too long, or holds samples that are not finite.
+    """
+    samples, left = divmod(len(frame) - HEADER.size, SAMPLES.itemsize)
+    if samples < 1 or left:
+        raise UserError(f"a frame of {len(frame)} bytes is no sound: send {HEADER.size} bytes, then whole samples")
+    if samples > MOST_SAMPLES:
+        raise UserError(f"a frame of {samples} samples is too long; send at most {MOST_SAMPLES} at once")
+    kind, row, zero, sequence, position = HEADER.unpack_from(frame)
+    if (kind, row, zero) != (HEARD, 0, 0):
+        raise UserError(f"a frame that begins with {kind}, {row}, {zero} is no sound; it must begin with {HEARD}, 0, 0")
+    if not 0 <= position <= LAST_POSITION:
+        raise UserError(f"the position {position} is out of range; it must be from 0 to 2^53 - 1")
+    audio_N = np.frombuffer(frame, SAMPLES, offset=HEADER.size).astype(np.float32)
+    if not np.isfinite(audio_N).all():
+        raise UserError("a frame holds samples that are not finite and was not heard; check where they come from")
+    return Heard(sequence, position, np.clip(audio_N, -1, 1))
+
+
+def write_heard(heard: Heard) -> bytes:
+    """The frame of a musician's block."""
+    header = HEADER.pack(HEARD, 0, 0, heard.sequence % SEQUENCES, heard.position_samples)
+    return header + heard.audio_N.astype(SAMPLES).tobytes()
+
+
+def read_played(frame: bytes) -> Played:
+    """A row of an answer as it stood in a frame.
+
+    Raises:
+        UserError: it is none.
+    """
+    if len(frame) < HEADER.size or (len(frame) - HEADER.size) % SAMPLES.itemsize or frame[0] != PLAYED:
+        raise UserError(f"a frame of {len(frame)} bytes is no answer; is this livejam's server?")
+    _, row, _, sequence, position = HEADER.unpack_from(frame)
+    return Played(sequence, position, row, np.frombuffer(frame, SAMPLES, offset=HEADER.size).astype(np.float32))
+
+
+def write_played(played: Played) -> bytes:
+    """The frame of a row of an answer."""
+    header = HEADER.pack(PLAYED, played.row, 0, played.sequence % SEQUENCES, played.position_samples)
+    return header + played.audio_N.astype(SAMPLES).tobytes()

@@ -1,0 +1,236 @@
+"""The JSON messages between the page and the server. `docs/web.md` has tables that are made from these classes.
+
+Each is an object whose `kind` names the message; sound travels in binary frames (`livejam.serving.web_frames`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, NoReturn
+
+from livejam.errors import UserError
+from livejam.option_ranges import Range
+from livejam.serving.web_values import Number, Optional, Text, Texts, Truth, Whole, read_value, valued
+from livejam.streaming.session import LOUDEST_DB, SOFTEST_DB, UNDO_SECONDS, Session
+
+MOST_ROWS = 4
+LONGEST_JSON = 4096
+LAST_SEED = 2**31 - 1
+
+ROW = Optional(Whole("the instrument's number, beginning with 0; left out: all", 0, MOST_ROWS - 1))
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of either side."""
+
+    kind: ClassVar[str]
+
+    def text(self) -> str:
+        """The message as it is sent."""
+        return json.dumps({"kind": self.kind, **asdict(self)}, allow_nan=False)
+
+
+# What the page sends
+
+
+@dataclass(frozen=True)
+class Begin(Message):
+    """Lets a model begin to play. Answered by `begun`; what comes before is not heard."""
+
+    kind = "begin"
+    instruments: tuple[str, ...] = valued(Texts("what the model plays, such as Percussive or Bass", MOST_ROWS, 1))
+    seed: int = valued(Whole("equal seeds and equal mixes give equal notes", 0, LAST_SEED))
+
+
+@dataclass(frozen=True)
+class Control(Message):
+    """A change of the accompaniment while it plays. Answered by `done` or `problem`."""
+
+    def change(self, session: Session) -> float | None:
+        """Change a session, and return seconds if there is anything to say about them."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Instrument(Control):
+    """Lets a row play another instrument from the model's next block on."""
+
+    kind = "instrument"
+    name: str = valued(Text("one that the model learnt"))
+    row: int | None = valued(ROW)
+
+    def change(self, session: Session) -> None:
+        session.set_instrument(self.name, self.row)
+
+
+@dataclass(frozen=True)
+class Level(Control):
+    """Sets the loudness."""
+
+    kind = "level"
+    decibels: float = valued(Number("0 is as loud as the model plays", Range(SOFTEST_DB, LOUDEST_DB)))
+    row: int | None = valued(ROW)
+
+    def change(self, session: Session) -> None:
+        session.set_level(self.decibels, self.row)
+
+
+@dataclass(frozen=True)
+class Mute(Control):
+    """Silences the accompaniment, or lets it sound again; the model plays on unheard."""
+
+    kind = "mute"
+    silent: bool = valued(Truth("whether it is silent"))
+    row: int | None = valued(ROW)
+
+    def change(self, session: Session) -> None:
+        session.mute(self.silent, self.row)
+
+
+@dataclass(frozen=True)
+class Undo(Control):
+    """Lets the model forget what it heard and played in the last seconds; `done` says how many they were."""
+
+    kind = "undo"
+    seconds: float = valued(Number("how far to go back", Range(0, UNDO_SECONDS)))
+
+    def change(self, session: Session) -> float:
+        return session.undo(self.seconds)
+
+
+@dataclass(frozen=True)
+class Seed(Control):
+    """Lets the model take other random choices."""
+
+    kind = "seed"
+    seed: int = valued(Whole("any number", 0, LAST_SEED))
+    row: int | None = valued(ROW)
+
+    def change(self, session: Session) -> None:
+        session.set_seed(self.seed, self.row)
+
+
+@dataclass(frozen=True)
+class Prompt(Control):
+    """Describes in words what a row plays, to models that take prompts."""
+
+    kind = "prompt"
+    words: str = valued(Text("the description"))
+    row: int | None = valued(ROW)
+
+    def change(self, session: Session) -> None:
+        session.set_prompt(self.words, self.row)
+
+
+_FROM_PAGE: tuple[type[Message], ...] = (Begin, Instrument, Level, Mute, Undo, Seed, Prompt)
+FROM_PAGE = {kind.kind: kind for kind in _FROM_PAGE}
+
+
+# What the server sends
+
+
+@dataclass(frozen=True)
+class Welcome(Message):
+    """The first message of every connection."""
+
+    kind = "welcome"
+    model: str = valued(Text("the model's name"))
+    instruments: tuple[str, ...] = valued(Texts("what it can play", 19))
+    sample_rate_hz: int = valued(Whole("of the sound in both directions, one channel", 8_000, 192_000))
+    most_rows: int = valued(Whole("instruments that play together at most", 1, MOST_ROWS))
+    undo_seconds: float = valued(Number("how far `undo` reaches", Range(0)))
+    idle_seconds: float = valued(Number("after so long without sound the server ends the connection", Range(0)))
+    musicians: int = valued(Whole("that play now, with this one"))
+    most_musicians: int = valued(Whole("that may play at once", 1))
+
+
+@dataclass(frozen=True)
+class Begun(Message):
+    """The model hears what is sent from now on."""
+
+    kind = "begun"
+    instruments: tuple[str, ...] = valued(Texts("what every row plays", MOST_ROWS, 1))
+    block_samples: int = valued(Whole("between two answers"))
+    lead_samples: int = valued(
+        Whole("after n samples heard, at least n + lead of the answer are known; what the line and you have for delays",
+              -(2**31), 2**31)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Done(Message):
+    """A control has changed the accompaniment."""
+
+    kind = "done"
+    of: str = valued(Text("kind of the control"))
+    seconds: float | None = valued(Optional(Number("how far `undo` went back")))
+
+
+@dataclass(frozen=True)
+class Problem(Message):
+    """Something was refused. The sentence is for people."""
+
+    kind = "problem"
+    sentence: str = valued(Text("what was wrong, and how to fix it", 1000))
+    ended: bool = valued(Truth("whether the server ends the connection for it"))
+
+
+@dataclass(frozen=True)
+class Meters(Message):
+    """What has happened so far, once a second."""
+
+    kind = "meters"
+    seconds: float = valued(Number("of sound that the model heard"))
+    latency_p50_ms: float = valued(Number("from the arrival of a block to the answer that it made known, median"))
+    latency_max_ms: float = valued(Number("the longest"))
+    spread_ms: float = valued(Number("how much longer the slowest of the recent blocks took than the fastest"))
+    queue_ms: float = valued(Number("sound that waits for the model"))
+    lost_ms: float = valued(Number("sound that the model never got; silence took its place"))
+    overruns: int = valued(Whole("how often the model stalled for seconds"))
+    failures: int = valued(Whole("blocks in which the model failed"))
+    unsent: int = valued(Whole("answers that were dropped because the line was too slow"))
+    musicians: int = valued(Whole("that play now"))
+    problem: str = valued(Text("the last thing that went wrong in the model; empty: nothing", 1000))
+
+
+_FROM_SERVER: tuple[type[Message], ...] = (Welcome, Begun, Done, Problem, Meters)
+FROM_SERVER = {kind.kind: kind for kind in _FROM_SERVER}
+
+
+def read_message(text: str, kinds: dict[str, type[Message]]) -> Message:
+    """A message as it stood in a text frame.
+
+    Args:
+        text: JSON.
+        kinds: the messages that the other side may send.
+
+    Raises:
+        UserError: it is no message, or a value is missing, unknown or out of range.
+    """
+    if len(text) > LONGEST_JSON:
+        raise UserError(f"a message of {len(text)} letters is too long; send at most {LONGEST_JSON}")
+    given = _parsed(text)
+    name = given.pop("kind", None)
+    kind = kinds.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise UserError(f"there is no message of the kind {str(name)[:40]!r}; there are {', '.join(kinds)}")
+    entries = {entry.name: entry for entry in fields(kind)}
+    if unknown := given.keys() - entries.keys():
+        raise UserError(f"{name}: there is no {min(unknown)[:40]!r}; there are: {', '.join(entries) or 'none'}")
+    return kind(**{place: read_value(kind.kind, entry, given.get(place)) for place, entry in entries.items()})
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise UserError("this is no JSON; send one object with a kind") from error
+    if not isinstance(given, dict):
+        raise UserError("this is no JSON object; send one with a kind")
+    return given
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

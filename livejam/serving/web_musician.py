@@ -1,0 +1,332 @@
+"""One musician's connection, from the welcome to the end.
+
+    frames from the page → Line → Session → frames to the page
+
+Shapes: B rows, A audio channels, N audio samples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from livejam.errors import UserError
+from livejam.serving.line import Answer, Line
+from livejam.serving.web_frames import MOST_BYTES, Played, read_heard, write_played
+from livejam.serving.web_limits import Allowances, Limits, Places, TooMuchError
+from livejam.serving.web_messages import (
+    FROM_PAGE,
+    MOST_ROWS,
+    Begin,
+    Begun,
+    Control,
+    Done,
+    Message,
+    Meters,
+    Problem,
+    Welcome,
+    read_message,
+)
+from livejam.streaming.session import UNDO_SECONDS, Session
+
+SessionMaker = Callable[[Sequence[str], int], Session]
+"""Instruments and seed → a session that has heard nothing yet."""
+
+METERS_SECONDS = 1.0
+FULL, TOO_MUCH, IDLE = 4001, 4002, 4003
+"""Codes of connections that the server ends."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all musicians of a server share.
+
+    Args:
+        model: its name, for people.
+        instruments: what it can play.
+        sample_rate_hz: of all sound.
+        make_session: begins to play.
+        limits: of every connection.
+        places: of the musicians.
+        say: told what goes wrong, in a sentence.
+    """
+
+    model: str
+    instruments: tuple[str, ...]
+    sample_rate_hz: int
+    make_session: SessionMaker
+    limits: Limits
+    places: Places
+    say: Callable[[str], None]
+
+
+def stage_of(
+    model: Path, instruments: tuple[str, ...], rate: int, make: SessionMaker, limits: Limits, say: Callable[[str], None]
+) -> Stage:
+    """A stage with all places free."""
+    return Stage(model.name, instruments, rate, make, limits, Places(limits.musicians), say)
+
+
+def welcome(stage: Stage) -> Welcome:
+    """What a musician wants to know first."""
+    return Welcome(
+        model=stage.model,
+        instruments=stage.instruments,
+        sample_rate_hz=stage.sample_rate_hz,
+        most_rows=MOST_ROWS,
+        undo_seconds=UNDO_SECONDS,
+        idle_seconds=stage.limits.idle_seconds,
+        musicians=stage.places.taken,
+        most_musicians=stage.places.most,
+    )
+
+
+class EndError(Exception):
+    """The server ends the connection; the sentence says why."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+async def play(socket: WebSocket, stage: Stage) -> None:
+    """Let a musician play until either side has enough."""
+    await socket.accept()
+    try:
+        with stage.places.one():
+            await Musician(socket, stage).run()
+    except WebSocketDisconnect:
+        return
+    except UserError as error:  # there was no place
+        await _end(socket, FULL, str(error))
+    except EndError as error:
+        await _end(socket, error.code, str(error))
+
+
+async def _end(socket: WebSocket, code: int, sentence: str) -> None:
+    if socket.client_state == WebSocketState.CONNECTED:
+        try:
+            await socket.send_text(Problem(sentence, ended=True).text())
+            await socket.close(code)
+        except (WebSocketDisconnect, RuntimeError):  # it has gone in the meantime
+            return
+
+
+class Musician:
+    """A connection that has a place.
+
+    Args:
+        socket: accepted.
+        stage: shared with the others.
+    """
+
+    def __init__(self, socket: WebSocket, stage: Stage) -> None:
+        self._socket, self._stage = socket, stage
+        self._allowed = Allowances(stage.limits, stage.sample_rate_hz, time.monotonic())
+        self._unsent: asyncio.Queue[str | bytes] = asyncio.Queue(stage.limits.unsent_answers)
+        self._dropped = self._answers = 0
+        self._heard_at = time.monotonic()
+
+    async def run(self) -> None:
+        """From the welcome to the end.
+
+        Raises:
+            WebSocketDisconnect: the musician has gone.
+            EndError: the server has had enough.
+        """
+        await self._deliver(welcome(self._stage).text())
+        line, begun = await self._begin()
+        try:
+            await self._deliver(begun.text())
+            await self._play(line)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await asyncio.to_thread(line.stop)
+
+    async def _begin(self) -> tuple[Line, Begun]:
+        """Wait for `begin`, and begin."""
+        while True:
+            try:
+                with anyio.fail_after(self._stage.limits.begin_seconds):
+                    begin = await self._asked()
+            except TimeoutError as error:
+                raise EndError(IDLE, "nothing was played; start again to go on") from error
+            try:
+                return await self._begun(begin)
+            except UserError as error:
+                await self._refuse(error)
+
+    async def _asked(self) -> Begin:
+        """The next `begin`; sound that comes before is not heard."""
+        while True:
+            data = await self._received()
+            if isinstance(data, str):
+                message = await self._read(data)
+                if isinstance(message, Begin):
+                    return message
+                if message is not None:
+                    await self._refuse(UserError(f"{message.kind}: nothing plays yet; send begin first"))
+
+    async def _begun(self, begin: Begin) -> tuple[Line, Begun]:
+        loop = asyncio.get_running_loop()
+
+        def send(answer: Answer) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._offer, answer)
+
+        def started() -> tuple[Line, Begun]:
+            session = self._stage.make_session(begin.instruments, begin.seed)
+            timing = session.timing
+            line = Line(session, send, say=self._stage.say)
+            line.start()
+            return line, Begun(session.instruments, timing.block_samples, timing.lead_samples)
+
+        return await asyncio.to_thread(started)
+
+    async def _play(self, line: Line) -> None:
+        """Receive, send and measure at once, until one of them ends."""
+        self._heard_at = time.monotonic()
+        ends: list[Exception] = []
+        async with anyio.create_task_group() as group:
+
+            async def until_its_end(job: Callable[[Line], Awaitable[None]]) -> None:
+                try:
+                    await job(line)
+                except (WebSocketDisconnect, EndError) as end:
+                    ends.append(end)
+                    group.cancel_scope.cancel()
+
+            for job in (self._receive, self._send, self._measure):
+                group.start_soon(until_its_end, job)
+        if ends:
+            raise ends[0]
+
+    # From the page
+
+    async def _received(self) -> str | bytes:
+        """The next frame.
+
+        Raises:
+            WebSocketDisconnect: there is none.
+            EndError: too many came, or it is too long.
+        """
+        message = await self._socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code") or 1000)
+        self._within(self._allowed.frame)
+        text = message.get("text")
+        data: str | bytes = message.get("bytes") or b"" if text is None else text
+        if len(data) > MOST_BYTES:
+            raise EndError(TOO_MUCH, f"a message of {len(data)} bytes is too long; send at most {MOST_BYTES}")
+        return data
+
+    def _within(self, allowance: Callable[..., None], *amount: int) -> None:
+        try:
+            allowance(*amount, time.monotonic())
+        except TooMuchError as error:
+            raise EndError(TOO_MUCH, str(error)) from error
+
+    async def _receive(self, line: Line) -> None:
+        while True:
+            data = await self._received()
+            if isinstance(data, str):
+                message = await self._read(data)
+                if message is not None:
+                    self._control(line, message)
+            else:
+                await self._hear(line, data)
+
+    async def _hear(self, line: Line, frame: bytes) -> None:
+        try:
+            heard = read_heard(frame)
+        except UserError as error:
+            await self._refuse(error, counted=True)
+            return
+        self._within(self._allowed.sound, len(heard.audio_N))
+        self._heard_at = time.monotonic()
+        line.hear(heard.position_samples, heard.audio_N[None])
+
+    async def _read(self, text: str) -> Message | None:
+        """A message, or None if it was refused."""
+        self._within(self._allowed.control)
+        try:
+            return read_message(text, FROM_PAGE)
+        except UserError as error:
+            await self._refuse(error)
+            return None
+
+    def _control(self, line: Line, message: Message) -> None:
+        """Change the accompaniment; what is heard meanwhile does not wait for it."""
+        if not isinstance(message, Control):
+            self._offer_text(Problem(f"{message.kind}: it plays already; open another connection", ended=False))
+            return
+        future = asyncio.wrap_future(line.post(message.change))
+        future.add_done_callback(lambda done: self._changed(message, done))
+
+    def _changed(self, control: Control, done: asyncio.Future[float | None]) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self._offer_text(Done(control.kind, done.result()))
+            return
+        if not isinstance(error, UserError):
+            self._stage.say(f"{control.kind} failed ({error})")
+        self._offer_text(Problem(f"{control.kind}: {error}", ended=False))
+
+    async def _refuse(self, error: UserError, counted: bool = False) -> None:
+        if counted:
+            self._within(self._allowed.control)
+        await self._deliver(Problem(str(error)[:1000], ended=False).text())
+
+    # To the page
+
+    def _offer(self, answer: Answer) -> None:
+        """Send an answer, row by row, unless the line is too slow for it."""
+        rows = answer.audio_BAN.mean(axis=1)
+        if self._unsent.maxsize - self._unsent.qsize() < len(rows):
+            self._dropped += 1
+            return
+        for row, audio_N in enumerate(rows):
+            self._unsent.put_nowait(write_played(Played(self._answers, answer.position_samples, row, audio_N)))
+        self._answers += 1
+
+    def _offer_text(self, message: Message) -> None:
+        if not self._unsent.full():
+            self._unsent.put_nowait(message.text())
+
+    async def _send(self, _: Line) -> None:
+        while True:
+            await self._deliver(await self._unsent.get())
+
+    async def _deliver(self, data: str | bytes) -> None:
+        try:
+            await (self._socket.send_text(data) if isinstance(data, str) else self._socket.send_bytes(data))
+        except RuntimeError as error:  # the server of the protocol itself has closed: a frame was too long
+            raise WebSocketDisconnect from error
+
+    async def _measure(self, line: Line) -> None:
+        limit = self._stage.limits.idle_seconds
+        while True:
+            await asyncio.sleep(METERS_SECONDS)
+            if time.monotonic() - self._heard_at > limit:
+                raise EndError(IDLE, f"no sound came for {limit:g} seconds; start again to go on")
+            self._offer_text(self._meters(line))
+
+    def _meters(self, line: Line) -> Meters:
+        meters: Any = line.meters()
+        same = ("seconds", "latency_p50_ms", "latency_max_ms", "spread_ms", "queue_ms", "lost_ms", "overruns")
+        return Meters(
+            **{name: getattr(meters, name) for name in same},
+            failures=meters.failures,
+            unsent=self._dropped,
+            musicians=self._stage.places.taken,
+            problem=meters.problem[:1000],
+        )
