@@ -1,4 +1,4 @@
-"""livejam as an OSC server on a UDP port, for one musician at a time. One thread receives; the line's worker plays."""
+"""The OSC server on a UDP port, for one musician at a time. One thread receives; the line's worker plays."""
 
 from __future__ import annotations
 
