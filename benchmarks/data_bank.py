@@ -9,8 +9,10 @@ number is measured in a fresh process. The last line is one JSON object:
 - `cold_items_per_second`: training items that two workers give, when no page of the bank is in memory. The files' pages
   are dropped with posix_fadvise(POSIX_FADV_DONTNEED) beforehand, after they were written to the disk;
 - `warm_items_per_second`: the same batches once more, whose pages are in memory now;
-- `wait_share`: the share of the time that a training step of `--step_seconds` waits for its batch, with cold pages.
-  The paper's step takes .8 s;
+- `unshared_items_per_second`: warm, with memory of its own for every batch, as PyTorch passes tensors, in place of
+  slots that are used again; `shared_ratio` is the gain, the median over turns of one and the other;
+- `wait_share`: the share of the time that a training step of `--step_seconds` waits for its batch, with cold pages;
+  `unshared_wait_share` is that without slots. The paper's step takes .8 s;
 - `manifest_seconds`: hashing the bank and indexing it, which ends a build.
 """
 
@@ -25,6 +27,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -51,7 +54,7 @@ CATEGORIES = (0, 4, 14)
 STEMS, SUBMIXES = 7, 6
 LOUD_DBFS, SILENT_DBFS = -20.0, -120.0
 SILENCE_FRAMES = 100
-WORKERS = 2
+WORKERS, TURNS = 2, 3
 
 
 def make_bank(
@@ -106,10 +109,10 @@ def drop_pages(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def open_batches(folder: Path, crop_frames: int, batch_size: int) -> BankBatches:
-    """The training batches of a bank."""
-    bank = LatentBank(folder)
-    return BankBatches(bank, bank.manifest.settings.targets, crop_frames, batch_size, ActivityRule(), seed=0)
+def open_batches(folder: Path, crop_frames: int, batch_size: int, shared: bool = True) -> BankBatches:
+    """The training batches of a bank; `shared`: in memory that training and its workers share."""
+    bank, workers = LatentBank(folder), WORKERS if shared else 0
+    return BankBatches(bank, bank.manifest.settings.targets, crop_frames, batch_size, ActivityRule(), 0, workers)
 
 
 def measure_opening(folder: Path, crop_frames: int, batch_size: int) -> dict[str, float]:
@@ -127,26 +130,40 @@ def measure_opening(folder: Path, crop_frames: int, batch_size: int) -> dict[str
 def measure_items(folder: Path, crop_frames: int, batch_size: int, count: int) -> dict[str, float]:
     """Items per second of two workers: batches for the first time, and the same batches again."""
     torch.set_num_threads(1)
-    batches, rates = open_batches(folder, crop_frames, batch_size), {}
-    for name in ("cold", "warm"):
-        stream = _stream(batches, count)
-        next(stream)  # the workers have started; and without their end
-        begin, taken = time.perf_counter(), sum(1 for _ in islice(stream, count - 2))
-        rates[f"{name}_items_per_second"] = round(taken * batch_size / (time.perf_counter() - begin), 1)
-    return rates
+    shared, unshared = (open_batches(folder, crop_frames, batch_size, share) for share in (True, False))
+    cold = _items_per_second(shared, count)
+    pairs = [(_items_per_second(shared, count), _items_per_second(unshared, count)) for _ in range(TURNS)]
+    warm, plain = (median(rates) for rates in zip(*pairs, strict=True))
+    return {
+        "cold_items_per_second": round(cold),
+        "warm_items_per_second": round(warm),
+        "unshared_items_per_second": round(plain),
+        "shared_ratio": round(median(one / other for one, other in pairs), 2),
+    }
+
+
+def _items_per_second(batches: BankBatches, count: int) -> float:
+    stream = _stream(batches, count)
+    next(stream)  # the workers have started; and without their end
+    begin, taken = time.perf_counter(), sum(1 for _ in islice(stream, count - 2))
+    return taken * batches.batch_size / (time.perf_counter() - begin)
 
 
 def measure_waiting(folder: Path, crop_frames: int, batch_size: int, count: int, step: float) -> dict[str, float]:
     """Share of the time that steps of `step` seconds wait for their batches."""
     torch.set_num_threads(1)
-    waited, stream = 0.0, _stream(open_batches(folder, crop_frames, batch_size), count)
-    next(stream)
-    begin = mark = time.perf_counter()
-    for _ in islice(stream, count - 2):
-        waited += time.perf_counter() - mark
-        time.sleep(step)  # as for a GPU, the processor has nothing to do
-        mark = time.perf_counter()
-    return {"wait_share": round(waited / (time.perf_counter() - begin), 4), "step_seconds": step}
+    shares = {}
+    for name, shared in (("wait_share", True), ("unshared_wait_share", False)):
+        drop_pages(folder)
+        waited, stream = 0.0, _stream(open_batches(folder, crop_frames, batch_size, shared), count)
+        next(stream)
+        begin = mark = time.perf_counter()
+        for _ in islice(stream, count - 2):
+            waited += time.perf_counter() - mark
+            time.sleep(step)  # as for a GPU, the processor has nothing to do
+            mark = time.perf_counter()
+        shares[name] = round(waited / (time.perf_counter() - begin), 4)
+    return {**shares, "step_seconds": step}
 
 
 def _stream(batches: BankBatches, count: int) -> Iterator[AccompanimentBatch]:

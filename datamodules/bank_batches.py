@@ -5,31 +5,33 @@ Shapes: B batch, T latent frames, C latent channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from datamodules.bank_pairs import usable_pairs
 from datamodules.crops import ActivityRule
 from datamodules.local_bank import Bank
 from datamodules.run_sampler import BatchKey
+from datamodules.shared_batches import SharedMemory, in_float32
 from livejam.batch import AccompanimentBatch
 from livejam.errors import UserError
 
+AT_ONCE = 16
+"""Items that are drawn together: what sounds in them fits into a processor's cache."""
 
-@dataclass(frozen=True)
-class _Item:
-    """A crop: of which song, stem and sub-mix, where it begins, and in which of its frames the target sounds."""
 
-    song: int
-    stem: int
-    submix: int
-    start_frame: int
-    active_T: NDArray[np.bool_]
+class _Crops(NamedTuple):
+    """Crops of a batch: of which songs, stems and sub-mixes, their first frames, and where the targets sound."""
+
+    song_B: NDArray[np.int64]
+    stem_B: NDArray[np.int64]
+    submix_B: NDArray[np.int64]
+    start_B: NDArray[np.int64]
+    active_BT: NDArray[np.bool_]
 
 
 class BankBatches(Dataset[AccompanimentBatch]):
@@ -44,6 +46,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         batch_size: B.
         rule: the rule that decides which crops may be used.
         seed: seed of the run.
+        workers: processes that will load the batches; those that are forked share memory with this one.
 
     Raises:
         UserError: no song offers a crop.
@@ -57,6 +60,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         batch_size: int,
         rule: ActivityRule,
         seed: int,
+        workers: int = 0,
     ) -> None:
         self.bank, self.crop_frames, self.batch_size, self.rule, self.seed = bank, crop_frames, batch_size, rule, seed
         self.index = bank.index(rule.threshold_dbfs)
@@ -66,12 +70,19 @@ class BankBatches(Dataset[AccompanimentBatch]):
                 f"no song of the bank in {bank.place} has {crop_frames} frames in which a target and a mix without it "
                 "sound; make data.crop_frames smaller, or choose other data.targets"
             )
+        shape = (batch_size, crop_frames, bank.manifest.settings.codec.latent_channels)
+        self._memory = SharedMemory(shape, workers) if workers else None
+        self._read = np.empty((2, *shape), np.float16)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A process that is not forked shares no memory."""
+        return {**self.__dict__, "_memory": None}
 
     @property
     def categories(self) -> tuple[int, ...]:
         """Class indices that occur among the targets."""
         targets = zip(self.pairs.song_P.tolist(), self.pairs.stem_P.tolist(), strict=True)
-        return tuple(sorted({self.index.stems_of(song)[stem].category for song, stem in targets}))
+        return tuple(sorted({self.index.stem(song, stem).category for song, stem in targets}))
 
     @property
     def songs_heard(self) -> frozenset[str]:
@@ -84,59 +95,56 @@ class BankBatches(Dataset[AccompanimentBatch]):
         return frozenset(self.bank.manifest.names[song] for song in np.flatnonzero(~self.index.annotated_K))
 
     def __getitem__(self, key: BatchKey) -> AccompanimentBatch:
-        rng = np.random.default_rng([self.seed, key.rank, key.number])
-        items = [self._pick(*numbers) for numbers in rng.random((self.batch_size, 3)).tolist()]
-        spec = self.bank.manifest.settings.codec
-        crops_2BTC = np.empty((2, len(items), self.crop_frames, spec.latent_channels), np.float16)
-        self.bank.read_crops([item.song for item in items], [self._places(item) for item in items], crops_2BTC)
-        mix_BTC, target_BTC = torch.from_numpy(crops_2BTC)
-        stems = [self.index.stems_of(item.song)[item.stem] for item in items]
-        return AccompanimentBatch(
-            mix=_for_training(mix_BTC),
-            target=_for_training(target_BTC),
-            is_audio=False,
-            instrument_B=torch.tensor([stem.category for stem in stems]),
-            active_BT=torch.from_numpy(np.stack([item.active_T for item in items])),
-            prompt=tuple(stem.description for stem in stems),
-            song=tuple(self.bank.manifest.names[item.song] for item in items),
-            start_seconds=tuple(item.start_frame * spec.frame_seconds for item in items),
-            # excerpts of them would cost more than the latents; they can be read from the bank
-            annotations=(None,) * len(items),
-        )
+        shares_B3 = np.random.default_rng([self.seed, key.rank, key.number]).random((self.batch_size, 3))
+        parts = [self._pick(shares_B3[first : first + AT_ONCE]) for first in range(0, self.batch_size, AT_ONCE)]
+        crops = _Crops(*map(np.concatenate, zip(*parts, strict=True)))
+        self.bank.read_crops(crops.song_B.tolist(), self._places(crops), self._read)
+        batch, worker = self._as_banked(crops), get_worker_info()
+        return in_float32(batch) if worker is None or self._memory is None else self._memory.put(batch, worker.id)
 
-    def _pick(self, target_share: float, submix_share: float, start_share: float) -> _Item:
-        """Target uniform over all of them, then a sub-mix, then a crop, each uniform over what may be used.
+    def _pick(self, shares_B3: NDArray[np.float64]) -> _Crops:
+        """Targets uniform over all of them, then sub-mixes, then crops, each uniform over what may be used.
 
         Args:
-            target_share: position among all targets, 0 to 1.
-            submix_share: position among the sub-mixes without it, 0 to 1.
-            start_share: position among the crops that may be used, 0 to 1.
+            shares_B3: positions from 0 to 1 among all targets, the sub-mixes without them, and the crops that fit.
         """
-        pairs, pair = self.pairs, int(target_share * len(self.pairs))
-        song, stem = int(pairs.song_P[pair]), int(pairs.stem_P[pair])
-        submix = int(pairs.submixes[pairs.first_P[pair] + int(submix_share * int(pairs.count_P[pair]))])
-        sounds = self.index.sounds_of(song)[[stem, int(self.index.stems_K[song]) + submix]]
-        target_T, mix_T = np.unpackbits(sounds, axis=1, count=int(self.index.frames_K[song])).view(bool)
-        starts = self.rule.starts(target_T, mix_T, self.crop_frames)
-        start = int(starts[int(start_share * len(starts))])
-        return _Item(song, stem, submix, start, target_T[start : start + self.crop_frames])
+        pairs, index, (target_B, submix_B, start_B) = self.pairs, self.index, shares_B3.T
+        pair_B = (target_B * len(pairs)).astype(np.int64)
+        song_B, stem_B = pairs.song_P[pair_B], pairs.stem_P[pair_B]
+        submix_B = pairs.submixes[pairs.first_P[pair_B] + (submix_B * pairs.count_P[pair_B]).astype(np.int64)]
+        target_BT = index.sounding(song_B, stem_B)
+        mix_BT = index.sounding(song_B, index.stems_K[song_B] + submix_B)
+        usable_BT = self.rule.usable(target_BT, mix_BT, self.crop_frames)
+        usable_BT &= np.arange(usable_BT.shape[1]) <= index.frames_K[song_B, None] - self.crop_frames
+        nth_BT = np.cumsum(usable_BT, axis=1, dtype=np.int32)
+        first_B = (nth_BT > (start_B * nth_BT[:, -1]).astype(np.int64)[:, None]).argmax(axis=1)
+        active_BT = np.take_along_axis(target_BT, first_B[:, None] + np.arange(self.crop_frames), axis=1)
+        return _Crops(song_B, stem_B, submix_B, first_B, active_BT)
 
-    def _places(self, item: _Item) -> tuple[int, int]:
-        """The bytes of the song's file at which the crops of mix and target begin."""
+    def _places(self, crops: _Crops) -> list[list[int]]:
+        """For every item the bytes of the song's file at which the crops of mix and target begin."""
         index, frame_bytes = self.index, 2 * self.bank.manifest.settings.codec.latent_channels
-        frames = int(index.frames_K[item.song])
-        mix, target = (row * frames + item.start_frame for row in (item.submix, item.stem))
-        return (
-            int(index.submix_bytes_K[item.song]) + mix * frame_bytes,
-            int(index.stem_bytes_K[item.song]) + target * frame_bytes,
+        frames_B, begins = index.frames_K[crops.song_B], (index.submix_bytes_K, index.stem_bytes_K)
+        places = [
+            begin_K[crops.song_B] + (row_B * frames_B + crops.start_B) * frame_bytes
+            for begin_K, row_B in zip(begins, (crops.submix_B, crops.stem_B), strict=True)
+        ]
+        return np.stack(places, axis=1).tolist()
+
+    def _as_banked(self, crops: _Crops) -> AccompanimentBatch:
+        """The batch with its latents in float16, in memory that the next batch takes."""
+        mix_BTC, target_BTC = torch.from_numpy(self._read)
+        songs, spec = crops.song_B.tolist(), self.bank.manifest.settings.codec
+        stems = [self.index.stem(song, stem) for song, stem in zip(songs, crops.stem_B.tolist(), strict=True)]
+        return AccompanimentBatch(
+            mix=mix_BTC,
+            target=target_BTC,
+            is_audio=False,
+            instrument_B=torch.tensor([stem.category for stem in stems]),
+            active_BT=torch.from_numpy(crops.active_BT),
+            prompt=tuple(stem.description for stem in stems),
+            song=tuple(self.bank.manifest.names[song] for song in songs),
+            start_seconds=tuple(start * spec.frame_seconds for start in crops.start_B.tolist()),
+            # excerpts of them would cost more than the latents; they can be read from the bank
+            annotations=(None,) * len(stems),
         )
-
-
-def _for_training(latents_BTC: Tensor) -> Tensor:
-    """As float32; a worker writes it where the training process reads it, instead of copying it there later."""
-    if get_worker_info() is None:
-        return latents_BTC.float()
-    # as PyTorch's own collating does
-    shared = torch.UntypedStorage._new_shared(4 * latents_BTC.numel(), device="cpu")
-    whole = torch.empty(0, dtype=torch.float32).set_(shared)
-    return whole.view(latents_BTC.shape).copy_(latents_BTC)

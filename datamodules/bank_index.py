@@ -68,6 +68,10 @@ class BankIndex:
         first = self._first_stem[song]
         return self.stems[first : first + self.stems_K[song]]
 
+    def stem(self, song: int, stem: int) -> BankedStem:
+        """One stem of a song."""
+        return self.stems[self._first_stem[song] + stem]
+
     def membership(self, song: int) -> NDArray[np.bool_]:
         """Which stems sound in which sub-mix of a song, (M, S)."""
         first = self._first_member[song]
@@ -80,6 +84,15 @@ class BankIndex:
         first = self._first_sound[song]
         rows, length = int(self.stems_K[song] + self.submixes_K[song]), -(-int(self.frames_K[song]) // 8)
         return self.sounds[first : first + rows * length].reshape(rows, length)
+
+    def sounding(self, song_B: NDArray[np.int64], row_B: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """In which frames rows of several songs sound, (B, T of the longest); False after a song's end."""
+        frames_B = self.frames_K[song_B]
+        length_B, byte_Y = -(-frames_B // 8), np.arange(-(-frames_B.max() // 8))
+        places_BY = (self._first_sound[song_B] + row_B * length_B)[:, None] + byte_Y
+        bytes_BY = self.sounds[np.minimum(places_BY, len(self.sounds) - 1)]
+        bytes_BY[byte_Y >= length_B[:, None]] = 0
+        return np.unpackbits(bytes_BY, axis=1, count=int(frames_B.max())).view(bool)
 
     @cached_property
     def _first_stem(self) -> NDArray[np.int64]:

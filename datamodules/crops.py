@@ -38,16 +38,22 @@ class ActivityRule:
         """The frames that sound."""
         return levels > self.threshold_dbfs
 
+    def usable(
+        self, target_active_T: NDArray[np.bool_], mix_active_T: NDArray[np.bool_], crop_frames: int
+    ) -> NDArray[np.bool_]:
+        """At which frames a crop that may be used begins, (…, T − crop_frames + 1); at least one frame sounds in it."""
+        both_T = target_active_T & mix_active_T
+        if both_T.shape[-1] < crop_frames:
+            return np.zeros((*both_T.shape[:-1], 0), dtype=bool)
+        count = np.zeros((*both_T.shape[:-1], both_T.shape[-1] + 1), np.int32)
+        np.cumsum(both_T, axis=-1, out=count[..., 1:])
+        return count[..., crop_frames:] - count[..., :-crop_frames] >= self.fewest(crop_frames)
+
     def starts(
         self, target_active_T: NDArray[np.bool_], mix_active_T: NDArray[np.bool_], crop_frames: int
     ) -> NDArray[np.int32]:
-        """First frames of all the crops that may be used, ascending; at least one frame sounds in each."""
-        both_T = target_active_T & mix_active_T
-        if len(both_T) < crop_frames:
-            return np.zeros(0, dtype=np.int32)
-        count = np.concatenate([[0], np.cumsum(both_T)])
-        inside = count[crop_frames:] - count[:-crop_frames]
-        return np.flatnonzero(inside >= self.fewest(crop_frames)).astype(np.int32)
+        """First frames of all the crops that may be used, ascending."""
+        return np.flatnonzero(self.usable(target_active_T, mix_active_T, crop_frames)).astype(np.int32)
 
     def fewest(self, crop_frames: int) -> int:
         """In how many of a crop's frames target and mix must sound together."""

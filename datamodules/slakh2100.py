@@ -295,7 +295,15 @@ class Slakh2100DataModule(LightningDataModule):
         return bank
 
     def _bank_batches(self) -> BankBatches:
-        return BankBatches(self.open_bank(), self.categories, self.crop_frames, self.batch_size, self.rule, self.seed)
+        return BankBatches(
+            self.open_bank(),
+            self.categories,
+            self.crop_frames,
+            self.batch_size,
+            self.rule,
+            self.seed,
+            self.num_workers,
+        )
 
     def _audio_batches(self) -> AudioBatches:
         reader = ExcerptReader(self.root, self.codec.spec, self.crop_frames, self.rule)

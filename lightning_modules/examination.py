@@ -125,21 +125,27 @@ def examine(
     """
     yield Finding("experiment", True, f"{type(model).__name__} in {trainer.default_root_dir}; all classes load")
     yield Finding("weights", True, "all that the config names are here")
-    ready, bank_bytes = True, 0
-    if isinstance(data, Slakh2100DataModule):
-        songs = _songs(data)
-        yield songs
-        bank, bank_bytes = _bank(data, deep) if songs.good else (Finding("bank", False, "no songs, no bank"), 0)
-        yield bank
-        ready = songs.good and bank.good and not bank_bytes and has_tracks(data.root)
+    found, bank_bytes, ready = _data(data, deep)
+    yield from found
     if not ready:
-        yield Finding("steps", False, "not measured: the data are not there yet")
+        comes = all(finding.good for finding in found)
+        text = "fit makes the data first: ask again when they are there" if comes else "the data are not there"
+        yield Finding("steps", comes, f"not measured: {text}")
         yield _disk(trainer, _size_with_adam(model), bank_bytes)
         return
     measured = measure(trainer, model, data, options)
     yield _memory(measured)
     yield _time(measured)
     yield _disk(trainer, measured.checkpoint_bytes, bank_bytes)
+
+
+def _data(data: LightningDataModule | None, deep: bool) -> tuple[list[Finding], int, bool]:
+    """Songs and bank, how many bytes are still to be written, and whether training could begin at once."""
+    if not isinstance(data, Slakh2100DataModule):
+        return [], 0, True
+    songs = _songs(data)
+    bank, size = _bank(data, deep) if songs.good else (Finding("bank", False, "no songs, no bank"), 0)
+    return [songs, bank], size, songs.good and bank.good and not size and has_tracks(data.root)
 
 
 def _songs(data: Slakh2100DataModule) -> Finding:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # lists and indices of data sets need the names of instruments, and no PyTorch
+    import torch
+    from torch import Tensor
 
 CATEGORIES = (
     "Piano",
@@ -173,7 +175,7 @@ class AccompanimentBatch:
     def roll(self, shift: int) -> AccompanimentBatch:
         """A new batch whose item i is this batch's item (i - shift) mod B; this one stays untouched."""
         order = [(i - shift) % len(self) for i in range(len(self))]
-        index_B = torch.tensor(order, device=self.mix.device)
+        index_B = self.instrument_B.new_tensor(order, device=self.mix.device)
         pick = lambda values: tuple(values[i] for i in order)  # noqa: E731
         return replace(
             self,

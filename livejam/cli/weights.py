@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from livejam.checkpoints.published import BUNDLED, SUFFIX, bundled_names
 from livejam.checkpoints.weights import WEIGHTS, Weights, faults, find_sets, weights_root
 from livejam.cli.stable_audio import add_import
 
@@ -52,6 +51,8 @@ def add_weights(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
+    from livejam.checkpoints.published import BUNDLED, SUFFIX, bundled_names
+
     for name in bundled_names():
         path = BUNDLED / f"{name}{SUFFIX}"
         print(f"{name:<17} {'here':<5} {path.stat().st_size / 1e6:>5.0f} MB  {_bundled(path)}")

@@ -36,3 +36,13 @@ def test_openmp_hears_it(own: dict[str, str], said: str) -> None:
     run = subprocess.run([sys.executable, "-c", COMMAND], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 2, "there is no such checkpoint"
     assert f"GOMP_SPINCOUNT = '{said}'" in run.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["data", "import", "--help"], ["data", "index", "missing"]])
+def test_commands_that_need_no_pytorch_load_none(words: list[str]) -> None:
+    code = f"import sys; from livejam.cli.main import main\ntry: main({words})\nexcept SystemExit: pass\n"
+    code += "import datamodules.importing, datamodules.pocket_slakh.render, datamodules.slakh_archives\n"
+    code += "print({'torch', 'lightning', 'scipy'} & set(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "set()"
