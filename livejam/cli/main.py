@@ -21,6 +21,7 @@ from livejam.cli.data import add_data
 from livejam.cli.delay import add_delay
 from livejam.cli.doctor_command import add_doctor
 from livejam.cli.listening_test import add_listening_test
+from livejam.cli.perform import add_perform
 from livejam.cli.play import add_play
 from livejam.cli.publish import add_publish
 from livejam.cli.serve import add_serve
@@ -63,6 +64,7 @@ def build_parser() -> Parser:
     add_play(commands)
     add_delay(commands)
     add_serve(commands)
+    add_perform(commands)
     add_bench(commands)
     add_codec(commands)
     add_weights(commands)

@@ -15,6 +15,7 @@ from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
 
 if TYPE_CHECKING:
+    from livejam.checkpoints.player import Player
     from livejam.serving.osc_musician import OscMusician, Reply, SessionMaker
 
 PORTS = Range(1, 65_535)
@@ -29,7 +30,8 @@ def add_serve(commands: Any) -> None:
         help="let browsers, Max, Pure Data and other programs play with a model",
         description="Let a model play with browsers or other programs over a network, until Ctrl-C.",
         epilog="examples:\n  livejam serve osc --checkpoint liveband-pocket --instrument drums\n"
-        "  livejam serve web --checkpoint liveband-pocket",
+        "  livejam serve web --checkpoint liveband-pocket\n"
+        "  livejam perform --server osc://127.0.0.1:7000 --mix song.wav --out performed",
     )
     servers = serve.add_subparsers(metavar="PROTOCOL", required=True)
     add_serve_osc(servers)
@@ -76,7 +78,7 @@ def add_band(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve_osc(options: argparse.Namespace) -> int:
-    _require_osc()
+    require_osc()
     for name in ("port", "reply_port"):
         require_number(f"--{name.replace('_', '-')}", getattr(options, name), PORTS)
     require_number("--sample-rate", options.sample_rate, RATES)
@@ -86,7 +88,8 @@ def _serve_osc(options: argparse.Namespace) -> int:
     from livejam.cli.stage import say
     from livejam.serving.osc_server import OscServer, is_loopback
 
-    make_session = session_maker(options, load(options.checkpoint, find_trusted(options.trust)))
+    player = load(options.checkpoint, find_trusted(options.trust))
+    make_session = session_maker(player, options.sample_rate, options.seed, options.listen_to_each_other)
     server = OscServer(_musician_maker(options, make_session), options.host, options.port, options.reply_port, say)
     timing = server.desk.musician.welcome()
     print(
@@ -105,14 +108,19 @@ def _serve_osc(options: argparse.Namespace) -> int:
     return 0
 
 
-def _require_osc() -> None:
+def require_osc() -> None:
+    """Refuse to go on without the package that speaks OSC.
+
+    Raises:
+        UserError: names what to install.
+    """
     try:
         import pythonosc  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError("OSC needs the package python-osc; pip install 'livejam[serve]' installs it") from error
 
 
-def session_maker(options: argparse.Namespace, player: Any) -> SessionMaker:
+def session_maker(player: Player, sample_rate_hz: int, seed: int, hear_each_other: bool) -> SessionMaker:
     """What makes mono sessions of a model, for any instruments."""
     from livejam.streaming import Session
 
@@ -120,11 +128,11 @@ def session_maker(options: argparse.Namespace, player: Any) -> SessionMaker:
         rows = len(instruments) if instruments else 1
         return Session(
             player,
-            sample_rate_hz=options.sample_rate,
+            sample_rate_hz=sample_rate_hz,
             channels=1,
             instruments=instruments,
-            seeds=range(options.seed, options.seed + rows),
-            hear_each_other=options.listen_to_each_other,
+            seeds=range(seed, seed + rows),
+            hear_each_other=hear_each_other,
         )
 
     return make

@@ -218,7 +218,7 @@ class Welcome(Message):
     address = "/welcome"
     sample_rate_hz: int = field(metadata=whole("sample rate in Hz of both directions", 1))
     block_samples: int = field(metadata=whole("samples between two steps of the model", 1))
-    lead_samples: int = field(metadata=whole("samples that it plays ahead: the time for all that takes time", -LAST))
+    lead_samples: int = field(metadata=whole("lead: how many samples it plays ahead", -LAST))
     rows: int = field(metadata=whole("rows", 1, MOST_ROWS))
     delay_ms: float = field(metadata=number("delay of codec and resampling in ms, which the lead allows for", 0, 1e9))
     instruments: str = field(metadata=text("the instrument of every row, with commas"))

@@ -22,6 +22,7 @@ from livejam.serving.osc_messages import (
 )
 from livejam.serving.osc_musician import OscMusician, Reply, Say
 from livejam.serving.osc_wire import MalformedError
+from livejam.streaming.priority import prioritised
 
 FREE_AFTER_SECONDS = 10.0
 """A musician who is silent for so long makes room for another."""
@@ -171,8 +172,9 @@ class OscServer:
         try:
             if is_loopback(self._host):
                 self._send(Ready(True).datagram(), (self._socket.getsockname()[0], self._reply_port))
-            while not self._stopping:
-                self._turn()
+            with prioritised():
+                while not self._stopping:
+                    self._turn()
         finally:
             self.desk.musician.stop()
             self._socket.close()
@@ -206,8 +208,14 @@ def is_loopback(host: str) -> bool:
     return host.startswith(LOOPBACK)
 
 
-def open_socket(host: str, port: int, say: Say) -> socket.socket:
+def open_socket(host: str, port: int, say: Say, option: str = "--port") -> socket.socket:
     """A UDP socket that never blocks, with buffers of 4 MiB if the system grants them.
+
+    Args:
+        host: name or address of this machine.
+        port: that is listened at; 0 = any.
+        say: prints a sentence.
+        option: that chooses the port.
 
     Raises:
         UserError: the port is in use, or the address is none of this machine.
@@ -222,7 +230,7 @@ def open_socket(host: str, port: int, say: Say) -> socket.socket:
     except OSError as error:
         opened.close()
         if error.errno == errno.EADDRINUSE:
-            raise UserError(f"port {port} is in use; end the other program, or choose another --port") from error
+            raise UserError(f"port {port} is in use; end the other program, or choose another {option}") from error
         raise UserError(f"{host}:{port} cannot be listened at ({error.strerror}); choose another address") from error
     opened.setblocking(False)
     granted = min(_granted(opened, option) for option in (socket.SO_RCVBUF, socket.SO_SNDBUF))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pythonosc.osc_message import OscMessage
@@ -27,6 +28,7 @@ from livejam.serving.osc_messages import (
     arguments_of,
     read_message,
 )
+from livejam.serving.osc_tables import TABLES, renewed
 from livejam.serving.osc_wire import LONGEST_DATAGRAM, MalformedError, write_datagram
 
 KINDS = [(kind, TO_SERVER) for kind in TO_SERVER.values()]
@@ -168,6 +170,14 @@ def test_hostile_datagrams_cost_no_time(hostile: bytes) -> None:
     with pytest.raises((MalformedError, UserError)):
         read_message(hostile[: len(hostile) // 4 * 4], TO_SERVER)
     assert time.process_time() - began < 0.1
+
+
+def test_the_page_has_the_messages_of_now() -> None:
+    page = (REPOSITORY / "docs" / "osc.md").read_text(encoding="utf-8")
+    assert renewed(page) == page, "python -m livejam.serving.osc_tables docs/osc.md renews them"
+    assert all(f"<!-- table: {name} -->" in page for name in TABLES)
+    shown = {kind for kinds in TABLES.values() for kind in kinds}
+    assert shown == {*TO_SERVER.values(), *FROM_SERVER.values()}
 
 
 def test_every_message_is_in_a_table() -> None:
