@@ -40,7 +40,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.heard = self.known = 0
+        self.heard, self.known = 0, TERMS.lead_samples + TERMS.block_samples
         self.answers: list[tuple[float, Arrival]] = []
         self.under_way: dict[bytes, Arrival] = {}
 
@@ -54,7 +54,7 @@ class Echo:
         position, samples = struct.unpack("<II", packet)
         self.heard = max(self.heard, position + samples)
         known = self.heard // TERMS.block_samples * TERMS.block_samples + TERMS.lead_samples + TERMS.block_samples
-        if self.heard >= TERMS.block_samples and known > self.known:
+        if known > self.known:
             numbers_N = np.arange(self.known, known, dtype=np.float32)
             for row in range(2):
                 self.answers.append((self.now + TAKES_SECONDS, Arrival(self.known, row, numbers_N / 2)))
