@@ -97,7 +97,7 @@ test-live: $(INSTALLED)
 test-gpu: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpu --timeout 3600 -rs -s
 
-test-resume: $(INSTALLED)
+test-resume: $(INSTALLED) $(MOTO)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m resume --timeout 900 tests/test_resume.py
 
 lint: $(INSTALLED)

@@ -1,10 +1,10 @@
-"""Real `lightning fit` processes that are killed, and everything that a run leaves, for comparison."""
+"""Real `lightning fit` processes that are killed, or find the disk full."""
 
 from __future__ import annotations
 
 import os
 import random
-import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,19 +15,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+import pytest
 import yaml
 from commands import REPOSITORY
 from lightning.pytorch import Callback, LightningModule, Trainer
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from run_facts import LAST
 
 CONSOLE = Path(sys.executable).with_name("lightning")
-LAST = "checkpoints/last.ckpt"
 PATIENCE_SECONDS = 300.0
 GLANCE_SECONDS = 0.001
-
-ASKED = {"ckpt_path"}
-"""What the command that continues says and the first one does not."""
+TRIES = 3
+CONTINUE = ("--ckpt_path", "last")
 
 
 @dataclass(frozen=True)
@@ -133,16 +131,10 @@ def between_checkpoints(seed: int, saves: int) -> Moment:
     return wait
 
 
-def while_saving(seed: int, saves: int) -> Moment:
-    """Within the writing of the checkpoint after a random one of the first so many."""
-    after = random.Random(seed).randint(1, saves)
-
-    def wait(run: Run, process: subprocess.Popen[bytes]) -> None:
-        _wait_for_saves(run, process, after)
-        known = _sizes(run)
-        _until(lambda: _grows(known, _sizes(run)), process, run)
-
-    return wait
+def next_save_begins(run: Run, process: subprocess.Popen[bytes]) -> None:
+    """A checkpoint begins to appear on the disk."""
+    known = _sizes(run)
+    _until(lambda: _grows(known, _sizes(run)), process, run)
 
 
 def _wait_for_saves(run: Run, process: subprocess.Popen[bytes], saves: int) -> list[float]:
@@ -194,6 +186,15 @@ def kill_at(run: Run, moment: Moment, *more: str) -> None:
         moment(run, process)
 
 
+def kill_while_saving(run: Run) -> None:
+    """Go on, and kill -9 within the writing of a checkpoint; again at the next one where it had just been complete."""
+    for _ in range(TRIES):
+        kill_at(run, next_save_begins, *CONTINUE)
+        if any(run.last.parent.glob(f".{run.last.name}.*")):
+            return
+    raise AssertionError(f"{TRIES} checkpoints were complete before the kill")
+
+
 def kill_one(run: Run, rank: int) -> float:
     """Start, kill -9 one process only after a checkpoint; seconds until the last of the others has ended by itself."""
     with _ended(run.start()) as process:
@@ -227,63 +228,34 @@ def _group(leader: int) -> list[int]:
     return sorted(int(pid) for pid, group, status in rows if int(group) == leader and not status.startswith("Z"))
 
 
-def write_no_more(process: subprocess.Popen[bytes], run: Run) -> None:
-    """From the second checkpoint on no file may become as large as one: to the process, a disk that is full."""
-    _wait_for_saves(run, process, 2)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (run.last.stat().st_size // 2,) * 2)
-    with suppress(AssertionError):
-        _until(lambda: False, process, run)
-    assert process.returncode not in (0, None), run.said()
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """An empty disk of its own in place of a folder.
+
+    Args:
+        folder: exists, and is empty.
+        size: as mount understands it, for example 200m.
+    """
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"a disk of its own needs the right to mount one: {mounted.stderr.decode()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def state(run: Run) -> dict[str, Any]:
-    """All of the last checkpoint, without the run's own folder."""
-    return read(run.last, run)
-
-
-def best(run: Run) -> dict[str, Any]:
-    """The best checkpoints by their names."""
-    return {path.name: read(path, run) for path in (run.last.parent / "best").glob("*.ckpt")}
-
-
-def read(path: Path, run: Run) -> Any:
-    """A checkpoint without the run's own folder."""
-    return _plain(torch.load(path, weights_only=True), str(run.root))
-
-
-def trace(run: Run) -> dict[str, dict[int, float]]:
-    """The curves: tag → step → the value that was written last."""
-    files = sorted((run.root / "tensorboard").rglob("events.*"), key=lambda path: path.stat().st_mtime)
-    curves: dict[str, dict[int, float]] = {}
-    for file in files:
-        for event in EventFileLoader(str(file)).Load():
-            for value in event.summary.value:
-                if value.HasField("tensor") and not value.tag.startswith(("speed/", "memory/")):
-                    number = value.tensor.float_val
-                    if number:
-                        curves.setdefault(f"{file.parent.name}:{value.tag}", {})[event.step] = number[0]
-    return curves
-
-
-def _plain(value: Any, root: str) -> Any:
-    if isinstance(value, dict):
-        return {_plain(k, root): _plain(v, root) for k, v in value.items() if k not in ASKED}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, root) for item in value]
-    return value.replace(root, "ROOT") if isinstance(value, str) else value
-
-
-def differences(first: Any, second: Any, path: str = "") -> list[str]:
-    """Where two states differ, bit by bit."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        names = sorted({*first, *second}, key=str)
-        missing = [f"{path}/{name}: only once" for name in names if (name in first) != (name in second)]
-        both = [name for name in names if name in first and name in second]
-        return [*missing, *(d for name in both for d in differences(first[name], second[name], f"{path}/{name}"))]
-    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
-        pairs = enumerate(zip(first, second, strict=True))
-        return [d for i, (one, two) in pairs for d in differences(one, two, f"{path}[{i}]")]
-    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
-        alike = first.shape == second.shape and torch.equal(first.nan_to_num(7.0), second.nan_to_num(7.0))
-        return [] if alike else [f"{path}: {first.flatten()[:3].tolist()} {second.flatten()[:3].tolist()}"]
-    return [] if first == second or (first != first and second != second) else [f"{path}: {first} {second}"]
+def fill_disk(run: Run) -> Path:
+    """After the second checkpoint, leave no room for another; wait until the run has ended; the file in the way."""
+    filler = run.root / "filler"
+    with _ended(run.start()) as process, filler.open("ab") as file:
+        _wait_for_saves(run, process, 2)
+        kept = run.last.stat().st_size // 2
+        end = time.monotonic() + PATIENCE_SECONDS
+        while process.poll() is None and time.monotonic() < end:
+            more = shutil.disk_usage(run.root).free - kept
+            if more > 0:
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
+            time.sleep(GLANCE_SECONDS)
+        assert process.returncode not in (0, None), run.said()
+    return filler

@@ -1,4 +1,4 @@
-"""Every recipe: killed at any moment and continued with `--ckpt_path last`, it equals a run without a break.
+"""Every recipe: killed twice and continued with `--ckpt_path last`, it equals a run without a break.
 
 Sizes alone are overridden: the pocket configs, the bundled codec, real songs, the real command in processes of its own.
 """
@@ -6,7 +6,6 @@ Sizes alone are overridden: the pocket configs, the bundled codec, real songs, t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,18 @@ from typing import Any
 import pytest
 from commands import REPOSITORY
 from killed_runs import (
-    Moment,
+    CONTINUE,
     Run,
-    best,
     between_checkpoints,
-    differences,
+    fill_disk,
     kill_at,
     kill_one,
+    kill_while_saving,
     raise_on,
-    state,
-    trace,
-    while_saving,
-    write_no_more,
+    small_disk,
 )
+from object_store import copied_to_s3, s3_server
+from run_facts import NOTES, best, differences, notes, numbers, state, trace
 from test_two_processes import CODEC, SMALL, STARTS, Command, Runs
 
 pytestmark = [pytest.mark.resume, pytest.mark.timeout(900)]
@@ -64,11 +62,12 @@ class Case:
                 "init_args": {**judged, "metric": self.metric, "folder": f"{folder}/best", "keep": 2},
             },
             {"class_path": stopper, "init_args": {**judged, "monitor": self.metric, "patience": 99}},
+            {"class_path": "run_facts.Notes"},
         ]
 
 
-EVERY, SAVES = 2, 6
-"""Iterations between two checkpoints, and checkpoints of a whole run; an epoch, and a validation, is 4 iterations."""
+ITERATIONS, EVERY = 12, 2
+"""Of a whole run, and between two checkpoints; an epoch, and a validation, is 4 iterations."""
 
 EPOCHS = {
     **SMALL,
@@ -92,7 +91,7 @@ COCOLA = {
     "data.init_args.min_active_ratio": "0.1",
 }
 CASES = {
-    "R3GAN": Case("liveband/pocket", EPOCHS),
+    "R3GAN": Case("liveband/pocket", {**EPOCHS, "data.init_args.num_workers": "2"}),
     "FlowMatching": Case("lmdm/blockcausal_pocket", EPOCHS),
     "discriminator warm-up": Case("lmdm/arc_forcing_discriminator_warmup_pocket", EPOCHS),
     "ARCForcing": Case("lmdm/arc_forcing_pocket", EPOCHS),
@@ -107,7 +106,6 @@ CASES = {
         overlays=("codec_adversary",),
     ),
 }
-MOMENTS: dict[str, Callable[[int, int], Moment]] = {"between": between_checkpoints, "saving": while_saving}
 
 
 class Bench:
@@ -137,7 +135,7 @@ class Bench:
         words += [word for key, value in options.items() for word in (f"--{key}", value)]
         for option, start in STARTS.get(case.config, {}).items():
             words += [option, str(self.trained.checkpoint(start, command))]
-        root.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
         (shared / "anchors").mkdir(exist_ok=True)
         (root / "cache").symlink_to(shared / "anchors")
         return Run(root, words, processes, {"trainer": {"callbacks": case.callbacks(root)}})
@@ -167,29 +165,28 @@ def _at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("name", [grouped(name) for name in CASES])
-def test_killed_and_continued_equals_a_run_without_a_break(
-    name: str, processes: int, moment: str, bench: Bench, lightning_command: Command
+def test_killed_twice_and_continued_equals_a_run_without_a_break(
+    name: str, processes: int, bench: Bench, lightning_command: Command
 ) -> None:
-    case = CASES[name]
-    whole = bench.whole(name, processes, lightning_command)
-    broken = bench.run(case, f"{name} {moment} {processes}", processes, lightning_command)
-    seed = zlib.crc32(f"{name}{processes}".encode())
-    kill_at(broken, MOMENTS[moment](seed, SAVES - 2))
-    begin = state(broken)["global_step"]
-    assert 0 < begin < state(whole)["global_step"]
-    broken.finish("--ckpt_path", "last")
-    require_same_run(whole, broken)
+    """Once at a random moment, once while a checkpoint is written."""
+    broken = bench.run(CASES[name], f"{name} broken {processes}", processes, lightning_command)
+    kill_at(broken, between_checkpoints(zlib.crc32(f"{name}{processes}".encode()), saves=3))
+    kill_while_saving(broken)
+    broken.finish(*CONTINUE)
+    require_same_run(bench.whole(name, processes, lightning_command), broken)
 
 
 def require_same_run(whole: Run, broken: Run) -> None:
-    """State, curves and best checkpoints."""
-    assert not differences(state(whole), state(broken))
-    assert not differences(trace(whole), trace(broken))
-    assert best(whole)
-    assert not differences(best(whole), best(broken))
+    """The last and the best checkpoints, the curves, and what every process heard, drew and had in every iteration."""
+    for facts in (state, best, trace):
+        assert facts(whole.root)
+        assert not differences(facts(whole.root), facts(broken.root))
+    assert numbers(whole.root) == numbers(broken.root)
+    for process in range(whole.processes):
+        assert list(notes(whole.root, process)) == list(range(1, ITERATIONS + 1))
+        assert not differences(notes(whole.root, process), notes(broken.root, process))
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
@@ -198,24 +195,76 @@ def test_the_number_of_processes_may_change(
     name: str, before: int, after: int, bench: Bench, lightning_command: Command
 ) -> None:
     """State and position go on, and one line says that the rest is drawn anew."""
-    case, whole = CASES[name], bench.whole(name, before, lightning_command)
-    broken = bench.run(case, f"{name} from {before} to {after}", before, lightning_command)
+    whole = bench.whole(name, before, lightning_command)
+    broken = bench.run(CASES[name], f"{name} from {before} to {after}", before, lightning_command)
     kill_at(broken, between_checkpoints(0, 1))
-    replace(broken, processes=after).finish("--ckpt_path", "last")
+    heard = taken_notes(broken, before)[0]
+    broken = replace(broken, processes=after)
+    broken.finish(*CONTINUE)
     assert broken.said().count(f"trained in {before} and goes on in {after} processes") == 1
-    first, second = state(whole), state(broken)
+    first, second = state(whole.root), state(broken.root)
     for part in ("epoch", "global_step", "lr_schedulers"):
         assert not differences(first[part], second[part])
     assert differences(first["state_dict"], second["state_dict"])
+    later = taken_notes(broken, after)
+    assert of("batch", {**heard, **later[0]}) == of("batch", notes(whole.root)), "the first process hears the same"
+    if after == 2:
+        assert of("networks", later[0]) == of("networks", later[1])
+        assert not {*of("batch", later[0]).values()} & {*of("batch", later[1]).values()}
+
+
+def taken_notes(run: Run, processes: int) -> list[dict[int, dict[str, str]]]:
+    """Those of every process, which then begin anew."""
+    found = [notes(run.root, process) for process in range(processes)]
+    for path in run.root.glob(NOTES.format("*")):
+        path.unlink()
+    return found
+
+
+def of(fact: str, noted: dict[int, dict[str, str]]) -> dict[int, str]:
+    """One fact of every iteration."""
+    return {iteration: facts[fact] for iteration, facts in noted.items()}
 
 
 @pytest.mark.xdist_group("R3GAN")
 def test_a_full_disk_leaves_the_last_good_checkpoint(bench: Bench, lightning_command: Command) -> None:
+    """The run ends with one sentence, and goes on when there is room."""
+    name = "R3GAN full disk"
+    folder = bench.trained.folder / name
+    folder.mkdir()
+    with small_disk(folder, "1g"):
+        broken = bench.run(CASES["R3GAN"], name, 1, lightning_command)
+        filler = fill_disk(broken)
+        assert "the disk is full: this checkpoint is not written, the one before it is kept" in broken.said()
+        assert "Traceback" not in broken.said()
+        filler.unlink()
+        broken.finish(*CONTINUE)
+        require_same_run(bench.whole("R3GAN", 1, lightning_command), broken)
+
+
+@pytest.mark.xdist_group("R3GAN")
+def test_a_bank_in_an_object_store_gives_the_same_run(
+    bench: Bench, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two loaders of its own read every crop from the server; the run with the bank on a disk has no break."""
+    folder = bench.trained.folder
+    options = {"root": bench.trained.songs, "cache_root": folder / "data", "bank_root": folder / "bank"}
+    words = [word for key, value in options.items() for word in (f"--data.init_args.{key}", value)]
+    words += ["--data.init_args.render_if_missing", "null", "--trainer.default_root_dir", folder / "building"]
+    status, err = lightning_command("predict", "--config", "configs/bank/pocket.yaml", *words)
+    assert status == 0, err
+    with s3_server() as (_, endpoint):
+        url = copied_to_s3(folder / "bank", endpoint, monkeypatch)
+        there = {"url": url, "cache": str(folder / "kept"), "cache_gb": 0.0}
+        broken = bench.run(CASES["R3GAN"], "R3GAN from a store", 1, lightning_command)
+        store = {"init_args": {"bank_store": {"class_path": "datamodules.BankStore", "init_args": there}}}
+        broken = replace(broken, overlay={**broken.overlay, "data": store})
+        kill_at(broken, between_checkpoints(0, 3))
+        broken.finish(*CONTINUE)
+    assert not list((folder / "kept").rglob("songs/*"))
     whole = bench.whole("R3GAN", 1, lightning_command)
-    broken = bench.run(CASES["R3GAN"], "R3GAN full disk", 1, lightning_command)
-    kill_at(broken, lambda run, process: write_no_more(process, run))
-    broken.finish("--ckpt_path", "last")
-    require_same_run(whole, broken)
+    for facts in (trace, numbers, notes):
+        assert not differences(facts(whole.root), facts(broken.root))
 
 
 @pytest.mark.xdist_group("ranks")

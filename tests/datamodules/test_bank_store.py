@@ -1,19 +1,14 @@
 """A bank in an object store gives the items that it gives on a disk, whatever this machine keeps of it.
 
-The quick tests read `file://` by the same code. The slow ones read S3 from a server on this machine, moto's. It needs
-an environment of its own (`make test-slow` makes it), because boto3 does not go with the constraints.
+The quick tests read `file://` by the same code. The slow ones read S3 from a server on this machine.
 """
 
-import os
 import signal
-import socket
-import subprocess
 import threading
-import time
-from pathlib import Path
 
 import pytest
 import torch
+from object_store import copied_to_s3, s3_server
 from slakh_tree import FrameCodec, write_tree
 
 from datamodules import BankStore, LatentBank, Slakh2100DataModule, SongsToEncode
@@ -28,13 +23,6 @@ from livejam.errors import UserError
 
 obstore = pytest.importorskip("obstore")
 TARGETS = (0, 4, 6, 14)
-MOTO = Path(__file__).parents[2] / "build/moto/bin/moto_server"
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "someone",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_REGION": "us-east-1",
-    "AWS_ALLOW_HTTP": "true",
-}
 
 
 @pytest.fixture(scope="module")
@@ -52,43 +40,15 @@ def bank(root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server():
-    program = os.environ.get("MOTO_SERVER", str(MOTO))
-    if not Path(program).exists():
-        pytest.skip(f"no moto_server in {MOTO.parent}: `make {MOTO.relative_to(MOTO.parents[3])}` installs it")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # in this process's environment, packages of another Python would come first
-    environment = {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, "MOTO_S3_CUSTOM_ENDPOINTS": ""}
-    process = subprocess.Popen(
-        [program, "-H", "127.0.0.1", "-p", str(port)], env=environment, stderr=subprocess.DEVNULL
-    )
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.1)
-    yield process, f"http://127.0.0.1:{port}"
-    process.send_signal(signal.SIGCONT)
-    process.terminate()
-    process.wait(timeout=20)
+    with s3_server() as running:
+        yield running
 
 
 @pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.slow)])
 def url(request, bank, monkeypatch):
     if request.param == "file":
         return bank.folder.as_uri()
-    return copied_to_s3(bank, request.getfixturevalue("server")[1], monkeypatch)
-
-
-def copied_to_s3(bank, endpoint, monkeypatch):
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
-        monkeypatch.setenv(name, value)
-    subprocess.run(["curl", "-sf", "-X", "PUT", f"{endpoint}/songs"], check=True)
-    store = obstore.store.from_url("s3://songs/some/bank")
-    for path in [file for file in bank.folder.rglob("*") if file.is_file()]:
-        obstore.put(store, path.relative_to(bank.folder).as_posix(), path.read_bytes())
-    return "s3://songs/some/bank"
+    return copied_to_s3(bank.folder, request.getfixturevalue("server")[1], monkeypatch)
 
 
 def batches(bank):
@@ -199,7 +159,7 @@ def test_mistakes_are_one_sentence(root, tmp_path, bank):
 @pytest.mark.slow
 def test_a_server_that_stops_for_a_while_is_waited_for(server, bank, tmp_path, monkeypatch):
     process, endpoint = server
-    far = batches(BankStore(copied_to_s3(bank, endpoint, monkeypatch), str(tmp_path), 0.0).open())
+    far = batches(BankStore(copied_to_s3(bank.folder, endpoint, monkeypatch), str(tmp_path), 0.0).open())
     process.send_signal(signal.SIGSTOP)
     threading.Timer(3.0, process.send_signal, [signal.SIGCONT]).start()
     assert_same_items(batches(bank)[BatchKey(0, 0)], far[BatchKey(0, 0)])
