@@ -154,6 +154,8 @@ def test_a_full_disk_is_one_line(
 
     with pytest.raises((OSError, ValueError)) as caught:
         log()
+    for thread in [one for one in threading.enumerate() if type(one).__name__ == "_AsyncWriterThread"]:
+        thread.join(10)  # which tells the logger first
     assert "the disk is full" in str(as_user_error(caught.value))
     assert capfd.readouterr().err == "in the background: the disk is full; free some space and start again\n"
 
