@@ -3,7 +3,7 @@
 #   make demo        songs, training, evaluation, WAVs: what README.md promises, with README.md's own commands
 #   make test        lint, types and the quick tests
 #   make test-slow   the proofs that take minutes
-#   make test-live   an hour of music through the real-time engine, and a real sound card if there is one
+#   make test-live   an hour of music through the real-time engine, minutes over OSC, and a real sound card if there is one
 #   make test-slurm  jobs on a Slurm cluster of its own (Debian, as root), stopped at SIGNALS=50 random moments
 #   make test-slurm-short   those of its cases that fit into a quarter of an hour
 #   make test-gpu    the recipes on CUDA, where there is a GPU: step times, memory, waits

@@ -1,7 +1,7 @@
 """Every OSC message that livejam understands or sends: address, arguments and their bounds.
 
-A field that has an `Argument` is on the wire, in the order of the fields; `docs/osc.md` has tables made of them.
-The messages of windows and their meaning are those of the Max/MSP system of Karchkhadze and Dubnov (arXiv 2604.07612).
+`docs/osc.md` has tables made of them. The messages of windows and their meaning are those of the Max/MSP system of
+Karchkhadze and Dubnov (arXiv 2604.07612).
 
 Shapes: N audio samples.
 """
@@ -9,20 +9,17 @@ Shapes: N audio samples.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 from livejam.batch import NAMES
 from livejam.errors import UserError
-from livejam.option_ranges import FINITE, Range
-from livejam.serving.osc_arguments import Argument
-from livejam.serving.osc_wire import read_datagram, write_datagram
+from livejam.option_ranges import Range
+from livejam.serving.osc_fields import LAST, Message, number, read_arguments, rest, text, whole, yes
+from livejam.serving.osc_wire import read_datagram
 from livejam.streaming.rings import Audio
 from livejam.streaming.session import LOUDEST_DB, SOFTEST_DB, UNDO_SECONDS
-
-LAST = 2**31 - 1
-"""The largest whole number of OSC."""
 
 LONGEST_BLOCK = 1024
 """Samples of a block of `/stream`."""
@@ -32,92 +29,6 @@ LONGEST_CHUNK = 13_000
 
 PACKAGE = Range(128, 16_384)
 MOST_ROWS = 16
-
-M = TypeVar("M", bound="Message")
-Metadata = dict[str, Argument]
-
-
-def whole(words: str, low: int = 0, high: int = LAST, optional: bool = False) -> Metadata:
-    """A whole number."""
-    return {"argument": Argument("i", words, Range(low, high), optional)}
-
-
-def number(words: str, low: float, high: float) -> Metadata:
-    """A number."""
-    return {"argument": Argument("f", words, Range(low, high))}
-
-
-def text(words: str, optional: bool = False) -> Metadata:
-    """Words."""
-    return {"argument": Argument("s", words, FINITE, optional)}
-
-
-def yes(words: str, optional: bool = False) -> Metadata:
-    """Yes or no."""
-    return {"argument": Argument("T", words, FINITE, optional)}
-
-
-def rest(tag: str, words: str, least: int, most: int) -> Metadata:
-    """All that is left."""
-    return {"argument": Argument(tag, words, Range(least, most))}
-
-
-def arguments_of(kind: type[Message]) -> list[tuple[str, Argument]]:
-    """Name and meaning of every argument of a message, in the order of the wire."""
-    return [(entry.name, entry.metadata["argument"]) for entry in fields(kind) if "argument" in entry.metadata]
-
-
-@dataclass(frozen=True)
-class Message:
-    """An OSC message whose arguments are within their bounds.
-
-    Raises:
-        UserError: an argument is out of range.
-    """
-
-    address: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for name, argument in arguments_of(type(self)):
-            argument.require(getattr(self, name))
-
-    @property
-    def sent_to(self) -> str:
-        """Its address."""
-        return self.address
-
-    @classmethod
-    def heard(cls: type[M], address: str, values: list[Any]) -> M:
-        """The message with arguments that stood on the wire.
-
-        Raises:
-            UserError: there are too few or too many, or one is of another kind or out of range.
-        """
-        return cls(**_read(cls, address, values))
-
-    def datagram(self) -> bytes:
-        """The message as it is sent."""
-        given = ((argument.tag, getattr(self, name)) for name, argument in arguments_of(type(self)))
-        return write_datagram(self.sent_to, [argument for argument in given if argument[1] is not None])
-
-
-def _read(kind: type[Message], address: str, values: list[Any]) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    wanted = arguments_of(kind)
-    try:
-        for place, (name, argument) in enumerate(wanted):
-            if argument.many:
-                return given | {name: argument.read(values[place:])}
-            if place < len(values):
-                given[name] = argument.read(values[place])
-            elif not argument.optional:
-                raise UserError(f"{argument.words} is missing")
-        if len(values) > len(wanted):
-            raise UserError(f"it has {len(values)} arguments instead of {len(wanted)}")
-        return given
-    except UserError as error:
-        raise UserError(f"{address}: {error}") from error
-
 
 # What a musician's program sends, whatever the mode
 
@@ -396,7 +307,7 @@ class Stem(Message):
 
     @classmethod
     def heard(cls, address: str, values: list[Any]) -> Stem:
-        return cls(STEMS[address], **_read(cls, address, values))
+        return cls(STEMS[address], **read_arguments(cls, address, values))
 
 
 def stem_address(instrument: str) -> str:

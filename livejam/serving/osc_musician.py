@@ -11,6 +11,7 @@ from typing import Any
 
 from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
+from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     Context,
     Error,
@@ -18,7 +19,6 @@ from livejam.serving.osc_messages import (
     Instrument,
     Level,
     LoadModel,
-    Message,
     Meters,
     Mute,
     PacketTest,
@@ -158,7 +158,7 @@ class OscMusician:
             done.result()
         except CancelledError:
             return
-        except UserError as error:
+        except Exception as error:  # of a model: whoever asked is told, and the next one gets a chance
             self.refuse(error)
 
     def _play(self, names: Sequence[str]) -> None:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import errno
+import logging
 import select
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from livejam.errors import UserError
-from livejam.serving.osc_messages import (
-    TO_SERVER,
-    Error,
-    Hello,
-    Message,
-    Ready,
-    read_message,
-)
+from livejam.serving.osc_fields import Message
+from livejam.serving.osc_messages import TO_SERVER, Error, Hello, Ready, read_message
 from livejam.serving.osc_musician import OscMusician, Reply, Say
 from livejam.serving.osc_wire import MalformedError
 from livejam.streaming.priority import prioritised
+
+LOG = logging.getLogger(__name__)
 
 FREE_AFTER_SECONDS = 10.0
 """A musician who is silent for so long makes room for another."""
@@ -54,6 +51,7 @@ class Counts:
         refused: messages that do not exist, or with wrong arguments.
         strangers: from somebody else while a musician plays.
         unsent: answers that the network did not take.
+        failed: that met a fault of ours.
     """
 
     received: int = 0
@@ -61,6 +59,7 @@ class Counts:
     refused: int = 0
     strangers: int = 0
     unsent: int = 0
+    failed: int = 0
 
     @property
     def unread(self) -> int:
@@ -88,6 +87,20 @@ class OscDesk:
     def receive(self, datagram: bytes, sender: Address, now: float) -> None:
         """Do what a datagram asks for; whatever it holds, nothing is raised."""
         self.counts.received += 1
+        with self._carrying_on():
+            self._receive(datagram, sender, now)
+
+    @contextmanager
+    def _carrying_on(self) -> Iterator[None]:
+        """A fault of ours costs what it was met at, and is said once."""
+        try:
+            yield
+        except Exception as error:
+            self.counts.failed += 1
+            if self.counts.failed == 1:
+                LOG.exception("a datagram could not be handled (%s); please report it", error)
+
+    def _receive(self, datagram: bytes, sender: Address, now: float) -> None:
         try:
             message = read_message(datagram, TO_SERVER)
         except MalformedError:
@@ -132,6 +145,10 @@ class OscDesk:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        with self._carrying_on():
+            self._tick(now)
+
+    def _tick(self, now: float) -> None:
         self.musician.tick(now)
         present = self._owner is not None and now - self._heard_at < FREE_AFTER_SECONDS
         if present and now - self._metered_at >= METERS_EVERY_SECONDS:

@@ -7,17 +7,8 @@ import sys
 from pathlib import Path
 
 from livejam.serving.osc_arguments import Argument
-from livejam.serving.osc_messages import (
-    ANSWERS,
-    CONTROLS,
-    LAST,
-    STREAM,
-    WINDOW_ANSWERS,
-    WINDOWS,
-    Message,
-    Stem,
-    arguments_of,
-)
+from livejam.serving.osc_fields import LAST, Message, arguments_of
+from livejam.serving.osc_messages import ANSWERS, CONTROLS, STREAM, WINDOW_ANSWERS, WINDOWS, Stem
 
 TABLES: dict[str, tuple[type[Message], ...]] = {
     "stream": (*STREAM, *CONTROLS),

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from livejam.errors import UserError
+from livejam.serving.osc_fields import Message
 from livejam.serving.osc_hops import Hop, OutputTape
 from livejam.serving.osc_messages import (
     LONGEST_CHUNK,
     BatchDropped,
     Context,
     Error,
-    Message,
     ServerPredicted,
     Stem,
     UpdateFade,
@@ -138,20 +138,10 @@ class Batch:
         return self.last_at + max(PATIENCE_GAPS * mean, SHORTEST_PATIENCE)
 
     def add(self, message: Context, now: float) -> bool:
-        """Store a chunk. False = it was there already.
-
-        Raises:
-            UserError: it does not fit into the hop.
-        """
-        end = message.start + len(message.samples_N)
-        if end > len(self.audio_N):
-            raise UserError(
-                f"/context: samples {message.start} to {end} are outside of the hop of {len(self.audio_N)} samples; "
-                "/update_r sets the hop"
-            )
+        """Store a chunk that fits into the hop. False = it was there already."""
         if message.start in self.starts:
             return False
-        self.audio_N[message.start : end] = message.samples_N
+        self.audio_N[message.start : message.start + len(message.samples_N)] = message.samples_N
         self.starts.add(message.start)
         self.last_at = now
         return True
@@ -231,6 +221,7 @@ class Windows:
         if self._is_late(message.batch):
             self.counts.late += 1
             return
+        self._require_fitting(message)
         if self._batch and self._batch.number != message.batch:
             self.predict()
         if self._batch is None:
@@ -241,6 +232,14 @@ class Windows:
         if self._batch.complete:
             self.predict()
 
+    def _require_fitting(self, message: Context) -> None:
+        end = message.start + len(message.samples_N)
+        if end > self._hop:
+            raise UserError(
+                f"/context: samples {message.start} to {end} are outside of the hop of {self._hop} samples; "
+                "/update_r sets the hop"
+            )
+
     def predict(self) -> None:
         """Take the batch as it is: the session hears it and plays.
 
@@ -248,7 +247,7 @@ class Windows:
             UserError: there is none.
         """
         batch = self._batch
-        if batch is None or not batch.starts:
+        if batch is None:
             raise UserError("/predict: nothing was heard that is not answered; send /context first")
         self.counts.incomplete += not batch.complete
         self._unheard = self._with_silence(batch)

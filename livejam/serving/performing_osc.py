@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from livejam.errors import UserError
+from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     FROM_SERVER,
     Error,
     Hello,
     Instrument,
-    Message,
     Seed,
     Stream,
     StreamAnswer,

@@ -20,12 +20,12 @@ import pytest
 import soundfile
 from commands import REPOSITORY
 
+from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     FROM_SERVER,
     Context,
     Hello,
     Level,
-    Message,
     PacketTest,
     Predict,
     Prompt,

@@ -8,7 +8,8 @@ import numpy as np
 
 from livejam.checkpoints.player import Player
 from livejam.serving.line import Answer, Line
-from livejam.serving.osc_messages import FROM_SERVER, Message, Stem, StreamAnswer, read_message
+from livejam.serving.osc_fields import Message
+from livejam.serving.osc_messages import FROM_SERVER, Stem, StreamAnswer, read_message
 from livejam.serving.osc_musician import OscMusician, Reply
 from livejam.serving.osc_server import Address, OscDesk
 from livejam.streaming import Session

@@ -16,16 +16,15 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 from livejam.errors import UserError
 from livejam.serving import osc_messages
 from livejam.serving.osc_arguments import Argument
+from livejam.serving.osc_fields import Message, arguments_of
 from livejam.serving.osc_messages import (
     FROM_SERVER,
     STEMS,
     TO_SERVER,
     Known,
     Level,
-    Message,
     Stem,
     Stream,
-    arguments_of,
     read_message,
 )
 from livejam.serving.osc_tables import TABLES, renewed

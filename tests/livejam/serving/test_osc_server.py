@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from osc_desk import MUSICIAN, RATE, STRANGER, Desk, placed, windows
 
 import livejam
 from livejam.checkpoints.player import Player
+from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     FROM_SERVER,
     BatchDropped,
@@ -27,7 +29,6 @@ from livejam.serving.osc_messages import (
     Instrument,
     Level,
     LoadModel,
-    Message,
     Meters,
     Mute,
     PacketTest,
@@ -219,6 +220,9 @@ def test_missing_chunks_and_batches_are_silence_and_late_ones_are_counted(desk: 
     (error,) = desk(Context(9, hop - 5, 2, np.zeros(10, dtype=np.float32)))
     assert isinstance(error, Error)
     assert "outside of the hop" in error.sentence
+    assert not [answer for answer in desk.later(60) if not isinstance(answer, Meters)]
+    assert windows([answer for chunk in sent[0] for answer in desk(replace(chunk, batch=2))])
+    assert not desk.desk.counts.failed
 
 
 def test_controls_reach_the_session_or_are_refused_with_a_sentence(desk: Desk) -> None:
@@ -294,6 +298,7 @@ def test_garbage_does_no_harm(desk: Desk) -> None:
         desk(mutated(rng), MUSICIAN if rng.random() < 0.9 else STRANGER)
         desk.desk.tick(desk.clock.now())
     assert desk.desk.counts.malformed > 30
+    assert desk.desk.counts.failed == 0
     desk(Reset())
     desk(Instrument(("drums",)))
     answers = [answer for block in blocks(noise(0.5)) for answer in desk(block)]
