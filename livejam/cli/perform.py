@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from livejam.option_ranges import Range, require_number
 from livejam.outputs import add_overwrite, require_folder, require_free
 
 if TYPE_CHECKING:
-    from livejam.audio_files import Audio
+    from livejam.audio_files import Audio, Recording
     from livejam.serving.performing import Performance, Terms, Transport
+    from livejam.serving.recordings import Record
     from livejam.serving.scores import Event
 
 SERVER = re.compile(r"(\w+)://(\[[0-9a-fA-F:]+\]|[^:/\s]+):(\d{1,5})/?\Z")
@@ -145,6 +145,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _perform(options: argparse.Namespace) -> int:
+    from livejam.audio_files import open_recording
     from livejam.cli.perform_picture import draw
     from livejam.cli.perform_report import report_text
     from livejam.serving.recordings import Head, recording
@@ -155,13 +156,16 @@ def _perform(options: argparse.Namespace) -> int:
     files = {"the answer": outputs.answer, "what was played": outputs.mix, "the sum": outputs.together}
     files |= {"the recording": outputs.recording, "the report": outputs.report, "the picture": outputs.picture}
     require_free(files, [options.mix], options.overwrite)
+    song = open_recording(options.mix)
+    if song.seconds > LONGEST_SECONDS:
+        raise UserError(f"{options.mix} is longer than an hour; choose a shorter song")
     with closing(_transport(options)) as transport:
         terms, sent = transport.meet(options.seed)
-        mix_N, events = _score(options, terms.sample_rate_hz)
+        mix_N, events = _score(options, song, terms.sample_rate_hz)
         head = Head(transport.name, terms.sample_rate_hz, terms.instruments)
         with recording(outputs.recording, head) as record:
             for packet in sent:
-                record(0.0, packet)
+                record(0.0, packet, 0)
             done = _played(options, transport, terms, mix_N, record)
     report = _report(options, terms, done, mix_N, events)
     _write(outputs, mix_N, done.answer_N, terms.sample_rate_hz)
@@ -190,15 +194,11 @@ def _transport(options: argparse.Namespace) -> Transport:
     raise UserError(f"--server {options.server}: the protocol {protocol} is not known; write osc://{host}:{port}")
 
 
-def _score(options: argparse.Namespace, sample_rate_hz: int) -> tuple[Audio, list[Event]]:
+def _score(options: argparse.Namespace, song: Recording, sample_rate_hz: int) -> tuple[Audio, list[Event]]:
     """What is played, mono and at the server's rate, and what happens in it."""
-    from livejam.audio_files import open_recording
     from livejam.cli.stage import at_rate
     from livejam.serving.scores import Score, performed
 
-    song = open_recording(options.mix)
-    if song.seconds > LONGEST_SECONDS:
-        raise UserError(f"{options.mix} is longer than an hour; choose a shorter song")
     song_N = at_rate(song, sample_rate_hz).mean(axis=0)
     if options.seconds is not None:
         song_N = song_N[: round(options.seconds * sample_rate_hz)]
@@ -211,7 +211,7 @@ def _played(
     transport: Transport,
     terms: Terms,
     mix_N: Audio,
-    record: Callable[[float, bytes], None],
+    record: Record,
 ) -> Performance:
     from tqdm import tqdm
 
@@ -294,8 +294,8 @@ def _replay(options: argparse.Namespace) -> int:
     if head.protocol != "osc":
         raise UserError(f"{options.replay} is a recording of {head.protocol}, which cannot be played again here")
     player = load(options.checkpoint, find_trusted(options.trust))
-    make_session = session_maker(player, head.sample_rate_hz, seed=0, hear_each_other=False)
-    answer_N, musician, counts = replay(read_packets(options.replay), make_session, head.sample_rate_hz, say)
+    make_session = session_maker(player, head.sample_rate_hz, head.seed, head.hear_each_other)
+    answer_N, musician, counts = replay(read_packets(options.replay), head, make_session, say)
     if not len(answer_N):
         raise UserError(f"{options.replay} holds too little sound for an answer")
     with audio_writer(outputs.answer, head.sample_rate_hz, 1, FLOAT) as write:

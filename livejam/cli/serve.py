@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ from livejam.cli.publish import add_trust, find_trusted
 from livejam.cli.serve_web import add_serve_web
 from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
+from livejam.outputs import add_overwrite, require_free
 
 if TYPE_CHECKING:
     from livejam.checkpoints.player import Player
     from livejam.serving.osc_musician import OscMusician, Reply, SessionMaker
+    from livejam.serving.recordings import Record
 
 PORTS = Range(1, 65_535)
 RATES = Range(8_000, 192_000)
@@ -59,7 +62,12 @@ def add_serve_osc(servers: Any) -> None:
         "--host", default="127.0.0.1", metavar="ADDRESS",
         help="address of this machine to listen at (127.0.0.1: programs on this machine; 0.0.0.0: everybody's)",
     )  # fmt: skip
+    osc.add_argument(
+        "--record", type=Path, metavar="FILE",
+        help="keep all that is sent, for `livejam perform --replay FILE` and reports of faults",
+    )  # fmt: skip
     add_band(osc)
+    add_overwrite(osc)
     osc.set_defaults(run=_serve_osc)
 
 
@@ -84,28 +92,51 @@ def _serve_osc(options: argparse.Namespace) -> int:
     require_number("--sample-rate", options.sample_rate, RATES)
     require_number("--seed", options.seed, Range(0, LAST_SEED))
 
+    if options.record is not None:
+        require_free({"--record": options.record}, (), options.overwrite)
+
     from livejam import load
     from livejam.cli.stage import say
     from livejam.serving.osc_server import OscServer, is_loopback
 
     player = load(options.checkpoint, find_trusted(options.trust))
     make_session = session_maker(player, options.sample_rate, options.seed, options.listen_to_each_other)
-    server = OscServer(_musician_maker(options, make_session), options.host, options.port, options.reply_port, say)
-    timing = server.desk.musician.welcome()
-    print(
-        f"{options.checkpoint} plays {timing.instruments} {1000 * timing.lead_samples / timing.sample_rate_hz:.0f} ms "
-        f"ahead at {timing.sample_rate_hz} Hz\nOSC: send to {options.host}:{options.port}, listen at port "
-        f"{options.reply_port}; Ctrl-C ends it",
-        flush=True,
-    )
-    if not is_loopback(options.host):
-        say("everybody on this network can play, and change what is played: OSC knows no passwords")
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")
+    make = _musician_maker(options, make_session)
+    with _recorded(options, make_session) as record:
+        server = OscServer(make, options.host, options.port, options.reply_port, say, record)
+        print(_greeting(options, server.desk.musician), flush=True)
+        if not is_loopback(options.host):
+            say("everybody on this network can play, and change what is played: OSC knows no passwords")
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")
     print(_summary(server.desk.musician, server.desk.counts))
     return 0
+
+
+@contextmanager
+def _recorded(options: argparse.Namespace, make_session: SessionMaker) -> Iterator[Record]:
+    """What takes the packets that are sent, which are kept if that was asked for."""
+    from livejam.serving.recordings import Head, recording
+
+    if options.record is None:
+        yield lambda seconds, packet, sender: None
+        return
+    names = make_session(options.instrument).instruments
+    head = Head("osc", options.sample_rate, names, options.seed, options.listen_to_each_other)
+    with recording(options.record, head) as record:
+        yield record
+
+
+def _greeting(options: argparse.Namespace, musician: OscMusician) -> str:
+    """What plays, and where."""
+    told = musician.welcome()
+    return (
+        f"{options.checkpoint} plays {told.instruments} {1000 * told.lead_samples / told.sample_rate_hz:.0f} ms "
+        f"ahead at {told.sample_rate_hz} Hz\nOSC: send to {options.host}:{options.port}, listen at port "
+        f"{options.reply_port}; Ctrl-C ends it"
+    )
 
 
 def require_osc() -> None:

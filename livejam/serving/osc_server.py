@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import select
 import socket
 import time
@@ -17,6 +18,7 @@ from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import TO_SERVER, Error, Hello, Ready, read_message
 from livejam.serving.osc_musician import OscMusician, Reply, Say
 from livejam.serving.osc_wire import MalformedError
+from livejam.serving.recordings import Record
 from livejam.streaming.priority import prioritised
 
 LOG = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ ERRORS_EVERY_SECONDS = 0.1
 
 BUFFER_BYTES = 4 << 20
 LARGEST_DATAGRAM = 1 << 16
+MOST_SENDERS = 1000
 AT_ONCE = 64
 """Datagrams between two looks at the clock."""
 
@@ -74,10 +77,18 @@ class OscDesk:
         make: makes who plays, given what sends a message to the musician.
         send: sends a datagram to an address; called from several threads.
         reply_port: where the musician's program listens.
+        record: takes what the musician sends.
     """
 
-    def __init__(self, make: MusicianMaker, send: Callable[[bytes, Address], None], reply_port: int) -> None:
+    def __init__(
+        self,
+        make: MusicianMaker,
+        send: Callable[[bytes, Address], None],
+        reply_port: int,
+        record: Record = lambda seconds, datagram, sender: None,
+    ) -> None:
         self.counts = Counts()
+        self._record, self._began, self._senders = record, float("nan"), dict[Address, int]()
         self._send, self._reply_port = send, reply_port
         self._owner: Address | None = None
         self._heard_at = self._metered_at = float("-inf")
@@ -113,10 +124,18 @@ class OscDesk:
             return
         if self._may_play(sender, now):
             self._welcome(message, sender, now)
+            self._keep(datagram, sender, now)
             self.musician.receive(message, now)
         else:
             self.counts.strangers += 1
             self._refuse(UserError("another musician plays here; try again when it is silent for 10 s"), sender, now)
+
+    def _keep(self, datagram: bytes, sender: Address, now: float) -> None:
+        """Record what a musician sends; all senders beyond a thousand are one."""
+        self._began = now if math.isnan(self._began) else self._began
+        if len(self._senders) < MOST_SENDERS:
+            self._senders.setdefault(sender, len(self._senders))
+        self._record(now - self._began, datagram, self._senders.get(sender, MOST_SENDERS))
 
     def _may_play(self, sender: Address, now: float) -> bool:
         """Whether nobody else plays. Programs of one machine are one musician: they share its reply port."""
@@ -169,17 +188,26 @@ class OscServer:
         port: that is listened at; 0 = any.
         reply_port: of the musician's program.
         say: prints a sentence.
+        record: takes what the musician sends.
 
     Raises:
         UserError: the port is in use, or the address is none of this machine.
     """
 
-    def __init__(self, make: MusicianMaker, host: str, port: int, reply_port: int, say: Say) -> None:
+    def __init__(
+        self,
+        make: MusicianMaker,
+        host: str,
+        port: int,
+        reply_port: int,
+        say: Say,
+        record: Record = lambda seconds, datagram, sender: None,
+    ) -> None:
         self._socket = open_socket(host, port, say)
         self.port: int = self._socket.getsockname()[1]
         self._host, self._reply_port, self._stopping = host, reply_port, False
         try:
-            self.desk = OscDesk(make, self._send, reply_port)
+            self.desk = OscDesk(make, self._send, reply_port, record)
         except BaseException:
             self._socket.close()
             raise

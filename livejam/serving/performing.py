@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from livejam.serving.playout import Playout
+from livejam.serving.recordings import Record
 from livejam.streaming.priority import prioritised
 from livejam.streaming.rings import Audio
 
@@ -223,7 +224,7 @@ class Performer:
         terms: Terms,
         faults: Faults,
         block_samples: int,
-        record: Callable[[float, bytes], None],
+        record: Record,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport, self._terms, self._block = transport, terms, block_samples
@@ -279,7 +280,7 @@ class Performer:
     def _exchange(self, now: float) -> None:
         for at, packet in self._outward.due(now):
             self._transport.send(packet)
-            self._record(at, packet)
+            self._record(at, packet, 0)
         for _, packet in self._inward.due(now):
             self._take(self._transport.read(packet), now)
 

@@ -1,7 +1,7 @@
 """What a server was sent, as a file: so that a report of a fault can be played again.
 
-The file is a line of JSON and then, for every packet, its time, its length and its bytes. It may come from a stranger:
-everything in it is bounded, and nothing in it is run.
+The file is a line of JSON and then, for every packet, its time, its length, the number of its sender and its bytes. It
+may come from a stranger: everything in it is bounded, and nothing in it is run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from livejam.files import atomic_path
 KIND = "livejam performance 1"
 SUFFIX = ".performance"
 LONGEST_HEAD, LONGEST_PACKET, LONGEST_SECONDS = 10_000, 1 << 16, 6 * 3600.0
-PACKET = struct.Struct("<dI")
+PACKET = struct.Struct("<dIH")
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,19 @@ class Head:
         protocol: that they are of: osc or ws.
         sample_rate_hz: of the sound in them.
         instruments: that played when the recording began.
+        seed: of the first of them; the next ones have the next seeds.
+        hear_each_other: whether they did.
     """
 
     protocol: str
     sample_rate_hz: int
     instruments: tuple[str, ...]
+    seed: int = 0
+    hear_each_other: bool = False
 
 
-Record = Callable[[float, bytes], None]
-"""Takes the time in seconds since the beginning, and a packet."""
+Record = Callable[[float, bytes, int], None]
+"""Takes the time in seconds since the beginning, a packet, and the number of its sender: 0, 1, …"""
 
 
 @contextmanager
@@ -52,11 +56,11 @@ def recording(path: Path, head: Head) -> Iterator[Record]:
     """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(json.dumps({"kind": KIND, **asdict(head)}).encode() + b"\n")
-        yield lambda seconds, packet: _write(file, seconds, packet)
+        yield lambda seconds, packet, sender: _write(file, seconds, packet, sender)
 
 
-def _write(file: BinaryIO, seconds: float, packet: bytes) -> None:
-    file.write(PACKET.pack(seconds, len(packet)) + packet)
+def _write(file: BinaryIO, seconds: float, packet: bytes, sender: int) -> None:
+    file.write(PACKET.pack(seconds, len(packet), sender) + packet)
 
 
 def read_head(path: Path) -> Head:
@@ -71,8 +75,8 @@ def read_head(path: Path) -> Head:
         return _head(path, file)
 
 
-def read_packets(path: Path) -> Iterator[tuple[float, bytes]]:
-    """Time and bytes of every packet, in the order in which they were sent.
+def read_packets(path: Path) -> Iterator[tuple[float, bytes, int]]:
+    """Time, bytes and sender of every packet, in the order in which they were sent.
 
     Raises:
         UserError: the file is no recording, damaged or cut off.
@@ -83,21 +87,23 @@ def read_packets(path: Path) -> Iterator[tuple[float, bytes]]:
         while start := file.read(PACKET.size):
             if len(start) < PACKET.size:
                 raise UserError(f"{path} is cut off; record it again")
-            seconds, length = PACKET.unpack(start)
+            seconds, length, sender = PACKET.unpack(start)
             if not (math.isfinite(seconds) and before <= seconds <= LONGEST_SECONDS and length <= LONGEST_PACKET):
                 raise UserError(f"{path} is damaged after {before:.1f} s; record it again")
             packet, before = file.read(length), seconds
             if len(packet) < length:
                 raise UserError(f"{path} is cut off; record it again")
-            yield seconds, packet
+            yield seconds, packet, sender
 
 
 def _head(path: Path, file: BinaryIO) -> Head:
     line = file.readline(LONGEST_HEAD)
     try:
         told: Any = json.loads(line)
-        head = Head(str(told["protocol"]), int(told["sample_rate_hz"]), tuple(map(str, told["instruments"])))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        names = tuple(map(str, told["instruments"]))
+        own = int(told["seed"]), bool(told["hear_each_other"])
+        head = Head(str(told["protocol"]), int(told["sample_rate_hz"]), names, *own)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is no recording of `livejam perform`; give its *{SUFFIX} file") from error
     if told["kind"] != KIND or not 8_000 <= head.sample_rate_hz <= 192_000 or not 1 <= len(head.instruments) <= 64:
         raise UserError(f"{path} is a recording of another kind ({str(told['kind'])[:40]!r}); update livejam")

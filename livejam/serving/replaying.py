@@ -12,12 +12,13 @@ import numpy as np
 from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
 from livejam.serving.osc_musician import OscMusician, Reply, SessionMaker
-from livejam.serving.osc_server import Address, Counts, OscDesk
+from livejam.serving.osc_server import Counts, OscDesk
+from livejam.serving.recordings import Head
 from livejam.streaming import Session
 from livejam.streaming.clocks import VirtualClock
 from livejam.streaming.rings import Audio
 
-MUSICIAN: Address = ("127.0.0.1", 0)
+HOST = "127.0.0.1"
 LONGEST_SECONDS = 3600
 
 
@@ -53,14 +54,14 @@ class AnswerTape:
 
 
 def replay(
-    packets: Iterable[tuple[float, bytes]], make_session: SessionMaker, sample_rate_hz: int, say: Callable[[str], None]
+    packets: Iterable[tuple[float, bytes, int]], head: Head, make_session: SessionMaker, say: Callable[[str], None]
 ) -> tuple[Audio, OscMusician, Counts]:
     """Send recorded packets to a model at the times at which they were sent; every time gives the same samples.
 
     Args:
-        packets: time in seconds and bytes of each.
+        packets: time in seconds, bytes and sender of each.
+        head: of the recording.
         make_session: makes the sessions that hear them.
-        sample_rate_hz: of these.
         say: prints a sentence.
 
     Returns:
@@ -69,19 +70,19 @@ def replay(
     Raises:
         UserError: of the packets, if they are of a damaged file; or positions beyond an hour.
     """
-    clock, tape = VirtualClock(), AnswerTape(sample_rate_hz)
+    clock, tape = VirtualClock(), AnswerTape(head.sample_rate_hz)
 
     def make_line(session: Session, send: Callable[[Answer], None]) -> Line:
         return Line(session, tape.put, clock=clock, say=say)
 
     def make(reply: Reply) -> OscMusician:
-        return OscMusician(make_session, make_line, None, reply, say)
+        return OscMusician(make_session, make_line, head.instruments, reply, say)
 
     desk = OscDesk(make, lambda datagram, address: None, 0)
-    for seconds, packet in packets:
+    for seconds, packet, sender in packets:
         clock.sleep(max(0.0, seconds - clock.now()))
         desk.tick(clock.now())
-        desk.receive(packet, MUSICIAN, clock.now())
+        desk.receive(packet, (HOST, sender), clock.now())
         while desk.musician.line.engine.work():
             pass
     return tape.audio(), desk.musician, desk.counts

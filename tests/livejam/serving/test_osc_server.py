@@ -10,15 +10,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from commands import REPOSITORY
 from osc_desk import MUSICIAN, RATE, STRANGER, Desk, placed, windows
 
 import livejam
 from livejam.checkpoints.player import Player
+from livejam.cli.main import main
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     FROM_SERVER,
@@ -311,10 +314,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_the_command_plays_over_a_real_socket_until_ctrl_c(player: Player) -> None:
+def test_the_command_plays_over_a_real_socket_until_ctrl_c(player: Player, tmp_path: Path) -> None:
     port, reply_port = free_port(), free_port()
     command = ["serve", "osc", "--checkpoint", "liveband-pocket", "--instrument", "drums", "--seed", "5"]
-    command += ["--port", str(port), "--reply-port", str(reply_port)]
+    command += ["--port", str(port), "--reply-port", str(reply_port), "--record", str(tmp_path / "a.performance")]
     heard_N = noise(1.5)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind(("127.0.0.1", reply_port))
@@ -347,6 +350,10 @@ def test_the_command_plays_over_a_real_socket_until_ctrl_c(player: Player) -> No
     got_N = placed(answers, 1, len(heard_N))[0]
     first = int(np.flatnonzero(np.isfinite(got_N))[0]) + 64
     np.testing.assert_allclose(got_N[first:], wanted_N[first : len(heard_N)], atol=TOLERANCE)
+    again = ["perform", "--replay", str(tmp_path / "a.performance"), "--checkpoint", "liveband-pocket"]
+    assert main([*again, "--out", str(tmp_path / "again")]) == 0
+    again_N = soundfile.read(tmp_path / "again" / "answer.wav", dtype="float32")[0]
+    np.testing.assert_allclose(again_N[first : len(heard_N)], wanted_N[first : len(heard_N)], atol=TOLERANCE)
 
 
 def _reaches(message: Message, samples: int) -> bool:

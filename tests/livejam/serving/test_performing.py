@@ -80,7 +80,9 @@ class Echo:
 
 def played(faults: Faults, seconds: float = 4.0) -> tuple[Performance, list[tuple[float, bytes]]]:
     echo, sent = Echo(), []
-    performer = Performer(echo, TERMS, faults, 100, lambda at, packet: sent.append((at, packet)), clock=echo.clock)
+    performer = Performer(
+        echo, TERMS, faults, 100, lambda at, packet, sender: sent.append((at, packet)), clock=echo.clock
+    )
     return performer.play(np.zeros(round(10_000 * seconds), dtype=np.float32)), sent
 
 
@@ -160,27 +162,27 @@ def test_beats_are_compared() -> None:
     assert beat_facts(mix, np.zeros(0), [])["error_ms"] is None
 
 
-HEAD = Head("osc", RATE, ("Percussive",))
+HEAD = Head("osc", RATE, ("Percussive", "Bass"), 7, True)
 
 
 def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
-    packets = [(0.0, b"/hello\0\0"), (0.5, b""), (0.5, bytes(60_000))]
+    packets = [(0.0, b"/hello\0\0", 0), (0.5, b"", 999), (0.5, bytes(60_000), 0)]
     with recording(tmp_path / "a.performance", HEAD) as record:
-        for seconds, packet in packets:
-            record(seconds, packet)
+        for packet in packets:
+            record(*packet)
     assert read_head(tmp_path / "a.performance") == HEAD
     assert list(read_packets(tmp_path / "a.performance")) == packets
 
 
 @settings(max_examples=60, deadline=None)
-@given(cut=st.integers(0, 140), noise=st.binary(max_size=20))
+@given(cut=st.integers(0, 180), noise=st.binary(max_size=20))
 def test_a_damaged_recording_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int, noise: bytes) -> None:
     path = tmp_path_factory.mktemp("damaged") / "a.performance"
     with recording(path, HEAD) as record:
-        record(1.0, b"/hello\0\0")
+        record(1.0, b"/hello\0\0", 0)
     path.write_bytes(path.read_bytes()[:cut] + noise)
     try:
-        assert all(len(packet) < 30 for _, packet in read_packets(path))
+        assert all(len(packet) < 30 for _, packet, _ in read_packets(path))
     except UserError:
         return
 
@@ -190,7 +192,7 @@ def test_a_hostile_recording_asks_for_nothing(tmp_path: Path, start: tuple[float
     path = tmp_path / "a.performance"
     with recording(path, HEAD):
         pass
-    path.write_bytes(path.read_bytes() + PACKET.pack(*start) + b"1234")
+    path.write_bytes(path.read_bytes() + PACKET.pack(*start, 0) + b"1234")
     with pytest.raises(UserError, match="is damaged after"):
         list(read_packets(path))
     for head in (b"", b"[" * 9000, b'{"kind": "other"}\n', b"1\n", b"RIFF"):
