@@ -2,7 +2,7 @@
 
 const RISE = 1.8; // times louder than the average of the last values
 const FLOOR = 0.004; // softer rises are noise
-const AVERAGED = 24; // values
+const AVERAGED = 16; // values
 const REST = 6; // values between two onsets
 
 export class Onsets {
@@ -13,11 +13,12 @@ export class Onsets {
 
   // Whether an onset begins with this value of an envelope.
   hear(value) {
-    const average = this.recent.reduce((sum, other) => sum + other, 0) / (this.recent.length || 1);
+    const known = this.recent.length === AVERAGED;
+    const average = this.recent.reduce((sum, other) => sum + other, 0) / AVERAGED;
     this.recent.push(value);
     if (this.recent.length > AVERAGED) this.recent.shift();
     this.rest = Math.max(0, this.rest - 1);
-    if (this.rest || value < FLOOR || value < RISE * average) return false;
+    if (!known || this.rest || value < FLOOR || value < RISE * average) return false;
     this.rest = REST;
     return true;
   }
