@@ -34,7 +34,7 @@ def demo_songs(root: Path | None) -> list[DemoSong]:
             _title(folder / song.folder) if root is None else song.name,
             tuple(DemoStem(NAMES[stem.category], folder / song.folder / stem.file) for stem in song.stems),
         )
-        for song in SlakhIndex.open(folder).songs[:MOST_SONGS]
+        for song in sorted(SlakhIndex.open(folder).songs, key=lambda song: song.name)[:MOST_SONGS]
     ]
 
 

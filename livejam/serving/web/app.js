@@ -81,12 +81,6 @@ function showMicrophone() {
 const chosenInstruments = () => [...document.querySelectorAll("[name=instrument]:checked")].map((box) => box.value);
 const chosenSource = () => document.querySelector("[name=source]:checked")?.value ?? "file";
 
-document.querySelector("[value=file]").addEventListener("click", () => $("file").click());
-$("file").onchange = () => {
-  const [file] = $("file").files;
-  if (file) $("file-name").textContent = file.name;
-};
-
 // Start and stop
 
 $("setup").onsubmit = (event) => {
