@@ -4,6 +4,7 @@ from lightning_modules.arc_forcing import ARCForcing
 from lightning_modules.codec_training import CodecTraining
 from lightning_modules.consistency_distillation import ConsistencyDistillation
 from lightning_modules.flow_matching import FlowMatching
+from lightning_modules.fully_sharded import FullyShardedStrategy
 from lightning_modules.latent_encoding import LatentEncoding
 from lightning_modules.r3gan import R3GAN
 from lightning_modules.run_logger import RunLogger
@@ -14,6 +15,7 @@ __all__ = [
     "CodecTraining",
     "ConsistencyDistillation",
     "FlowMatching",
+    "FullyShardedStrategy",
     "LatentEncoding",
     "RunLogger",
 ]

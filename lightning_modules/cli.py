@@ -34,7 +34,7 @@ from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from lightning_modules.resolvers import register
 from lightning_modules.run_errors import as_user_error, refused_options, say_of_thread
 from lightning_modules.run_folder import one_run_at_a_time, starting_point
-from lightning_modules.trainer_options import require_sound
+from lightning_modules.trainer_options import require_shardable, require_sound
 from lightning_modules.training import is_dry_run, require_precision
 from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
@@ -212,6 +212,7 @@ class LivejamCLI(LightningCLI):
         except Exception as error:  # jsonargparse wraps what a constructor refuses into a tree of all alternatives
             raise as_user_error(error) or refused_options(error) from error
         require_precision(self.trainer)
+        require_shardable(self.trainer, self.model)
         name = self.config[self.subcommand].get("ckpt_path")
         if name in NAMES and (self.subcommand, name) != ("fit", "last"):  # of which fit takes a wider view
             require_named_checkpoint(name, self.trainer)

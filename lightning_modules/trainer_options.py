@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from lightning_modules.fully_sharded import FullyShardedStrategy
 from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
 
@@ -17,6 +21,9 @@ RANGES = {
     "val_check_interval": Range(0, open_low=True),
 }
 """Option → its range."""
+
+OTHER_SHARDS = ("fsdp", "modelparallel", "deepspeed")
+"""Parts of the names of strategies that spread a network in ways of their own."""
 
 
 def require_sound(options: Mapping[str, Any]) -> None:
@@ -34,7 +41,37 @@ def require_sound(options: Mapping[str, Any]) -> None:
             "trainer.overfit_batches does not go with training items that are drawn again in every epoch; to overfit, "
             "train on a few songs: `livejam data render --out data/few --songs 3`, and data.init_args.root data/few"
         )
+    _require_known_shards(trainer)
     for name, allowed in RANGES.items():
         value = trainer.get(name)
         if isinstance(value, int | float):
             require_number(f"trainer.{name}", value, allowed)
+
+
+def _require_known_shards(trainer: Mapping[str, Any]) -> None:
+    """Refuse other strategies than ours that spread a network over processes: their checkpoints are their own."""
+    strategy = trainer.get("strategy") or ""
+    name = str(strategy["class_path"] if isinstance(strategy, Mapping) else strategy)
+    if any(part in name.lower() for part in OTHER_SHARDS):
+        raise UserError(
+            f"trainer.strategy {name} would write checkpoints that do not play; --config configs/overlays/fsdp.yaml "
+            "spreads lightning_modules.FlowMatching over GPUs, and every recipe trains with `auto`"
+        )
+    if name.endswith(FullyShardedStrategy.__name__) and trainer.get("precision") == "16-mixed":
+        raise UserError(
+            "trainer.precision 16-mixed does not go with FullyShardedStrategy, whose shares no scaler knows; set it to "
+            "bf16-mixed"
+        )
+
+
+def require_shardable(trainer: Trainer, recipe: LightningModule) -> None:
+    """Refuse to spread networks over processes whose recipe does not say how.
+
+    Raises:
+        UserError: names the recipe.
+    """
+    if isinstance(trainer.strategy, FullyShardedStrategy) and not is_overridden("configure_model", recipe):
+        raise UserError(
+            f"FullyShardedStrategy trains lightning_modules.FlowMatching only, not {type(recipe).__name__}: leave "
+            "trainer.strategy out, and every GPU holds the whole network"
+        )

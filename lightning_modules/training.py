@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
@@ -190,6 +191,7 @@ def clipped_norm(
         scaler.unscale_(optimizer)
     moved = [parameter for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in moved if parameter.grad is not None])
+    norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
     if largest is not None:
         torch.nn.utils.clip_grads_with_norm_(moved, largest, norm)
     return norm

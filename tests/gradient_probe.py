@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
+from benchmarks.strategy_memory import held
 from datamodules import Slakh2100DataModule
 from datamodules.bank_batches import BankBatches
 from datamodules.run_sampler import BatchKey
 from datamodules.stem_audio import StemAudioDataModule
+from lightning_modules import FullyShardedStrategy
 from livejam.batch import AccompanimentBatch
 from livejam.objectives.flow import SobolTimes
 
@@ -36,13 +41,45 @@ class KeepGradients(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         own = {id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None}
-        moved = {name: torch.clone(p.grad) for name, p in pl_module.named_parameters() if id(p) in own}
+        moved = {name: _whole(p.grad) for name, p in pl_module.named_parameters() if id(p) in own}
         weight = getattr(pl_module, "penalty_weight", None)
         self.steps.append(moved if weight is None else {**moved, "penalty_weight": weight.clone()})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             torch.save(self.steps, self.path)
+
+
+def _whole(gradient: Any) -> Tensor:
+    return gradient.full_tensor() if isinstance(gradient, DTensor) else torch.clone(gradient)
+
+
+class KeepBytes(Callback):
+    """Writes how many bytes the first process holds of weights, gradients, optimiser and average, at the last step.
+
+    Args:
+        path: the JSON file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        if trainer.is_global_zero:
+            found = held(pl_module.generator, pl_module.ema_generator, trainer.optimizers[0])
+            self.path.write_text(json.dumps(found), encoding="utf-8")
+
+
+class Forked(FullyShardedStrategy):
+    """Processes without the start of a second Python."""
+
+    def _configure_launcher(self) -> None:
+        self._launcher = _Launcher(self, start_method="fork")
+
+
+class _Launcher(_MultiProcessingLauncher):
+    def _recover_results_in_main_process(self, *_: Any) -> None:
+        """The first process has none: its shares mean nothing here."""
 
 
 class AsTwoProcesses(KeepGradients):

@@ -125,7 +125,7 @@ def test_fast_dev_run(config: Path, tiny: Path, lightning_command: Command) -> N
     assert not left, "a dry run leaves caches only"
 
 
-ELSEWHERE = ("slurm", "lora", "logger_wandb", "logger_mlflow")
+ELSEWHERE = ("slurm", "lora", "fsdp", "logger_wandb", "logger_mlflow")
 """Overlays whose command needs more than songs; tests of their own run them."""
 
 TRAINING_OVERLAYS = [path for path in overlays() if path.stem not in ELSEWHERE and fit_command(path)]
