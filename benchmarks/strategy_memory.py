@@ -1,11 +1,11 @@
 """What each process of LMDM's fine-tune holds under each strategy: `python -m benchmarks.strategy_memory`.
 
-The tensors of the real network of `configs/lmdm/encdec_sao_small.yaml` and of its real optimiser are added up on a device
-without memory; T5, which is not trained, and the published codec are left out. Under DDP every process holds all of
-them, and the buckets of the all-reduce, as large as the gradients. Under FSDP it holds its share (the rows of a tensor,
-divided and rounded up), and for a moment what is being computed with: at most the parts outside the blocks, the prompt's
-maps and two blocks, with the gradients of one. Activations come on top. The last line is one JSON object, in gigabytes;
-`--markdown FILE` writes the table.
+The tensors of the real network of `configs/lmdm/encdec_sao_small.yaml` and of its real optimiser are added up on a
+device without memory; T5, which is not trained, and the published codec are left out. Under DDP every process holds all
+of them, and the buckets of the all-reduce, as large as the gradients. Under FSDP it holds its share (the rows of a
+tensor, divided and rounded up), and for a moment what is being computed with: at most the parts outside the blocks, the
+prompt's maps and two blocks, with the gradients of one. Activations come on top. The last line is one JSON object, in
+gigabytes; `--markdown FILE` writes the table.
 """
 
 from __future__ import annotations

@@ -53,8 +53,11 @@ class TrainingProgress(TQDMProgressBar):
         return self._enabled and sys.stdout.isatty()
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The numbers that the recipe shows; the name of the run is left out."""
-        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+        """The numbers that the recipe shows, read from the device only now; the name of the run is left out."""
+        metrics = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+        latest = trainer.callback_metrics
+        shown = (name for name in getattr(pl_module, "shown", ()) if name in latest)
+        return metrics | {name: latest[name].item() for name in shown}
 
     def init_train_tqdm(self) -> Tqdm:
         position = 2 * self.process_position

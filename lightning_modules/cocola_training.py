@@ -54,6 +54,8 @@ class CocolaTraining(Recipe):
 
     best_auc: Tensor
 
+    shown = ("train/accuracy",)
+
     def __init__(
         self,
         cocola: Cocola,
@@ -95,7 +97,7 @@ class CocolaTraining(Recipe):
         if self.pooled_weight:
             losses["pooled"] = self.pooled_weight * pooled_contrast(logits_BS)
         self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
-        self.log("train/accuracy", (logits_BS.detach().argmax(1) == truth_B).float().mean(), prog_bar=True)
+        self.log("train/accuracy", (logits_BS.detach().argmax(1) == truth_B).float().mean())
         return self.about_to_step("cocola", torch.stack(list(losses.values())).sum())
 
     def _levels(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor]:

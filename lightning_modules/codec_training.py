@@ -227,9 +227,9 @@ class CodecTraining(Recipe):
             update_average(self.averaged, self.codec, self.ema_decay, self.iteration)
 
     def _sum(self, losses: dict[str, Tensor]) -> Tensor:
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=False)
+        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()})
         total = torch.stack(list(losses.values())).sum()
-        self.log("train/loss", total.detach(), prog_bar=True)
+        self.log("train/loss", total.detach())
         return total
 
     def _noise(self, latents_BTC: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
         consistency = self._consistency(window.clean_BTC, window.target_BT, window.conditions)
         denoising = self._denoising(window.clean_BTC, window.target_BT, window.conditions)
         loss = self.consistency_weight * consistency + self.denoising_weight * denoising
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/loss", loss.detach())
         self.log_dict({"train/loss/consistency": consistency.detach(), "train/loss/denoising": denoising.detach()})
         self.count_iteration()
         return self.about_to_step("generator", loss)

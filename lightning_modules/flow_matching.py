@@ -244,7 +244,7 @@ class FlowMatching(LMDMRecipe):
         A curve of a part keeps its last value where a batch has none of it: to leave it out is to wait for the device.
         """
         loss_B = loss_B.detach()
-        self.log("train/loss", loss_B.mean(), prog_bar=True)
+        self.log("train/loss", loss_B.mean())
         for name, part_B in (("low_noise", time_B < 0.5), ("high_noise", time_B >= 0.5)):
             mean = torch.where(part_B, loss_B, 0.0).sum() / part_B.sum()
             self._latest[name] = torch.where(part_B.any(), mean, self._latest.get(name, mean).to(mean))

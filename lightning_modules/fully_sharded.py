@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from lightning.fabric.plugins.collectives.torch_collective import default_pg_timeout
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import Tensor, nn
+from torch.distributed.constants import default_pg_timeout
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -19,8 +19,6 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from livejam.networks.conditioned_transformer import ConditionedTransformer
-
-T = TypeVar("T")
 
 STEPS = ("training_step", "validation_step")
 """What counts as the forward pass of a recipe: in it, the parts that belong to no block are whole."""
@@ -122,9 +120,12 @@ def shard(recipe: LightningModule, networks: Sequence[ConditionedTransformer], m
     for network in networks:
         blocks = network.transformer.layers
         of_prompt = [block.prompt_attention for block in blocks if block.prompt_attention is not None]
-        maps = [part for attention in of_prompt for part in (attention.project_prompt, attention.key_norm)]
-        if maps := [part for part in maps if next(part.parameters(), None) is not None]:
-            fully_shard(maps, mesh=mesh)
+        maps: list[nn.Module] = [
+            part for attention in of_prompt for part in (attention.project_prompt, attention.key_norm)
+        ]
+        # without normalisation of keys there is a part without tensors
+        if of_tensors := [part for part in maps if next(part.parameters(), None) is not None]:
+            fully_shard(of_tensors, mesh=mesh)
         for block in blocks:
             fully_shard(block, mesh=mesh)
     for network in networks[1:]:

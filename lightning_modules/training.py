@@ -40,6 +40,10 @@ class Recipe(lightning.LightningModule):
         gradient_clip: largest gradient norm of any network; None = unlimited.
     """
 
+    shown: tuple[str, ...] = ("train/loss",)
+    """Curves whose last value `callbacks.TrainingProgress` shows. Lightning's own way, `prog_bar=True`, reads them from
+    the device in every batch."""
+
     def __init__(self, seed: int, gradient_clip: float | None) -> None:
         super().__init__()
         self.seed, self.gradient_clip = seed, gradient_clip

@@ -25,6 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
+from lightning_modules.codec_training import CodecTraining
+
 WARM, COUNTED = 2, 2
 """Batches: optimisers have their state after the first ones; of the others one has a gradient penalty."""
 
@@ -50,11 +52,17 @@ PAPER: dict[str, tuple[str, ...]] = {
     "lmdm/encdec_sao_small": (*SMALL, *EAGER),
     "lmdm/blockcausal_sao_small": (*SMALL, *EAGER),
     "lmdm/arc_forcing_text_encdec": ROLLOUTS,
+    "lmdm/arc_forcing_text_blockcausal": ROLLOUTS,
     "lmdm/arc_forcing_jam_blockcausal": ROLLOUTS,
+    "lmdm/arc_forcing_discriminator_warmup": SMALL,
     "lookahead/slakh": (*EAGER, CODEC, "livejam.codecs.CausalCodec", f"{CODEC}.init_args.latent_channels", "64"),
     "lookahead/consistency_slakh": (
         *(*UNTRAINED, *_set(teacher_checkpoint="null")),
         *(CODEC, "livejam.codecs.CausalCodec", f"{CODEC}.init_args.latent_channels", "64"),
+    ),
+    "codec/slakh": (
+        *_set(magnitude_steps="1", **{"adversary.init_args.start_iteration": "1"}),
+        *_set(**{"adversary.init_args.penalty_every": "2"}),
     ),
 }
 
@@ -124,6 +132,8 @@ def bytes_of(tensors: Any) -> int:
 def estimate(case: str) -> dict[str, Any]:
     """Gigabytes, and operations of a batch in units of 10^12."""
     built: Built = build(case, *PAPER[case])
+    if isinstance(built.model, CodecTraining):
+        built.model.code_is_fitted.fill_(True)
     with pretended(), Costs() as costs:
         counts = Counts(costs)
         trainer = trainer_of(built, counts)

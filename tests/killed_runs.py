@@ -37,12 +37,14 @@ class Run:
         words: of the command, without folder and checkpoint.
         processes: ranks.
         overlay: what goes on top of the configuration, as in a YAML.
+        subcommand: of `lightning`.
     """
 
     root: Path
     words: list[str]
     processes: int = 1
     overlay: dict[str, Any] = field(default_factory=dict)
+    subcommand: str = "fit"
 
     @property
     def last(self) -> Path:
@@ -60,7 +62,7 @@ class Run:
         overlay = self.root / "overlay.yaml"
         overlay.write_text(yaml.safe_dump(self.overlay), encoding="utf-8")
         own = ["--trainer.default_root_dir", str(self.root), "--trainer.devices", str(self.processes)]
-        words = ["fit", *self.words, "--config", str(overlay), *own, *more]
+        words = [self.subcommand, *self.words, "--config", str(overlay), *own, *more]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])}
         environment |= {"TMPDIR": str(self.temporary), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
         with (self.root / "log.txt").open("ab") as log:
@@ -87,7 +89,7 @@ class RaiseOn(Callback):
 
     Args:
         rank: of the process.
-        batch: of the first epoch.
+        batch: of the first epoch of training, or of a test.
     """
 
     def __init__(self, rank: int, batch: int) -> None:
@@ -96,6 +98,11 @@ class RaiseOn(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if trainer.global_rank == self.rank and batch_idx == self.batch:
             raise RuntimeError(RAISED)
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
 
 @contextmanager
@@ -203,9 +210,9 @@ def kill_one(run: Run, rank: int) -> float:
         return _seconds_until_all_end(process, run)
 
 
-def raise_on(run: Run, rank: int) -> float:
-    """Start; one process raises in its third batch; seconds until all have ended by themselves."""
-    marked = {"class_path": "killed_runs.RaiseOn", "init_args": {"rank": rank, "batch": 2}}
+def raise_on(run: Run, rank: int, batch: int = 2) -> float:
+    """Start; one process raises in a batch; seconds until all have ended by themselves."""
+    marked = {"class_path": "killed_runs.RaiseOn", "init_args": {"rank": rank, "batch": batch}}
     overlay = {"trainer": {"callbacks": [*run.overlay["trainer"]["callbacks"], marked]}}
     with _ended(replace(run, overlay=overlay).start()) as process:
         _until(lambda: RAISED in run.said(), process, run)

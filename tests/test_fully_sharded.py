@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,20 @@ import pytest
 import torch
 import yaml
 from commands import REPOSITORY
-from test_two_processes import FORKED, STARTS, Command, Runs, console, require_equal
+from killed_runs import Run, between_checkpoints, kill_at, state
+from test_resume import CASES, Bench, require_same_run
+from test_two_processes import BASE, FORKED, Command, Runs, console, require_equal
 from torch import Tensor
 
 from benchmarks.strategy_memory import built, held, share, stepped
-from lightning_modules import FullyShardedStrategy
+from lightning_modules.trainer_options import require_sound
+from livejam.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 CONFIG = "lmdm/blockcausal_pocket"
 CLOSE = 1e-6
-"""Largest difference, relative to the norm: of two processes, sums have one order only."""
+"""Largest difference, relative to the norm: two processes add up in one order only, but the norm that clips differs."""
 
 OVERLAY = ("--config", "configs/overlays/fsdp.yaml", "--trainer.precision", "32-true")
 SHORT = {"trainer.limit_val_batches": "0", "data.init_args.batches_per_epoch": "3"}
@@ -62,21 +65,34 @@ def fitted(name: str, runs: Runs, command: Command, told: dict[str, Any], *words
     return torch.load(runs.root(name) / "checkpoints/last.ckpt", weights_only=True)
 
 
-def require_close(one: Any, two: Any) -> None:
-    """Trees of tensors of the same form, equal to float tolerance."""
-    assert type(one) is type(two)
-    if isinstance(one, dict):
-        assert list(one) == list(two)
-        one, two = list(one.values()), list(two.values())
-    if isinstance(one, Tensor):
-        assert one.shape == two.shape
-        assert (one.double() - two.double()).norm() <= CLOSE * one.double().norm()
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(two)
-        for first, second in zip(one, two, strict=True):
-            require_close(first, second)
-    else:
-        assert one == two
+def require_close(one: dict[str, Tensor], two: dict[str, Tensor], within: float = CLOSE) -> None:
+    """The same names and shapes; equal as one vector: a bias before a softmax moves by nothing but noise."""
+    assert {name: value.shape for name, value in one.items()} == {name: value.shape for name, value in two.items()}
+    first, second = (torch.cat([value.double().flatten() for value in tensors.values()]) for tensors in (one, two))
+    assert first.norm() > 0
+    assert (first - second).norm() <= within * first.norm()
+
+
+def require_same_state(one: dict[str, Any], two: dict[str, Any], within: float = CLOSE) -> None:
+    """Weights, average, optimiser, schedule and position."""
+    for network in ("generator.", "ema_generator."):
+        weights = ({k: v for k, v in c["state_dict"].items() if k.startswith(network)} for c in (one, two))
+        require_close(*weights)
+    for moment in ("exp_avg", "exp_avg_sq"):
+        states = (c["optimizer_states"][0]["state"] for c in (one, two))
+        require_close(*({str(n): kept[moment] for n, kept in state.items()} for state in states), within)
+    assert list(one["state_dict"]) == list(two["state_dict"])
+    for part in ("epoch", "global_step", "lr_schedulers"):
+        assert one[part] == two[part]
+    assert one["optimizer_states"][0]["param_groups"] == two["optimizer_states"][0]["param_groups"]
+
+
+def require_same_gradients(one: str, two: str, runs: Runs) -> None:
+    """Of every step."""
+    first, second = (torch.load(runs.root(name) / "gradients.pt", weights_only=True) for name in (one, two))
+    assert len(first) == len(second) == 3
+    for step in zip(first, second, strict=True):
+        require_close(*step)
 
 
 def test_shares_train_as_whole_networks_do(runs: Runs, lightning_command: Command) -> None:
@@ -85,11 +101,108 @@ def test_shares_train_as_whole_networks_do(runs: Runs, lightning_command: Comman
     told = probes(runs.root("shares"))
     told["trainer"] |= {"devices": 2, "strategy": {"class_path": "gradient_probe.Forked"}}
     shares = fitted("shares", runs, lightning_command, told, *OVERLAY)
-    require_close(*(torch.load(runs.root(n) / "gradients.pt", weights_only=True) for n in ("whole", "shares")))
-    require_close(*({part: c[part] for part in ("state_dict", "optimizer_states")} for c in (whole, shares)))
-    assert any(name.startswith("ema_generator.") for name in shares["state_dict"])
-
+    require_same_gradients("whole", "shares", runs)
+    require_same_state(whole, shares)
     recipe = built(f"configs/{CONFIG}.yaml", {"optimizer.init_args.fused": "false"}, None)
     parts = recipe.generator, recipe.ema_generator, stepped(recipe)
     assert json.loads((runs.root("whole") / "bytes.json").read_text()) == held(*parts)
     assert json.loads((runs.root("shares") / "bytes.json").read_text()) == held(*parts, share(2))
+
+
+@pytest.mark.slow
+def test_low_rank_updates_train_in_shares(runs: Runs, lightning_command: Command) -> None:
+    lora = ("--config", "configs/overlays/lora.yaml", BASE, str(runs.checkpoint("lmdm/base_pocket", lightning_command)))
+    whole = fitted("whole, low-rank", runs, lightning_command, probes(runs.root("whole, low-rank")), *lora, *FORKED)
+    told = probes(runs.root("shares, low-rank"))
+    told["trainer"] |= {"devices": 2, "strategy": {"class_path": "gradient_probe.Forked"}}
+    shares = fitted("shares, low-rank", runs, lightning_command, told, *lora, *OVERLAY)
+    require_same_gradients("whole, low-rank", "shares, low-rank", runs)
+    require_same_state(whole, shares)
+
+
+@pytest.fixture(scope="module")
+def bench(runs: Runs) -> Bench:
+    return Bench(runs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after"), [("FlowMatching", "FlowMatching in shares"), ("FlowMatching in shares", "FlowMatching")]
+)
+def test_a_run_goes_on_with_and_without_shares(
+    before: str, after: str, bench: Bench, lightning_command: Command
+) -> None:
+    """Killed under one strategy and continued under the other, it is what it would have been without a break."""
+    whole = bench.whole("FlowMatching", 2, lightning_command)
+    broken = bench.run(CASES[before], f"{before}, then the other", 2, lightning_command)
+    kill_at(broken, between_checkpoints(0, 1))
+    words = bench.run(CASES[after], f"{after}, for its words", 2, lightning_command).words
+    replace(broken, words=words).finish("--ckpt_path", "last")
+    require_same_state(state(whole), state(broken), within=1e-5)
+
+
+@pytest.mark.slow
+def test_a_signal_stops_shares_where_nothing_is_lost(bench: Bench, lightning_command: Command) -> None:
+    whole = bench.whole("FlowMatching in shares", 2, lightning_command)
+    stopped = bench.run(CASES["FlowMatching in shares"], "stopped shares", 2, lightning_command)
+
+    def stop(run: Run, process: subprocess.Popen[bytes]) -> None:
+        between_checkpoints(0, 1)(run, process)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM, run.said()
+
+    kill_at(stopped, stop)
+    assert (stopped.root / "interrupted.ckpt").is_file()
+    stopped.finish("--ckpt_path", "last")
+    require_same_run(whole, stopped)
+
+
+@pytest.mark.slow
+def test_one_process_tests_and_plays_what_shares_have_saved(
+    bench: Bench, runs: Runs, lightning_command: Command, tmp_path: Path
+) -> None:
+    """As two with shares do, of which one has an item less, or none."""
+    trained = bench.whole("FlowMatching in shares", 2, lightning_command).last
+    for items in ("3", "1"):
+        tables = []
+        for name, strategy in (("one", ()), ("two", (*OVERLAY, "--trainer.devices", "2"))):
+            sizes = {"data.init_args.eval_seconds": "8", "data.init_args.test_items": items}
+            console("test", *runs.words(f"{name} {items}", CONFIG, **sizes), "--ckpt_path", trained, *strategy)
+            tables.append(json.loads((runs.root(f"{name} {items}") / "results.json").read_text()))
+        assert tables[0]["trained"]["loudness_db"]["count"] == int(items)
+        require_equal(*tables)
+    mix = next(runs.songs.rglob("mix.flac"))
+    command = ["play", "--checkpoint", trained, "--mix", mix, "--instrument", "drums", "--out", tmp_path / "played"]
+    done = subprocess.run([Path(sys.executable).with_name("livejam"), *command], cwd=REPOSITORY, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "played/accompaniment.wav").is_file()
+
+
+def test_a_recipe_that_cannot_be_shared_is_refused(tmp_path: Path, lightning_command: Command) -> None:
+    words = ("--config", "configs/liveband/pocket.yaml", "--config", "configs/overlays/fsdp.yaml")
+    root = ("--trainer.default_root_dir", str(tmp_path), "--trainer.accelerator", "cpu")
+    status, err = lightning_command("fit", *words, *root)
+    assert status == 2
+    assert "not R3GAN: leave trainer.strategy out" in err.splitlines()[-1]
+
+
+OURS = {"class_path": "lightning_modules.FullyShardedStrategy", "init_args": {}}
+THEIRS = {"class_path": "lightning.pytorch.strategies.ModelParallelStrategy", "init_args": {}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "precision", "says"),
+    [
+        ("fsdp", "32-true", "--config configs/overlays/fsdp.yaml spreads"),
+        (THEIRS, "32-true", "--config configs/overlays/fsdp.yaml spreads"),
+        (OURS, "16-mixed", "set it to bf16-mixed"),
+    ],
+)
+def test_strategies_that_would_fail_are_refused(strategy: Any, precision: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        require_sound({"trainer": {"strategy": strategy, "precision": precision}})
+
+
+def test_other_strategies_are_not() -> None:
+    for strategy, precision in (("ddp", "16-mixed"), ("auto", "16-mixed"), (OURS, "bf16-mixed")):
+        require_sound({"trainer": {"strategy": strategy, "precision": precision}})

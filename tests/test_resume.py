@@ -93,6 +93,9 @@ COCOLA = {
 CASES = {
     "R3GAN": Case("liveband/pocket", {**EPOCHS, "data.init_args.num_workers": "2"}),
     "FlowMatching": Case("lmdm/blockcausal_pocket", EPOCHS),
+    "FlowMatching in shares": Case(
+        "lmdm/blockcausal_pocket", {**EPOCHS, "trainer.precision": "32-true"}, overlays=("fsdp",)
+    ),
     "discriminator warm-up": Case("lmdm/arc_forcing_discriminator_warmup_pocket", EPOCHS),
     "ARCForcing": Case("lmdm/arc_forcing_pocket", EPOCHS),
     "ConsistencyDistillation": Case("lookahead/consistency_pocket", EPOCHS),

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from commands import REPOSITORY
+from killed_runs import Run, raise_on
 
 from datamodules.local_bank import LatentBank
 from livejam.codecs import load_codec
@@ -143,20 +144,33 @@ def test_quickstart_needs_nothing_but_a_number_of_devices(runs: Runs) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_test_gives_the_same_table(runs: Runs, lightning_command: Command) -> None:
-    """Three items in batches of one: two for the first process, one and a repeated one for the second."""
+@pytest.mark.parametrize("items", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_test_gives_the_same_table(items: int, runs: Runs, lightning_command: Command) -> None:
+    """In batches of one: two items for the first process, one and a repeated one for the second; or one and none."""
     checkpoint, tables, sounds = runs.checkpoint("liveband/pocket", lightning_command), [], []
-    for name, processes in (("one", ()), ("two", FORKED)):
-        words = runs.words(name, "liveband/pocket", **{"data.init_args.eval_seconds": "8"})
+    sizes = {"data.init_args.eval_seconds": "8", "data.init_args.test_items": str(items)}
+    for name, processes in ((f"one {items}", ()), (f"two {items}", FORKED)):
+        words = runs.words(name, "liveband/pocket", **sizes)
         (runs.root(name) / "cache").unlink()  # each computes its own anchors
         status, err = lightning_command("test", *words, "--ckpt_path", checkpoint, *processes)
         assert status == 0, err
         tables.append(json.loads((runs.root(name) / "results.json").read_text()))
         sounds.append({path.name: path.read_bytes() for path in (runs.root(name) / "audio").iterdir()})
-    assert len(sounds[0]) == 3 * 6
+    assert len(sounds[0]) == items * 6
     assert sounds[0] == sounds[1]
-    assert tables[0]["random_pairing"]["loudness_db"]["count"] == 3
+    assert tables[0]["trained"]["loudness_db"]["count"] == items
+    assert tables[0]["random_pairing"]["loudness_db"]["count"] == items
     require_equal(*tables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_process_of_a_test_waits_for_one_that_raised(rank: int, runs: Runs, lightning_command: Command) -> None:
+    root, checkpoint = runs.root(f"raised {rank}"), runs.checkpoint("liveband/pocket", lightning_command)
+    words = [*runs.words(root.name, "liveband/pocket"), "--ckpt_path", str(checkpoint)]
+    kept = [{"class_path": f"callbacks.{name}"} for name in ("FADMonitor", "ResultsTable")]
+    run = Run(root, words, processes=2, overlay={"trainer": {"callbacks": kept}}, subcommand="test")
+    assert raise_on(run, rank, batch=0) < 60
 
 
 def require_equal(one: Any, two: Any) -> None:
