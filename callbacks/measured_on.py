@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
+from torch.distributed.fsdp import FSDPModule
 
 from callbacks.trainer_facts import callbacks_of, data_module
 from callbacks.validations import iteration_of
@@ -52,9 +53,11 @@ def _measure(outcome: Outcome) -> Facts:
 
 
 def _model(trainer: Trainer, module: LightningModule) -> Facts:
+    # FSDP puts a class of its own before the recipe's
+    recipe = next(kind for kind in type(module).__mro__ if not issubclass(kind, FSDPModule))
     path = None if trainer.ckpt_path is None else str(trainer.ckpt_path)
     return {
-        "recipe": f"{type(module).__module__}.{type(module).__qualname__}",
+        "recipe": f"{recipe.__module__}.{recipe.__qualname__}",
         "iteration": iteration_of(trainer, module),
         "checkpoint": path,
         "sha256": sha256_of(Path(path))[:12] if path and Path(path).is_file() else None,

@@ -169,7 +169,6 @@ def test_one_process_tests_and_plays_what_shares_have_saved(
             sizes = {"data.init_args.eval_seconds": "8", "data.init_args.test_items": items}
             console("test", *runs.words(f"{name} {items}", CONFIG, **sizes), "--ckpt_path", trained, *strategy)
             tables.append(json.loads((runs.root(f"{name} {items}") / "results.json").read_text()))
-        assert tables[0]["trained"]["loudness_db"]["count"] == int(items)
         require_equal(*tables)
     mix = next(runs.songs.rglob("mix.flac"))
     command = ["play", "--checkpoint", trained, "--mix", mix, "--instrument", "drums", "--out", tmp_path / "played"]

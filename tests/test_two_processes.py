@@ -158,7 +158,6 @@ def test_a_test_gives_the_same_table(items: int, runs: Runs, lightning_command: 
         sounds.append({path.name: path.read_bytes() for path in (runs.root(name) / "audio").iterdir()})
     assert len(sounds[0]) == items * 6
     assert sounds[0] == sounds[1]
-    assert tables[0]["trained"]["loudness_db"]["count"] == items
     assert tables[0]["random_pairing"]["loudness_db"]["count"] == items
     require_equal(*tables)
 
