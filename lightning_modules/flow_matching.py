@@ -15,10 +15,8 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
 from torch.optim import Optimizer
 
-from lightning_modules.fully_sharded import shard
 from lightning_modules.lmdm import LMDMRecipe, load_base
 from lightning_modules.training import linear_warmup
 from livejam.batch import AccompanimentBatch
@@ -160,9 +158,9 @@ class FlowMatching(LMDMRecipe):
 
     def configure_model(self) -> None:
         """Spread the networks over the processes, where the trainer's strategy does that."""
-        if self.device_mesh is not None and not isinstance(self, FSDPModule):
-            networks = (self.generator, self.ema_generator)
-            shard(self, [network for network in networks if network is not None], self.device_mesh["data_parallel"])
+        if self.device_mesh is not None:
+            strategy: Any = self.trainer.strategy  # lightning_modules.FullyShardedStrategy
+            strategy.spread([network for network in (self.generator, self.ema_generator) if network is not None])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.generator.parameters())

@@ -53,6 +53,13 @@ class FullyShardedStrategy(ModelParallelStrategy):
         self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
         super().setup_environment()
 
+    def spread(self, networks: Sequence[ConditionedTransformer]) -> None:
+        """What a recipe calls in `configure_model`, with the network that it trains first."""
+        recipe = self.lightning_module
+        assert recipe is not None
+        if not isinstance(recipe, FSDPModule):
+            shard(recipe, networks, self.device_mesh["data_parallel"])
+
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """The whole of it; every process takes part, and the first one gets it."""
         assert self.lightning_module is not None
