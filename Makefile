@@ -80,10 +80,12 @@ test-slow: $(INSTALLED) $(MOTO)
 	$(BIN)/python -m pytest -m 'slow and not slurm' --timeout 3600
 
 test-slurm: $(INSTALLED) slurm
-	$(BIN)/python -m pytest -n 0 -m slurm
+	$(BIN)/python -m pytest -n 0 -m slurm -rs
 
-test-slurm-short: $(INSTALLED) slurm
-	$(BIN)/python -m pytest -n 0 -m 'slurm and not slow'
+# Where no Slurm can be installed or started, the tests say that they are skipped, and why.
+test-slurm-short: $(INSTALLED)
+	-@$(MAKE) --no-print-directory slurm
+	$(BIN)/python -m pytest -n 0 -m 'slurm and not slow' -rs
 
 slurm:
 	@PATH="/usr/sbin:$$PATH"; { command -v slurmctld && command -v munged; } >/dev/null || { apt-get update -qq && \
