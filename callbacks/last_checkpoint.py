@@ -33,6 +33,14 @@ class LastCheckpoint(ModelCheckpoint):
         self._every_n_iterations = every_n_iterations
         self._after_validation = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """Also whether a validation is under way after which it writes: it may be stopped, and begun again."""
+        return {**super().state_dict(), "after_validation": self._after_validation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._after_validation = state_dict.get("after_validation", False)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -139,6 +139,46 @@ class TestAnotherRun:
         monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
         assert (lightning_command("fit", "--config", toy, "--trainer.max_epochs", "3")[0], seen()) == (0, 16)
 
+    def test_the_furthest_that_can_be_read_counts(
+        self,
+        toy: Path,
+        lightning_command: Command,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Whatever its kind and its date: an older one is touched last, and the newest was cut short by a full disk."""
+        named = "  callbacks:\n    - class_path: callbacks.InterruptCheckpoint"
+        toy.write_text(toy.read_text().replace("  callbacks:", named))
+        run = toy.parent / "run"
+        four = ("fit", "--config", toy, "--trainer.max_epochs", "4")
+        assert lightning_command(*four[:3], "--trainer.max_epochs", "2")[0] == 0
+        (run / "checkpoints/last.ckpt").rename(run / "hpc_ckpt_1.ckpt")
+        assert lightning_command("fit", "--config", toy, "--overwrite")[0] == 0
+        content = (run / "hpc_ckpt_1.ckpt").read_bytes()
+        (run / "interrupted.ckpt").write_bytes(content[: len(content) // 2])
+        (run / "checkpoints/last-v1.ckpt").touch()
+        (run / "checkpoints/.last.ckpt.x.ckpt").touch()
+        kept = {path: path.read_bytes() for path in run.rglob("*.ckpt")}
+        status, err = lightning_command(*four, "--ckpt_path", "last")
+        assert (status, seen()) == (0, 16), err
+        assert f"left out: {run}/interrupted.ckpt is damaged or was not copied whole" in caplog.text
+        assert not (run / "hpc_ckpt_1.ckpt").exists(), "superseded"
+        assert (run / "interrupted.ckpt").exists(), "nobody knows what it is"
+        for path, bytes_ in kept.items():
+            path.write_bytes(bytes_)
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+        assert (lightning_command(*four)[0], seen()) == (0, 16)
+
+    def test_a_job_told_to_overwrite_goes_on_from_its_own_alone(
+        self, toy: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was requeued before it had saved anything: what lies there is the run that it takes the place of."""
+        assert lightning_command("fit", "--config", toy, "--trainer.max_epochs", "2")[0] == 0
+        task = {"RESTART_COUNT": "1", "JOB_ID": "7", "NTASKS": "1", "NTASKS_PER_NODE": "1", "NODEID": "0"}
+        for name, value in (task | {"PROCID": "0", "LOCALID": "0"}).items():
+            monkeypatch.setenv(f"SLURM_{name}", value)
+        assert (lightning_command("fit", "--config", toy, "--overwrite")[0], seen()) == (0, 8)
+
     def test_none_that_can_be_read_is_one_sentence(
         self, toy: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
 from collections.abc import Mapping
@@ -46,9 +47,10 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if named := _NAMED.search(text):
         return f"names {named[1]}, which is no tensor and no plain value, and is not loaded because it could run code"
-    if isinstance(error, OSError) and error.strerror:
+    # the end of a short file is looked for before its beginning
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         return f"cannot be read ({error.strerror})"
-    if "PytorchStreamReader" in text or isinstance(error, EOFError):
+    if "PytorchStreamReader" in text or isinstance(error, EOFError | OSError):
         return "is damaged or was not copied whole"
     return "holds something else than tensors of PyTorch"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from toy_recipe import ToyCodec, WholeData, WholeRecipe
 
-from callbacks import LastCheckpoint
+from callbacks import InterruptCheckpoint, LastCheckpoint
+from livejam.slurm import Stopped
 
 
 class Validations(Callback):
@@ -34,7 +37,15 @@ class Validations(Callback):
         self.after.append(trainer.global_step)
 
 
-def fit(folder: Path, counting: Validations, checkpoint: Path | None = None) -> None:
+class Interrupted(Validations):
+    """Gets a signal instead, in the validation after some iterations."""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == self.fatal:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def fit(folder: Path, counting: Validations, checkpoint: Path | None = None, *more: Callback) -> None:
     """Two epochs of eight batches, with a validation every four and a checkpoint every two."""
     trainer = Trainer(
         max_epochs=2,
@@ -44,7 +55,8 @@ def fit(folder: Path, counting: Validations, checkpoint: Path | None = None) -> 
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[counting, LastCheckpoint(str(folder), 2)],
+        default_root_dir=folder,
+        callbacks=[counting, LastCheckpoint(str(folder), 2), *more],
     )
     trainer.fit(WholeRecipe(ToyCodec()), WholeData(ToyCodec()), ckpt_path=checkpoint)
 
@@ -73,3 +85,13 @@ def test_none_is_repeated_by_a_run_that_stopped_after_one(fatal: int, tmp_path: 
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == fatal - 1
     fit(tmp_path, second, tmp_path / "last.ckpt")
     assert first.after + second.after == [4, 8, 12, 16]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_validation_held_up_is_written_when_the_run_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        fit(tmp_path, Interrupted(4), None, InterruptCheckpoint())
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(tmp_path, Validations(5), tmp_path / "interrupted.ckpt", InterruptCheckpoint())
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4

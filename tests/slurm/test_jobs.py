@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 from commands import REPOSITORY
 from slurm_cluster import Cluster
-from slurm_jobs import Job, Jobs, number_of, require_same_run
+from slurm_jobs import Job, Jobs, checkout, number_of, require_same_run
 
 BASE, JUDGE = "model.init_args.base_checkpoint", "model.init_args.discriminator_checkpoint"
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
-def test_a_fresh_clone_trains(jobs: Jobs, tasks: int) -> None:
+def test_a_fresh_clone_trains(jobs: Jobs, tasks: int, tmp_path: Path) -> None:
     """Nothing but the clone: no folder for runs, no bank. Another run gives the same, bit for bit."""
-    assert tasks > 1 or not (jobs.folder / "runs").exists()
-    job = jobs.submit("quickstart", tasks).wait()
+    fresh = Jobs(jobs.cluster, checkout(tmp_path), jobs.songs)
+    assert not (fresh.folder / "runs").exists()
+    job = fresh.submit("quickstart", tasks).wait()
     assert job.iteration == 60
     assert "error" not in job.said.lower()
     require_same_run(jobs.uninterrupted("quickstart", tasks), job)
