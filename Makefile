@@ -92,7 +92,11 @@ slurm:
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends slurm-wlm munge >/dev/null; } || \
 		{ echo "no Slurm here, and apt-get cannot install it: install slurm-wlm and munge" >&2; exit 2; }
 
+# Other programs are tried where they are; as root on Debian, those that are missing are installed.
 test-live: $(INSTALLED)
+	@{ command -v pd && command -v oscsend; } >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends puredata-core liblo-tools >/dev/null; } || \
+		echo "no Pure Data or liblo here, and apt-get cannot install them: their tests are skipped" >&2
 	$(BIN)/python -m pytest -m live --timeout 3600
 
 # Where there is no GPU, every test says that it is skipped, and why.
