@@ -23,7 +23,8 @@ from test_resume import CASES, Bench, require_same_run
 from test_two_processes import BASE, FORKED, Command, Runs, console, require_equal
 from torch import Tensor
 
-from benchmarks.strategy_memory import built, held, share, stepped
+from benchmarks.strategy_memory import CONFIG as PAPER
+from benchmarks.strategy_memory import STAND_INS, as_markdown, built, held, of_strategies, share, stepped
 from lightning_modules.trainer_options import require_sound
 from livejam.errors import UserError
 
@@ -107,6 +108,11 @@ def test_shares_train_as_whole_networks_do(runs: Runs, lightning_command: Comman
     parts = recipe.generator, recipe.ema_generator, stepped(recipe)
     assert json.loads((runs.root("whole") / "bytes.json").read_text()) == held(*parts)
     assert json.loads((runs.root("shares") / "bytes.json").read_text()) == held(*parts, share(2))
+
+
+@pytest.mark.slow
+def test_the_page_has_what_the_benchmark_computes() -> None:
+    assert as_markdown(of_strategies(PAPER, STAND_INS)) in (REPOSITORY / "docs/gpu.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
