@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from torch.distributed.tensor import DTensor
 
 from callbacks.validations import iteration_of
 
@@ -55,6 +56,8 @@ def _hash(value: Any) -> str:
 
 
 def _leaves(value: Any) -> Iterator[bytes]:
+    if isinstance(value, DTensor):
+        value = value.to_local()
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     if dataclasses.is_dataclass(value):

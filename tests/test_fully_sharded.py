@@ -18,7 +18,8 @@ import pytest
 import torch
 import yaml
 from commands import REPOSITORY
-from killed_runs import Run, between_checkpoints, kill_at, state
+from killed_runs import CONTINUE, Run, between_checkpoints, kill_at
+from run_facts import state
 from test_resume import CASES, Bench, require_same_run
 from test_two_processes import BASE, FORKED, Command, Runs, console, require_equal
 from torch import Tensor
@@ -143,8 +144,8 @@ def test_a_run_goes_on_with_and_without_shares(
     broken = bench.run(CASES[before], f"{before}, then the other", 2, lightning_command)
     kill_at(broken, between_checkpoints(0, 1))
     words = bench.run(CASES[after], f"{after}, for its words", 2, lightning_command).words
-    replace(broken, words=words).finish("--ckpt_path", "last")
-    require_same_state(state(whole), state(broken), within=1e-5)
+    replace(broken, words=words).finish(*CONTINUE)
+    require_same_state(state(whole.root), state(broken.root), within=1e-5)
 
 
 @pytest.mark.slow
@@ -159,7 +160,7 @@ def test_a_signal_stops_shares_where_nothing_is_lost(bench: Bench, lightning_com
 
     kill_at(stopped, stop)
     assert (stopped.root / "interrupted.ckpt").is_file()
-    stopped.finish("--ckpt_path", "last")
+    stopped.finish(*CONTINUE)
     require_same_run(whole, stopped)
 
 
