@@ -64,6 +64,7 @@ def losses_line(
     damaged: int = 0,
     mute: Sequence[str] = (),
     unread: int = 0,
+    bad_stems: str | None = None,
 ) -> str:
     """One line about everything that training does not hear; empty if it hears everything.
 
@@ -76,6 +77,7 @@ def losses_line(
         damaged: stems that turned out to be damaged inside when they were decoded.
         mute: songs in which no target sounds together with a mix for a whole crop.
         unread: songs whose MIDI file cannot be read.
+        bad_stems: the user's list of stems that are left out.
     """
     reasons = Counter(reason for song in songs if (reason := demand.missing(song)))
     parts = [f"{count} of {len(songs)} songs {reason}" for reason, count in sorted(reasons.items())]
@@ -88,6 +90,7 @@ def losses_line(
         parts.append(f"the beats of {unread} songs, whose all_src.mid cannot be read")
     words = ["livejam", "data", "index", str(root), *demand.options(), *["--deep"] * bool(unread or damaged)]
     words += [] if cache is None else ["--cache", str(cache)]
+    words += [] if bad_stems is None else ["--bad-stems", bad_stems]
     return f"{root}: left out are {'; '.join(parts)}: `{shlex.join(words)}` lists them" if parts else ""
 
 

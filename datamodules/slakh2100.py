@@ -72,6 +72,8 @@ class Slakh2100DataModule(LightningDataModule):
         eval_items: validation items, at least 1.
         test_items: test items, at least 1; None is as many as `eval_items`.
         eval_batch_size: validation and test items per batch; processes share whole batches.
+        bad_stems: a text file with stems that are left out, one per line, as Track00001/S05; None leaves out none but
+            those that cannot be used.
         splits: which songs are for training, validation and test; None is `SplitByFolder`.
         render_if_missing: render songs where there are none; None raises an error that says what to do.
         seed: of items and sub-mixes, at least 0.
@@ -102,6 +104,7 @@ class Slakh2100DataModule(LightningDataModule):
         eval_items: int = 16,
         test_items: int | None = None,
         eval_batch_size: int = 8,
+        bad_stems: str | None = None,
         splits: SplitPolicy | None = None,
         render_if_missing: RenderIfMissing | None = None,
         seed: int = 0,
@@ -121,7 +124,7 @@ class Slakh2100DataModule(LightningDataModule):
         self.rule = ActivityRule(threshold_dbfs, min_active_ratio)
         self.eval_seconds, self.eval_batch_size = eval_seconds, eval_batch_size
         self.items = {"validation": eval_items, "test": eval_items if test_items is None else test_items}
-        self.splits = splits or SplitByFolder()
+        self.bad_stems, self.splits = bad_stems, splits or SplitByFolder()
         self.render_if_missing = render_if_missing
         self.seed, self.num_workers, self.bank_workers = seed, num_workers, bank_workers
         self.prepare_data_per_node = one_disk_per_node
@@ -198,7 +201,8 @@ class Slakh2100DataModule(LightningDataModule):
     def index(self) -> SlakhIndex:
         """Everything in the data set, usable or not."""
         if self._index is None:
-            self._index = SlakhIndex.open(self.root, self.cache_root / INDEX)
+            index = SlakhIndex.open(self.root, self.cache_root / INDEX)
+            self._index = index if self.bad_stems is None else index.without(self.bad_stems)
         return self._index
 
     def songs(self, split: str) -> tuple[Song, ...]:
@@ -252,6 +256,7 @@ class Slakh2100DataModule(LightningDataModule):
             damaged=len(damaged),
             mute=[song.name for song in songs if song.name not in training.songs_heard and not demand.missing(song)],
             unread=len(unread),
+            bad_stems=self.bad_stems,
         )
         leaking = leak_line(self.root, self._cache_root, self.index.copies, self.splits)
         for said in filter(None, (line, leaking) if self._rank == 0 else ()):

@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from datamodules.annotations import MIDI
+from datamodules.bad_stems import not_found, read_bad_stems, without_bad_stems
 from datamodules.duplicates import Copies, find_copies, leaks
 from datamodules.slakh_scan import Refusal, Song, Stem, fingerprint, scan_track
 from datamodules.splits import SPLITS, SplitByFolder, SplitPolicy
@@ -54,11 +55,13 @@ class SlakhIndex:
         root: the data set's folder.
         songs: every song with at least one usable stem, by folder.
         refusals: what cannot be used, with the reason.
+        not_found: entries of a list of bad stems that are no usable stem here.
     """
 
     root: Path
     songs: tuple[Song, ...] = field(default_factory=tuple)
     refusals: tuple[Refusal, ...] = field(default_factory=tuple)
+    not_found: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, root: str | Path, cache: str | Path | None = None, deep: bool = False) -> SlakhIndex:
@@ -93,6 +96,21 @@ class SlakhIndex:
             )
         return cls(root, songs, refusals)
 
+    def without(self, bad_stems: str | Path) -> SlakhIndex:
+        """The index without the stems of a list; their songs count as changed, so a bank encodes them anew.
+
+        Args:
+            bad_stems: a text file, see `datamodules.bad_stems`.
+
+        Raises:
+            UserError: a line of the list names no stem, or no song is left.
+        """
+        bad = read_bad_stems(bad_stems)
+        songs, refusals = without_bad_stems(self.songs, bad)
+        if not songs:
+            raise UserError(f"every stem in {self.root} is in {bad_stems}; shorten that list")
+        return SlakhIndex(self.root, songs, self.refusals + refusals, not_found(self.songs, bad))
+
     @property
     def refused(self) -> int:
         """The number of refused stems and songs; a song is not refused for a MIDI file that cannot be read."""
@@ -126,6 +144,9 @@ class SlakhIndex:
             f"  refused: {len(self.refusals)}",
         ]
         lines += [f"    {_describe(refusal)}" for refusal in self.refusals]
+        lines += [f"  in the list of bad stems, but no usable stem here: {', '.join(self.not_found)}"] * bool(
+            self.not_found
+        )
         lines += [f"  left out by a training: {len(left_out)}"] * bool(left_out)
         lines += [f"    {_describe(refusal)}" for refusal in left_out]
         if self.copies:

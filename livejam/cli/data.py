@@ -97,6 +97,7 @@ def _add_index(actions: Any) -> None:
     index.add_argument(
         "--splits", metavar="JSON", help="lists of songs, as for datamodules.SplitByFile (default: folders)"
     )
+    index.add_argument("--bad-stems", type=Path, metavar="TXT", help="your list of stems to leave out: data.bad_stems")
     index.add_argument("--redux", type=Path, metavar="JSON", help="write lists with every piece once, for --splits")
     index.add_argument(
         "--no-overlap",
@@ -152,6 +153,7 @@ def _index(options: argparse.Namespace) -> int:
     policy = SplitByFile(options.splits) if options.splits else SplitByFolder()
     cache = None if options.cache is None else options.cache / INDEX
     index = SlakhIndex.open(options.root, cache, options.deep)
+    index = index if options.bad_stems is None else index.without(options.bad_stems)
     demand = Demand(options.seconds, target_categories(options.targets))
     print(index.summary(demand.left_out(index.songs), policy))
     for path, make in ((options.redux, lists_without_copies), (options.no_overlap, lists_without_overlap)):
