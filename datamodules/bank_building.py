@@ -33,9 +33,12 @@ from datamodules.latent_bank import (
     MANIFEST,
     BankedStem,
     BankSettings,
+    Manifest,
     SongLatents,
     is_banked,
+    is_made_from,
     read_manifest,
+    song_path,
     write_manifest,
     write_song,
 )
@@ -201,10 +204,18 @@ class BankBuilder:
         Raises:
             UserError: the folder holds a bank of other settings.
         """
-        manifest = self.folder / MANIFEST
-        if manifest.is_file():
-            self.settings.require_same(read_manifest(self.folder).settings, self.folder)
-        return tuple(song for song in self.songs if not is_banked(self.folder, self.root, song, self.settings))
+        listed: dict[str, str] = {}
+        if (self.folder / MANIFEST).is_file():
+            manifest = read_manifest(self.folder)
+            self.settings.require_same(manifest.settings, self.folder)
+            listed = _listed(self.folder, manifest)
+        return tuple(song for song in self.songs if not self._is_banked(song, listed.get(song.name)))
+
+    def _is_banked(self, song: Song, digest: str | None) -> bool:
+        """Whether the song is banked; the files of songs in the manifest are not opened."""
+        if digest is None:
+            return is_banked(self.folder, self.root, song, self.settings)
+        return is_made_from(self.folder, self.root, song, digest)
 
     def invalidate(self) -> None:
         """Remove the manifest, because songs will be added: a killed build leaves no bank behind."""
@@ -296,6 +307,13 @@ class BankBuilder:
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _listed(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """Digests of the songs in a manifest whose files have the size that it says, by name."""
+    rows = zip(manifest.names, manifest.sizes, manifest.digests, strict=True)
+    sizes = {path.name: path.stat().st_size for path in song_path(folder, "x").parent.glob("*.safetensors")}
+    return {name: digest for name, size, digest in rows if digest and sizes.get(song_path(folder, name).name) == size}
 
 
 def _worker_count(workers: int | None, songs: int) -> int:

@@ -196,21 +196,24 @@ def read_song(path: Path) -> tuple[SongLatents, BankSettings]:
 
 
 def is_banked(folder: Path, root: Path, song: Song, settings: BankSettings) -> bool:
-    """Whether the song's file exists, is complete, and was made from these files with these settings.
+    """Whether the song's file exists, is complete, and was made from these files with these settings."""
+    try:
+        banked, its_settings = read_song(song_path(folder, song.name))
+    except UserError:
+        return False
+    return its_settings == settings and is_made_from(folder, root, song, banked.digest)
+
+
+def is_made_from(folder: Path, root: Path, song: Song, digest: str) -> bool:
+    """Whether a banked song of this digest was made from the song's files.
 
     Banks of older versions know only the names and sizes of their sources. For these, no stem may be younger than the
     bank's own file.
     """
-    path = song_path(folder, song.name)
-    try:
-        banked, its_settings = read_song(path)
-    except UserError:
-        return False
-    same = banked.digest == song.digest
-    if banked.digest == song.name_digest:
-        files = (root / song.folder / stem.file for stem in song.stems)
-        same = all(file.stat().st_mtime <= path.stat().st_mtime for file in files)
-    return same and its_settings == settings
+    if digest != song.name_digest:
+        return digest == song.digest
+    files, made = (root / song.folder / stem.file for stem in song.stems), song_path(folder, song.name).stat().st_mtime
+    return all(file.stat().st_mtime <= made for file in files)
 
 
 def write_manifest(folder: Path, songs: Iterable[str], settings: BankSettings) -> None:
@@ -220,8 +223,9 @@ def write_manifest(folder: Path, songs: Iterable[str], settings: BankSettings) -
     hashes = sha256_of_songs(folder, names)
     for name, sha256 in zip(names, hashes, strict=True):
         path = song_path(folder, name)
-        totals.add(read_song(path)[0])
-        rows.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256})
+        song, _ = read_song(path)
+        totals.add(song)
+        rows.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256, "digest": song.digest})
     manifest = {
         "schema": SCHEMA,
         "settings": settings.to_dict(),
@@ -292,6 +296,7 @@ class Manifest:
         names: the songs, sorted.
         sizes: bytes of each song's file.
         hashes: SHA-256 of each song's file.
+        digests: digest of the audio files that each song was made from; None in banks of older versions.
     """
 
     settings: BankSettings
@@ -301,6 +306,7 @@ class Manifest:
     names: tuple[str, ...]
     sizes: tuple[int, ...]
     hashes: tuple[str, ...]
+    digests: tuple[str | None, ...]
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -328,6 +334,7 @@ def read_manifest(folder: Path) -> Manifest:
             names=tuple(row["name"] for row in values["songs"]),
             sizes=tuple(row["bytes"] for row in values["songs"]),
             hashes=tuple(row["sha256"] for row in values["songs"]),
+            digests=tuple(row.get("digest") for row in values["songs"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -426,6 +426,35 @@ def test_facts_about_a_song_are_a_part_of_what_it_was_made_from(tmp_path):
     assert [song.name for song in builder(tmp_path, codec).pending()] == ["Track00002"]
 
 
+def forget_digests(folder):
+    """The manifest as older versions wrote it."""
+    manifest = json.loads((folder / latent_bank.MANIFEST).read_text())
+    for row in manifest["songs"]:
+        del row["digest"]
+    (folder / latent_bank.MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_bank_with_a_manifest_is_checked_without_opening_its_songs(tmp_path, monkeypatch):
+    codec = FrameCodec()
+    bank = builder(tmp_path, codec).build(codec, workers=0)
+    with monkeypatch.context() as closed:
+        closed.setattr(latent_bank, "read_song", lambda path: pytest.fail(f"opened {path}"))
+        assert not builder(tmp_path, codec).pending()
+        later = song_path(bank.folder, "Track00001").stat().st_mtime + 10
+        os.utime(tmp_path / "data/train/Track00001/stems/S02.flac", (later, later))
+        assert not builder(tmp_path, codec).pending(), "the same content at another time"
+        write_metadata(tmp_path / "data/train/Track00002", {"S00": 128, "S01": 33, "S02": 25, "S03": 48})
+        assert [song.name for song in builder(tmp_path, codec).pending()] == ["Track00002"]
+    path = song_path(bank.folder, "Track00003")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [song.name for song in builder(tmp_path, codec).pending()] == ["Track00002", "Track00003"]
+    shutil.rmtree(path.parent)
+    assert len(builder(tmp_path, codec).pending()) == 3
+    builder(tmp_path, codec).build(codec, workers=0)
+    forget_digests(bank.folder)
+    assert not builder(tmp_path, codec).pending()
+
+
 def test_banks_that_know_only_names_and_sizes_stay_valid(tmp_path):
     codec = FrameCodec()
     bank = builder(tmp_path, codec).build(codec, workers=0)
@@ -433,6 +462,7 @@ def test_banks_that_know_only_names_and_sizes_stay_valid(tmp_path):
     for position in range(len(bank)):
         old = replace(bank[position], digest=songs[bank[position].name].name_digest)
         latent_bank.write_song(bank.folder, old, bank.manifest.settings)
+    forget_digests(bank.folder)
     assert not builder(tmp_path, codec).pending()
     later = song_path(bank.folder, "Track00001").stat().st_mtime + 10
     os.utime(tmp_path / "data/train/Track00001/stems/S02.flac", (later, later))
