@@ -101,7 +101,7 @@ def test_a_lost_node(jobs: Jobs, tasks: int) -> None:
     node = f"n{tasks}"
     jobs.cluster.lose_node(node)
     job.wait_for(lambda: job.state != "RUNNING", 90, "the loss of the node")
-    # what the controller told the lost node to end, it would tell the new one a minute later, in a step of the same name
+    # what the controller told the lost node to end, it would tell the new one a minute later, in a step of that name
     time.sleep(75)
     jobs.cluster.start_node(node)
     job.wait_for(lambda: job.restarts == 1, 90, "a restart")
