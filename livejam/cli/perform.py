@@ -297,7 +297,7 @@ def _replay(options: argparse.Namespace) -> int:
     make_session = session_maker(player, head.sample_rate_hz, head.seed, head.hear_each_other)
     answer_N, musician, counts = replay(read_packets(options.replay), head, make_session, say)
     if not len(answer_N):
-        raise UserError(f"{options.replay} holds too little sound for an answer")
+        raise UserError(f"{options.replay} holds too little sound of the continuous mode for an answer")
     with audio_writer(outputs.answer, head.sample_rate_hz, 1, FLOAT) as write:
         write(answer_N[None])
     meters = vars(musician.line.meters()) | {"datagrams": vars(counts), "windows": vars(musician.windows.counts)}

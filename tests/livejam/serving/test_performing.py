@@ -174,7 +174,7 @@ def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert list(read_packets(tmp_path / "a.performance")) == packets
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cut=st.integers(0, 180), noise=st.binary(max_size=20))
 def test_a_damaged_recording_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int, noise: bytes) -> None:
     path = tmp_path_factory.mktemp("damaged") / "a.performance"
