@@ -139,10 +139,11 @@ def _stage(options: argparse.Namespace, player: Player) -> Stage:
     from livejam.cli.stage import say
     from livejam.serving.web_limits import Limits
     from livejam.serving.web_musician import stage_of
+    from livejam.streaming.sharing import shared
 
     limits = Limits(musicians=options.musicians, idle_seconds=options.idle)
     instruments = player.instruments or NAMES
-    make = session_maker(player, options.sample_rate, options.listen_to_each_other)
+    make = session_maker(shared(player), options.sample_rate, options.listen_to_each_other)
     return stage_of(options.checkpoint, instruments, options.sample_rate, make, limits, say)
 
 
