@@ -33,7 +33,7 @@ from lightning_modules.kept_config import PLACEHOLDER, ROOT, KeptConfig, movable
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
 from lightning_modules.resolvers import register
 from lightning_modules.run_errors import as_user_error, refused_options, say_of_thread
-from lightning_modules.run_folder import one_run_at_a_time, starting_point
+from lightning_modules.run_folder import one_run_at_a_time, remove_interrupted, starting_point
 from lightning_modules.trainer_options import require_shardable, require_sound
 from lightning_modules.training import is_dry_run, require_precision
 from lightning_modules.working_directory import put_last
@@ -142,7 +142,8 @@ class LivejamCLI(LightningCLI):
         self._subcommand_parsers["fit"].add_argument(
             "--overwrite",
             action="store_true",
-            help="start again where another run's checkpoint is, and overwrite that run; without it, fit refuses",
+            help="start again where another run's checkpoint is, overwrite that run, and delete its interrupted.ckpt; "
+            "without it, fit refuses",
         )
         # a configuration that one subcommand saved is read by all
         known = {name: {action.dest for action in parser._actions} for name, parser in self._subcommand_parsers.items()}
@@ -159,6 +160,8 @@ class LivejamCLI(LightningCLI):
         begin = starting_point(self.trainer, self.model, arguments["ckpt_path"], overwrite)
         self.config["fit"]["ckpt_path"] = begin
         with one_run_at_a_time(Path(self.trainer.default_root_dir)):
+            if overwrite and begin is None:
+                remove_interrupted(self.trainer)
             self.trainer.fit(**{**arguments, "ckpt_path": begin})
 
     @staticmethod

@@ -61,10 +61,25 @@ def starting_point(trainer: Trainer, module: LightningModule, asked: str | None,
 
 def checkpoints(trainer: Trainer) -> list[Path]:
     """Checkpoints in the folders of this run, the newest first."""
-    root = Path(trainer.default_root_dir).resolve()
-    found = {path for pattern in ("interrupted.ckpt", "hpc_ckpt_*.ckpt") for path in root.glob(pattern)}
-    found |= {path for folder in _checkpoint_folders(trainer) for path in folder.glob("[!.]*.ckpt")}
+    found = _interrupted(trainer) | {
+        path for folder in _checkpoint_folders(trainer) for path in folder.glob("[!.]*.ckpt")
+    }
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def remove_interrupted(trainer: Trainer) -> None:
+    """Delete what a stopped run left that another one takes the place of: this one would go on from it.
+
+    Lightning prefers `hpc_ckpt_*.ckpt` to a new start, and `--ckpt_path last` takes the furthest. All processes do it,
+    as each of them looks for itself.
+    """
+    for path in _interrupted(trainer):
+        path.unlink(missing_ok=True)
+
+
+def _interrupted(trainer: Trainer) -> set[Path]:
+    root = Path(trainer.default_root_dir).resolve()
+    return {path for pattern in ("interrupted.ckpt", "hpc_ckpt_*.ckpt") for path in root.glob(pattern)}
 
 
 def exports(module: LightningModule) -> list[Path]:

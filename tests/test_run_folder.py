@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -152,19 +153,20 @@ class TestAnotherRun:
         run = toy.parent / "run"
         four = ("fit", "--config", toy, "--trainer.max_epochs", "4")
         assert lightning_command(*four[:3], "--trainer.max_epochs", "2")[0] == 0
-        (run / "checkpoints/last.ckpt").rename(run / "hpc_ckpt_1.ckpt")
+        kept = (run / "checkpoints/last.ckpt").rename(run.parent / "kept.ckpt")
         assert lightning_command("fit", "--config", toy, "--overwrite")[0] == 0
+        kept.rename(run / "hpc_ckpt_1.ckpt")
         content = (run / "hpc_ckpt_1.ckpt").read_bytes()
         (run / "interrupted.ckpt").write_bytes(content[: len(content) // 2])
         (run / "checkpoints/last-v1.ckpt").touch()
         (run / "checkpoints/.last.ckpt.x.ckpt").touch()
-        kept = {path: path.read_bytes() for path in run.rglob("*.ckpt")}
+        before = {path: path.read_bytes() for path in run.rglob("*.ckpt")}
         status, err = lightning_command(*four, "--ckpt_path", "last")
         assert (status, seen()) == (0, 16), err
         assert f"left out: {run}/interrupted.ckpt is damaged or was not copied whole" in caplog.text
         assert not (run / "hpc_ckpt_1.ckpt").exists(), "superseded"
         assert (run / "interrupted.ckpt").exists(), "nobody knows what it is"
-        for path, bytes_ in kept.items():
+        for path, bytes_ in before.items():
             path.write_bytes(bytes_)
         monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
         assert (lightning_command(*four)[0], seen()) == (0, 16)
@@ -174,10 +176,14 @@ class TestAnotherRun:
     ) -> None:
         """It was requeued before it had saved anything: what lies there is the run that it takes the place of."""
         assert lightning_command("fit", "--config", toy, "--trainer.max_epochs", "2")[0] == 0
+        left = [toy.parent / "run" / name for name in ("interrupted.ckpt", "hpc_ckpt_1.ckpt")]
+        for path in left:
+            shutil.copy(toy.parent / "run/checkpoints/last.ckpt", path)
         task = {"RESTART_COUNT": "1", "JOB_ID": "7", "NTASKS": "1", "NTASKS_PER_NODE": "1", "NODEID": "0"}
         for name, value in (task | {"PROCID": "0", "LOCALID": "0"}).items():
             monkeypatch.setenv(f"SLURM_{name}", value)
         assert (lightning_command("fit", "--config", toy, "--overwrite")[0], seen()) == (0, 8)
+        assert not any(path.exists() for path in left), "a later run would go on from them"
 
     def test_none_that_can_be_read_is_one_sentence(
         self, toy: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
