@@ -3,7 +3,7 @@
 #   make demo        songs, training, evaluation, WAVs: what README.md promises, with README.md's own commands
 #   make test        lint, types and the quick tests
 #   make test-slow   the proofs that take minutes
-#   make test-live   an hour of music through the real-time engine, minutes over OSC, and a real sound card if there is one
+#   make test-live   an hour of music through the real-time engine, minutes over OSC and in a browser, and a real sound card
 #   make test-slurm  jobs on a Slurm cluster of its own (Debian, as root), stopped at SIGNALS=50 random moments
 #   make test-slurm-short   those of its cases that fit into a quarter of an hour
 #   make test-gpu    the recipes on CUDA, where there is a GPU: step times, memory, waits
@@ -94,9 +94,10 @@ slurm:
 
 # Other programs are tried where they are; as root on Debian, those that are missing are installed.
 test-live: $(INSTALLED)
-	@{ command -v pd && command -v oscsend; } >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -qq -y --no-install-recommends puredata-core liblo-tools >/dev/null; } || \
-		echo "no Pure Data or liblo here, and apt-get cannot install them: their tests are skipped" >&2
+	@{ command -v pd && command -v oscsend && command -v chromium; } >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+		puredata-core liblo-tools chromium openssl >/dev/null; } || \
+		echo "no Pure Data, liblo or Chromium here, and apt-get cannot install them: their tests are skipped" >&2
 	$(BIN)/python -m pytest -m live --timeout 3600
 
 # Where there is no GPU, every test says that it is skipped, and why.

@@ -53,12 +53,11 @@ FRAGILE = {
     "pythonosc",
     "sounddevice",
     "transformers",
-    "websockets",
 }
 """They are in extras, slow to import, or break on their own."""
 
-SERVERS = {"segno", "starlette", "uvicorn"}
-"""They are in an extra; only servers load them."""
+SERVERS = {"segno", "starlette", "uvicorn", "websockets"}
+"""They are in an extra; only servers, and who plays to them, load them."""
 
 TRAINING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 

@@ -42,7 +42,7 @@ def _title(folder: Path) -> str:
     """Style, key and tempo of a song that we composed."""
     facts = json.loads((folder / ANNOTATIONS).read_text(encoding="utf-8"))
     style, key = str(facts["style"]).replace("_", " ").capitalize(), facts["key"]
-    return f"{style} in {key}, {facts['tempo_bpm']:.0f} beats a minute"
+    return f"{style} in {key}, {facts['tempo_bpm']:.0f} bpm"
 
 
 def _own_songs() -> Path:

@@ -20,11 +20,13 @@ from livejam.outputs import add_overwrite, require_folder, require_free
 
 if TYPE_CHECKING:
     from livejam.audio_files import Audio, Recording
+    from livejam.checkpoints.player import Player
     from livejam.serving.performing import Performance, Terms, Transport
-    from livejam.serving.recordings import Record
+    from livejam.serving.recordings import Head, Record
     from livejam.serving.scores import Event
 
 SERVER = re.compile(r"(\w+)://(\[[0-9a-fA-F:]+\]|[^:/\s]+):(\d{1,5})/?\Z")
+WEB_SERVER = re.compile(r"(?:ws|http)s?://[^/\s]+(?:/[\w-]*)*\Z")
 LONGEST_SECONDS, BEAT_SECONDS = 3600.0, 120.0
 RANGES = {
     "jitter_ms": Range(0, 10_000),
@@ -57,7 +59,7 @@ def add_perform(commands: Any) -> None:
         "  livejam perform --server osc://127.0.0.1:7000 --mix song.wav --out performed --tempo +8% --transpose 2\n"
         "  livejam perform --replay performed/sent.performance --checkpoint liveband-pocket --out again",
     )
-    perform.add_argument("--server", metavar="URL", help="what to play to: osc://HOST:PORT")
+    perform.add_argument("--server", metavar="URL", help="what to play to: osc://HOST:PORT, or the page's address")
     perform.add_argument("--mix", type=Path, metavar="WAV", help="what the musician plays (WAV or FLAC)")
     perform.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for what comes back")
     perform.add_argument("--seconds", type=float, metavar="S", help="play only so much of it")
@@ -183,9 +185,16 @@ def _transport(options: argparse.Namespace) -> Transport:
     """
     from livejam.cli.stage import say
 
+    if WEB_SERVER.match(options.server):
+        from livejam.serving.performing_web import WebTransport
+
+        return WebTransport(options.server)
     found = SERVER.match(options.server)
     if not found or not 0 < int(found[3]) < 1 << 16:
-        raise UserError(f"--server {options.server} is no server; write osc://HOST:PORT, such as osc://127.0.0.1:7000")
+        raise UserError(
+            f"--server {options.server} is no server; write osc://HOST:PORT, such as osc://127.0.0.1:7000, or the "
+            "address that `livejam serve web` prints"
+        )
     protocol, host, port = found[1], found[2].strip("[]"), int(found[3])
     if protocol == "osc":
         from livejam.serving.performing_osc import OscTransport
@@ -291,9 +300,11 @@ def _replay(options: argparse.Namespace) -> int:
     outputs = Outputs(options.out)
     require_free({"the answer": outputs.answer, "the report": outputs.report}, [options.replay], options.overwrite)
     head = read_head(options.replay)
+    player = load(options.checkpoint, find_trusted(options.trust))
+    if head.protocol == "ws":
+        return _replay_web(options, outputs, head, player)
     if head.protocol != "osc":
         raise UserError(f"{options.replay} is a recording of {head.protocol}, which cannot be played again here")
-    player = load(options.checkpoint, find_trusted(options.trust))
     make_session = session_maker(player, head.sample_rate_hz, head.seed, head.hear_each_other)
     answer_N, musician, counts = replay(read_packets(options.replay), head, make_session, say)
     if not len(answer_N):
@@ -304,4 +315,24 @@ def _replay(options: argparse.Namespace) -> int:
     report = {"replay": str(options.replay), "model": str(options.checkpoint), **meters, "livejam": __version__}
     _write_report(outputs, report)
     print(f"{outputs.answer}: {len(answer_N) / head.sample_rate_hz:.1f} s, {counts.received} packets")
+    return 0
+
+
+def _replay_web(options: argparse.Namespace, outputs: Outputs, head: Head, player: Player) -> int:
+    """Play again what the page's server was sent."""
+    from livejam.audio_files import FLOAT, audio_writer
+    from livejam.cli.serve_web import session_maker
+    from livejam.cli.stage import say
+    from livejam.serving.recordings import read_packets
+    from livejam.serving.replaying_web import replay_web
+
+    make_session = session_maker(player, head.sample_rate_hz, head.hear_each_other)
+    answer_N, line = replay_web(read_packets(options.replay), head, make_session, say)
+    if not len(answer_N):
+        raise UserError(f"{options.replay} holds too little sound for an answer")
+    with audio_writer(outputs.answer, head.sample_rate_hz, 1, FLOAT) as write:
+        write(answer_N[None])
+    facts = vars(line.meters()) | {"replay": str(options.replay), "model": str(options.checkpoint)}
+    _write_report(outputs, facts | {"livejam": __version__})
+    print(f"{outputs.answer}: {len(answer_N) / head.sample_rate_hz:.1f} s")
     return 0

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,19 +130,17 @@ def browser(profile: Path, options: Sequence[str] = ()) -> Iterator[Callable[[],
     assert program is not None
     command = [program, *QUIET, f"--user-data-dir={profile}", *options, "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    sockets: list[ClientConnection] = []
+    sockets = ExitStack()
     try:
         port = _port(profile / "DevToolsActivePort")
 
         def page() -> Page:
             target = httpx.put(f"http://127.0.0.1:{port}/json/new?about:blank", timeout=PATIENCE_SECONDS).json()
-            sockets.append(connect(target["webSocketDebuggerUrl"], max_size=None))
-            return Page(sockets[-1])
+            return Page(sockets.enter_context(connect(target["webSocketDebuggerUrl"], max_size=None)))
 
         yield page
     finally:
-        for socket in sockets:
-            socket.close()
+        sockets.close()
         process.terminate()
         process.wait(timeout=PATIENCE_SECONDS)
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -83,20 +83,20 @@ def nonsense(rng: np.random.Generator) -> bytes | str:
     return text.decode("utf-8", errors="replace")
 
 
-def begin(port: int) -> ClientConnection:
+@contextmanager
+def begun(port: int) -> Iterator[ClientConnection]:
     """A connection that plays, as soon as those that were torn off have made room."""
     end = time.monotonic() + 60
     while True:
-        connection = connect(f"ws://127.0.0.1:{port}/jam", max_size=None, compression=None)
-        if json.loads(connection.recv())["kind"] == "welcome":
-            break
-        connection.close()
+        with connect(f"ws://127.0.0.1:{port}/jam", max_size=None, compression=None) as connection:
+            if json.loads(connection.recv())["kind"] == "welcome":
+                connection.send(Begin(("Percussive",), 0).text())
+                while json.loads(connection.recv(timeout=60))["kind"] != "begun":
+                    pass
+                yield connection
+                return
         assert time.monotonic() < end, "places are never free again"
         time.sleep(0.1)
-    connection.send(Begin(("Percussive",), 0).text())
-    while json.loads(connection.recv(timeout=60))["kind"] != "begun":
-        pass
-    return connection
 
 
 def drain(connection: ClientConnection) -> None:
@@ -107,7 +107,7 @@ def drain(connection: ClientConnection) -> None:
 
 def pester(port: int, frames: int, rng: np.random.Generator) -> int:
     """Send nonsense until it is enough, or until the server has had enough; how many frames were sent."""
-    with begin(port) as connection:
+    with begun(port) as connection:
         reading = threading.Thread(target=drain, args=(connection,), daemon=True)
         reading.start()
         sent = 0
@@ -130,7 +130,7 @@ def raw(port: int, rng: np.random.Generator) -> None:
 
 def plays(port: int) -> None:
     """Whoever comes afterwards is answered."""
-    with begin(port) as connection:
+    with begun(port) as connection:
         for number in range(40):
             connection.send(write_heard(Heard(number, number * 512, np.zeros(512, dtype=np.float32))))
         frames = (connection.recv(timeout=30) for _ in range(100))
