@@ -5,7 +5,7 @@ import { Jam, tell } from "./jam.js";
 const SCRIPT_SAMPLES = 512; // per call where there is no AudioWorklet
 const UNKNOWN_INPUT_SECONDS = 0.01;
 const LONGEST_AHEAD_SECONDS = 0.15;
-const SONG_DELAY_SECONDS = 0.2;
+const SONG_DELAY_SECONDS = 0.5;
 
 export const secure = window.isSecureContext;
 
