@@ -165,6 +165,7 @@ def test_a_signal_stops_shares_where_nothing_is_lost(bench: Bench, lightning_com
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_one_process_tests_and_plays_what_shares_have_saved(
     bench: Bench, runs: Runs, lightning_command: Command, tmp_path: Path
 ) -> None:
