@@ -57,9 +57,9 @@ def _draw_arrivals(axes: Any, done: Performance, terms: Terms) -> None:
         axes.plot(arrived * ms / 1000, (position - arrived) * ms, ".", color=ARRIVALS, markersize=3, label="slack")
     at, delay, _ = np.array(done.log.delays).T
     axes.plot(at * ms / 1000, -delay * ms, color=BUFFER, label="buffer: what is later is missing")
-    for number, (place, _) in enumerate(done.log.gaps):
-        label = {} if number else {"label": "sound was missing"}
-        axes.axvline(place * ms / 1000, color=BUDGET, linewidth=0.8, alpha=0.5, **label)
+    places = [place * ms / 1000 for place, _ in done.log.gaps]
+    across = axes.get_xaxis_transform()
+    axes.vlines(places, 0.93, 1, BUDGET, linewidth=0.8, transform=across, label="sound was missing")
     axes.set_title(f"time between an answer's arrival and its turn{_longest(done, terms)}", loc="left")
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="lower left", ncols=3, markerscale=4)
