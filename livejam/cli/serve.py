@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -107,12 +108,22 @@ def _serve_osc(options: argparse.Namespace) -> int:
         print(_greeting(options, server.desk.musician), flush=True)
         if not is_loopback(options.host):
             say("everybody on this network can play, and change what is played: OSC knows no passwords")
-        try:
+        with _until_asked():
             server.run()
-        except KeyboardInterrupt:
-            sys.stderr.write("\n")
     print(_summary(server.desk.musician, server.desk.counts))
     return 0
+
+
+@contextmanager
+def _until_asked() -> Iterator[None]:
+    """Ctrl-C ends it, and so does `kill`."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

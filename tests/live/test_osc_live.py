@@ -72,8 +72,8 @@ class Server:
         return int(pages) * resource.getpagesize() / 1e6
 
     def stop(self) -> str:
-        """End it as Ctrl-C does, and get its summary."""
-        self.process.send_signal(signal.SIGINT)
+        """End it as `kill` does, and get its summary."""
+        self.process.send_signal(signal.SIGTERM)
         out, err = self.process.communicate(timeout=30)
         assert (self.process.returncode, "Traceback" in err) == (0, False), err
         return out
