@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from livejam.errors import UserError
 from livejam.serving.line import Line
@@ -10,9 +11,11 @@ from livejam.serving.recordings import Head
 from livejam.serving.replaying import AnswerTape
 from livejam.serving.web_frames import read_heard
 from livejam.serving.web_messages import FROM_PAGE, Begin, Control, read_message
-from livejam.serving.web_musician import SessionMaker
 from livejam.streaming.clocks import VirtualClock
 from livejam.streaming.rings import Audio
+
+if TYPE_CHECKING:
+    from livejam.serving.web_musician import SessionMaker
 
 
 def replay_web(
