@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +156,7 @@ def _perform(options: argparse.Namespace) -> int:
 
     if options.mix is None:
         raise UserError("perform needs --mix, a song to play; --help shows examples")
+    connect = _server(options)
     outputs = Outputs(options.out)
     files = {"the answer": outputs.answer, "what was played": outputs.mix, "the sum": outputs.together}
     files |= {"the recording": outputs.recording, "the report": outputs.report, "the picture": outputs.picture}
@@ -161,7 +164,7 @@ def _perform(options: argparse.Namespace) -> int:
     song = open_recording(options.mix)
     if song.seconds > LONGEST_SECONDS:
         raise UserError(f"{options.mix} is longer than an hour; choose a shorter song")
-    with closing(_transport(options)) as transport:
+    with closing(connect()) as transport:
         terms, sent = transport.meet(options.seed)
         mix_N, events = _score(options, song, terms.sample_rate_hz)
         head = Head(transport.name, terms.sample_rate_hz, terms.instruments)
@@ -177,8 +180,8 @@ def _perform(options: argparse.Namespace) -> int:
     return 0
 
 
-def _transport(options: argparse.Namespace) -> Transport:
-    """What speaks the server's protocol.
+def _server(options: argparse.Namespace) -> Callable[[], Transport]:
+    """What connects to the server, and speaks its protocol.
 
     Raises:
         UserError: the server's name is none.
@@ -188,7 +191,7 @@ def _transport(options: argparse.Namespace) -> Transport:
     if WEB_SERVER.match(options.server):
         from livejam.serving.performing_web import WebTransport
 
-        return WebTransport(options.server)
+        return partial(WebTransport, options.server)
     found = SERVER.match(options.server)
     if not found or not 0 < int(found[3]) < 1 << 16:
         raise UserError(
@@ -199,7 +202,7 @@ def _transport(options: argparse.Namespace) -> Transport:
     if protocol == "osc":
         from livejam.serving.performing_osc import OscTransport
 
-        return OscTransport(host, port, options.reply_port, say)
+        return partial(OscTransport, host, port, options.reply_port, say)
     raise UserError(f"--server {options.server}: the protocol {protocol} is not known; write osc://{host}:{port}")
 
 

@@ -159,8 +159,7 @@ def test_a_file_that_was_not_copied_whole_is_one_sentence(kept: float, model: Pa
 @pytest.fixture
 def bundled(model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a model that comes with livejam."""
-    for module in ("livejam.checkpoints.published", "livejam.cli.weights"):
-        monkeypatch.setattr(f"{module}.BUNDLED", model.parent)
+    monkeypatch.setattr("livejam.checkpoints.published.BUNDLED", model.parent)
     return model.stem
 
 

@@ -51,6 +51,7 @@ def test_controls_change_what_plays() -> None:
         visitor = Visitor(socket)
         visitor.begin("Percussive")
         visitor.play(tune(1.0))
+        first_BN = visitor.hear(1, RATE)  # so it has heard all of it
         visitor.say(Undo(0.5))
         done = visitor.until("done")
         assert done["of"] == "undo"
@@ -59,7 +60,7 @@ def test_controls_change_what_plays() -> None:
         visitor.until("done")
         visitor.play(tune(1.0), start=RATE)
         answer_BN = visitor.hear(1, 2 * RATE)
-        assert np.abs(answer_BN[:, :RATE]).max() > 0.001
+        assert np.abs(first_BN).max() > 0.001
         assert not answer_BN[:, -RATE // 4 :].any()
         visitor.say(Level(-6.0, row=3))
         assert "there is no row 3" in visitor.until("problem")["sentence"]
