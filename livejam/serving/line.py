@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from livejam.serving.reordering import Ordered, Reordering
@@ -148,7 +149,10 @@ class Line:
         self._send, self._clock = send, clock or TrueClock()
         self._rows, self._channels = session.rows, session.channels
         self._reordering = Reordering(session.channels, session.sample_rate_hz)
+        self._to_next_block = session.samples_to_next_block
+        self._held: list[Audio] = []
         self._written = 0
+        self._due = self._to_next_block(0)
         # (a sample that the engine heard, what is to be added for the musician's position), newest last
         self._origins: list[tuple[int, int]] = []
         self.engine = RealTimeEngine(
@@ -178,7 +182,12 @@ class Line:
             with self._lock:
                 self._origins.append((self._written, ordered.beginning - self._written))
         self._written += ordered.audio_AN.shape[1]
-        self.engine.capture(ordered.audio_AN)
+        self._held.append(ordered.audio_AN)
+        # the model needs whole blocks, and waking it for each of ten packets takes longer than its step
+        if self._written >= self._due:
+            self.engine.capture(np.concatenate(self._held, axis=1))
+            self._held.clear()
+            self._due = self._written + self._to_next_block(self._written)
 
     def _answer(self, start: int, audio_CN: Audio) -> None:
         """Send output, cut where the musician's positions began anew."""
@@ -223,7 +232,7 @@ class Line:
         """What has happened so far."""
         arrivals, engine = self._reordering.arrivals, self.engine.statistics()
         return LineMeters(
-            seconds=engine.seconds,
+            seconds=self._written / self.engine.sample_rate_hz,
             blocks=arrivals.blocks,
             spread_ms=1000 * self._reordering.spread_seconds,
             patience_ms=1000 * self._reordering.patience_seconds,

@@ -145,6 +145,10 @@ class Session:
         """Output samples known so far, at least `heard_samples + timing.lead_samples`."""
         return self._now.known_samples
 
+    def samples_to_next_block(self, heard_samples: int) -> int:
+        """Input samples that are missing, after so many, until more output can become known."""
+        return self._pipeline.counter.samples_to_next_block(heard_samples)
+
     @property
     def failures(self) -> int:
         """Blocks in which the model gave no finite output, was silenced and began anew."""

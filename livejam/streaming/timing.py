@@ -88,6 +88,12 @@ class Counter:
         frames = self.inward.made(heard_samples) // self.hop_samples
         return self.outward.made(self.known_codec_samples(frames // self.codec_block * self.codec_block))
 
+    def samples_to_next_block(self, heard_samples: int) -> int:
+        """Input samples after which the codec has its next block; before that, nothing more becomes known."""
+        block = self.codec_block * self.hop_samples
+        complete = self.inward.made(heard_samples) // block
+        return self.inward.needed((complete + 1) * block) - heard_samples
+
     @property
     def lead_samples(self) -> int:
         """The smallest lead: the one just before a block of input is complete."""

@@ -18,6 +18,7 @@ from livejam.codecs import WindowedCodec
 from livejam.errors import UserError
 from livejam.networks import Bidirectional, BlockCausal, EncoderDecoder
 from livejam.streaming import Session
+from livejam.streaming.timing import counter_of
 from livejam.systems.context import InpaintedContext
 
 PLAYERS: dict[str, Callable[[], Player]] = {
@@ -389,3 +390,14 @@ def test_every_step_says_how_long_it_took() -> None:
     session.process(sound(1, 10 * 2048))
     assert len(times) == 10
     assert all(part.encode > 0 and part.generate > 0 and part.decode > 0 for part in times)  # type: ignore[attr-defined]
+
+
+@settings(deadline=None)
+@given(heard=st.integers(0, 10**7), rate=st.sampled_from([22050, 44100, 48000, 96000]))
+def test_nothing_becomes_known_before_the_next_block_of_the_codec(heard: int, rate: int) -> None:
+    player = liveband(pocket())
+    counter = counter_of(player.accompanist, player.codec, rate)
+    missing = counter.samples_to_next_block(heard)
+    assert missing > 0
+    assert counter.known_samples(heard + missing - 1) == counter.known_samples(heard)
+    assert counter.known_samples(heard + missing) > counter.known_samples(heard)
