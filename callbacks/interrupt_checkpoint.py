@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from copy import deepcopy
 from pathlib import Path
 from types import FrameType
@@ -19,10 +20,10 @@ from torch import Tensor
 
 from callbacks.trainer_facts import callbacks_of, is_dry_run
 from callbacks.validations import iteration_of
-from livejam.checkpoints.run_states import JOB, furthest_first
+from livejam.checkpoints.run_states import BEGAN, JOB, RESTARTS, furthest_first
 from livejam.errors import UserError
 from livejam.processes import gathered
-from livejam.slurm import Stopped, job_id, requeue
+from livejam.slurm import Stopped, job_id, requeue, restarts
 
 FILE = "interrupted.ckpt"
 OLDER = "hpc_ckpt_*.ckpt"
@@ -60,13 +61,21 @@ class InterruptCheckpoint(Callback):
         self._saving = False
         self._first_step = 0
         self._superseded: list[Path] = []
+        self._began = time.time()
 
     def state_dict(self) -> dict[str, Any]:
-        return {JOB: job} if (job := job_id()) is not None else {}
+        """What tells the checkpoints of this run from those of another one in the same folder."""
+        job = job_id()
+        return {BEGAN: self._began} | ({JOB: job, RESTARTS: restarts()} if job is not None else {})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._began = state_dict.get(BEGAN, 0.0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_dry_run(trainer):
             return
+        if _is_elsewhere(trainer.ckpt_path, trainer):
+            self._began = time.time()
         self._listen(trainer)
         self._whole, self._first_step = True, trainer.global_step
         root, done = Path(trainer.default_root_dir), iteration_of(trainer, pl_module)
@@ -212,6 +221,12 @@ class InterruptCheckpoint(Callback):
             for path in self._superseded:
                 path.unlink(missing_ok=True)
             self._superseded = []
+
+
+def _is_elsewhere(checkpoint: Path | str | None, trainer: Trainer) -> bool:
+    """Whether it lies outside of the run's folder, where another run left it."""
+    root = Path(trainer.default_root_dir).resolve()
+    return checkpoint is not None and not Path(checkpoint).resolve().is_relative_to(root)
 
 
 def _goes_on(trainer: Trainer) -> bool:

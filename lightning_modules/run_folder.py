@@ -17,11 +17,14 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from lightning_modules.named_checkpoints import NAMES, require_named_checkpoint
-from livejam.checkpoints.run_states import furthest_first
+from livejam.checkpoints.run_states import RunState, furthest_first
 from livejam.errors import UserError
-from livejam.slurm import is_requeued, job_id
+from livejam.slurm import job_id, restarts
 
 LOCK = ".lock"
+
+MOST_RESTARTS = 10
+"""So often a job is restarted from one checkpoint: ten times tell an accident from a habit."""
 
 
 def starting_point(trainer: Trainer, module: LightningModule, asked: str | None, overwrite: bool) -> str | None:
@@ -38,19 +41,21 @@ def starting_point(trainer: Trainer, module: LightningModule, asked: str | None,
 
     Raises:
         UserError: the run would overwrite another one's checkpoints or exported weights, or none of its own can be
-            read.
+            read, or the job does not get any further.
     """
     found = checkpoints(trainer)
-    if is_requeued():
+    if restarts() > 0:
         # what the job was told to leave behind is not its own
         its_own = overwrite or asked is not None
-        if (own := _furthest(found, job_id() if its_own else None)) is not None:
-            rank_zero_info(f"this job was requeued: it continues from {own}")
-            return str(own)
+        own = _furthest(found, job_id() if its_own else None)
+        _require_progress(own)
+        if own is not None:
+            rank_zero_info(f"this job was requeued: it continues from {own.path}")
+            return str(own.path)
     if asked == "last":
         if (own := _furthest(found)) is None:
             require_named_checkpoint(asked, trainer)
-        return asked if own is None else str(own)
+        return asked if own is None else str(own.path)
     own_folders = [Path(trainer.default_root_dir).resolve(), *_checkpoint_folders(trainer)]
     goes_on = asked in NAMES or (asked is not None and Path(asked).resolve().parent in own_folders)
     taken = [*found, *exports(module)]
@@ -126,7 +131,26 @@ def in_charge() -> bool:
     return node == 0 and rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set by Lightning
 
 
-def _furthest(found: list[Path], job: str | None = None) -> Path | None:
+def _require_progress(own: RunState | None) -> None:
+    """A job whose set-up takes longer than its time, or that runs out of memory, is not restarted for ever.
+
+    Args:
+        own: what it goes on from, which may be another job's.
+
+    Raises:
+        UserError: it has been restarted too often since it saved that.
+    """
+    saved = own if own is not None and own.job == job_id() else None
+    since = restarts() - (saved.restarts if saved else 0)
+    if since > MOST_RESTARTS:
+        where = f"since {saved.path}" if saved else "at all"
+        raise UserError(
+            f"this job has been restarted {since} times, and has saved no checkpoint {where}; submit it again with "
+            "more time or memory, or build its latent bank beforehand (docs/cluster.md)"
+        )
+
+
+def _furthest(found: list[Path], job: str | None = None) -> RunState | None:
     """The checkpoint of the most iterations, which may be one of a job alone; those that cannot be read are named.
 
     Raises:
@@ -137,7 +161,7 @@ def _furthest(found: list[Path], job: str | None = None) -> Path | None:
         raise UserError(f"no checkpoint of this run can be read: {faults[0]}, or start again with --overwrite")
     for fault in faults:
         rank_zero_info(f"left out: {fault}")
-    return next((state.path for state in states if job is None or state.job == job), None)
+    return next((state for state in states if job is None or state.job == job), None)
 
 
 def _checkpoint_folders(trainer: Trainer) -> list[Path]:

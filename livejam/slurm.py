@@ -33,9 +33,9 @@ def job_id() -> str | None:
     return os.environ.get("SLURM_JOB_ID") if started else None
 
 
-def is_requeued() -> bool:
-    """Whether this job ran before: its time was up, it was pre-empted, or its node was lost."""
-    return int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+def restarts() -> int:
+    """How often this job ran before: its time was up, it was pre-empted, or its node was lost."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
 
 def requeue() -> str | None:

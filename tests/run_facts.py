@@ -17,11 +17,12 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from torch.distributed.tensor import DTensor
 
 from callbacks.validations import iteration_of
+from livejam.checkpoints.run_states import BEGAN
 
 LAST = "checkpoints/last.ckpt"
 NOTES = "notes_of_process_{}.jsonl"
-ASKED = {"ckpt_path"}
-"""What the command that continues says and the first one does not."""
+OWN = {"ckpt_path", BEGAN}
+"""What the command that continues says and the first one does not, and when a run began."""
 
 
 class Notes(Callback):
@@ -121,7 +122,7 @@ def numbers(root: Path) -> list[str]:
 
 def _plain(value: Any, root: str) -> Any:
     if isinstance(value, dict):
-        return {_plain(k, root): _plain(v, root) for k, v in value.items() if k not in ASKED}
+        return {_plain(k, root): _plain(v, root) for k, v in value.items() if k not in OWN}
     if isinstance(value, (list, tuple)):
         return [_plain(item, root) for item in value]
     return value.replace(root, "ROOT") if isinstance(value, str) else value

@@ -36,6 +36,8 @@ LAST = """
       init_args: {dirpath: "${trainer.default_root_dir}/checkpoints", filename: last, enable_version_counter: false}
 """
 
+INTERRUPT = "  callbacks:\n    - class_path: callbacks.InterruptCheckpoint"
+
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -148,14 +150,15 @@ class TestAnotherRun:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Whatever its kind and its date: an older one is touched last, and the newest was cut short by a full disk."""
-        named = "  callbacks:\n    - class_path: callbacks.InterruptCheckpoint"
-        toy.write_text(toy.read_text().replace("  callbacks:", named))
+        toy.write_text(toy.read_text().replace("  callbacks:", INTERRUPT))
         run = toy.parent / "run"
         four = ("fit", "--config", toy, "--trainer.max_epochs", "4")
-        assert lightning_command(*four[:3], "--trainer.max_epochs", "2")[0] == 0
-        kept = (run / "checkpoints/last.ckpt").rename(run.parent / "kept.ckpt")
-        assert lightning_command("fit", "--config", toy, "--overwrite")[0] == 0
-        kept.rename(run / "hpc_ckpt_1.ckpt")
+        last = run / "checkpoints/last.ckpt"
+        assert lightning_command("fit", "--config", toy)[0] == 0
+        older = shutil.copy(last, run.parent / "older.ckpt")
+        assert lightning_command(*four[:3], "--trainer.max_epochs", "2", "--ckpt_path", "last")[0] == 0
+        last.rename(run / "hpc_ckpt_1.ckpt")
+        shutil.copy(older, last)
         content = (run / "hpc_ckpt_1.ckpt").read_bytes()
         (run / "interrupted.ckpt").write_bytes(content[: len(content) // 2])
         (run / "checkpoints/last-v1.ckpt").touch()
@@ -184,6 +187,47 @@ class TestAnotherRun:
             monkeypatch.setenv(f"SLURM_{name}", value)
         assert (lightning_command("fit", "--config", toy, "--overwrite")[0], seen()) == (0, 8)
         assert not any(path.exists() for path in left), "a later run would go on from them"
+
+    def test_a_job_that_gets_no_further_comes_to_an_end(
+        self, toy: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ten restarts from one checkpoint, or from none; what another job saved is not its progress."""
+        toy.write_text(toy.read_text().replace("  callbacks:", INTERRUPT))
+        task = {"JOB_ID": "7", "NTASKS": "1", "NTASKS_PER_NODE": "1", "NODEID": "0", "PROCID": "0", "LOCALID": "0"}
+
+        def fit(job: str, restarts: int, epochs: int) -> tuple[int, str]:
+            for name, value in (task | {"JOB_ID": job, "RESTART_COUNT": str(restarts)}).items():
+                monkeypatch.setenv(f"SLURM_{name}", value)
+            return lightning_command("fit", "--config", toy, "--trainer.max_epochs", str(epochs))
+
+        status, err = fit("7", 11, 1)
+        assert status == 2
+        assert "this job has been restarted 11 times, and has saved no checkpoint at all; submit it again" in err
+        assert fit("7", 10, 1)[0] == 0
+        assert fit("7", 20, 2)[0] == 0, "it saved one at the tenth restart"
+        status, err = fit("7", 31, 3)
+        assert status == 2
+        assert f"restarted 11 times, and has saved no checkpoint since {toy.parent}/run/checkpoints/last.ckpt" in err
+        assert fit("8", 11, 3)[0] == 2
+
+    def test_a_run_that_took_the_place_of_a_further_one_goes_on_from_its_own(
+        self, toy: Path, lightning_command: Command
+    ) -> None:
+        """The best of the old run stay until the new one has better ones; each resume is of the same run."""
+        toy.write_text(toy.read_text().replace("  callbacks:", INTERRUPT))
+        last = toy.parent / "run/checkpoints/last.ckpt"
+        assert lightning_command("fit", "--config", toy, "--trainer.max_epochs", "3")[0] == 0
+        old = shutil.copy(last, last.with_name("best.ckpt"))
+        elsewhere = shutil.copy(last, toy.parent / "elsewhere.ckpt")
+        assert lightning_command("fit", "--config", toy, "--overwrite")[0] == 0
+        for epochs in ("2", "3"):
+            os.utime(old)
+            goes_on = ("fit", "--config", toy, "--ckpt_path", "last", "--trainer.max_epochs", epochs)
+            assert (lightning_command(*goes_on)[0], seen()) == (0, 8)
+        fork = ("fit", "--config", toy, "--trainer.max_epochs", "4", "--overwrite", "--ckpt_path", elsewhere)
+        assert (lightning_command(*fork)[0], seen()) == (0, 8)
+        goes_on = ("fit", "--config", toy, "--ckpt_path", "last", "--trainer.max_epochs", "5")
+        assert (lightning_command(*goes_on)[0], seen()) == (0, 8)
 
     def test_none_that_can_be_read_is_one_sentence(
         self, toy: Path, lightning_command: Command, monkeypatch: pytest.MonkeyPatch
@@ -363,7 +407,7 @@ class TestOverlays:
 
 def test_an_interrupted_run_is_offered_by_its_path(toy: Path, lightning_command: Command) -> None:
     text = toy.read_text().replace("WholeRecipe", InterruptedRecipe.__name__)
-    toy.write_text(text.replace("  callbacks:", "  callbacks:\n    - class_path: callbacks.InterruptCheckpoint"))
+    toy.write_text(text.replace("  callbacks:", INTERRUPT))
     assert lightning_command("fit", "--config", toy)[0] == 1
     status, err = lightning_command("fit", "--config", toy)
     assert status == 2

@@ -13,7 +13,8 @@ from livejam.errors import UserError
 PARTS = {"state_dict", "optimizer_states", "loops", "global_step"}
 """Training goes on only from a checkpoint that has all of these; bare weights lack some."""
 
-JOB = "slurm_job"
+JOB, RESTARTS, BEGAN = "slurm_job", "slurm_restarts", "run_began"
+"""What `InterruptCheckpoint` keeps in a checkpoint; not every one has it."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,15 @@ class RunState:
         path: the file.
         iteration: iterations done.
         job: the SLURM job that wrote it; None = none, or an older livejam.
+        restarts: how often that job had been restarted.
+        began: when the run began, in seconds since 1970, however often it went on; 0 = an older livejam.
     """
 
     path: Path
     iteration: int
     job: str | None
+    restarts: int
+    began: float
 
 
 def read_state(path: Path) -> RunState:
@@ -46,11 +51,14 @@ def read_state(path: Path) -> RunState:
         raise UserError(f"{path} is not a training checkpoint (perhaps a file of bare weights); {remedy}")
     # not Lightning's own count, which is of optimiser steps
     iteration = checkpoint["state_dict"].get("iteration", checkpoint["global_step"])
-    return RunState(path, int(iteration), _job(checkpoint))
+    kept = _kept(checkpoint)
+    return RunState(path, int(iteration), kept.get(JOB), int(kept.get(RESTARTS, 0)), float(kept.get(BEGAN, 0.0)))
 
 
 def furthest_first(paths: Iterable[Path]) -> tuple[list[RunState], list[UserError]]:
     """The checkpoints that training can go on from, the furthest first; of equals, the first.
+
+    Those of a run that took the place of another one come before that one's, however far it had come.
 
     Returns:
         These, and what is wrong with the others.
@@ -62,9 +70,9 @@ def furthest_first(paths: Iterable[Path]) -> tuple[list[RunState], list[UserErro
             states.append(read_state(path))
         except UserError as error:
             faults.append(error)
-    return sorted(states, key=lambda state: -state.iteration), faults
+    return sorted(states, key=lambda state: (-state.began, -state.iteration)), faults
 
 
-def _job(checkpoint: Mapping[str, Any]) -> str | None:
-    kept = (state.get(JOB) for state in checkpoint.get("callbacks", {}).values() if isinstance(state, Mapping))
-    return next((job for job in kept if job is not None), None)
+def _kept(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    states = (state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, Mapping))
+    return next((state for state in states if state.keys() & {JOB, BEGAN}), {})

@@ -1,4 +1,4 @@
-"""A Slurm cluster in a folder: two emulated nodes with four GPUs each, reached through the loopback device alone.
+"""A Slurm cluster in a folder: three emulated nodes with four GPUs each, reached through the loopback device alone.
 
 The daemons are plain processes of Debian's packages; nothing of them lies outside the folder. A GPU is a copy of
 /dev/null: Slurm counts and hands it out, and CUDA sees none. Needs root, for these devices and for munged.
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-NODES = ("n1", "n2")
+NODES = ("n1", "n2", "n3")
 GPUS = 4
 DAEMONS = ("munged", "slurmctld", "slurmd")
 
@@ -53,9 +53,11 @@ GresTypes=gpu
 KillWait=5
 SlurmdTimeout=10
 MinJobAge=86400
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=64 RealMemory=262144 Gres=gpu:4
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=64 RealMemory=262144 Gres=gpu:4
-PartitionName=gpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs=64 RealMemory=262144 Gres=gpu:4
+NodeName=n1 Port={ports[1]}
+NodeName=n2 Port={ports[2]}
+NodeName=n3 Port={ports[3]}
+PartitionName=gpu Nodes=n1,n2,n3 Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -176,7 +178,7 @@ class Cluster:
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o600)
-        content = CONFIGURATION.format(host=socket.gethostname(), folder=self.folder, ports=_free_ports(3))
+        content = CONFIGURATION.format(host=socket.gethostname(), folder=self.folder, ports=_free_ports(1 + len(NODES)))
         (self.folder / "slurm.conf").write_text(content, encoding="utf-8")
         lines = []
         for node in NODES:

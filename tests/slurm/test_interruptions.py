@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from slurm_cluster import kill
+from slurm_cluster import kill, until
 from slurm_jobs import Job, Jobs, require_same_run
 
 SIGNALS = int(os.environ.get("SIGNALS", "50"))
@@ -95,17 +95,21 @@ def test_pre_emption(jobs: Jobs, tasks: int) -> None:
 
 
 def test_a_lost_node(jobs: Jobs, tasks: int) -> None:
-    """The last of its nodes is gone; it comes back, and the job meanwhile goes on where there is room."""
+    """The last of its nodes is gone, and the job goes on where there is room.
+
+    The lost one comes back when the job is over: the controller tells a node that comes back to end what ran there, and
+    the job's new step has the name of the old one.
+    """
     job = jobs.submit("quickstart", tasks, **LONG)
     job.wait_for_iteration(90)
-    node = f"n{tasks}"
+    node = job.facts["NodeList"].replace("[", "").replace("]", "").replace("-", ",n").split(",")[-1]
     jobs.cluster.lose_node(node)
-    job.wait_for(lambda: job.state != "RUNNING", 90, "the loss of the node")
-    # what the controller told the lost node to end, it would tell the new one a minute later, in a step of that name
-    time.sleep(75)
-    jobs.cluster.start_node(node)
-    job.wait_for(lambda: job.restarts == 1, 90, "a restart")
-    require_unharmed(jobs, job, tasks)
+    try:
+        job.wait_for(lambda: job.restarts == 1, 120, "a restart")
+        require_unharmed(jobs, job, tasks)
+    finally:
+        jobs.cluster.start_node(node)
+        until(lambda: jobs.cluster.ask("sinfo", "-h", "-n", node, "-o", "%T") == "idle", 60)
 
 
 def test_a_killed_rank(jobs: Jobs, tasks: int) -> None:
@@ -120,6 +124,43 @@ def test_a_killed_rank(jobs: Jobs, tasks: int) -> None:
     assert time.monotonic() - before < 30
     job.wait_for(lambda: job.restarts == 1, 60, "a restart")
     require_unharmed(jobs, job, tasks)
+
+
+def test_a_rank_killed_before_training(jobs: Jobs, tasks: int) -> None:
+    """The others have done nothing yet, and end by srun's SIGTERM."""
+    job = jobs.submit("quickstart", tasks, **LONG)
+    rank = (f"SLURM_JOB_ID={job.number}", f"SLURM_PROCID={tasks - 1}")
+    job.wait_for(lambda: bool(jobs.cluster.tasks(*rank)), 60, "its start")
+    time.sleep(2)
+    assert job.starts == 0
+    for pid in jobs.cluster.tasks(*rank):
+        kill(pid)
+    job.wait_for(lambda: job.restarts == 1, 90, "a restart")
+    require_unharmed(jobs, job, tasks)
+
+
+def test_who_ends_the_job_ends_it(jobs: Jobs) -> None:
+    """A signal to the tasks alone is a warning, as before pre-emption; scancel is an end, and nothing is lost."""
+    job = jobs.submit("quickstart", **LONG)
+    stop(job, "TERM", 3)
+    assert job.restarts == 1
+    job.wait_for(lambda: job.starts > 1, 200, "training")
+    jobs.cluster.ask("scancel", job.number)
+    job.wait_for(lambda: job.over, 60, "its end")
+    time.sleep(10)
+    assert (job.state, job.restarts) == ("CANCELLED", 1)
+    assert (job.root / "interrupted.ckpt").is_file()
+
+
+def test_restarts_that_lead_nowhere_come_to_an_end(jobs: Jobs) -> None:
+    """Its set-up takes longer than it has time: after ten restarts without a checkpoint, one sentence."""
+    job = jobs.submit("quickstart", **LONG)
+    for restart in range(11):
+        job.wait_for(lambda restart=restart: (job.state, job.restarts) == ("RUNNING", restart), 60, "a start")
+        jobs.cluster.ask("scontrol", "requeue", job.number)
+    job.wait(90, state="FAILED")
+    assert job.restarts == 11
+    assert "error: this job has been restarted 11 times, and has saved no checkpoint at all" in job.said
 
 
 def test_a_stuck_rank_is_an_error(jobs: Jobs) -> None:
