@@ -24,6 +24,8 @@ INSTALLED := $(VENV)/.installed
 DOCUMENTED := $(VENV)/.documented
 MOTO := build/moto/bin/moto_server
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Where there is no network, it gives up soon.
+APT := DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 CONFIG := configs/quickstart.yaml
 RUN := runs/quickstart
 
@@ -88,14 +90,14 @@ test-slurm-short: $(INSTALLED)
 	$(BIN)/python -m pytest -n 0 -m 'slurm and not slow' -rs
 
 slurm:
-	@PATH="/usr/sbin:$$PATH"; { command -v slurmctld && command -v munged; } >/dev/null || { apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends slurm-wlm munge >/dev/null; } || \
+	@PATH="/usr/sbin:$$PATH"; { command -v slurmctld && command -v munged; } >/dev/null || \
+		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends slurm-wlm munge >/dev/null; } || \
 		{ echo "no Slurm here, and apt-get cannot install it: install slurm-wlm and munge" >&2; exit 2; }
 
 # Other programs are tried where they are; as root on Debian, those that are missing are installed.
 test-live: $(INSTALLED)
-	@{ command -v pd && command -v oscsend && command -v chromium; } >/dev/null || { apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	@{ command -v pd && command -v oscsend && command -v chromium; } >/dev/null || { $(APT) update -qq && \
+		$(APT) install -qq -y --no-install-recommends \
 		puredata-core liblo-tools chromium openssl >/dev/null; } || \
 		echo "no Pure Data, liblo or Chromium here, and apt-get cannot install them: their tests are skipped" >&2
 	$(BIN)/python -m pytest -m live --timeout 3600
