@@ -281,8 +281,6 @@ def run(command: type[LivejamCLI] = LivejamCLI) -> None:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
-    except UserError:
-        raise
     except Exception as error:
         reported = as_user_error(error)
         if reported is None:

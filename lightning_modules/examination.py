@@ -26,6 +26,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from datamodules import LatentBank, Slakh2100DataModule
 from datamodules.slakh_index import has_tracks
 from lightning_modules.cli import LivejamCLI, quieten, run
+from lightning_modules.lmdm import WarmStarted
+from lightning_modules.run_errors import as_user_error
 from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
 
@@ -124,19 +126,35 @@ def examine(
         deep: compare every byte of the bank with its hash.
     """
     yield Finding("experiment", True, f"{type(model).__name__} in {trainer.default_root_dir}; all classes load")
-    yield Finding("weights", True, "all that the config names are here")
+    weights = _weights(model)
+    yield weights
     found, bank_bytes, ready = _data(data, deep)
     yield from found
-    if not ready:
-        comes = all(finding.good for finding in found)
-        text = "fit makes the data first: ask again when they are there" if comes else "the data are not there"
-        yield Finding("steps", comes, f"not measured: {text}")
+    if not (ready and weights.good):
+        yield _not_measured(weights.good, all(finding.good for finding in found))
         yield _disk(trainer, _size_with_adam(model), bank_bytes)
         return
     measured = measure(trainer, model, data, options)
     yield _memory(measured)
     yield _time(measured)
     yield _disk(trainer, measured.checkpoint_bytes, bank_bytes)
+
+
+def _weights(model: LightningModule) -> Finding:
+    """What training starts from; what the recipe reads when it is built is there by now."""
+    try:
+        if isinstance(model, WarmStarted):
+            model.start()
+    except UserError as error:
+        return Finding("weights", False, str(as_user_error(error)))
+    return Finding("weights", True, "all that the config names are here")
+
+
+def _not_measured(weights: bool, data: bool) -> Finding:
+    """Missing weights and data are faults, data that `fit` makes are none."""
+    if weights and data:
+        return Finding("steps", True, "not measured: fit makes the data first: ask again when they are there")
+    return Finding("steps", False, f"not measured: the {'data' if weights else 'weights'} are not there")
 
 
 def _data(data: LightningDataModule | None, deep: bool) -> tuple[list[Finding], int, bool]:

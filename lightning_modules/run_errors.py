@@ -14,7 +14,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.config_errors import explain
-from livejam.errors import UserError, of_the_system
+from livejam.errors import MissingCheckpointError, UserError, of_the_system
+from livejam.shipped_configs import how_to_train
 
 _JUDGES = ("lightning.", "lightning_fabric.", "jsonargparse.", "omegaconf.", "torch.optim.", "torch.utils.data.")
 """Packages that raise plain exceptions about their arguments."""
@@ -29,6 +30,8 @@ def as_user_error(error: BaseException) -> UserError | None:
     """
     links = list(_causes(error))
     for link in links:
+        if isinstance(link, MissingCheckpointError):
+            return UserError(f"there is no checkpoint {link.path}; {how_to_train(link.path)}")
         if isinstance(link, UserError):
             return UserError(str(link))  # raising the link itself would make it its own cause
     root = links[-1]

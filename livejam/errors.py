@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # commands that compute nothing start without PyTorch
@@ -22,6 +23,18 @@ class UserError(ValueError):
 
     The command line prints it as one line and exits with status 2, without a traceback.
     """
+
+
+class MissingCheckpointError(UserError):
+    """There is no checkpoint; commands that know the shipped configs say which one trains it.
+
+    Args:
+        path: where it was looked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"there is no checkpoint {path}; train one with `make demo` or `lightning fit`")
+        self.path = path
 
 
 def of_the_system(error: BaseException) -> UserError | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from pathlib import Path
 
 from livejam.errors import UserError
@@ -58,6 +59,16 @@ def description(path: Path) -> str:
     text = itertools.takewhile(lambda line: not line.startswith(("#  ", "#SBATCH")), comment)
     first = " ".join(line.lstrip("# ") for line in text)
     return first.partition(". ")[0].removesuffix(".")
+
+
+def how_to_train(checkpoint: Path) -> str:
+    """The end of a sentence on a missing checkpoint; where a shipped config names the run's folder, it says how."""
+    runs = "|".join(re.escape(folder.as_posix()) for folder in checkpoint.parents if len(folder.parts) > 1)
+    named = re.compile(rf"default_root_dir:? (?:{runs})(?:[$\s]|$)")
+    for path in sorted(ROOT.rglob("*.yaml")) if runs else ():
+        if named.search(path.read_text(encoding="utf-8")):
+            return f"the first lines of configs/{path.relative_to(ROOT).as_posix()} say how to train it"
+    return "train one with `make demo` or `lightning fit`"
 
 
 def _short(name: str) -> str:

@@ -26,6 +26,7 @@ from slakh_tree import write_tree
 from livejam.checkpoints.player import load_player
 from livejam.config_files import merged
 from livejam.networks import Unconditional
+from livejam.shipped_configs import how_to_train
 
 Command = Callable[..., tuple[int, str]]
 
@@ -77,6 +78,16 @@ def test_every_experiment_has_its_own_root() -> None:
     """Lightning picks up checkpoints in a root that another experiment left there."""
     roots = [effective(config)["trainer"]["default_root_dir"] for config in experiments()]
     assert len(set(roots)) == len(roots)
+
+
+def test_who_lacks_what_a_config_starts_from_is_told_which_one_trains_it() -> None:
+    named = [effective(config)["model"]["init_args"] for config in experiments()]
+    starts = {value for options in named for name, value in options.items() if value and name.endswith("_checkpoint")}
+    assert len(starts) > 3
+    for start in starts:
+        assert re.fullmatch(r"the first lines of configs/\S+\.yaml say how to train it", how_to_train(Path(start)))
+    for unknown in ("x.ckpt", "runs/mine/checkpoints/last.ckpt", "runs/lmdm/checkpoints/last.ckpt"):
+        assert "lightning fit" in how_to_train(Path(unknown))
 
 
 @pytest.mark.parametrize("config", [config for config in experiments() if trains(config)], ids=relative)

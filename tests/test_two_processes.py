@@ -18,6 +18,7 @@ import pytest
 import torch
 from commands import REPOSITORY
 from killed_runs import Run, raise_on
+from run_facts import trace
 
 from datamodules.local_bank import LatentBank
 from livejam.codecs import load_codec
@@ -197,11 +198,9 @@ CODEC = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("overlay", [None, "codec_adversary"])
-def test_codec(overlay: str | None, runs: Runs, lightning_command: Command) -> None:
-    """The second process hears other crops, and the three held-out ones count once each."""
-    root = runs.root(f"codec/{overlay}")
+def codec_words(name: str, overlay: str | None, runs: Runs) -> list[str]:
+    """A run of the codec's recipe."""
+    root = runs.root(name)
     sizes = {"trainer.default_root_dir": str(root), "data.init_args.root": str(runs.songs)}
     sizes |= {
         "data.init_args.cache": str(runs.folder / "decoded"),
@@ -211,21 +210,55 @@ def test_codec(overlay: str | None, runs: Runs, lightning_command: Command) -> N
     if overlay is not None:
         words += ["--config", f"configs/overlays/{overlay}.yaml"]
         sizes |= {"model.init_args.adversary.init_args.start_iteration": "1", "trainer.max_steps": "3"}
-    words += [word for key, value in (CODEC | sizes).items() for word in (f"--{key}", value)]
-    status, err = lightning_command("fit", *words, *FORKED)
+    return words + [word for key, value in (CODEC | sizes).items() for word in (f"--{key}", value)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("overlay", [None, "codec_adversary"])
+def test_codec(overlay: str | None, runs: Runs, lightning_command: Command) -> None:
+    """The second process hears other crops, and the three held-out ones count once each."""
+    name = f"codec/{overlay}"
+    status, err = lightning_command("fit", *codec_words(name, overlay, runs), *FORKED)
     assert status == 0, err
-    assert load_codec(root / "codec.safetensors").spec.latent_channels == 96
+    assert load_codec(runs.root(name) / "codec.safetensors").spec.latent_channels == 96
+
+
+def cocola_words(name: str, runs: Runs, **more: str) -> list[str]:
+    """A run of COCOLA's recipe."""
+    sizes = {"data.init_args.splits": "null", "trainer.max_steps": "2", "trainer.val_check_interval": "2"}
+    sizes |= {"data.init_args.eval_seconds": "7", "data.init_args.min_active_ratio": "0.1"}
+    sizes |= {"model.init_args.export_path": str(runs.root(name) / "cocola.safetensors")}
+    return runs.words(name, "cocola/pocket", **sizes, **more)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_cocola(runs: Runs, lightning_command: Command) -> None:
-    sizes = {"data.init_args.splits": "null", "trainer.max_steps": "2", "trainer.val_check_interval": "2"}
-    sizes |= {"data.init_args.eval_seconds": "7", "data.init_args.min_active_ratio": "0.1"}
-    sizes |= {"model.init_args.export_path": str(runs.root("cocola") / "cocola.safetensors")}
-    words = runs.words("cocola", "cocola/pocket", **sizes)
-    status, err = lightning_command("fit", *words, *FORKED)
+    status, err = lightning_command("fit", *cocola_words("cocola", runs), *FORKED)
     assert status == 0, err
     assert (runs.root("cocola") / "cocola.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("recipe", ["codec", "cocola"])
+def test_a_validation_gives_the_same_numbers(recipe: str, runs: Runs, lightning_command: Command) -> None:
+    """Three batches, of which one process has two; what accompanists measure is in the table of a test."""
+    found = []
+    for name, processes in ((f"{recipe} in one", ()), (f"{recipe} in two", FORKED)):
+        if recipe == "codec":
+            words = [*codec_words(name, None, runs), "--data.init_args.batch_size", "1"]
+            words += ["--model.init_args.initial_weights", "pocket"]
+        else:
+            words = cocola_words(
+                name, runs, **{"data.init_args.eval_items": "5", "data.init_args.eval_batch_size": "2"}
+            )
+        status, err = lightning_command("validate", *words, *processes)
+        assert status == 0, err
+        found.append({tag: list(points.values()) for tag, points in trace(runs.root(name)).items()})
+    assert {"codec": "model:val/loss", "cocola": "model:val/auc_foreign"}[recipe] in found[0]
+    assert found[0].keys() == found[1].keys()
+    for tag, values in found[0].items():
+        assert found[1][tag] == pytest.approx(values, rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore")

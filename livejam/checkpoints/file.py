@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from livejam.checkpoints.aliases import renamed
-from livejam.errors import UserError
+from livejam.errors import MissingCheckpointError, UserError
 from livejam.spec import CodecSpec
 
 _NAMED = re.compile(r"GLOBAL (\S+)")
@@ -63,7 +63,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}; train one with `make demo` or `lightning fit`")
+        raise MissingCheckpointError(path)
     checkpoint = read_torch_file(path, "copy it again or train again")
     if not isinstance(checkpoint, dict) or not {"state_dict", "livejam"} <= checkpoint.keys():
         raise UserError(f"{path} was not written by a livejam recipe; train one with `lightning fit`")

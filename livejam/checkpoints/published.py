@@ -19,6 +19,7 @@ from torch import Tensor
 
 from livejam.checkpoints.file import complete, read_checkpoint
 from livejam.errors import UserError
+from livejam.shipped_configs import how_to_train
 
 BUNDLED = Path(__file__).parent / "bundled"
 """The models that come with livejam: `NAME.safetensors` and its card, `NAME.md`."""
@@ -50,7 +51,7 @@ def find_model(name: str | Path) -> Path:
     near = get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     known = f"livejam brings {', '.join(names)}" if names else "livejam brings no model"
-    raise UserError(f"there is no checkpoint {name}{hint} ({known}); train one with `make demo` or `lightning fit`")
+    raise UserError(f"there is no checkpoint {name}{hint} ({known}); {how_to_train(own)}")
 
 
 def read_model(name: str | Path) -> dict[str, Any]:

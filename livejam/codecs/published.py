@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from livejam.checkpoints.file import read_torch_file
+from livejam.checkpoints.weights import WEIGHTS
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
 
@@ -50,6 +51,15 @@ class Published:
         """The error for weights that are not these."""
         return UserError(f"{weights} does not hold {self.repository} ({reason}); fetch it again or name what it is")
 
+    def how_to_fetch(self, weights: str | Path) -> str:
+        """The end of a sentence about missing weights: the command that puts them there."""
+        sets = (kept for kept in WEIGHTS if any(f"/{self.repository}/" in file.url for file in kept.files))
+        if (known := next(sets, None)) is None:
+            return f"fetch {self.repository}"
+        roots = (folder.parent for folder in (Path(weights), *Path(weights).parents) if folder.name == known.name)
+        where = next((f" with LIVEJAM_WEIGHTS={root}" for root in roots), "")
+        return f"run `livejam weights fetch {known.name}`{where}"
+
 
 def optional_package(name: str) -> ModuleType:
     """A package of the extra `codecs`.
@@ -80,8 +90,8 @@ def load_folder(model_class: Any, weights: str | Path, published: Published, **o
     """
     if not (Path(weights) / "config.json").is_file():
         raise UserError(
-            f"there is no {Path(weights) / 'config.json'}; give the folder of {published.repository} that holds "
-            f"{' and '.join(Path(file).name for file in published.files)}"
+            f"there is no {Path(weights) / 'config.json'}; {published.how_to_fetch(weights)}, or give the folder of "
+            f"{published.repository} that holds {' and '.join(Path(file).name for file in published.files)}"
         )
     try:
         with warnings.catch_warnings():
@@ -110,7 +120,10 @@ def load_state(model: nn.Module, weights: str | Path, published: Published) -> N
         UserError: the file is missing, holds more than plain values, or its tensors are not those of the model.
     """
     if not Path(weights).is_file():
-        raise UserError(f"there is no file {weights}; give the path of {published.files[0]} of {published.repository}")
+        raise UserError(
+            f"there is no file {weights}; {published.how_to_fetch(weights)}, or give the path of "
+            f"{published.files[0]} of {published.repository}"
+        )
     held = read_torch_file(weights, f"fetch {published.repository} again, and save only its tensors if it still does")
     try:
         tensors: dict[str, Tensor] = held["gen_state_dict"]

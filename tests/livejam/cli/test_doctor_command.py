@@ -88,6 +88,17 @@ def test_what_is_missing_is_red_and_says_what_to_do(tiny, examined, monkeypatch,
     assert "steps" not in findings or not findings["steps"].good
 
 
+def test_a_network_to_start_from_that_is_missing_is_red_before_anything_is_encoded(tiny, examined, monkeypatch):
+    """And the config that trains it is named."""
+    monkeypatch.chdir(tiny)
+    words = ("--config", "lmdm/arc_forcing_pocket", "--config", str(REPOSITORY / "tests/tiny/ARCForcing.yaml"))
+    start = ("--model.init_args.base_checkpoint", "runs/lmdm_blockcausal_pocket/checkpoints/last.ckpt")
+    findings = examined(*words, *start)
+    assert [name for name, finding in findings.items() if not finding.good] == ["weights", "steps"]
+    assert "the first lines of configs/lmdm/blockcausal_pocket.yaml say how to train it" in findings["weights"].text
+    assert "the weights are not there" in findings["steps"].text
+
+
 def test_a_run_that_does_not_fit_is_red():
     measured = examination.Measured(2, 0.5, 95, 100, 10**15, 7200, "cuda:0")
     assert not examination._memory(measured).good

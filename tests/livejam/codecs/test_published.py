@@ -151,7 +151,7 @@ def test_another_checkpoint_is_refused_by_its_fields(name: str, tmp_path: Path) 
 
 @in_folders
 def test_folders_that_hold_less_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no .*config.json"):
+    with pytest.raises(UserError, match=r"there is no .*config.json; run `livejam weights fetch \w+`, or give the"):
         FOLDERS[name][0].from_weights(tmp_path / "missing")
     kind, codec = saved(name, tmp_path)
     path = tensors_of(tmp_path)
@@ -180,8 +180,10 @@ class Bomb:
 def test_files_that_are_something_else_are_refused(name: str, tmp_path: Path) -> None:
     kind, package = FILES[name]
     path = tmp_path / "weights.pt"
-    with pytest.raises(UserError, match="there is no file"):
+    with pytest.raises(UserError, match=r"there is no file .*; run `livejam weights fetch \w+`, or give the path"):
         kind.from_weights(path)
+    with pytest.raises(UserError, match=r"fetch (\w+)` with LIVEJAM_WEIGHTS=here,"):
+        kind.from_weights(f"here/{name.lower()}/weights.pt")
     state = package().UNet().state_dict()
     contents: list[tuple[object, str]] = [
         ({"gen_state_dict": {key: tensor for key, tensor in list(state.items())[1:]}}, "lacks 1 tensors"),
