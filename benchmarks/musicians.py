@@ -1,7 +1,7 @@
 """How many musicians a server of the page can serve: `python -m benchmarks.musicians [--musicians 1 8] [--seconds 60]`.
 
 For every number, `livejam serve web` is started in a process of its own, and so many programs play noise bursts to it
-over WebSockets, in real time, in blocks of 512 samples, and keep answers in a buffer as the page does
+over WebSockets, in real time, in the same blocks as the page, and keep answers in a buffer as it does
 (`livejam.serving.playout`). Then one more knocks, and has to be refused.
 
 The last line is one JSON object, per number of musicians: how early the answers came before their positions
@@ -15,13 +15,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,11 @@ from livejam.serving.web_frames import Heard, read_played, write_heard
 from livejam.serving.web_messages import Begin
 from livejam.streaming.rings import Audio
 
-BLOCK, RATE = 512, 44_100
+RATE, QUANTUM, MOST = 44_100, 128, 2048
+"""The page's rate, and how many samples it hears at once, and sends at most."""
+
 SETTLED_SECONDS = 10.0
-KEPT_BLOCKS = 256
+KEPT_QUANTA = 1024
 
 
 @dataclass
@@ -46,7 +50,7 @@ class Played:
         early: gaps and missing samples of the first ten seconds.
         meters: the server's, at the end.
         longest_delay: of the buffer in samples.
-        slips: blocks that this program itself sent more than a block too late.
+        slips: blocks that this program itself sent too late by the longest block or more.
         began: when its first sample was played.
     """
 
@@ -84,26 +88,41 @@ async def musician(url: str, seed: int, seconds: float) -> Played:
         played = Played(Playout(1, RATE))
         await socket.recv()
         await socket.send(Begin(("Percussive",), seed).text())
-        while json.loads(await socket.recv())["kind"] != "begun":
-            pass
+        begun: dict[str, Any] = {}
+        while begun.get("kind") != "begun":
+            begun = json.loads(await socket.recv())
         listening = asyncio.create_task(_listen(socket, played))
-        await _perform(socket, played, bursts(seed), seconds)
+        ends = block_ends(begun["first_step_samples"], begun["step_samples"], round(seconds * RATE))
+        await _perform(socket, played, bursts(seed), ends)
         listening.cancel()
         return played
 
 
-async def _perform(socket: ClientConnection, played: Played, noise_N: Audio, seconds: float) -> None:
+async def _perform(socket: ClientConnection, played: Played, noise_N: Audio, ends: Sequence[int]) -> None:
     played.began = time.monotonic()
-    for number in range(round(seconds * RATE / BLOCK)):
-        end = played.began + (number + 1) * BLOCK / RATE
-        await asyncio.sleep(max(0.0, end - time.monotonic()))
-        played.slips += time.monotonic() > end + BLOCK / RATE
-        at = number % KEPT_BLOCKS * BLOCK
-        await socket.send(write_heard(Heard(number, number * BLOCK, noise_N[at : at + BLOCK])))
-        played.playout.read(BLOCK)
+    for number, (start, end) in enumerate(pairwise([0, *ends])):
+        due = played.began + math.ceil(end / QUANTUM) * QUANTUM / RATE
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        played.slips += time.monotonic() > due + MOST / RATE
+        audio_N = np.take(noise_N, np.arange(start, end), mode="wrap")
+        await socket.send(write_heard(Heard(number, start, audio_N)))
+        played.playout.read(end - start)
         played.longest_delay = max(played.longest_delay, played.playout.delay_samples)
-        if number * BLOCK <= SETTLED_SECONDS * RATE:
+        if start <= SETTLED_SECONDS * RATE:
             played.early = (played.playout.gaps, played.playout.missing_samples)
+
+
+def block_ends(first_samples: int, step_samples: float, samples: int) -> list[int]:
+    """Where the page's blocks end (`hear` in livejam/serving/web/jam.js): wherever the model can go on, and after
+    `MOST` samples."""
+    ends, start = list[int](), 0
+    for step in range(samples):
+        due = first_samples + math.ceil(step * step_samples)
+        ends += range(start + MOST, due, MOST)
+        ends.append(start := due)
+        if due > samples:
+            break
+    return [end for end in ends if end <= samples]
 
 
 async def _listen(socket: ClientConnection, played: Played) -> None:
@@ -120,7 +139,7 @@ async def _listen(socket: ClientConnection, played: Played) -> None:
 def bursts(seed: int) -> Audio:
     """Noise that beats twice a second."""
     rng = np.random.default_rng(seed)
-    time_N = np.arange(KEPT_BLOCKS * BLOCK) / RATE
+    time_N = np.arange(KEPT_QUANTA * QUANTUM) / RATE
     noise_N: Audio = (0.3 * rng.standard_normal(len(time_N)) * np.exp(-12 * (2 * time_N % 1))).astype(np.float32)
     return np.clip(noise_N, -1, 1)
 

@@ -139,12 +139,13 @@ def _stage(options: argparse.Namespace, player: Player) -> Stage:
     from livejam.cli.stage import say
     from livejam.serving.web_limits import Limits
     from livejam.serving.web_musician import stage_of
+    from livejam.streaming.batons import Baton
     from livejam.streaming.sharing import shared
 
-    limits = Limits(musicians=options.musicians, idle_seconds=options.idle)
+    limits, baton = Limits(musicians=options.musicians, idle_seconds=options.idle), Baton()
     instruments = player.instruments or NAMES
-    make = session_maker(shared(player), options.sample_rate, options.listen_to_each_other)
-    return stage_of(options.checkpoint, instruments, options.sample_rate, make, limits, say)
+    make = session_maker(shared(player, baton), options.sample_rate, options.listen_to_each_other)
+    return stage_of(options.checkpoint, instruments, options.sample_rate, make, baton, limits, say)
 
 
 def session_maker(player: Player, sample_rate_hz: int, hear_each_other: bool) -> SessionMaker:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
@@ -90,10 +91,15 @@ class LineMeters:
 
 
 class RowsApart:
-    """A session whose rows an engine does not add: they come out as channels, row after row."""
+    """A session whose rows an engine does not add: they come out as channels, row after row.
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    Args:
+        session: plays.
+        turn: is entered while it does.
+    """
+
+    def __init__(self, session: Session, turn: AbstractContextManager[object]) -> None:
+        self.session, self._turn = session, turn
 
     @property
     def timing(self) -> Timing:
@@ -116,7 +122,8 @@ class RowsApart:
         return self.session.failures
 
     def advance(self, audio_AN: Tensor) -> Tensor:
-        return self.session.advance(audio_AN).flatten(0, 1)[None]
+        with self._turn:
+            return self.session.advance(audio_AN).flatten(0, 1)[None]
 
     def reset(self) -> None:
         self.session.reset()
@@ -134,6 +141,7 @@ class Line:
     Args:
         session: plays; between `start` and `stop` only the line's worker may touch it (see `post`).
         send: called with every answer, in the worker's thread. It must not block.
+        turn: entered by the worker while the session plays, such as a baton; None = nothing is.
         clock: the time; None = the machine's.
         say: told every kind of problem once, in a sentence.
     """
@@ -143,6 +151,7 @@ class Line:
         session: Session,
         send: Callable[[Answer], None],
         *,
+        turn: AbstractContextManager[object] | None = None,
         clock: Clock | None = None,
         say: Callable[[str], None] = LOG.warning,
     ) -> None:
@@ -156,7 +165,7 @@ class Line:
         # (a sample that the engine heard, what is to be added for the musician's position), newest last
         self._origins: list[tuple[int, int]] = []
         self.engine = RealTimeEngine(
-            RowsApart(session),
+            RowsApart(session, turn or nullcontext()),
             CHUNK_SAMPLES,
             reserve_seconds=0,
             clock=self._clock,

@@ -153,6 +153,10 @@ class Begun(Message):
     kind = "begun"
     instruments: tuple[str, ...] = valued(Texts("what every row plays", MOST_ROWS, 1))
     block_samples: int = valued(Whole("between two answers"))
+    first_step_samples: int = valued(Whole("after so many samples heard, the model can go on for the first time"))
+    step_samples: float = valued(
+        Number("and then after every so many; sound that is sent then waits for nothing", Range(0))
+    )
     lead_samples: int = valued(
         Whole("after n samples heard, at least n + lead of the answer are known; what the line and you have for delays",
               -(2**31), 2**31)

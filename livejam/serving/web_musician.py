@@ -34,6 +34,7 @@ from livejam.serving.web_messages import (
     Welcome,
     read_message,
 )
+from livejam.streaming.batons import Baton
 from livejam.streaming.session import UNDO_SECONDS, Session
 
 SessionMaker = Callable[[Sequence[str], int], Session]
@@ -53,6 +54,7 @@ class Stage:
         instruments: what it can play.
         sample_rate_hz: of all sound.
         make_session: begins to play.
+        baton: of everybody's sessions.
         limits: of every connection.
         places: of the musicians.
         say: told what goes wrong, in a sentence.
@@ -62,16 +64,23 @@ class Stage:
     instruments: tuple[str, ...]
     sample_rate_hz: int
     make_session: SessionMaker
+    baton: Baton
     limits: Limits
     places: Places
     say: Callable[[str], None]
 
 
 def stage_of(
-    model: Path, instruments: tuple[str, ...], rate: int, make: SessionMaker, limits: Limits, say: Callable[[str], None]
+    model: Path,
+    instruments: tuple[str, ...],
+    rate: int,
+    make: SessionMaker,
+    baton: Baton,
+    limits: Limits,
+    say: Callable[[str], None],
 ) -> Stage:
     """A stage with all places free."""
-    return Stage(model.name, instruments, rate, make, limits, Places(limits.musicians), say)
+    return Stage(model.name, instruments, rate, make, baton, limits, Places(limits.musicians), say)
 
 
 def welcome(stage: Stage) -> Welcome:
@@ -184,9 +193,16 @@ class Musician:
         def started() -> tuple[Line, Begun]:
             session = self._stage.make_session(begin.instruments, begin.seed)
             timing = session.timing
-            line = Line(session, send, say=self._stage.say)
+            line = Line(session, send, turn=self._stage.baton, say=self._stage.say)
             line.start()
-            return line, Begun(session.instruments, timing.block_samples, timing.lead_samples)
+            begun = Begun(
+                session.instruments,
+                timing.block_samples,
+                session.samples_to_next_block(0),
+                session.step_samples,
+                timing.lead_samples,
+            )
+            return line, begun
 
         return await asyncio.to_thread(started)
 

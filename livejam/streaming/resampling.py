@@ -1,6 +1,7 @@
 """Resampling of a stream, with explicit state and bookkeeping in whole samples.
 
-Shapes: N samples, M output samples, K = 2 · `half_width` taps; leading dimensions are free.
+Shapes: N samples, M output samples, K = 2 · `half_width` taps, P phases, J inputs of one output of every phase, G
+groups of them, R rows; leading dimensions are free.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ KAISER_BETA = 9.0
 
 PIECE = 4096
 """Outputs that are computed at once, which bounds the memory."""
+
+MOST_WEIGHTS = 2**20
+"""Of a convolution that makes one output of every phase; with more phases than fit, every output gathers its inputs."""
 
 LOWEST_HZ, HIGHEST_HZ = 4000, 400_000
 
@@ -48,7 +52,7 @@ class Resampler:
     """A stream at one rate to a stream at another, by a windowed sinc (Smith, Digital Audio Resampling).
 
     Output m is the sound at the time m / `output_hz`: no delay is added to the sound, it only comes late, because an
-    output needs `half_width` inputs after it. Sums do not depend on how the stream is cut.
+    output needs `half_width` inputs after it. How the stream is cut changes nothing but the rounding of sums.
 
     Args:
         input_hz: rate of the inputs in Hz.
@@ -69,6 +73,8 @@ class Resampler:
         # in inputs; a sinc of the lower rate is wider in samples of the higher one
         self.half_width = 0 if input_hz == output_hz else math.ceil(LOBES * max(1.0, self.down / self.up))
         self.bank_PK = self._bank()
+        reach = 2 * self.half_width + self.down - 1
+        self.weight_P1J = self._weight(reach) if self.up * reach <= MOST_WEIGHTS else None
 
     def _bank(self) -> Tensor:
         """The taps of every phase: how far an output lies behind the input before it, in 1 / `up` inputs."""
@@ -82,6 +88,14 @@ class Resampler:
         window_PK = torch.special.i0(KAISER_BETA * inside.sqrt())
         taps_PK = torch.sinc(cutoff * distance_PK) * window_PK
         return (taps_PK / taps_PK.sum(dim=1, keepdim=True)).float()
+
+    def _weight(self, reach: int) -> Tensor:
+        """The taps of `up` outputs in a row, each where its inputs are among those of all of them."""
+        weight_P1J = torch.zeros(self.up, 1, reach)
+        for output in range(self.up):
+            before, phase = divmod(output * self.down, self.up)
+            weight_P1J[output, 0, before : before + 2 * self.half_width] = self.bank_PK[phase]
+        return weight_P1J
 
     def made(self, heard: int) -> int:
         """Outputs that are known after so many inputs."""
@@ -113,6 +127,19 @@ class Resampler:
 
     def _outputs(self, known: Tensor, start: int, first: int, stop: int) -> Tensor:
         """Outputs number `first` … `stop` - 1 of the inputs from number `start` on."""
+        if self.weight_P1J is None:
+            return self._gathered(known, start, first, stop)
+        group, end = first // self.up, -(-stop // self.up)
+        reach = self.weight_P1J.shape[-1]
+        begin = group * self.down + 1 - self.half_width - start
+        # the first and the last group may need inputs that are gone or not there yet, for outputs that nobody wants
+        missing = begin + (end - 1 - group) * self.down + reach - known.shape[-1]
+        inputs = torch.nn.functional.pad(known, (-begin, missing)).reshape(-1, 1, known.shape[-1] - begin + missing)
+        out_RPG = torch.nn.functional.conv1d(inputs, self.weight_P1J.to(known.device), stride=self.down)
+        out = out_RPG.transpose(1, 2).reshape(*known.shape[:-1], -1)
+        return out[..., first - group * self.up : stop - group * self.up]
+
+    def _gathered(self, known: Tensor, start: int, first: int, stop: int) -> Tensor:
         place_M = torch.arange(first, stop, device=known.device) * self.down
         before_M = place_M // self.up - start
         index_MK = before_M[:, None] + torch.arange(1 - self.half_width, 1 + self.half_width, device=known.device)

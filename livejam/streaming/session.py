@@ -150,6 +150,11 @@ class Session:
         return self._pipeline.counter.samples_to_next_block(heard_samples)
 
     @property
+    def step_samples(self) -> float:
+        """Input samples from one such moment to the next, on average."""
+        return self._pipeline.counter.step_samples
+
+    @property
     def failures(self) -> int:
         """Blocks in which the model gave no finite output, was silenced and began anew."""
         return self._now.pipeline.failures

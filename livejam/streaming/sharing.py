@@ -1,8 +1,11 @@
 """Several musicians, one model: their sessions play in threads of their own, and the model reads its weights once for
 all steps that are due at the same time.
 
-    player = shared(livejam.load("liveband-pocket"))
+    baton = Baton()
+    player = shared(livejam.load("liveband-pocket"), baton)
     sessions = [Session(player, instruments=[name]) for name in ("Drums", "Bass")]  # each in the thread of its engine
+    with baton:  # in each of the threads
+        session.advance(audio_AN)
 
 Nothing waits for company: whoever is alone plays at once. Those who come while the model is at work play together as
 soon as it is free. The sound of every session is what it would be by itself, within 1e-5.
@@ -12,7 +15,6 @@ Shapes: B rows, T latent frames, C latent channels, A audio channels, N samples.
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -26,6 +28,7 @@ from livejam.checkpoints.player import Player
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.codec import Codec
 from livejam.spec import CodecSpec
+from livejam.streaming.batons import Baton
 from livejam.systems.liveband import LiveBandAccompanist
 
 Asked = TypeVar("Asked")
@@ -47,26 +50,28 @@ class _Turn(Generic[Asked, Given]):
 class Turns(Generic[Asked, Given]):
     """A function of many, called by many threads, each with one.
 
-    The thread that finds it idle works for all who wait, and the others take what it made for them.
+    A thread lets all go first who wait for the baton, and many of them come to ask for the same. Then it works for all
+    who have asked, and the others take what it made for them.
 
     Args:
         together: from what several threads ask to what each is given, in order.
         kind: calls of different kinds cannot be made together.
+        baton: of all threads that call.
     """
 
     def __init__(
-        self, together: Callable[[Sequence[Asked]], Sequence[Given]], kind: Callable[[Asked], Hashable]
+        self, together: Callable[[Sequence[Asked]], Sequence[Given]], kind: Callable[[Asked], Hashable], baton: Baton
     ) -> None:
-        self._together, self._kind = together, kind
-        self._working = threading.Lock()
+        self._together, self._kind, self._baton = together, kind, baton
         self._waiting: list[_Turn[Asked, Given]] = []
         self.calls = self.batches = 0
 
     def __call__(self, asked: Asked) -> Given:
         """What it is given for this one; what goes wrong with it is raised here, and only here."""
         turn: _Turn[Asked, Given] = _Turn(asked)
-        self._waiting.append(turn)  # atomic, and so is the exchange below
-        with self._working:
+        with self._baton:
+            self._waiting.append(turn)
+            self._baton.let_others_first()
             if not turn.done:
                 waiting, self._waiting = self._waiting, []
                 self._serve(waiting)
@@ -113,11 +118,12 @@ class SharedAccompanist(Generic[State]):
 
     Args:
         accompanist: makes the steps.
+        baton: of all these threads.
     """
 
-    def __init__(self, accompanist: PlaysTogether[State]) -> None:
+    def __init__(self, accompanist: PlaysTogether[State], baton: Baton) -> None:
         self.accompanist = accompanist
-        self.turns = Turns(accompanist.step_together, lambda stream: stream[0].shape[1:])
+        self.turns = Turns(accompanist.step_together, lambda stream: stream[0].shape[1:], baton)
 
     @property
     def spec(self) -> CodecSpec:
@@ -149,15 +155,16 @@ class SharedCodec(Codec):
 
     Args:
         codec: one whose states hold tensors with the rows in front.
+        baton: of all these threads.
     """
 
-    def __init__(self, codec: CausalCodec) -> None:
+    def __init__(self, codec: CausalCodec, baton: Baton) -> None:
         super().__init__()
         self.codec = codec
         self.spec, self.causal, self.licence = codec.spec, codec.causal, codec.licence
         self.block_frames, self.encoder_delay_frames = codec.block_frames, codec.encoder_delay_frames
-        self._encoding = _turns(codec.encode_step)
-        self._decoding = _turns(codec.decode_step)
+        self._encoding = _turns(codec.encode_step, baton)
+        self._decoding = _turns(codec.decode_step, baton)
 
     @property
     def latents_hash(self) -> str:
@@ -182,7 +189,7 @@ class SharedCodec(Codec):
         return self._decoding((latents_BTC, state))
 
 
-def _turns(step: Callable[[Tensor, Any], Stepped[Any]]) -> Turns[tuple[Tensor, Any], Stepped[Any]]:
+def _turns(step: Callable[[Tensor, Any], Stepped[Any]], baton: Baton) -> Turns[tuple[Tensor, Any], Stepped[Any]]:
     def together(streams: Sequence[tuple[Tensor, Any]]) -> Sequence[Stepped[Any]]:
         if len(streams) == 1:
             return [step(*streams[0])]
@@ -190,7 +197,7 @@ def _turns(step: Callable[[Tensor, Any], Stepped[Any]]) -> Turns[tuple[Tensor, A
         out, state = step(torch.cat([given for given, _ in streams]), joined([state for _, state in streams]))
         return list(zip(out.split(rows), apart(state, rows), strict=True))
 
-    return Turns(together, lambda stream: stream[0].shape[1:])
+    return Turns(together, lambda stream: stream[0].shape[1:], baton)
 
 
 def joined(states: Sequence[Any]) -> Any:
@@ -215,15 +222,15 @@ def apart(state: Any, rows: Sequence[int]) -> list[Any]:
     return [replace(state, **{name: own[place] for name, own in parts.items()}) for place in range(len(rows))]
 
 
-def shared(player: Player) -> Player:
+def shared(player: Player, baton: Baton) -> Player:
     """The same player for sessions in several threads.
 
     LiveBand and the bundled codec play together for all of them; other models and codecs are as they were, and play
-    for one after the other.
+    for one after the other if every thread holds the baton meanwhile.
     """
     accompanist, codec = player.accompanist, player.codec
     if isinstance(accompanist, LiveBandAccompanist) and accompanist.generator.causal:
-        accompanist = SharedAccompanist(accompanist)
+        accompanist = SharedAccompanist(accompanist, baton)
     if isinstance(codec, CausalCodec):
-        codec = SharedCodec(codec)
+        codec = SharedCodec(codec, baton)
     return replace(player, accompanist=accompanist, codec=codec)

@@ -95,6 +95,11 @@ class Counter:
         return self.inward.needed((complete + 1) * block) - heard_samples
 
     @property
+    def step_samples(self) -> float:
+        """Input samples of a block of the codec; not a whole number at every pair of rates."""
+        return self.codec_block * self.hop_samples * self.inward.down / self.inward.up
+
+    @property
     def lead_samples(self) -> int:
         """The smallest lead: the one just before a block of input is complete."""
         block = self.codec_block * self.hop_samples

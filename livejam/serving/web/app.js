@@ -110,6 +110,8 @@ async function start() {
   const options = {
     rate: context.sampleRate,
     rows: instruments.length,
+    first: begun.first_step_samples,
+    step: begun.step_samples,
     ahead: aheadSamples(context, opened),
     least: leastSamples(context, opened),
     room: opened.room,

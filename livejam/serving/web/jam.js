@@ -3,7 +3,7 @@
 
 import { Playout } from "./playout.js";
 
-const BLOCK = 512; // samples that are sent at once
+const MOST = 2048; // samples that are sent at once
 const REPORT = 2048; // samples between two reports
 const HOP = 512; // samples of one value of an envelope
 
@@ -34,7 +34,7 @@ class Envelope {
 }
 
 export class Jam {
-  // options: rate in Hz; rows of the accompaniment; ahead, samples that the device needs its sound earlier; least, the
+  // options: rate in Hz; rows of the accompaniment; first and step, when the model can go on, in samples heard; ahead, samples that the device needs its sound earlier; least, the
   // shortest delay in samples; room, whether the musician is heard in the room, so that the mix is not played.
   // send(position, samples): a block for the model. report(facts): for the display, about twenty times a second.
   constructor(options, send, report) {
@@ -42,8 +42,8 @@ export class Jam {
     this.playout = new Playout(options.rows, options.rate, options.ahead, options.least);
     this.send = send;
     this.report = report;
-    this.block = new Float32Array(BLOCK);
-    this.filled = this.heard = 0;
+    this.block = new Float32Array(MOST);
+    this.filled = this.heard = this.steps = 0;
     this.envelopes = { mix: new Envelope(), played: new Envelope() };
     this.unreported = 0;
     this.recording = null;
@@ -76,12 +76,14 @@ export class Jam {
     this.tell(input.length);
   }
 
+  // Blocks end where the model can go on: few of them, and none that waits for the next.
   hear(input) {
     for (const sample of input) {
       this.block[this.filled++] = sample;
-      this.heard++;
-      if (this.filled === BLOCK) {
-        this.send(this.heard - BLOCK, this.block.slice());
+      const due = ++this.heard >= this.options.first + this.steps * this.options.step;
+      if (due) this.steps++;
+      if (due || this.filled === MOST) {
+        this.send(this.heard - this.filled, this.block.slice(0, this.filled));
         this.filled = 0;
       }
     }

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from commands import REPOSITORY
 
+from benchmarks.musicians import MOST, block_ends
 from livejam.serving.playout import Playout
 from livejam.serving.web_frames import Heard, Played, read_heard, write_played
 from livejam.streaming.rings import Audio
@@ -113,22 +114,23 @@ JAM = (
     + """
 import { Jam } from "./jam.js";
 const coded = (position) => position / 2 ** 22;
-const { rate, room, ahead, least, lead } = given;
+const { rate, room, ahead, least, lead, first, step } = given;
 const sent = [], takes = [], facts = [];
-const jam = new Jam({ rate, rows: 2, ahead, least, room },
+const jam = new Jam({ rate, rows: 2, first, step, ahead, least, room },
   (position, samples) => sent.push([position, samples.length, Array.from(samples, (x) => Math.round(x * 2 ** 22))]),
   (fact) => { facts.push(fact); if (fact.take) takes.push(fact.take); });
 const pairs = [];
 jam.record(true);
-let answered = 0, delivered = 0;
+let answered = 0, delivered = 0, steps = 0;
 for (let now = 0; now < 8 * rate; now += 128) {
   const input = Float32Array.from({ length: 128 }, (_, i) => coded(now + i));
   // the server answers what it has heard, so many samples ahead
   for (; sent[delivered]; delivered++) {
-    const end = sent[delivered][0] + sent[delivered][1] + lead;
-    if (end - answered < 4096) continue;
-    const first = Float32Array.from({ length: end - answered }, (_, i) => coded(answered + i));
-    jam.put(answered, [first, first.map((sample) => 2 * sample)]);
+    const heard = sent[delivered][0] + sent[delivered][1], end = heard + lead;
+    if (heard < first + steps * step) continue;
+    steps++;
+    const one = Float32Array.from({ length: end - answered }, (_, i) => coded(answered + i));
+    jam.put(answered, [one, one.map((sample) => 2 * sample)]);
     answered = end;
   }
   const mix = new Float32Array(128), played = new Float32Array(128);
@@ -148,9 +150,12 @@ console.log(JSON.stringify({ sent: sent.map(([position, length]) => [position, l
 @pytest.mark.parametrize("room", [False, True])
 def test_a_jam_sends_every_sample_once_and_plays_every_answer_in_its_place(script: Any, room: bool) -> None:
     ahead, least, lead = (800, 0, 2500) if room else (0, 8820, 2500)
-    facts = script(JAM, {"rate": RATE, "room": room, "ahead": ahead, "least": least, "lead": lead})
+    first, step = 4159, 4458.25
+    given = {"rate": RATE, "room": room, "ahead": ahead, "least": least, "lead": lead, "first": first, "step": step}
+    facts = script(JAM, given)
     assert facts["whole"]
-    assert [tuple(block) for block in facts["sent"]] == [(512 * i, 512) for i in range(len(facts["sent"]))]
+    assert [start + length for start, length in facts["sent"]] == block_ends(first, step, 8 * RATE)
+    assert max(length for _, length in facts["sent"]) == MOST
     assert facts["gaps"] == 0
     for now, mix, played in facts["pairs"]:
         assert played == pytest.approx(now + 64 + ahead - facts["delay"], abs=1)

@@ -24,6 +24,7 @@ from livejam.serving.web_messages import Begin, Message
 from livejam.serving.web_musician import Stage
 from livejam.serving.web_server import make_app
 from livejam.serving.web_songs import DemoSong
+from livejam.streaming.batons import Baton
 from livejam.streaming.rings import Audio
 
 RATE = 44_100
@@ -41,7 +42,7 @@ def stage_with(limits: Limits, said: list[str] | None = None) -> Stage:
     """The bundled model for so many musicians."""
     make = session_maker(player(), RATE, hear_each_other=False)
     say = (said if said is not None else []).append
-    return Stage("liveband-pocket", player().instruments, RATE, make, limits, Places(limits.musicians), say)
+    return Stage("liveband-pocket", player().instruments, RATE, make, Baton(), limits, Places(limits.musicians), say)
 
 
 def app_with(limits: Limits, songs: Sequence[DemoSong] = (), token: str = "") -> App:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -401,3 +402,13 @@ def test_nothing_becomes_known_before_the_next_block_of_the_codec(heard: int, ra
     assert missing > 0
     assert counter.known_samples(heard + missing - 1) == counter.known_samples(heard)
     assert counter.known_samples(heard + missing) > counter.known_samples(heard)
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 48_000, 96_000, 8_000])
+def test_steps_come_when_a_session_says(rate: int) -> None:
+    """Sound that is sent at the ends that this gives is never sent too early, and at most a sample late."""
+    session = Session(liveband(pocket()), sample_rate_hz=rate)
+    heard = first = session.samples_to_next_block(0)
+    for number in range(1, 2000):
+        heard += session.samples_to_next_block(heard)
+        assert 0 <= first + math.ceil(number * session.step_samples) - heard <= 1

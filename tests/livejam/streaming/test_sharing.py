@@ -14,6 +14,7 @@ from players import liveband, pocket, sound
 import livejam
 from livejam.errors import UserError
 from livejam.streaming import Session
+from livejam.streaming.batons import Baton
 from livejam.streaming.sharing import Turns, apart, joined, shared
 
 
@@ -25,7 +26,8 @@ def test_the_bundled_model_plays_for_five_threads_what_it_plays_for_one() -> Non
     expected = [
         played(player, mix_AN, band, seed) for seed, (mix_AN, band) in enumerate(zip(mixes, bands, strict=True))
     ]
-    together = shared(player)
+    baton = Baton()
+    together = shared(player, baton)
     got: dict[int, torch.Tensor] = {}
     threads = [
         threading.Thread(target=lambda i=i: got.update({i: played(together, mixes[i], bands[i], i)})) for i in range(5)
@@ -48,7 +50,7 @@ def played(player: livejam.Player, mix_AN: torch.Tensor, band: list[str], seed: 
 
 def test_a_model_that_cannot_be_shared_stays_as_it_is() -> None:
     bidirectional = liveband(pocket(), anticipation=-1)
-    assert shared(bidirectional).accompanist is bidirectional.accompanist
+    assert shared(bidirectional, Baton()).accompanist is bidirectional.accompanist
 
 
 def doubled(asked: Sequence[int]) -> list[int]:
@@ -59,7 +61,7 @@ def doubled(asked: Sequence[int]) -> list[int]:
 
 
 def test_turns_give_everybody_what_they_asked_for() -> None:
-    turns = Turns(doubled, lambda number: number % 2)
+    turns = Turns(doubled, lambda number: number % 2, Baton())
     got: dict[int, object] = {}
 
     def ask(number: int) -> None:
@@ -77,11 +79,38 @@ def test_turns_give_everybody_what_they_asked_for() -> None:
     assert turns.batches < turns.calls == 40
 
 
+def test_all_who_come_while_the_model_is_at_work_play_together() -> None:
+    """Each asks three times in a row, as a session asks encoder, model and decoder."""
+    baton = Baton()
+    asked: list[int] = []
+
+    def counted(numbers: Sequence[int]) -> list[int]:
+        asked.append(len(numbers))
+        return list(numbers)
+
+    turns = Turns(counted, lambda number: 0, baton)
+
+    def ask() -> None:
+        with baton:
+            for number in range(3):
+                turns(number)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    with baton:
+        for thread in threads:
+            thread.start()
+        while len(baton._queue) < 8:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join(20)
+    assert asked == [8, 8, 8]
+
+
 def test_rates_of_sharing_are_exact_for_one() -> None:
     """Alone, a shared model takes the same path, to the last bit."""
     player, mix_AN = liveband(pocket()), sound(1, 22050)
     expected_BAN, got_BAN = (
-        Session(each, instruments=["Bass"]).process_rows(mix_AN) for each in (player, shared(player))
+        Session(each, instruments=["Bass"]).process_rows(mix_AN) for each in (player, shared(player, Baton()))
     )
     np.testing.assert_array_equal(got_BAN, expected_BAN)
 
