@@ -15,7 +15,7 @@ import numpy as np
 
 from livejam.serving.playout import Playout
 from livejam.serving.recordings import Record
-from livejam.streaming.priority import prioritised
+from livejam.streaming.priority import prioritised, without_long_collections
 from livejam.streaming.rings import Audio
 
 AFTERMATH_SECONDS = 1.0
@@ -245,7 +245,7 @@ class Performer:
             mix_N: mono, at the server's rate.
             progress: told the samples of every block.
         """
-        with prioritised():
+        with prioritised(), without_long_collections():
             return self._play(mix_N, progress)
 
     def _play(self, mix_N: Audio, progress: Callable[[int], object]) -> Performance:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from livejam.cli.demo_songs import demo_songs
 from livejam.serving.web_frames import MOST_BYTES, Heard, write_heard
 from livejam.serving.web_limits import Limits
 from livejam.serving.web_messages import Begin, Level, Mute, Undo
+from livejam.serving.web_server import open_port
 from livejam.streaming import Session
 
 TOKEN = "a-long-word"
@@ -232,3 +235,23 @@ def test_blocks_may_be_of_any_length_and_twice() -> None:
         visitor.play(audio_N, block=777)
         answer_BN = visitor.hear(1, len(audio_N))
     np.testing.assert_allclose(answer_BN, offline(("Percussive",), 0, audio_N), atol=1e-5)
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """asyncio lets small packets go at once only where it knows that a socket is TCP."""
+
+    async def no_delay() -> int:
+        told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def welcome(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            told.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with open_port("127.0.0.1", 0) as listening:
+            async with await asyncio.start_server(welcome, sock=listening):
+                _, writer = await asyncio.open_connection(*listening.getsockname())
+                answer = await told
+                writer.close()
+        return answer
+
+    assert asyncio.run(no_delay()) != 0
