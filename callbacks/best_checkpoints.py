@@ -88,6 +88,10 @@ class BestCheckpoints(ModelCheckpoint):
         if self.best_model_score is not None:
             rank_zero_info(f"best {self._metric}: {float(self.best_model_score):.4g}, {_shown(self.best_model_path)}")
 
+    def _should_remove_checkpoint(self, trainer: Trainer, previous: str, current: str) -> bool:
+        """Also the one from which the run went on, which Lightning keeps: a run without a break would not have it."""
+        return previous != current
+
     def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
         """What a file may be named after; Lightning's own `step` counts every optimiser."""
         return {**super()._monitor_candidates(trainer), "iteration": torch.tensor(self._iteration)}

@@ -92,6 +92,12 @@ def test_a_resumed_run_remembers_its_best(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "best").iterdir()] == ["iteration_000006.ckpt"]
 
 
+def test_a_run_that_goes_on_from_one_of_its_best_keeps_no_more_than_it_would_without_a_break(tmp_path: Path) -> None:
+    fit(tmp_path, best(tmp_path, "max", 2), max_epochs=3)
+    fit(tmp_path, best(tmp_path, "max", 2), resumed=tmp_path / "best/iteration_000006.ckpt")
+    assert {path.name for path in (tmp_path / "best").iterdir()} == {"iteration_000002.ckpt", "iteration_000010.ckpt"}
+
+
 def test_a_dry_run_keeps_nothing(tmp_path: Path) -> None:
     fit(tmp_path, best(tmp_path), fast_dev_run=1)
     assert not (tmp_path / "best").exists()
