@@ -20,6 +20,7 @@ from livejam.cli.configs import add_configs
 from livejam.cli.data import add_data
 from livejam.cli.delay import add_delay
 from livejam.cli.doctor_command import add_doctor
+from livejam.cli.export import add_export
 from livejam.cli.listening_test import add_listening_test
 from livejam.cli.perform import add_perform
 from livejam.cli.play import add_play
@@ -82,6 +83,7 @@ def build_parser() -> Parser:
     checkpoint.set_defaults(run=_describe)
     add_card(commands)
     add_publish(commands)
+    add_export(commands)
     add_doctor(commands)
     return parser
 

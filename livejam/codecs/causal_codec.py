@@ -112,17 +112,20 @@ class Decoder(nn.Module):
 
         Logarithms and phases need float32; the convolutions do not.
         """
+        log_magnitude, log_oscillator, noise_gain, correction = self.real_parts(latents_BTC, hidden_BMD)
+        return SpectralParts(log_magnitude, log_oscillator, noise_gain, torch.complex(*correction))
+
+    def real_parts(
+        self, latents_BTC: Tensor, hidden_BMD: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """The four of `parts` in their order; of the correction, its real and its imaginary part."""
         spectra_BMAF, low_BMAL = self.linear_features(self.base(latents_BTC))
         heads = self.heads(hidden_BMD).unflatten(-1, (self.audio_channels, -1))
         magnitude, oscillator, noise, real, imaginary = torch.split(heads, self.sizes, dim=-1)
         magnitude_BMAF = spectra_BMAF + magnitude
         tones_BMAK = torch.cat([low_BMAL, magnitude_BMAF[..., self.nearest_bin]], dim=-1)
-        return SpectralParts(
-            log_magnitude_BMAF=magnitude_BMAF,
-            log_oscillator_BMAK=tones_BMAK + oscillator,
-            noise_gain_BMAF=nn.functional.softplus(noise - 0.5) @ self.bands_GF,
-            correction_BMAF=torch.complex(real, imaginary),
-        )
+        gain_BMAF = nn.functional.softplus(noise - 0.5) @ self.bands_GF
+        return magnitude_BMAF, tones_BMAK + oscillator, gain_BMAF, (real, imaginary)
 
     def linear_features(self, features_BTX: Tensor) -> tuple[Tensor, Tensor]:
         """Log spectra BMAF and low-band maps BMAL (held over four sub-frames each) of features of the A channels."""

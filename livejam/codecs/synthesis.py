@@ -89,7 +89,11 @@ class Synthesis(nn.Module):
 
     def magnitude(self, parts: SpectralParts) -> Tensor:
         """Decoded magnitudes BMAF."""
-        return self.floor * (torch.expm1(parts.log_magnitude_BMAF) - GATE).clamp_min(0)
+        return self.magnitude_of(parts.log_magnitude_BMAF)
+
+    def magnitude_of(self, log_magnitude: Tensor) -> Tensor:
+        """Magnitudes of the logarithms of magnitude plus floor over floor."""
+        return self.floor * (torch.expm1(log_magnitude) - GATE).clamp_min(0)
 
     def donor(self, parts: SpectralParts, subframe_BM: Tensor, before_BAF: Tensor) -> Tensor:
         """Complex spectrum BMAF of oscillators and noise.
@@ -123,7 +127,11 @@ class Synthesis(nn.Module):
 
     def overlap_add(self, spectrum_BMAF: Tensor, tail_BAN: Tensor) -> tuple[Tensor, Tensor]:
         """Finished audio BAN, one stride per sub-frame, and the unfinished tail for the next call."""
-        frames_BAMN = (torch.fft.irfft(spectrum_BMAF) * self.window).transpose(1, 2)
+        return self.added(torch.fft.irfft(spectrum_BMAF), tail_BAN)
+
+    def added(self, frames_BMAN: Tensor, tail_BAN: Tensor) -> tuple[Tensor, Tensor]:
+        """`overlap_add` of the sub-frames' own samples."""
+        frames_BAMN = (frames_BMAN * self.window).transpose(1, 2)
         batch, channels, count, _ = frames_BAMN.shape
         strides = frames_BAMN.reshape(batch, channels, count, OVERLAP, self.stride_samples)
         sums = [tail_BAN.reshape(batch, channels, OVERLAP - 1, self.stride_samples)]

@@ -76,6 +76,11 @@ class LiveBandAccompanist:
         return self._spec
 
     @property
+    def statistics(self) -> LatentStatistics:
+        """Of the latents that the generator was trained on."""
+        return self._statistics
+
+    @property
     def block_frames(self) -> int:
         """1, or the window of a bidirectional generator."""
         return 1 if self.generator.causal else self.generator.window_frames

@@ -99,6 +99,11 @@ class LMDMAccompanist:
         return self._spec
 
     @property
+    def statistics(self) -> LatentStatistics:
+        """Of the latents that the generator was trained on."""
+        return self._statistics
+
+    @property
     def block_frames(self) -> int:
         """Frames heard and emitted per step."""
         return self.generator.transformer.block_frames

@@ -1,0 +1,71 @@
+"""`livejam export`: a model as graphs that players without PyTorch run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from livejam.cli.card import MODEL_HELP
+from livejam.cli.publish import add_trust, find_trusted
+from livejam.option_ranges import Range, require_number
+from livejam.outputs import add_overwrite, require_folder, require_free
+
+if TYPE_CHECKING:
+    from livejam.export.parity import Parity
+
+DEFAULT_STEPS = 1000
+MOST_STEPS = 10**7
+
+
+def add_export(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    export = commands.add_parser(
+        "export",
+        help="write a model as ONNX graphs of one step, for players without PyTorch",
+        description="DIR then holds encoder.onnx, generator.onnx and decoder.onnx (one step each, with all states\n"
+        "among their inputs and outputs), signature.json (all that a player must know), state0.safetensors (the\n"
+        "states before the first step) and test_vectors.safetensors. Then both play to the same sound, and samples\n"
+        "that differ by more than 0.0001 are an error. docs/export.md describes the files for players.",
+        epilog="examples:\n  livejam export --checkpoint liveband-pocket --out exported\n"
+        "  livejam export --checkpoint runs/quickstart/checkpoints/last.ckpt --out exported --parity-steps 10000",
+    )
+    export.add_argument("--checkpoint", type=Path, required=True, metavar="C", help=MODEL_HELP)
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the graphs")
+    export.add_argument(
+        "--parity-steps",
+        type=int,
+        default=DEFAULT_STEPS,
+        metavar="N",
+        help=f"steps in which ONNX Runtime is compared with PyTorch (default: {DEFAULT_STEPS})",
+    )
+    add_trust(export)
+    add_overwrite(export)
+    export.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    require_number("--parity-steps", options.parity_steps, Range(1, MOST_STEPS))
+    from livejam.checkpoints.published import find_model
+    from livejam.export.directory import FILES, export, open_steps
+    from livejam.export.parity import compare
+
+    folder: Path = options.out
+    require_folder(folder)
+    found = find_model(options.checkpoint)
+    require_free({f"--out {name}": folder / name for name in FILES}, [found], options.overwrite)
+    model = export(options.checkpoint, folder, find_trusted(options.trust))
+    size = sum((folder / name).stat().st_size for name in FILES)
+    print(f"{folder}: {size / 1e6:.1f} MB in float32", flush=True)
+    parity = compare(model, open_steps(folder), options.parity_steps)
+    parity.require()
+    print(_said(parity))
+    return 0
+
+
+def _said(parity: Parity) -> str:
+    worst = ", ".join(f"{found.tensor} {found.value:.1e}" for found in parity.differences)
+    return (
+        f"  {parity.steps} steps in ONNX Runtime equal PyTorch's; largest differences: {worst}\n"
+        f"  a step takes {parity.onnx_ms:.2f} ms, in PyTorch {parity.torch_ms:.2f} ms (one thread, by turns)"
+    )

@@ -1,0 +1,1 @@
+"""Trained models as graphs of one step with explicit state, for players without PyTorch."""

@@ -1,0 +1,133 @@
+"""The directory that hosts play from: graphs, signature, states and test vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.numpy import load_file
+from safetensors.torch import save_file
+from torch import Tensor
+
+from livejam import __version__
+from livejam.checkpoints.player import load_player
+from livejam.checkpoints.published import find_model, published_facts, read_model
+from livejam.checkpoints.weights import sha256_of
+from livejam.errors import UserError
+from livejam.export.model import Reference, StepModel, example_mix, step_model
+from livejam.export.onnx_files import OnnxSteps, inputs_of, outputs_of, write_onnx
+from livejam.export.signature import FORMAT, SIGNATURE, STATES, VECTORS, GraphFacts, Signature, read_signature
+from livejam.files import atomic_path
+from livejam.streaming.timing import counter_of
+
+VECTOR_SECONDS = 6.0
+"""Length of the test vectors; at least four steps."""
+
+GRAPHS = ("encoder.onnx", "generator.onnx", "decoder.onnx")
+FILES = (*GRAPHS, STATES, VECTORS, SIGNATURE)
+"""What a directory holds; the signature is written last."""
+
+
+def export(checkpoint: str | Path, folder: Path, trusted: list[str] | None = None) -> StepModel:
+    """Write the directory of a model, in float32; nothing is compared yet.
+
+    Args:
+        checkpoint: a checkpoint, a published model, or the name of a bundled one.
+        folder: the directory; files of an earlier export are replaced.
+        trusted: packages besides livejam whose classes the checkpoint may name.
+
+    Returns:
+        The model that was exported.
+
+    Raises:
+        UserError: the model cannot be exported, and why.
+    """
+    model = step_model(load_player(checkpoint, trusted or []))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SIGNATURE).unlink(missing_ok=True)
+    for graph in model.graphs:
+        with atomic_path(folder / f"{graph.name}.onnx") as temporary:
+            write_onnx(graph, temporary)
+    _write_tensors(folder / STATES, model.states())
+    _write_tensors(folder / VECTORS, vectors(model))
+    with atomic_path(folder / SIGNATURE) as temporary:
+        temporary.write_text(signature_of(model, checkpoint, folder).to_json(), encoding="utf-8")
+    return model
+
+
+def signature_of(model: StepModel, checkpoint: str | Path, folder: Path, precision: str = "float32") -> Signature:
+    """The signature of a directory whose graphs are written."""
+    accompanist, codec = model.player.accompanist, model.player.codec
+    spec, path = codec.spec, find_model(checkpoint)
+    licence = published_facts(read_model(checkpoint)).get("licence") or ""
+    delay = spec.samples_in(codec.encoder_delay_frames)
+    graphs = tuple(
+        GraphFacts(
+            graph.name,
+            f"{graph.name}.onnx",
+            sha256_of(folder / f"{graph.name}.onnx"),
+            inputs_of(graph),
+            outputs_of(graph, last=graph is model.graphs[-1]),
+        )
+        for graph in model.graphs
+    )
+    return Signature(
+        format=FORMAT,
+        livejam=__version__,
+        model=path.stem,
+        model_sha256=sha256_of(path),
+        system=type(accompanist).__name__.removesuffix("Accompanist"),
+        precision=precision,
+        sample_rate_hz=spec.sample_rate_hz,
+        audio_channels=spec.audio_channels,
+        block_samples=model.block_samples,
+        block_frames=accompanist.block_frames,
+        anticipation_frames=accompanist.anticipation_frames,
+        encoder_delay_samples=delay,
+        decoder_delay_samples=spec.delay_samples - delay,
+        first_output_sample=model.first_output_sample,
+        lead_samples=counter_of(accompanist, codec, spec.sample_rate_hz).lead_samples,
+        instruments=model.instruments(),
+        default_instrument=model.default_instrument(),
+        noise=model.noise,
+        graphs=graphs,
+        licences={"model": licence, "codec": codec.licence},
+    )
+
+
+def vectors(model: StepModel, seed: int = 7) -> dict[str, Tensor]:
+    """What PyTorch plays to some sound, and every tensor between, for tests of a host."""
+    steps = max(4, round(VECTOR_SECONDS * model.player.codec.spec.sample_rate_hz / model.block_samples))
+    mix_BAN, instrument = example_mix(model, steps, seed), model.default_instrument()
+    reference = Reference(model.player, instrument, seed)
+    with torch.inference_mode():
+        made = [reference.step(block_BAN) for block_BAN in mix_BAN.split(model.block_samples, dim=-1)]
+        latents = {
+            name: torch.stack([step[name] for step in made]) for name in ("mix_latents", "accompaniment_latents")
+        }
+        return {
+            "mix": mix_BAN,
+            "instrument": torch.tensor([instrument], dtype=torch.int32),
+            "seed": torch.tensor([seed]),
+            "noise": torch.stack([model.noise_of(seed, step) for step in range(steps)]),
+            **latents,
+            "accompaniment": torch.cat([step["accompaniment"] for step in made], dim=-1),
+        }
+
+
+def open_steps(folder: Path, threads: int = 1) -> OnnxSteps:
+    """The model of a directory in ONNX Runtime, before its first step.
+
+    Raises:
+        UserError: the directory is of another format, or incomplete.
+    """
+    signature = read_signature(folder)
+    for name in (*(graph.file for graph in signature.graphs), STATES):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} has no {name}; export the model again")
+    return OnnxSteps(folder, signature, load_file(folder / STATES), threads)
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, str(temporary))

@@ -1,0 +1,181 @@
+"""A player as the graphs of one step, and the same step in PyTorch, which the graphs must equal.
+
+Shapes: A audio channels, N samples of a block, T latent frames of a block, C latent channels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from livejam.accompanist import Controls
+from livejam.batch import NAMES
+from livejam.checkpoints.player import Player
+from livejam.codecs.causal_codec import CausalCodec
+from livejam.errors import UserError
+from livejam.export.codec_graphs import DecoderGraph, EncoderGraph
+from livejam.export.graphs import StepGraph
+from livejam.export.liveband_graph import LiveBandGraph
+from livejam.export.signature import InstrumentFacts, NoiseFacts
+from livejam.instruments import default_instrument
+from livejam.noise import seeded_noise
+from livejam.systems.liveband import LiveBandAccompanist
+
+ALGORITHM = "splitmix64-box-muller"
+"""`livejam.noise.seeded_noise`."""
+
+COMPARED = ("mix_latents", "accompaniment_latents", "accompaniment")
+"""What the graphs give, in order."""
+
+ALIASES = {"Percussive": ("Drums",)}
+
+
+@dataclass(frozen=True)
+class StepModel:
+    """What is exported.
+
+    Args:
+        player: that it is made of.
+        graphs: one step, in order; their weights are the player's.
+        noise: what the input `noise` holds.
+    """
+
+    player: Player
+    graphs: tuple[StepGraph, ...]
+    noise: NoiseFacts
+
+    @property
+    def block_samples(self) -> int:
+        """Samples of a step."""
+        return self.player.codec.spec.samples_in(self.player.accompanist.block_frames)
+
+    @property
+    def offset_frames(self) -> int:
+        """Frames of silence before the first one that the model plays."""
+        return 1 + self.player.accompanist.anticipation_frames
+
+    @property
+    def first_output_sample(self) -> int:
+        """Where what is played in step 0 belongs."""
+        spec = self.player.codec.spec
+        return spec.samples_in(self.offset_frames) - spec.delay_samples
+
+    def noise_of(self, seed: int, step: int) -> Tensor:
+        """The input `noise` of a step."""
+        facts = self.noise
+        first = facts.first_position + step * facts.positions_per_step
+        frame_F = torch.arange(facts.frames) + first
+        position_DF = frame_F + torch.arange(facts.draws)[:, None] * facts.draw_stride
+        return seeded_noise(torch.full((facts.draws,), seed), position_DF, facts.channels)
+
+    def states(self) -> dict[str, Tensor]:
+        """All states before the first step."""
+        return {name: state for graph in self.graphs for name, state in graph.states.items()}
+
+    def instruments(self) -> tuple[InstrumentFacts, ...]:
+        """What the model learnt; all that there are if it does not say."""
+        names = self.player.instruments or NAMES
+        return tuple(InstrumentFacts(name, NAMES.index(name), ALIASES.get(name, ())) for name in names)
+
+    def default_instrument(self) -> int:
+        """What it plays if nobody chooses."""
+        return default_instrument(self.player.instruments)
+
+
+def step_model(player: Player) -> StepModel:
+    """The graphs of a player.
+
+    Args:
+        player: as `livejam.checkpoints.player.load_player` gives it, in float32 on the CPU.
+
+    Raises:
+        UserError: its codec or its model cannot be played block by block from a graph.
+    """
+    accompanist, codec = player.accompanist, player.codec
+    if not isinstance(codec, CausalCodec):
+        raise UserError(
+            f"the codec {codec.spec.name} ({type(codec).__name__}) hears ahead or has no graph; only models of the "
+            "bundled kind of codec (CausalCodec) can be exported: train with it"
+        )
+    generator, noise = _generator(accompanist)
+    frames = accompanist.block_frames
+    with torch.no_grad():
+        state = _begun(player, codec)
+        graphs = EncoderGraph(codec, frames), generator, DecoderGraph(codec, frames, state)
+    for graph in graphs:
+        graph.eval().requires_grad_(False)
+    return StepModel(player, graphs, noise)
+
+
+def _generator(accompanist: Any) -> tuple[StepGraph, NoiseFacts]:
+    if isinstance(accompanist, LiveBandAccompanist) and accompanist.generator.causal:
+        channels = accompanist.generator.noise_channels
+        return LiveBandGraph(accompanist), NoiseFacts(ALGORITHM, 1, 1, channels, 0, 1, 0)
+    raise UserError(
+        f"{type(accompanist).__name__} cannot be exported as it is; export a LiveBand that does not hear the future"
+    )
+
+
+def _begun(player: Player, codec: CausalCodec) -> Any:
+    """The decoder's state after the silence that sounds before the first block."""
+    state = codec.init_decoder_state(1)
+    offset = 1 + player.accompanist.anticipation_frames
+    if codec.spec.samples_in(offset) < codec.spec.delay_samples:
+        raise UserError("the model plays too late for its codec; export one with an anticipation of 0 or more")
+    audio_BAN, state = codec.decode_step(player.silence_C.expand(1, offset, -1), state)
+    if float(audio_BAN.abs().max()) > 0:
+        raise UserError("the codec's silence sounds; export a model whose checkpoint holds the right latent of silence")
+    return state
+
+
+class Reference:
+    """The step in PyTorch, as a session makes it.
+
+    Args:
+        player: as in `step_model`.
+        instrument: class index.
+        seed: of the noise.
+    """
+
+    def __init__(self, player: Player, instrument: int, seed: int) -> None:
+        self.player = player
+        controls = Controls(torch.tensor([instrument]), torch.tensor([seed]))
+        self._memory = player.accompanist.init_state(1, controls)
+        self._encoder = player.codec.init_encoder_state(1)
+        silence_BTC = player.silence_C.expand(1, 1 + player.accompanist.anticipation_frames, -1)
+        _, self._decoder = player.codec.decode_step(silence_BTC, player.codec.init_decoder_state(1))
+
+    def step(self, mix_BAN: Tensor) -> dict[str, Tensor]:
+        """What every graph gives, by its name."""
+        codec = self.player.codec
+        mix_BTC, self._encoder = codec.encode_step(mix_BAN, self._encoder)
+        out_BTC, self._memory = self.player.accompanist.step(mix_BTC, self._memory)
+        audio_BAN, self._decoder = codec.decode_step(out_BTC, self._decoder)
+        return {"mix_latents": mix_BTC, "accompaniment_latents": out_BTC, "accompaniment": audio_BAN}
+
+
+def example_mix(model: StepModel, steps: int, seed: int = 0) -> Tensor:
+    """Sound for so many steps (1AN): chords that decay, strokes of noise, and rests.
+
+    Nothing is asked of it but that all parts of a codec and of a model have something to do.
+    """
+    spec = model.player.codec.spec
+    rng = torch.Generator().manual_seed(seed)
+    beat = spec.sample_rate_hz // 4
+    beats = math.ceil(steps * model.block_samples / beat)
+    pitch_S3 = 36 + torch.randint(0, 48, (beats, 3), generator=rng)
+    level_S = torch.rand(beats, generator=rng) * (torch.rand(beats, generator=rng) < 0.8)
+    time_N = torch.arange(beat) / spec.sample_rate_hz
+    hertz_S3 = 440 * 2 ** ((pitch_S3 - 69) / 12)
+    pieces = []
+    for hertz_3, level in zip(hertz_S3, level_S, strict=True):
+        tone_N = torch.sin(2 * math.pi * hertz_3[:, None] * time_N).sum(dim=0) * torch.exp(-4 * time_N)
+        stroke_N = torch.randn(beat, generator=rng) * torch.exp(-40 * time_N)
+        pieces.append(level * (0.2 * tone_N + 0.2 * stroke_N))
+    mix_N = torch.cat(pieces)[: steps * model.block_samples]
+    pan_A1 = torch.linspace(1.0, 0.7, spec.audio_channels)[:, None]
+    return (pan_A1 * mix_N)[None]

@@ -1,0 +1,103 @@
+"""Graphs as ONNX files, and ONNX files as steps."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from livejam.errors import UserError
+from livejam.export.graphs import NEXT, StepGraph
+from livejam.export.signature import Signature, TensorFacts
+
+Array = npt.NDArray[np.generic]
+
+OPSET = 18
+"""ONNX Runtime from 1.14 on, onnxruntime-web and OpenVINO read it."""
+
+DTYPES = {torch.float32: "float32", torch.int32: "int32"}
+
+
+def write_onnx(graph: StepGraph, path: Path) -> None:
+    """Write a graph with its weights as one file."""
+    try:
+        import onnxscript  # noqa: F401 (torch.onnx needs it, and says so in a whole page)
+    except ModuleNotFoundError as error:
+        raise UserError("export needs the package onnxscript: pip install 'livejam[export]'") from error
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                graph,
+                graph.examples(),
+                str(path),
+                input_names=graph.input_names,
+                output_names=graph.output_names,
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+
+
+def inputs_of(graph: StepGraph) -> tuple[TensorFacts, ...]:
+    """The inputs of a graph, as the signature says them."""
+    given = zip(graph.input_names, graph.examples(), strict=True)
+    return tuple(TensorFacts(name, DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in given)
+
+
+def outputs_of(graph: StepGraph, last: bool) -> tuple[TensorFacts, ...]:
+    """The outputs of a graph, as the signature says them."""
+    with torch.no_grad():
+        made = zip(graph.output_names, graph(*graph.examples()), strict=True)
+    return tuple(
+        TensorFacts(
+            name,
+            DTYPES[tensor.dtype],
+            tuple(tensor.shape),
+            ("" if last else name) if name == graph.output else name.removeprefix(NEXT),
+        )
+        for name, tensor in made
+    )
+
+
+class OnnxSteps:
+    """An exported model in ONNX Runtime.
+
+    Args:
+        folder: the directory.
+        signature: of it.
+        states: before the first step.
+        threads: that a graph may use.
+    """
+
+    def __init__(self, folder: Path, signature: Signature, states: Mapping[str, Array], threads: int = 1) -> None:
+        from onnxruntime import InferenceSession, SessionOptions
+
+        options = SessionOptions()
+        options.intra_op_num_threads = threads
+        self.signature = signature
+        self.graphs = [
+            (graph, InferenceSession(str(folder / graph.file), options, providers=["CPUExecutionProvider"]))
+            for graph in signature.graphs
+        ]
+        self.values: dict[str, Array] = dict(states)
+
+    def step(self, mix: Array, instrument: int, noise: Array) -> dict[str, Array]:
+        """Hear a block; what every graph gives, by its name."""
+        given = self.values | {"mix": mix, "instrument": np.array([instrument], np.int32), "noise": noise}
+        for graph, session in self.graphs:
+            out = session.run(None, {tensor.name: given[tensor.name] for tensor in graph.inputs})
+            given |= {tensor.feeds or tensor.name: array for tensor, array in zip(graph.outputs, out, strict=True)}
+        self.values = given
+        return given

@@ -1,0 +1,185 @@
+"""`signature.json`: everything that a host must know about an exported model. docs/export.md explains it to hosts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from livejam.errors import UserError
+
+FORMAT = 1
+"""Hosts refuse directories of another format."""
+
+SIGNATURE, STATES, VECTORS = "signature.json", "state0.safetensors", "test_vectors.safetensors"
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """An input or an output of a graph.
+
+    Args:
+        name: in the graph.
+        dtype: "float32" or "int32".
+        shape: never varies.
+        feeds: of an output, the input of the same name as this that takes it: a state in the next step, or an input of
+            a later graph in the same step; "" for `accompaniment`, which is what is played. Of an input, always "".
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    feeds: str = ""
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """One of the graphs of a step, in the order in which they run.
+
+    Args:
+        name: the stage: "encoder", "generator" or "decoder".
+        file: in the directory.
+        sha256: of the file.
+        inputs: in the graph's order.
+        outputs: in the graph's order.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+
+
+@dataclass(frozen=True)
+class InstrumentFacts:
+    """An instrument that the model plays.
+
+    Args:
+        name: as `livejam` names it.
+        index: value of the input `instrument`.
+        aliases: other names for it.
+    """
+
+    name: str
+    index: int
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoiseFacts:
+    """The input `noise` of step k, of shape (draws, frames, channels): the noise of a seed at positions
+    `first_position` + k · `positions_per_step` + frame + draw · `draw_stride`.
+
+    Args:
+        algorithm: "splitmix64-box-muller", as docs/export.md says.
+        draws: noise of one block that is drawn at different moments of sampling.
+        frames: of each.
+        channels: numbers per frame.
+        first_position: of frame 0 in step 0.
+        positions_per_step: from one step to the next.
+        draw_stride: from one draw to the next.
+    """
+
+    algorithm: str
+    draws: int
+    frames: int
+    channels: int
+    first_position: int
+    positions_per_step: int
+    draw_stride: int
+
+
+@dataclass(frozen=True)
+class Signature:
+    """An exported model.
+
+    Step k (0, 1, 2, …) hears samples k · `block_samples` … (k + 1) · `block_samples` - 1 of the mix, and plays as many:
+    sample i that it gives should sound with sample k · `block_samples` + `first_output_sample` + i of the mix. Before
+    the first of them there is silence.
+
+    Args:
+        format: of the directory.
+        livejam: version that wrote it.
+        model: name of what was exported.
+        model_sha256: of its file.
+        system: class of the accompanist.
+        precision: of the weights: "float32", "float16", "bfloat16" or "int8".
+        sample_rate_hz: of mix and accompaniment.
+        audio_channels: 1 or 2.
+        block_samples: that a step hears and plays.
+        block_frames: latent frames of a step.
+        anticipation_frames: δ; the first frame emitted in step k sounds 1 + δ frames after the first one heard in it.
+        encoder_delay_samples: by which what the generator hears is late.
+        decoder_delay_samples: by which sound is later than its latents.
+        first_output_sample: the sample of the mix with which the first sample played in step 0 should sound.
+        lead_samples: after n samples heard, at least n + lead samples of the output are known: the time for computing,
+            for buffers and for the sound card. Negative: it plays so many samples late.
+        instruments: what the model learnt.
+        default_instrument: value of the input `instrument` when nobody chose one.
+        noise: of the input `noise`.
+        graphs: run one after another, they are one step.
+        licences: of the weights, by what they are of; "" = not stated.
+    """
+
+    format: int
+    livejam: str
+    model: str
+    model_sha256: str
+    system: str
+    precision: str
+    sample_rate_hz: int
+    audio_channels: int
+    block_samples: int
+    block_frames: int
+    anticipation_frames: int
+    encoder_delay_samples: int
+    decoder_delay_samples: int
+    first_output_sample: int
+    lead_samples: int
+    instruments: tuple[InstrumentFacts, ...]
+    default_instrument: int
+    noise: NoiseFacts
+    graphs: tuple[GraphFacts, ...]
+    licences: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_signature(folder: Path) -> Signature:
+    """The signature of a directory.
+
+    Raises:
+        UserError: there is none, or it is of another format.
+    """
+    path = folder / SIGNATURE
+    if not path.is_file():
+        raise UserError(f"{folder} has no {SIGNATURE}; make it with `livejam export --checkpoint C --out {folder}`")
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if held["format"] != FORMAT:
+            raise UserError(
+                f"{path} has format {held['format']}, but this livejam reads {FORMAT}; export the model again"
+            )
+        return _signature(held)
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged; export the model again") from error
+
+
+def _signature(held: Mapping[str, Any]) -> Signature:
+    def tensors(graph: Mapping[str, Any], side: str) -> tuple[TensorFacts, ...]:
+        return tuple(TensorFacts(**{**tensor, "shape": tuple(tensor["shape"])}) for tensor in graph[side])
+
+    graphs = tuple(
+        GraphFacts(**{**graph, "inputs": tensors(graph, "inputs"), "outputs": tensors(graph, "outputs")})
+        for graph in held["graphs"]
+    )
+    instruments = tuple(InstrumentFacts(**{**one, "aliases": tuple(one["aliases"])}) for one in held["instruments"])
+    parts: dict[str, Any] = {"graphs": graphs, "instruments": instruments, "noise": NoiseFacts(**held["noise"])}
+    return Signature(**{field.name: parts.get(field.name, held[field.name]) for field in fields(Signature)})

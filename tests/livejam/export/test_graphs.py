@@ -1,0 +1,74 @@
+"""The graphs compute what the modules compute whose weights they share; nothing here needs ONNX."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from livejam.checkpoints.player import Player, load_player
+from livejam.codecs.causal_codec import CausalCodec
+from livejam.export.codec_graphs import DecoderGraph, EncoderGraph
+from livejam.export.fourier import InverseRealFourier, RealFourier
+from livejam.export.graphs import StepGraph, in_order
+from livejam.export.model import Reference, example_mix, step_model
+from livejam.export.parity import LARGEST
+
+
+@pytest.mark.parametrize(("samples", "bins"), [(1024, 513), (4096, 214), (96, 49)])
+def test_fourier(samples: int, bins: int) -> None:
+    audio = torch.randn(2, 3, samples, generator=torch.Generator().manual_seed(0))
+    wanted = torch.fft.rfft(audio)
+    real, imaginary = RealFourier(samples, bins)(audio)
+    assert (torch.complex(real, imaginary) - wanted[..., :bins]).abs().max() < 1e-6 * wanted.abs().max()
+    assert (InverseRealFourier(samples)(wanted.real, wanted.imag) - audio).abs().max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Player:
+    return load_player("liveband-pocket")
+
+
+@torch.inference_mode()
+def test_liveband_plays_the_same(pocket: Player) -> None:
+    model, seed, instrument = step_model(pocket), 5, 14
+    reference, values = Reference(pocket, instrument, seed), model.states()
+    values["instrument"] = torch.tensor([instrument], dtype=torch.int32)
+    # longer than the window of 64 frames, and than the period of the codec's noise
+    for step, mix_BAN in enumerate(example_mix(model, 140).split(model.block_samples, dim=-1)):
+        wanted = reference.step(mix_BAN)
+        values |= {"mix": mix_BAN, "noise": model.noise_of(seed, step)}
+        in_order(model.graphs, values)
+        for name, largest in LARGEST.items():
+            assert (values[name] - wanted[name]).abs().max() <= largest, (name, step)
+    assert wanted["accompaniment"].abs().max() > 1e-3
+
+
+@torch.inference_mode()
+def test_silence_is_finite(pocket: Player) -> None:
+    model = step_model(pocket)
+    values = model.states() | {"mix": torch.zeros(1, 1, model.block_samples), "noise": model.noise_of(0, 0)}
+    values["instrument"] = torch.tensor([0], dtype=torch.int32)
+    for _ in range(3):
+        in_order(model.graphs, values)
+    assert all(value.isfinite().all() for value in values.values())
+
+
+@torch.inference_mode()
+def test_a_stereo_codec_in_blocks_of_several_frames() -> None:
+    torch.manual_seed(0)
+    codec = CausalCodec(audio_channels=2, hop_samples=512, latent_channels=12, width=16, subframe_width=16, blocks=1)
+    frames, audio_BAN = 70, 0.3 * torch.randn(1, 2, 2 * 70 * 512)
+    encoder: StepGraph = EncoderGraph(codec, frames)
+    decoder: StepGraph = DecoderGraph(codec, frames, codec.init_decoder_state(1))
+    values = encoder.states | decoder.states
+    memory, hearing = codec.init_decoder_state(1), codec.init_encoder_state(1)
+    for number, mix_BAN in enumerate(audio_BAN.split(frames * 512, dim=-1)):
+        values["mix"] = mix_BAN
+        encoder.step(values)
+        latents_BTC, hearing = codec.encode_step(mix_BAN, hearing)
+        assert (values["mix_latents"] - latents_BTC).abs().max() < 1e-3
+        values["accompaniment_latents"] = latents_BTC
+        decoder.step(values)
+        wanted_BAN, memory = codec.decode_step(latents_BTC, memory)
+        begun = codec.spec.delay_samples if number == 0 else 0
+        assert (values["accompaniment"] - wanted_BAN)[..., begun:].abs().max() < 1e-4
