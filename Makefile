@@ -51,7 +51,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt cython numpy 'setuptools<81' wheel
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation madmom
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[metrics,live,serve,export,codecs,sweep,store,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[metrics,live,serve,export,codecs,sweep,store,songs,dev]'
 	touch $@
 
 demo: $(INSTALLED)

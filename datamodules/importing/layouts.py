@@ -27,6 +27,8 @@ NOT_READ = {".m4a", ".mp4", ".aac", ".wma", ".wv", ".ape", ".mpc"}
 
 DEEPEST_SONG = 3
 MIX = "mix"
+FACTS = {"annotations.json": "annotations.json", MIDI: MIDI, "notes.mid": MIDI}
+"""Files that tell of beats, and their names in Slakh2100; songs of Frets on Fire have notes.mid."""
 MUSDB_STEMS = ("drums", "bass", "other", "vocals")
 STEM_MP4 = ".stem.mp4"
 
@@ -217,7 +219,8 @@ def _is_stems(folder: Path) -> bool:
 def _extras(source: Source, folder: Path) -> dict[str, Path]:
     """The mix, and what is known about the song in Slakh2100's words."""
     files = source.files(folder)
-    facts = {file.name: file for file in files if file.name in (MIDI, "annotations.json")}
+    # all_src.mid comes first by name, so that it is the one that stays
+    facts = {FACTS[file.name]: file for file in reversed(files) if file.name in FACTS}
     mix = next((file for file in files if file.suffix.lower() in AUDIO and normal(file.stem) in MIXES), None)
     return facts if mix is None else {MIX: mix} | facts
 

@@ -7,32 +7,29 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import uuid
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import soundfile
-import yaml
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 from datamodules.audio import Audio
 from datamodules.pocket_slakh.annotation import song_annotations
+from datamodules.pocket_slakh.collection import (
+    FULL_SCALE,
+    PEAK_DB,
+    SAMPLE_RATE_HZ,
+    missing_songs,
+    slakh_metadata,
+    write_missing,
+    write_song,
+)
 from datamodules.pocket_slakh.composer import Song, Stem, compose
 from datamodules.pocket_slakh.loudness import active_rms_db, soft_limited
 from datamodules.pocket_slakh.midi import score
 from datamodules.pocket_slakh.soundfont import bundled_soundfont, corrected_name, corrected_soundfont
-from datamodules.song_folder import atomic_folder
 from livejam.errors import UserError
 
-SAMPLE_RATE_HZ = 44_100
 MASTER_DB = -3.0
-PEAK_DB = -1.0
-FULL_SCALE = 32_767
 SPLITS = ("train", "validation", "test")
 
 
@@ -65,18 +62,10 @@ def render_songs(
     splits = split_names(songs, validation_fraction, test_fraction)
     source = soundfont or bundled_soundfont()
     _require_origin(out, seed, source)
-    missing = _missing(out, splits)
-    if not missing:
+    if not missing_songs(out, splits):
         return
     corrected = corrected_soundfont(source)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        folders = {index: _folder(out, splits[index], index) for index in missing}
-        jobs = [pool.submit(render_song, folders[i], seed, i, corrected, source.name) for i in missing]
-        try:
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="rendering songs", unit="song"):
-                job.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    write_missing(out, splits, lambda folder, i: render_song(folder, seed, i, corrected, source.name), workers)
 
 
 def is_rendered(out: Path, songs: int, validation_fraction: float, test_fraction: float) -> bool:
@@ -91,11 +80,7 @@ def is_rendered(out: Path, songs: int, validation_fraction: float, test_fraction
     Raises:
         UserError: a number is out of range.
     """
-    return not _missing(out, split_names(songs, validation_fraction, test_fraction))
-
-
-def _missing(out: Path, splits: Sequence[str]) -> list[int]:
-    return [index for index, split in enumerate(splits) if not _folder(out, split, index).is_dir()]
+    return not missing_songs(out, split_names(songs, validation_fraction, test_fraction))
 
 
 def split_names(songs: int, validation_fraction: float, test_fraction: float) -> tuple[str, ...]:
@@ -132,19 +117,12 @@ def render_song(folder: Path, seed: int, index: int, soundfont: Path, soundfont_
     stems = [_render_stem(song, stem, soundfont) for stem in song.stems]
     gain = _safe_gain(stems)
     pcm = [np.round(audio * (gain * FULL_SCALE)).astype(np.int16) for audio in stems]
-    with atomic_folder(folder) as temporary:
-        (temporary / "stems").mkdir()
-        (temporary / "MIDI").mkdir()
-        for number, (stem, samples) in enumerate(zip(song.stems, pcm, strict=True)):
-            _write_flac(temporary / "stems" / f"S{number:02d}.flac", samples)
-            score(song, [stem]).dump_midi(str(temporary / "MIDI" / f"S{number:02d}.mid"))
-        _write_flac(temporary / "mix.flac", np.sum(pcm, axis=0, dtype=np.int16))
-        score(song, song.stems).dump_midi(str(temporary / "all_src.mid"))
-        truth = song_annotations(song, len(pcm[0]) / SAMPLE_RATE_HZ) | {"soundfont": soundfont.stem}
-        (temporary / "annotations.json").write_text(json.dumps(truth, indent=1))
-        loudness_db = [active_rms_db(audio, SAMPLE_RATE_HZ) for audio in stems]
-        metadata = _metadata(song, seed, index, soundfont_name, gain, loudness_db)
-        (temporary / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    truth = song_annotations(song, len(pcm[0]) / SAMPLE_RATE_HZ) | {"soundfont": soundfont.stem}
+    gain_db = float(20 * np.log10(gain))
+    loudness_db = [active_rms_db(audio, SAMPLE_RATE_HZ) + gain_db for audio in stems]
+    names = [soundfont_name] * len(stems)
+    metadata = slakh_metadata(song.stems, names, loudness_db, (seed, index), f"{_origin(seed)}/{index}", gain)
+    write_song(folder, song.stems, pcm, partial(score, song), truth, metadata)
 
 
 def _require_origin(out: Path, seed: int, soundfont: Path) -> None:
@@ -174,10 +152,6 @@ def _origin(seed: int) -> str:
     return f"pocket-slakh/seed-{seed}"
 
 
-def _folder(out: Path, split: str, index: int) -> Path:
-    return Path(out) / split / f"Track{index + 1:05d}"
-
-
 def _render_stem(song: Song, stem: Stem, soundfont: Path) -> Audio:
     """The stem at its level, float32, exactly as long as the song."""
     from symusic import Synthesizer
@@ -193,38 +167,3 @@ def _safe_gain(stems: list[Audio]) -> float:
     """The usual gain, or the smaller one that keeps the mix and every stem below the target peak."""
     peak = max(float(np.abs(audio).max()) for audio in (*stems, np.sum(stems, axis=0)))
     return min(10 ** (MASTER_DB / 20), 10 ** (PEAK_DB / 20) / peak)
-
-
-def _write_flac(path: Path, samples: NDArray[np.int16]) -> None:
-    soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16", compression_level=0.0)
-
-
-def _metadata(
-    song: Song, seed: int, index: int, soundfont_name: str, gain: float, loudness_db: list[float]
-) -> dict[str, Any]:
-    """Slakh2100's metadata.yaml; `integrated_loudness` is the RMS in dBFS of a stem while it sounds."""
-    name = uuid.UUID(bytes=np.random.default_rng([seed, index, 1]).bytes(16), version=4).hex
-    gain_db = float(20 * np.log10(gain))
-    return {
-        "UUID": name,
-        "audio_dir": "stems",
-        "lmd_midi_dir": f"{_origin(seed)}/{index}",
-        "midi_dir": "MIDI",
-        "normalization_factor": -13.0,
-        "normalized": True,
-        "overall_gain": round(gain, 9),
-        "target_peak": PEAK_DB,
-        "stems": {
-            f"S{number:02d}": {
-                "audio_rendered": True,
-                "inst_class": stem.instrument.inst_class,
-                "integrated_loudness": round(loudness + gain_db, 4),
-                "is_drum": stem.instrument.is_drum,
-                "midi_program_name": stem.instrument.program_name,
-                "midi_saved": True,
-                "plugin_name": soundfont_name,
-                "program_num": stem.instrument.program_num,
-            }
-            for number, (stem, loudness) in enumerate(zip(song.stems, loudness_db, strict=True))
-        },
-    }

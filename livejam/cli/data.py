@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -13,6 +13,7 @@ from livejam.option_ranges import Range, require_number
 
 LAYOUTS = ("musdb18", "moisesdb", "medleydb", "babyslakh", "folders")
 VERSIONS = ("baby", "2100-redux")
+GROOVES = {"seen": False, "held-out": True, "all": None}
 
 SLAKH = """\
 Slakh2100 (about 105 GB; licence CC BY 4.0) is Zenodo record 4599666, the archive slakh2100_flac_redux.tar.gz.
@@ -39,18 +40,34 @@ def add_data(commands: Any) -> None:
 
 
 def _add_render(actions: Any) -> None:
+    from datamodules.wide_songs.collection import EventName
+
     render = actions.add_parser(
         "render",
         help="compose and render songs in Slakh2100's format (pocket-Slakh)",
         description="Compose songs by rules and render every stem. Equal seeds give equal songs. An interrupted\n"
         "render continues where it stopped.",
-        epilog="example:\n  livejam data render --out data/pocket --songs 40 --seed 0",
+        epilog="examples:\n  livejam data render --out data/pocket --songs 40 --seed 0\n"
+        "  livejam data render --out data/wide --songs 40 --wide --no-effects",
     )
     render.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the songs")
     render.add_argument("--songs", type=int, required=True, metavar="N", help="number of songs, at least 1")
     render.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the songs, at least 0 (default: 0)")
     render.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
-    render.add_argument("--soundfont", type=Path, metavar="SF2", help="General MIDI SoundFont (default: TimGM6mb.sf2)")
+    render.add_argument(
+        "--soundfont", type=Path, action="append", metavar="SF2",
+        help="General MIDI SoundFont (default: TimGM6mb.sf2); with --wide several, of which every stem draws one",
+    )  # fmt: skip
+    render.add_argument("--wide", action="store_true", help="songs of many more styles and metres, in living tempo")
+    wide = render.add_argument_group("with --wide")
+    wide.add_argument("--takes", type=int, default=1, metavar="K", help="renders of each piece, each sounds different")
+    wide.add_argument("--no-effects", action="store_true", help="stems as the SoundFonts give them")
+    wide.add_argument(
+        "--grooves", choices=tuple(GROOVES), default="seen", help="held-out ones never occur in seen songs"
+    )
+    wide.add_argument(
+        "--event", choices=get_args(EventName), metavar="NAME", help="what happens in the middle of every song"
+    )
     render.set_defaults(run=_render)
 
 
@@ -128,7 +145,23 @@ def _render(options: argparse.Namespace) -> int:
 
     require_number("--seed", options.seed, Range(0))
     require_number("--workers", options.workers, Range(1))
-    render_songs(options.out, options.songs, options.seed, options.workers, soundfont=options.soundfont)
+    require_number("--takes", options.takes, Range(1))
+    fonts: list[Path] = options.soundfont or []
+    if options.wide:
+        return _render_wide(options, fonts)
+    if len(fonts) > 1 or options.takes > 1 or options.no_effects or options.event or options.grooves != "seen":
+        raise UserError("several SoundFonts, takes, effects, grooves and events are for wide songs: add --wide")
+    render_songs(options.out, options.songs, options.seed, options.workers, soundfont=fonts[0] if fonts else None)
+    return 0
+
+
+def _render_wide(options: argparse.Namespace, fonts: list[Path]) -> int:
+    from datamodules.wide_songs.collection import WideSongs
+    from datamodules.wide_songs.render import render_wide_songs
+
+    names = tuple(str(font) for font in fonts)
+    wide = WideSongs(names, options.takes, not options.no_effects, GROOVES[options.grooves], options.event)
+    render_wide_songs(options.out, options.songs, options.seed, wide, options.workers)
     return 0
 
 

@@ -16,6 +16,7 @@ from slakh_tree import FrameCodec
 from stem_collections import RATE_HZ, sine, write
 
 from datamodules import Slakh2100DataModule, SlakhIndex
+from datamodules.annotations import read_annotations
 from datamodules.categories import category_of
 from datamodules.importing.instruments import category_named
 from datamodules.importing.planning import folder_name
@@ -143,6 +144,20 @@ def test_any_folders_of_stems(source: Path, out: Path, capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     assert "3 songs (1 train, 1 validation, 1 test); 12 stems linked, 6 written" in printed
     assert "name them in a map: 3 kazoo" in printed
+
+
+def test_songs_of_frets_on_fire_bring_their_tempo_map(tmp_path: Path, out: Path) -> None:
+    folder = tmp_path / "sectoid" / "Feelings"
+    folder.mkdir(parents=True)
+    for name in ("guitar", "song"):
+        soundfile.write(folder / f"{name}.ogg", sine(440)[:, 0], RATE_HZ)
+    midi = pretty_midi.PrettyMIDI(initial_tempo=95)
+    midi.instruments.append(pretty_midi.Instrument(0, notes=[pretty_midi.Note(100, 60, 0.0, 5.0)]))
+    midi.write(str(folder / "notes.mid"))
+    imported(folder.parent, "folders", out, "--test", "0", "--validation", "0")
+    annotations = read_annotations(next(out.glob("*/Feelings")))
+    assert annotations is not None
+    assert np.allclose(np.diff(annotations.beats_seconds), 60 / 95, atol=1e-4)
 
 
 def test_the_map_names_groups_and_leaves_out(source: Path, out: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What each player of a wide song writes."""
