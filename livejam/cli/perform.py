@@ -293,8 +293,8 @@ def _replay(options: argparse.Namespace) -> int:
     from livejam import load
     from livejam.audio_files import FLOAT, audio_writer
     from livejam.cli.publish import find_trusted
-    from livejam.cli.serve import session_maker
     from livejam.cli.stage import say
+    from livejam.serving.mono_sessions import mono_session
     from livejam.serving.recordings import read_head, read_packets
     from livejam.serving.replaying import replay
 
@@ -308,7 +308,7 @@ def _replay(options: argparse.Namespace) -> int:
         return _replay_web(options, outputs, head, player)
     if head.protocol != "osc":
         raise UserError(f"{options.replay} is a recording of {head.protocol}, which cannot be played again here")
-    make_session = session_maker(player, head.sample_rate_hz, head.seed, head.hear_each_other)
+    make_session = partial(mono_session, player, head.sample_rate_hz, head.hear_each_other, seed=head.seed)
     answer_N, musician, counts = replay(read_packets(options.replay), head, make_session, say)
     if not len(answer_N):
         raise UserError(f"{options.replay} holds too little sound of the continuous mode for an answer")
@@ -324,12 +324,12 @@ def _replay(options: argparse.Namespace) -> int:
 def _replay_web(options: argparse.Namespace, outputs: Outputs, head: Head, player: Player) -> int:
     """Play again what the page's server was sent."""
     from livejam.audio_files import FLOAT, audio_writer
-    from livejam.cli.serve_web import session_maker
     from livejam.cli.stage import say
+    from livejam.serving.mono_sessions import mono_session
     from livejam.serving.recordings import read_packets
     from livejam.serving.replaying_web import replay_web
 
-    make_session = session_maker(player, head.sample_rate_hz, head.hear_each_other)
+    make_session = partial(mono_session, player, head.sample_rate_hz, head.hear_each_other)
     answer_N, line = replay_web(read_packets(options.replay), head, make_session, say)
     if not len(answer_N):
         raise UserError(f"{options.replay} holds too little sound for an answer")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from livejam.option_ranges import Range, require_number
 from livejam.outputs import add_overwrite, require_free
 
 if TYPE_CHECKING:
-    from livejam.checkpoints.player import Player
     from livejam.serving.osc_musician import OscMusician, Reply, SessionMaker
     from livejam.serving.recordings import Record
 
@@ -98,10 +98,12 @@ def _serve_osc(options: argparse.Namespace) -> int:
 
     from livejam import load
     from livejam.cli.stage import say
-    from livejam.serving.osc_server import OscServer, is_loopback
+    from livejam.serving.addresses import is_loopback
+    from livejam.serving.mono_sessions import mono_session
+    from livejam.serving.osc_server import OscServer
 
     player = load(options.checkpoint, find_trusted(options.trust))
-    make_session = session_maker(player, options.sample_rate, options.seed, options.listen_to_each_other)
+    make_session = partial(mono_session, player, options.sample_rate, options.listen_to_each_other, seed=options.seed)
     make = _musician_maker(options, make_session)
     with _recorded(options, make_session) as record:
         server = OscServer(make, options.host, options.port, options.reply_port, say, record)
@@ -160,24 +162,6 @@ def require_osc() -> None:
         import pythonosc  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError("OSC needs the package python-osc; pip install 'livejam[serve]' installs it") from error
-
-
-def session_maker(player: Player, sample_rate_hz: int, seed: int, hear_each_other: bool) -> SessionMaker:
-    """What makes mono sessions of a model, for any instruments."""
-    from livejam.streaming import Session
-
-    def make(instruments: Sequence[str] | None) -> Session:
-        rows = len(instruments) if instruments else 1
-        return Session(
-            player,
-            sample_rate_hz=sample_rate_hz,
-            channels=1,
-            instruments=instruments,
-            seeds=range(seed, seed + rows),
-            hear_each_other=hear_each_other,
-        )
-
-    return make
 
 
 def _musician_maker(options: argparse.Namespace, make_session: SessionMaker) -> Any:

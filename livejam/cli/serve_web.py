@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,9 @@ from livejam.option_ranges import Range, require_number
 
 if TYPE_CHECKING:
     from livejam.checkpoints.player import Player
-    from livejam.serving.web_musician import SessionMaker, Stage
+    from livejam.serving.web_musician import Stage
     from livejam.serving.web_songs import DemoSong
-    from livejam.streaming import Session
 
-LOOPBACK = "127.0.0.1"
 PORTS, MUSICIANS = Range(0, 65_535), Range(1, 64)
 RATES, SECONDS = Range(8_000, 96_000), Range(1, 86_400)
 TOKEN_BYTES = 12
@@ -46,7 +45,7 @@ def add_serve_web(servers: Any) -> None:
     web.add_argument("--checkpoint", type=Path, required=True, metavar="C", help=MODEL_HELP)
     web.add_argument("--port", type=int, default=8080, metavar="N", help="port of the page; 0 takes a free one (8080)")
     web.add_argument(
-        "--host", default=LOOPBACK, metavar="ADDRESS",
+        "--host", default="127.0.0.1", metavar="ADDRESS",
         help="address of this machine to listen at (127.0.0.1: this machine alone; 0.0.0.0: the whole network)",
     )  # fmt: skip
     web.add_argument("--musicians", type=int, default=8, metavar="N", help="that may play at the same time (8)")
@@ -70,9 +69,10 @@ def _serve_web(options: argparse.Namespace) -> int:
 
     from livejam import load
     from livejam.cli.demo_songs import demo_songs
+    from livejam.serving.addresses import is_loopback
     from livejam.serving.web_server import make_app, open_port, serve
 
-    token = "" if _is_loopback(options.host) else secrets.token_urlsafe(TOKEN_BYTES)
+    token = "" if is_loopback(options.host) else secrets.token_urlsafe(TOKEN_BYTES)
     with open_port(options.host, options.port) as listening:
         player = load(options.checkpoint, find_trusted(options.trust))
         songs: Sequence[DemoSong] = demo_songs(options.songs)
@@ -130,13 +130,10 @@ def _require_packages() -> None:
         ) from error
 
 
-def _is_loopback(host: str) -> bool:
-    return host in (LOOPBACK, "localhost", "::1")
-
-
 def _stage(options: argparse.Namespace, player: Player) -> Stage:
     from livejam.batch import NAMES
     from livejam.cli.stage import say
+    from livejam.serving.mono_sessions import mono_session
     from livejam.serving.web_limits import Limits
     from livejam.serving.web_musician import stage_of
     from livejam.streaming.batons import Baton
@@ -144,25 +141,8 @@ def _stage(options: argparse.Namespace, player: Player) -> Stage:
 
     limits, baton = Limits(musicians=options.musicians, idle_seconds=options.idle), Baton()
     instruments = player.instruments or NAMES
-    make = session_maker(shared(player, baton), options.sample_rate, options.listen_to_each_other)
+    make = partial(mono_session, shared(player, baton), options.sample_rate, options.listen_to_each_other)
     return stage_of(options.checkpoint, instruments, options.sample_rate, make, baton, limits, say)
-
-
-def session_maker(player: Player, sample_rate_hz: int, hear_each_other: bool) -> SessionMaker:
-    """What makes mono sessions of a model."""
-    from livejam.streaming import Session
-
-    def make(instruments: Sequence[str], seed: int) -> Session:
-        return Session(
-            player,
-            sample_rate_hz=sample_rate_hz,
-            channels=1,
-            instruments=instruments,
-            seeds=range(seed, seed + len(instruments)),
-            hear_each_other=hear_each_other,
-        )
-
-    return make
 
 
 def address(options: argparse.Namespace, listening: socket.socket, token: str) -> str:
@@ -187,8 +167,10 @@ def _own_address() -> str:
 
 def _greeting(options: argparse.Namespace, stage: Stage, url: str) -> str:
     """What the terminal shows."""
+    from livejam.serving.addresses import is_loopback
+
     lines = [f"{stage.model} plays {', '.join(stage.instruments)}", f"Open {url} in a browser; Ctrl-C ends it."]
-    if not _is_loopback(options.host):
+    if not is_loopback(options.host):
         lines += ["", _qr_code(url), "Point a phone's camera at it. Whoever has this address can play."]
         if options.certificate is None:
             lines.append(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from livejam.errors import UserError
+from livejam.serving.addresses import is_loopback
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import TO_SERVER, Error, Hello, Ready, read_message
 from livejam.serving.osc_musician import OscMusician, Reply, Say
@@ -35,8 +36,6 @@ LARGEST_DATAGRAM = 1 << 16
 MOST_SENDERS = 1000
 AT_ONCE = 64
 """Datagrams between two looks at the clock."""
-
-LOOPBACK = ("127.", "::1", "localhost")
 
 Address = tuple[Any, ...]
 """Host, port, and for IPv6 two numbers more."""
@@ -246,11 +245,6 @@ class OscServer:
             self._socket.sendto(datagram, address)
         except OSError:  # a full buffer, or a network that is gone: it is as good as lost on the way
             self.desk.counts.unsent += 1
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it."""
-    return host.startswith(LOOPBACK)
 
 
 def open_socket(host: str, port: int, say: Say, option: str = "--port") -> socket.socket:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from livejam.errors import UserError
+from livejam.serving.addresses import is_loopback
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     FROM_SERVER,
@@ -24,7 +25,7 @@ from livejam.serving.osc_messages import (
     Welcome,
     read_message,
 )
-from livejam.serving.osc_server import is_loopback, open_socket
+from livejam.serving.osc_server import open_socket
 from livejam.serving.osc_wire import MalformedError
 from livejam.serving.performing import Arrival, Refusal, Terms
 from livejam.streaming.rings import Audio

@@ -7,14 +7,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from livejam.serving.addresses import is_loopback
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-LOCAL = ("localhost", "127.0.0.1", "::1")
-"""Names by which a machine calls itself. A page of another site may lead its own name to this machine, but cannot
-change the name that the browser then sends."""
 
 HEADERS = {
     "content-security-policy": "default-src 'self'; media-src 'self' blob:; connect-src 'self' blob: ws: wss:; "
@@ -55,7 +53,8 @@ class Guard:
         """Why a request is refused, in a sentence."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._token and _hostname(host) not in LOCAL:
+        # a page of another site may lead its own name here, but cannot change the name that the browser then sends
+        if not self._token and not is_loopback(_hostname(host)):
             return "This page is for this machine alone. Open it as http://127.0.0.1 with the port."
         if self._token and not secrets.compare_digest(_first_word(scope["path"]).encode(), self._token.encode()):
             return "Open the whole address that livejam printed: it ends with a long word, which is the key."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from test_osc_server import free_port
 import livejam
 from livejam.cli.main import main
 from livejam.cli.perform_report import beat_facts, latencies_ms, network_facts
-from livejam.cli.serve import session_maker
 from livejam.errors import UserError
 from livejam.serving.line import Line
+from livejam.serving.mono_sessions import mono_session
 from livejam.serving.osc_musician import OscMusician
 from livejam.serving.osc_server import OscServer
 from livejam.serving.performing import Arrival, BadNetwork, Faults, Performance, Performer, Refusal, Rows, Terms
@@ -207,7 +208,7 @@ def test_the_command_plays_to_a_server_and_the_recording_again(
     monkeypatch.chdir(tmp_path)
     noise_N = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
     soundfile.write("song.wav", noise_N, RATE)
-    make_session, port = session_maker(livejam.load("liveband-pocket"), RATE, 0, False), free_port()
+    make_session, port = partial(mono_session, livejam.load("liveband-pocket"), RATE, False, seed=0), free_port()
 
     def make_line(session: Any, send: Any) -> Line:
         line = Line(session, send)

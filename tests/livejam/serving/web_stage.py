@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from starlette.testclient import TestClient, WebSocketTestSession
 
 import livejam
 from livejam.checkpoints.player import Player
-from livejam.cli.serve_web import session_maker
+from livejam.serving.mono_sessions import mono_session
 from livejam.serving.web_frames import Heard, read_played, write_heard
 from livejam.serving.web_guard import App
 from livejam.serving.web_limits import Limits, Places
@@ -40,7 +40,7 @@ def player() -> Player:
 
 def stage_with(limits: Limits, said: list[str] | None = None) -> Stage:
     """The bundled model for so many musicians."""
-    make = session_maker(player(), RATE, hear_each_other=False)
+    make = partial(mono_session, player(), RATE, False)
     say = (said if said is not None else []).append
     return Stage("liveband-pocket", player().instruments, RATE, make, Baton(), limits, Places(limits.musicians), say)
 
