@@ -8,6 +8,7 @@
 #   make test-slurm-short   those of its cases that fit into a quarter of an hour
 #   make test-gpu    the recipes on CUDA, where there is a GPU: step times, memory, waits
 #   make test-resume   every recipe killed with kill -9 and continued: equal to a run without a break
+#   make test-export   exported models in the runtimes that play them
 #   make test-portable   the tests of numbers as on another processor (PROCESSOR='ATEN_CPU_CAPABILITY=avx2' chooses it)
 #   make docs        the documentation as a site, build/site/index.html (Python 3.11 or 3.12)
 #   make lint | types | env | clean | distclean
@@ -35,7 +36,7 @@ PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPA
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
-.PHONY: help env demo test test-slow test-gpu test-slurm test-slurm-short slurm test-resume test-live test-portable docs lint types clean distclean
+.PHONY: help env demo test test-slow test-gpu test-slurm test-slurm-short slurm test-resume test-live test-export test-portable docs lint types clean distclean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -108,6 +109,10 @@ test-gpu: $(INSTALLED)
 
 test-resume: $(INSTALLED) $(MOTO)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m resume --timeout 900 tests/test_resume.py
+
+# Whatever a player needs and this machine lacks is installed where that is possible, or its tests say that they are skipped.
+test-export: $(INSTALLED)
+	$(BIN)/python -m pytest -n 0 -m export --timeout 1800 -rs
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

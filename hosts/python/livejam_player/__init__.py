@@ -1,0 +1,6 @@
+"""Play models that livejam exported; docs/export.md of livejam describes their directory."""
+
+from livejam_player.model import ModelError, StepModel
+from livejam_player.player import Player
+
+__all__ = ["ModelError", "Player", "StepModel"]
