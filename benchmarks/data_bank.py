@@ -191,7 +191,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     for job, arguments in jobs:
         drop_pages(folder)
         # its processes have workers of their own, which a pool's may not
-        with multiprocessing.get_context("spawn").Pool(1, _may_have_children) as pool:
+        with multiprocessing.get_context("spawn").Pool(1, _load_as_training_does) as pool:
             result |= pool.apply(job, arguments)
     begin = time.perf_counter()
     manifest = read_manifest(folder)
@@ -202,7 +202,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     return {**result, "manifest_seconds": round(time.perf_counter() - begin, 1)}
 
 
-def _may_have_children() -> None:
+def _load_as_training_does() -> None:
+    # what a spawned process starts would be spawned as well, and those workers share no memory
+    multiprocessing.set_start_method(None, force=True)
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
 
 
