@@ -25,7 +25,9 @@ from callbacks.monitor import Monitor
 from callbacks.results_table import ResultsTable
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.codecs.codec import Codec
-from metrics.results import Rows, as_text, read_rows, separate
+from metrics.adherence import cheats_that_win
+from metrics.cells import Rows, separate
+from metrics.results import as_text, read_rows
 
 ADHERENCE = ("beat_f1", "cocola", "chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
 """How the names of columns begin in which the true stem must win."""
@@ -77,7 +79,8 @@ def verdicts(rows: Rows) -> dict[str, dict[str, Any]]:
         other = rows["random_pairing"][column]
         if column.startswith(ADHERENCE) and truth["value"] is not None and other["value"] is not None:
             holds = truth["value"] > other["value"] and separate(truth, other)
-            judged[column] = {"ground_truth": truth, "random_pairing": other, "holds": holds}
+            won = cheats_that_win(rows, column)
+            judged[column] = {"ground_truth": truth, "random_pairing": other, "holds": holds, "cheats_that_win": won}
         if column.startswith("fad"):
             distances = [rows[row][column]["value"] for row in ("ground_truth", "codec", "latent_noise")]
             judged[column] = {"distances": distances, "holds": distances[0] < distances[1] < distances[2]}

@@ -13,11 +13,12 @@ from callbacks.monitor import Monitor
 from callbacks.trainer_facts import callbacks_of, is_dry_run
 from livejam.errors import UserError
 from livejam.files import one_after_the_other
+from metrics.adherence import with_summary
 from metrics.anchor_rows import ANCHORS
+from metrics.cells import Rows
 from metrics.evaluation.table import rows_of
 from metrics.provenance import MEASURED_ON, Facts, differences, joined, notes_of
 from metrics.results import (
-    Rows,
     Table,
     as_text,
     columns_of,
@@ -115,5 +116,5 @@ def _alarms(rows: Rows, column: str) -> bool:
 
 
 def _on_screen(rows: Rows) -> str:
-    columns = [column for column in columns_of(rows) if column not in UNSEEN or _alarms(rows, column)]
+    columns = [column for column in columns_of(with_summary(rows)) if column not in UNSEEN or _alarms(rows, column)]
     return as_text(rows, columns, shutil.get_terminal_size((120, 24)).columns)

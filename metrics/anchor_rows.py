@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-ANCHORS = ("ground_truth", "codec", "random_pairing", "silence", "latent_noise")
+CHEATS = ("echo", "noise")
+"""What no listener takes for accompaniment: the mix itself, and white noise as loud as the true stem."""
+
+ANCHORS = ("ground_truth", "codec", "random_pairing", "silence", "latent_noise", *CHEATS)
 """The true stem; the true stem through the codec; the true stem of another song; nothing; the true stem through the
-codec with noise added to its latents."""
+codec with noise added to its latents; and the cheats."""
 
 
 def anchor_tag(row: str, name: str) -> str:

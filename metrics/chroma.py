@@ -38,7 +38,10 @@ def _end(samples: int, window: int) -> int:
 
 
 def chroma_agreement(stem_WP: Floats, mix_WP: Floats, true_WP: Floats) -> float:
-    """Similarity (cosine) of the pitch classes of a stem and of a mix, second by second.
+    """Similarity of the pitch classes of a stem and of a mix, second by second.
+
+    It is the cosine of what each pitch class has more or less than all of them on average (a correlation), so that
+    noise, which sounds all of them, agrees with nothing.
 
     Args:
         stem_WP: chroma of the stem.
@@ -46,15 +49,16 @@ def chroma_agreement(stem_WP: Floats, mix_WP: Floats, true_WP: Floats) -> float:
         true_WP: chroma of the true stem.
 
     Returns:
-        Mean over the seconds in which the mix sounds, and the stem or the true one: 1 for equal pitch classes,
-        in any octaves and at any levels, 0 for none in common or a silent stem; nan if there is no such second.
+        Mean over the seconds in which the mix sounds, and the stem or the true one: 1 for equal pitch classes, in any
+        octaves and at any levels, 0 for noise or a silent stem, below 0 for none in common; nan if there is no such
+        second.
     """
     counts_W = mix_WP.any(1) & _expected(stem_WP, true_WP)
     return float(np.mean(_similarity(stem_WP, mix_WP)[counts_W])) if counts_W.any() else math.nan
 
 
 def key_agreement(stem_WP: Floats, mix_WP: Floats, true_WP: Floats) -> float:
-    """Similarity (cosine) of the pitch classes over the whole length, in any order.
+    """Similarity of the pitch classes over the whole length, in any order, as in `chroma_agreement`.
 
     Args:
         stem_WP: chroma of the stem.
@@ -78,8 +82,13 @@ def _expected(stem_WP: Floats, true_WP: Floats) -> NDArray[np.bool_]:
 
 
 def _similarity(stem_WP: Floats, mix_WP: Floats) -> Floats:
-    """Cosine of every window, 0 where one of them is silent."""
-    # Roots, so that a loud bass note does not hide the chord above it.
-    stem_WP, mix_WP = np.sqrt(stem_WP), np.sqrt(mix_WP)
+    """Correlation of every window, 0 where one of them is silent or sounds all pitch classes alike."""
+    stem_WP, mix_WP = _contrast(stem_WP), _contrast(mix_WP)
     norms_W = np.linalg.norm(stem_WP, axis=1) * np.linalg.norm(mix_WP, axis=1)
     return np.asarray((stem_WP * mix_WP).sum(1) / np.where(norms_W > 0, norms_W, 1))
+
+
+def _contrast(chroma_WP: Floats) -> Floats:
+    """How much each pitch class differs from the mean; of roots, so that a loud bass note hides no chord above it."""
+    roots_WP = np.sqrt(chroma_WP)
+    return np.asarray(roots_WP - roots_WP.mean(axis=1, keepdims=True))

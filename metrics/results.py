@@ -17,12 +17,15 @@ from typing import Any
 
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from metrics.adherence import MARK, SUMMARY, adheres, cheats_that_win, normalised, notes_on_columns, with_summary
 from metrics.anchor_rows import ANCHORS
+from metrics.cells import Cell, Rows, separate
 from metrics.provenance import MEASURED_ON, Facts, are_facts, notes_of
 
 ORDER = ("trained", "untrained", *ANCHORS)
 
 LABELS = {
+    SUMMARY: "adherence ↑",
     "fad_vggish": "FAD vgg ↓",
     "fad_laion_clap": "FAD clap ↓",
     "fad_clap": "FAD clap ↓",
@@ -46,12 +49,10 @@ LABELS = {
     "loudness_error_db": "loudness error dB ↓",
     "silence_rate": "silence",
     "click_db": "clicks dB → 0",
+    "copied": "copied ↓",
     "broken_rate": "broken ↓",
 }
 """Column → heading; those of LiveBand's Table 1 come first, in its words. Other columns are headed by their names."""
-
-Cell = dict[str, Any]
-Rows = dict[str, dict[str, Cell]]
 
 
 @dataclass(frozen=True)
@@ -133,14 +134,6 @@ def write_table(rows: Rows, path: Path, measured_on: Facts | None = None) -> Non
             temporary.write_text(text, encoding="utf-8")
 
 
-def separate(one: Cell | None, other: Cell | None) -> bool:
-    """Whether the 95 % intervals of two cells do not overlap; False where one has none."""
-    if not (one and other and one.get("interval") and other.get("interval")):
-        return False
-    (low, high), (other_low, other_high) = one["interval"], other["interval"]
-    return bool(high < other_low or other_high < low)
-
-
 def marked(rows: Rows, row: str, column: str, against: str | None) -> bool:
     """Whether a cell is to be marked as different from that of the row `against`."""
     return against is not None and row != against and separate(rows[row].get(column), rows[against].get(column))
@@ -154,18 +147,23 @@ def as_text(rows: Rows, columns: Sequence[str] | None = None, width: int = 120, 
         columns: those that are shown; None = all.
         width: characters per line; columns that do not fit go into another block below.
         against: a row; cells whose interval does not overlap with this row's get an asterisk; None = no asterisks.
+
+    In curly braces stands the normalised number of a column of adherence, and below the table what is to be said of it.
     """
+    rows = with_summary(rows)
     columns = columns_of(rows) if columns is None else columns
-    names = ["first segment (drift) [95 %]", *(row.replace("_", " ") for row in rows), "items"]
+    names = [_legend(rows), *(row.replace("_", " ") for row in rows), "items"]
     room = width - max(map(len, names))
     blocks: list[list[list[str]]] = [[]]
     for column in columns:
-        cells = [_cell(cells.get(column), marked(rows, row, column, against)) for row, cells in rows.items()]
-        drawn = _aligned([heading(column), *cells, _count(rows, column)])
+        cells = [_shown(rows, row, column, against) for row in rows]
+        drawn = _aligned([_marked_heading(rows, column), *cells, _count(rows, column)])
         if blocks[-1] and sum(len(other[0]) + 2 for other in [*blocks[-1], drawn]) > room:
             blocks.append([])
         blocks[-1].append(drawn)
-    return "\n\n".join(_block(names, block) for block in blocks)
+    tables = [_block(names, block) for block in blocks]
+    said = notes_on_columns({row: {c: cells[c] for c in columns if c in cells} for row, cells in rows.items()})
+    return "\n\n".join([*tables, "\n".join(said)] if said else tables)
 
 
 def _aligned(column: list[str]) -> list[str]:
@@ -194,10 +192,12 @@ def set_aside(path: Path) -> Path | None:
 
 def as_markdown(rows: Rows, against: str | None = None, notes: Sequence[str] = ()) -> str:
     """A table in GitHub's Markdown, with a line that says how to read it, and notes below it."""
-    columns = columns_of(rows)
-    lines = [["first segment (drift) [95 %]", *map(heading, columns)], ["---", *("---:" for _ in columns)]]
-    for row, cells in rows.items():
-        values = [_cell(cells.get(column), marked(rows, row, column, against)) for column in columns]
+    rows = with_summary(rows)
+    columns, notes = columns_of(rows), [*notes_on_columns(rows), *notes]
+    headings = [_marked_heading(rows, column) for column in columns]
+    lines = [[_legend(rows), *headings], ["---", *("---:" for _ in columns)]]
+    for row in rows:
+        values = [_shown(rows, row, column, against) for column in columns]
         lines.append([row.replace("_", " "), *(value.replace("*", r"\*") for value in values)])
     lines.append(["items", *(_count(rows, column) for column in columns)])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -205,23 +205,44 @@ def as_markdown(rows: Rows, against: str | None = None, notes: Sequence[str] = (
 
 
 def as_csv(rows: Rows, against: str | None = None) -> str:
-    """One line per number: row, column, value, low, high, drift, drift_low, drift_high, count, drift_count, differs."""
+    """One line per number: row, column, value, low, high, drift, drift_low, drift_high, count, drift_count, differs,
+    normalised, normalised_low, normalised_high."""
+    rows = with_summary(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ends = ["value", "low", "high", "drift", "drift_low", "drift_high"]
-    writer.writerow(["row", "column", *ends, "count", "drift_count", "differs"])
+    shares = ["normalised", "normalised_low", "normalised_high"]
+    writer.writerow(["row", "column", *ends, "count", "drift_count", "differs", *shares])
     for row, cells in rows.items():
         for column, cell in cells.items():
             interval, drift_interval = (cell.get(name) or [None, None] for name in ("interval", "drift_interval"))
             differs = "" if against is None else int(marked(rows, row, column, against))
             numbers = (cell["value"], *interval, cell["drift"], *drift_interval)
-            writer.writerow([row, column, *numbers, cell["count"], cell.get("drift_count"), differs])
+            share = normalised(rows, row, column) or {"value": None, "interval": None}
+            shares = [share["value"], *(share["interval"] or [None, None])]
+            writer.writerow([row, column, *numbers, cell["count"], cell.get("drift_count"), differs, *shares])
     return text.getvalue()
 
 
 def heading(column: str) -> str:
     """The heading of a column."""
     return LABELS.get(column, column.replace("fad_", "FAD ").replace("_", " "))
+
+
+def _marked_heading(rows: Rows, column: str) -> str:
+    return f"{heading(column)} {MARK}" if cheats_that_win(rows, column) else heading(column)
+
+
+def _legend(rows: Rows) -> str:
+    """What the parts of a cell are."""
+    shares = any(normalised(rows, row, column) for row, cells in rows.items() for column in cells if adheres(column))
+    return "first segment (drift) [95 %]" + (" {0 random, 1 true}" if shares else "")
+
+
+def _shown(rows: Rows, row: str, column: str, against: str | None) -> str:
+    """A cell with everything in it."""
+    text, share = _cell(rows[row].get(column), marked(rows, row, column, against)), normalised(rows, row, column)
+    return text if share is None else f"{text} {{{share['value']:.2f}}}"
 
 
 def _cell(cell: Cell | None, mark: bool) -> str:

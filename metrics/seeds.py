@@ -8,9 +8,10 @@ from typing import Any
 
 from livejam.errors import UserError
 from metrics.anchor_rows import ANCHORS
+from metrics.cells import Cell
 from metrics.intervals import Interval, seeds_interval
 from metrics.provenance import differences
-from metrics.results import Cell, Table
+from metrics.results import Table
 
 
 def over_seeds(name: str, runs: Sequence[tuple[str, Table]]) -> Table:

@@ -11,7 +11,8 @@ from livejam.errors import UserError
 from livejam.outputs import add_overwrite, require_free
 
 if TYPE_CHECKING:
-    from metrics.results import Rows, Table
+    from metrics.cells import Rows
+    from metrics.results import Table
 
 
 def add_compare(commands: Any) -> None:

@@ -1,4 +1,4 @@
-"""The rows that a model's numbers are read against: perfect, as good as the codec, deaf, mute, and spoilt.
+"""The rows that a model's numbers are read against: perfect, as good as the codec, deaf, mute, spoilt, and cheating.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -80,6 +80,14 @@ def anchor_stems(row: str, clips: list[Clip], reconstructions: Reconstructions) 
     return [Stem(_own_stem(row, clip, reconstructions), clip.song) for clip in clips]
 
 
+def _noise(clip: Clip) -> Audio:
+    """White noise with the power of the true stem, the same whenever it is asked for."""
+    noise_N = np.random.default_rng(int(clip.identity[:15], 16)).standard_normal(len(clip.target_N))
+    power = np.mean(np.square(clip.target_N, dtype=np.float64)) if len(clip.target_N) else 0.0
+    stem_N: Audio = (np.sqrt(power) * noise_N).astype(np.float32)
+    return stem_N
+
+
 def _own_stem(row: str, clip: Clip, reconstructions: Reconstructions) -> Audio:
     """What the item's own true stem becomes."""
     if row == "ground_truth":
@@ -88,4 +96,8 @@ def _own_stem(row: str, clip: Clip, reconstructions: Reconstructions) -> Audio:
         return reconstructions(clip)
     if row == "latent_noise":
         return reconstructions(clip, LATENT_NOISE)
+    if row == "echo":
+        return clip.mix_N
+    if row == "noise":
+        return _noise(clip)
     return np.zeros_like(clip.target_N)

@@ -12,6 +12,7 @@ import torch
 
 from metrics.chroma import Floats, chroma, chroma_agreement, key_agreement
 from metrics.clicks import click_db
+from metrics.copying import copied
 from metrics.evaluation.clips import Audio, Segment
 from metrics.evaluation.measure import ScoreMeasure, Scores
 from metrics.harmony import chord_tone_share
@@ -25,7 +26,7 @@ UNPITCHED = ("Percussive", "Sound Effects", "Synth Effects", "Unknown")
 ADHERENCE = ("chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
 """How well a stem fits."""
 
-TEXTURE = ("onset_ratio", "loudness_db", "loudness_error_db", "silence_rate", "click_db", "broken_rate")
+TEXTURE = ("onset_ratio", "loudness_db", "loudness_error_db", "silence_rate", "click_db", "copied", "broken_rate")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class HarmonyMeasure(ScoreMeasure):
     Musical scores exist only where the truth is known, and where the true stem has them.
     """
 
-    identity = "adherence texture 4"
+    identity = "adherence texture 5"
 
     def __init__(self) -> None:
         self._truths: dict[tuple[str, int], Truth] = {}
@@ -87,6 +88,7 @@ def _texture(segment: Segment, true_onsets: int) -> Scores:
         "loudness_error_db": abs(level_db),
         "silence_rate": silence_rate(stem_N, rate),
         "click_db": click_db(stem_N, segment.hop_samples, segment.first_join),
+        "copied": copied(stem_N, segment.mix_N, rate),
         "broken_rate": float(segment.stem.broken),
     }
 

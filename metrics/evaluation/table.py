@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from metrics.cells import Cell, Rows
 from metrics.evaluation.evaluate import MODEL, Outcome
 from metrics.evaluation.measure import Result
 from metrics.intervals import Interval
-from metrics.results import Cell, Rows
 
 RENAMED = {
     "beat_f1_drums": "beat_f1_truth/Percussive",

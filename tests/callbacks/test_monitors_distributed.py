@@ -15,9 +15,9 @@ from callbacks.beat_f1_monitor import BeatF1Monitor
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.results_table import ResultsTable
+from metrics.cells import Rows
 from metrics.embeddings import LogMel
 from metrics.frechet_reference import FrechetReference
-from metrics.results import Rows
 
 
 class FewBands(LogMel):

@@ -14,6 +14,7 @@ from livejam.batch import CATEGORIES, AccompanimentOutput, Annotations, Chord, P
 from livejam.codecs import pretrained_codec
 from livejam.codecs.codec import Codec
 from metrics.anchor_rows import ANCHORS
+from metrics.cells import Rows
 from metrics.embeddings import LogMel
 from metrics.evaluation.anchors import Reconstructions
 from metrics.evaluation.clips import Clip, clips_of
@@ -21,7 +22,6 @@ from metrics.evaluation.evaluate import MODEL, Task, evaluate
 from metrics.evaluation.fad_measure import FADMeasure
 from metrics.evaluation.harmony_measure import HarmonyMeasure
 from metrics.evaluation.table import rows_of
-from metrics.results import Rows
 
 SECONDS, ITEMS = 4.0, 6
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from livejam.errors import UserError
-from metrics.results import as_csv, as_markdown, as_text, columns_of, read_rows, separate, sorted_rows, write_table
+from metrics.cells import separate
+from metrics.results import as_csv, as_markdown, as_text, columns_of, read_rows, sorted_rows, write_table
 
 
 def cell(value: float | None, drift: float | None = 0.0, count: int = 9, interval: Any = None) -> dict[str, Any]:
@@ -34,13 +35,13 @@ def test_text_shows_what_is_undefined() -> None:
 def test_cells_of_older_tables_have_no_interval() -> None:
     rows = {"trained": {"fad": {"value": 1.0, "drift": 0.25, "count": 3}}}
     assert "1.00 (+0.25)" in as_text(rows)
-    assert as_csv(rows).splitlines()[1] == "trained,fad,1.0,,,0.25,,,3,,"
+    assert as_csv(rows).splitlines()[1] == "trained,fad,1.0,,,0.25,,,3,,,,,"
 
 
 def test_a_drift_of_fewer_items_says_so() -> None:
     rows = {"trained": {"fad": cell(1.0) | {"drift_count": 2}, "beat_f1": cell(1.0) | {"drift_count": 9}}}
     assert as_markdown(rows).splitlines()[-1] == "| items | 9 (2) | 9 |"
-    assert as_csv(rows).splitlines()[1].endswith(",9,2,")
+    assert as_csv(rows).splitlines()[1].endswith(",9,2,,,,")
 
 
 def test_narrow_screens_get_several_blocks_with_all_columns() -> None:

@@ -1,0 +1,111 @@
+"""How well a stem fits what it accompanies, on a scale on which nobody is flattered: 0 is another song's true stem, 1
+the true one.
+
+A column of the table says nothing about fitting if an echo of the mix or noise scores in it as the true stem does. Such
+columns are marked, and left out of the summary.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from metrics.anchor_rows import CHEATS
+from metrics.cells import Cell, Rows, separate
+
+TRUTH, STRANGER = "ground_truth", "random_pairing"
+SUMMARY = "adherence"
+
+PREFIXES = ("beat_f1", "cocola_", "chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
+"""Of the columns that say how well a stem fits; in all of them more is better."""
+
+
+def adheres(column: str) -> bool:
+    """Whether a column says how well a stem fits."""
+    return column.startswith(PREFIXES)
+
+
+def cheats_that_win(rows: Rows, column: str) -> list[str]:
+    """The cheats that score in a column of adherence at least as the true stem does."""
+    truth = _value(rows, TRUTH, column)
+    if truth is None or not adheres(column):
+        return []
+    scores = {row: _value(rows, row, column) for row in CHEATS}
+    return [row for row, score in scores.items() if score is not None and score >= truth]
+
+
+def normalised(rows: Rows, row: str, column: str) -> Cell | None:
+    """A number of adherence with 0 for random pairing and 1 for the true stem.
+
+    Args:
+        rows: the table, with its anchors.
+        row: whose number.
+        column: any.
+
+    Returns:
+        `{"value", "interval"}`, the interval being that of the number itself, while the anchors are held fixed. None
+        where the column is not of adherence or does not tell the true stem from another song's.
+    """
+    own, truth, stranger = (rows.get(name, {}).get(column) for name in (row, TRUTH, STRANGER))
+    if not (adheres(column) and own and own["value"] is not None and truth and stranger):
+        return None
+    if truth["value"] is None or stranger["value"] is None or not _tells(truth, stranger):
+        return None
+    low, span = stranger["value"], truth["value"] - stranger["value"]
+    ends = own.get("interval")
+    return {"value": (own["value"] - low) / span, "interval": [(end - low) / span for end in ends] if ends else None}
+
+
+def _tells(truth: Cell, stranger: Cell) -> bool:
+    """Whether the true stem scores more; beyond doubt, where there are intervals."""
+    known = truth.get("interval") and stranger.get("interval")
+    return bool(truth["value"] > stranger["value"] and (not known or separate(truth, stranger)))
+
+
+def honest_columns(rows: Rows) -> list[str]:
+    """Columns of adherence that tell the true stem from another song's, and in which no cheat wins.
+
+    Empty if the table has no cheats: older ones cannot say which columns are flattered.
+    """
+    if not all(row in rows for row in CHEATS):
+        return []
+    columns = dict.fromkeys(column for cells in rows.values() for column in cells)
+    return [c for c in columns if normalised(rows, TRUTH, c) and not cheats_that_win(rows, c)]
+
+
+def with_summary(rows: Rows) -> Rows:
+    """The table with one more column, `adherence`: the mean of the normalised honest columns.
+
+    Only rows that have all these columns get it, so that it is the mean of the same numbers everywhere.
+    """
+    columns, summed = honest_columns(rows), {}
+    for row, cells in rows.items():
+        shares = [normalised(rows, row, column) for column in columns]
+        found = [share["value"] for share in shares if share is not None]
+        complete = columns and len(found) == len(columns)
+        own = {SUMMARY: _summary(fmean(found), len(columns))} if complete else {}
+        summed[row] = {**cells, **own}
+    return summed
+
+
+def _summary(value: float, columns: int) -> Cell:
+    return {"value": value, "drift": None, "count": columns, "drift_count": 0, "interval": None, "drift_interval": None}
+
+
+def notes_on_columns(rows: Rows) -> list[str]:
+    """What has to be said of a table's columns."""
+    columns = [column for column in dict.fromkeys(c for cells in rows.values() for c in cells) if adheres(column)]
+    won = {column: cheats for column in columns if (cheats := cheats_that_win(rows, column))}
+    said = [f"{MARK} {column}: {' and '.join(cheats)} score as the true stem does" for column, cheats in won.items()]
+    honest = honest_columns(rows)
+    if honest:
+        said.append(f"adherence: mean of {', '.join(honest)}, each with 0 for random pairing and 1 for ground truth")
+    return said
+
+
+MARK = "‡"
+"""Of columns in which a cheat wins."""
+
+
+def _value(rows: Rows, row: str, column: str) -> float | None:
+    cell = rows.get(row, {}).get(column)
+    return None if cell is None else cell["value"]
