@@ -26,7 +26,7 @@ DAEMONS = ("munged", "slurmctld", "slurmd")
 CONFIGURATION = """\
 ClusterName=livejam
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
+SlurmctldPort={port}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=root
 SlurmdUser=root
@@ -53,11 +53,11 @@ GresTypes=gpu
 KillWait=5
 SlurmdTimeout=10
 MinJobAge=86400
-NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs=64 RealMemory=262144 Gres=gpu:4
-NodeName=n1 Port={ports[1]}
-NodeName=n2 Port={ports[2]}
-NodeName=n3 Port={ports[3]}
-PartitionName=gpu Nodes=n1,n2,n3 Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+NODE = """\
+NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=64 RealMemory=262144 Gres=gpu:4
 """
 
 
@@ -178,8 +178,10 @@ class Cluster:
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o600)
-        content = CONFIGURATION.format(host=socket.gethostname(), folder=self.folder, ports=_free_ports(1 + len(NODES)))
-        (self.folder / "slurm.conf").write_text(content, encoding="utf-8")
+        host, (own, *others) = socket.gethostname(), _free_ports(1 + len(NODES))
+        nodes = [NODE.format(node=node, host=host, port=port) for node, port in zip(NODES, others, strict=True)]
+        content = CONFIGURATION.format(host=host, folder=self.folder, port=own)
+        (self.folder / "slurm.conf").write_text("".join([content, *nodes]), encoding="utf-8")
         lines = []
         for node in NODES:
             for gpu in range(GPUS):
