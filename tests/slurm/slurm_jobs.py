@@ -20,6 +20,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 CLOCK = ("speed/", "memory/")
 """Tags of what no two runs have in common."""
 
+PATIENCE_SECONDS = 900
+"""Longer than anything takes, on a busy machine, too."""
+
 SMALL = {
     "trainer.accelerator": "cpu",
     "trainer.max_epochs": "3",
@@ -91,28 +94,28 @@ class Job:
         """Its log."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
 
-    def wait(self, seconds: float = 300, state: str = "COMPLETED") -> Job:
+    def wait(self, state: str = "COMPLETED") -> Job:
         """Wait until it has ended.
 
         Raises:
             AssertionError: it ended otherwise.
         """
         running = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED")
-        self.wait_for(lambda: self.state not in running, seconds, "its end")
+        self.wait_for(lambda: self.state not in running, "its end")
         assert self.state == state, f"{self.facts}\n{self.said[-4000:]}"
         return self
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until something has happened to it.
 
         Raises:
             AssertionError: it did not; says what Slurm and the log know.
         """
-        assert until(condition, seconds), f"no {what} within {seconds} s\n{self.facts}\n{self.said[-4000:]}"
+        assert until(condition, PATIENCE_SECONDS), f"{what} does not come\n{self.facts}\n{self.said[-4000:]}"
 
     def wait_for_iteration(self, iteration: int) -> None:
         """Wait until its curve has reached an iteration."""
-        self.wait_for(lambda: self.iteration >= iteration or self.over, 200, f"iteration {iteration}")
+        self.wait_for(lambda: self.iteration >= iteration or self.over, f"iteration {iteration}")
 
     @property
     def over(self) -> bool:

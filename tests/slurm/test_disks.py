@@ -39,13 +39,13 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, small_disk: Pat
     with filler.open("wb") as file:
         free = os.statvfs(small_disk)
         file.write(bytes(free.f_bavail * free.f_bsize - 100_000))
-    job.wait(200, state="FAILED")
+    job.wait(state="FAILED")
     assert "disk is full" in job.said
     assert "Traceback" not in job.said
     assert readable(Path(job.last))
     filler.unlink()
     jobs.cluster.ask("scontrol", "requeue", job.number)
-    job.wait_for(lambda: job.restarts == 1, 60, "restart")
+    job.wait_for(lambda: job.restarts == 1, "a restart")
     require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
 
 
@@ -64,7 +64,7 @@ def test_a_kill_while_a_checkpoint_is_written(jobs: Jobs, other_disk: Path, monk
         restarts = job.restarts
         _kill_while_writing(job)
         assert not Path(job.last).exists() or readable(Path(job.last))
-        job.wait_for(lambda before=restarts: job.restarts > before or job.over, 60, "restart")
+        job.wait_for(lambda before=restarts: job.restarts > before or job.over, "a restart")
     require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
     assert not [path for path in other_disk.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
 
@@ -72,7 +72,7 @@ def test_a_kill_while_a_checkpoint_is_written(jobs: Jobs, other_disk: Path, monk
 def _kill_while_writing(job: Job) -> None:
     """Kill the processes of a job at a moment at which a file of its checkpoints grows."""
     folders, begun = (Path(job.last).parent, job.root), job.iteration
-    job.wait_for(lambda: job.iteration > begun or job.over, 200, "training")
+    job.wait_for(lambda: job.iteration > begun or job.over, "training")
 
     def writing() -> bool:
         return any(".ckpt" in path.name for folder in folders for path in folder.glob(".*"))

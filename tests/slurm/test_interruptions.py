@@ -25,7 +25,7 @@ def tasks(request: pytest.FixtureRequest) -> int:
 
 def require_unharmed(jobs: Jobs, job: Job, tasks: int) -> None:
     """It ends as the run that was never stopped."""
-    require_same_run(jobs.uninterrupted("quickstart", tasks, **LONG), job.wait(400))
+    require_same_run(jobs.uninterrupted("quickstart", tasks, **LONG), job.wait())
 
 
 def stop(job: Job, how: str, after_seconds: float) -> None:
@@ -34,23 +34,23 @@ def stop(job: Job, how: str, after_seconds: float) -> None:
     The log is what says so: the curve's file grows only with validations.
     """
     restarts = job.restarts
-    job.wait_for(lambda: job.starts > restarts or job.over, 200, "training")
+    job.wait_for(lambda: job.starts > restarts or job.over, "training")
     time.sleep(after_seconds)
     if how == "requeue":
         job.cluster.ask("scontrol", "requeue", job.number)
     else:
         job.signal(how)
-    job.wait_for(lambda: job.restarts > restarts or job.over, 200, f"a restart after {how}")
+    job.wait_for(lambda: job.restarts > restarts or job.over, f"a restart after {how}")
 
 
 def test_its_time_is_up(jobs: Jobs, tasks: int) -> None:
     """Two minutes are too short; the signal comes 40 seconds before their end, and Slurm looks every half a minute."""
-    longer = {"data.init_args.batches_per_epoch": "400"}
+    longer = {"data.init_args.batches_per_epoch": "250"}
     job = jobs.submit("quickstart", tasks, ("--time=2", "--signal=SIGUSR1@40"), **longer)
-    job.wait_for(lambda: job.restarts > 0 or job.over, 200, "the end of its time")
+    job.wait_for(lambda: job.restarts > 0 or job.over, "the end of its time")
     assert job.restarts > 0, job.said[-2000:]
-    job.wait(1500)
-    assert job.iteration == 1200
+    job.wait()
+    assert job.iteration == 750
 
 
 def test_signals(jobs: Jobs, tasks: int) -> None:
@@ -78,10 +78,10 @@ def test_a_signal_before_training(jobs: Jobs, tasks: int) -> None:
     """While Python is loading, and while songs are read."""
     for seconds in (0.5, 4, 8):
         job = jobs.submit("quickstart", tasks, **LONG)
-        job.wait_for(lambda job=job: job.state == "RUNNING", 60, "its start")
+        job.wait_for(lambda job=job: job.state == "RUNNING", "its start")
         time.sleep(seconds)
         job.signal()
-        job.wait_for(lambda job=job: job.restarts > 0 or job.over, 200, "a restart")
+        job.wait_for(lambda job=job: job.restarts > 0 or job.over, "a restart")
         require_unharmed(jobs, job, tasks)
 
 
@@ -105,7 +105,7 @@ def test_a_lost_node(jobs: Jobs, tasks: int) -> None:
     node = job.facts["NodeList"].replace("[", "").replace("]", "").replace("-", ",n").split(",")[-1]
     jobs.cluster.lose_node(node)
     try:
-        job.wait_for(lambda: job.restarts == 1, 120, "a restart")
+        job.wait_for(lambda: job.restarts == 1, "a restart")
         require_unharmed(jobs, job, tasks)
     finally:
         jobs.cluster.start_node(node)
@@ -120,9 +120,9 @@ def test_a_killed_rank(jobs: Jobs, tasks: int) -> None:
     before = time.monotonic()
     for pid in victim:
         kill(pid)
-    job.wait_for(lambda: job.state != "RUNNING", 60, "the end of the others")
+    job.wait_for(lambda: job.state != "RUNNING", "the end of the others")
     assert time.monotonic() - before < 30
-    job.wait_for(lambda: job.restarts == 1, 60, "a restart")
+    job.wait_for(lambda: job.restarts == 1, "a restart")
     require_unharmed(jobs, job, tasks)
 
 
@@ -130,12 +130,12 @@ def test_a_rank_killed_before_training(jobs: Jobs, tasks: int) -> None:
     """The others have done nothing yet, and end by srun's SIGTERM."""
     job = jobs.submit("quickstart", tasks, **LONG)
     rank = (f"SLURM_JOB_ID={job.number}", f"SLURM_PROCID={tasks - 1}")
-    job.wait_for(lambda: bool(jobs.cluster.tasks(*rank)), 60, "its start")
+    job.wait_for(lambda: bool(jobs.cluster.tasks(*rank)), "its start")
     time.sleep(2)
     assert job.starts == 0
     for pid in jobs.cluster.tasks(*rank):
         kill(pid)
-    job.wait_for(lambda: job.restarts == 1, 90, "a restart")
+    job.wait_for(lambda: job.restarts == 1, "a restart")
     require_unharmed(jobs, job, tasks)
 
 
@@ -144,9 +144,9 @@ def test_who_ends_the_job_ends_it(jobs: Jobs) -> None:
     job = jobs.submit("quickstart", **LONG)
     stop(job, "TERM", 3)
     assert job.restarts == 1
-    job.wait_for(lambda: job.starts > 1, 200, "training")
+    job.wait_for(lambda: job.starts > 1, "training")
     jobs.cluster.ask("scancel", job.number)
-    job.wait_for(lambda: job.over, 60, "its end")
+    job.wait_for(lambda: job.over, "its end")
     time.sleep(10)
     assert (job.state, job.restarts) == ("CANCELLED", 1)
     assert (job.root / "interrupted.ckpt").is_file()
@@ -156,9 +156,9 @@ def test_restarts_that_lead_nowhere_come_to_an_end(jobs: Jobs) -> None:
     """Its set-up takes longer than it has time: after ten restarts without a checkpoint, one sentence."""
     job = jobs.submit("quickstart", **LONG)
     for restart in range(11):
-        job.wait_for(lambda restart=restart: (job.state, job.restarts) == ("RUNNING", restart), 60, "a start")
+        job.wait_for(lambda restart=restart: (job.state, job.restarts) == ("RUNNING", restart), "a start")
         jobs.cluster.ask("scontrol", "requeue", job.number)
-    job.wait(90, state="FAILED")
+    job.wait(state="FAILED")
     assert job.restarts == 11
     assert "error: this job has been restarted 11 times, and has saved no checkpoint at all" in job.said
 
@@ -174,5 +174,5 @@ def test_a_stuck_rank_is_an_error(jobs: Jobs) -> None:
     job.wait_for_iteration(5)
     for pid in jobs.cluster.tasks(f"SLURM_JOB_ID={job.number}", "SLURM_PROCID=1"):
         os.kill(pid, signal.SIGSTOP)
-    job.wait(90, state="FAILED")
+    job.wait(state="FAILED")
     assert "imed out" in job.said

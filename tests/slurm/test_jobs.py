@@ -74,5 +74,5 @@ def test_pocket_models_train_on_two_nodes(jobs: Jobs) -> None:
     warmup = submit("arc_forcing_discriminator_warmup_pocket", [base], **{BASE: base.last})
     arc = submit("arc_forcing_pocket", [blockcausal, warmup], **{BASE: blockcausal.last, JUDGE: warmup.last})
     for job in (base, blockcausal, warmup, arc):
-        job.wait(600)
+        job.wait()
         assert job.iteration == 4, job.said[-2000:]

@@ -22,6 +22,6 @@ def test_seeds_end_in_one_table(jobs: Jobs) -> None:
     second.root = jobs.folder / "runs/quickstart_seed_2"
     second.wait_for_iteration(30)
     jobs.cluster.ask("scontrol", "requeue", second.number)
-    job.wait(600)
+    job.wait()
     assert "| quickstart (3 seeds) |" in (jobs.folder / "table.md").read_text()
     assert second.restarts == 1
