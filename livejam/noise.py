@@ -53,7 +53,7 @@ def seeded_noise(seed_B: Tensor, position_BT: Tensor, channels: int) -> Tensor:
 Noise = Callable[[int], Tensor]
 """draw number → standard normal noise_BTC; draw 0 is where sampling starts, draw k > 0 is added after step k - 1."""
 
-_DRAW_STRIDE = 1 << 40
+DRAW_STRIDE = 1 << 40
 """Positions between two draws: no stream lasts that many frames."""
 
 
@@ -77,6 +77,6 @@ def row_noise(seed_B: Tensor, position_BT: Tensor, channels: int, dtype: torch.d
     """
 
     def draw(number: int) -> Tensor:
-        return seeded_noise(seed_B, position_BT + number * _DRAW_STRIDE, channels).to(dtype)
+        return seeded_noise(seed_B, position_BT + number * DRAW_STRIDE, channels).to(dtype)
 
     return draw

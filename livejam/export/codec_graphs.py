@@ -110,6 +110,7 @@ class DecoderGraph(StepGraph):
     advance_K: Tensor
     noise: Tensor
     frame_T: Tensor
+    sample_N: Tensor
 
     def __init__(self, codec: CausalCodec, frames: int, state: DecoderState) -> None:
         synthesis, frame = codec.synthesis, int(state.frame_B)
@@ -119,6 +120,7 @@ class DecoderGraph(StepGraph):
             "decoder_magnitude": state.magnitude_BAF,
             "decoder_phase": phase_K.float(),
             "decoder_noise_frame": torch.tensor([frame % NOISE_FRAMES], dtype=torch.int32),
+            "decoder_early": torch.tensor([max(0.0, codec.spec.delay_samples - frame * codec.spec.hop_samples)]),
         }
         latents_BTC = torch.zeros(1, frames, codec.spec.latent_channels)
         super().__init__("decoder", {"accompaniment_latents": latents_BTC}, "accompaniment", states)
@@ -131,9 +133,10 @@ class DecoderGraph(StepGraph):
         # by latent frame, so that one step gathers whole frames
         self.register_buffer("noise", noise_PAF.reshape(NOISE_FRAMES, SUBFRAMES, *noise_PAF.shape[1:]))
         self.register_buffer("frame_T", torch.arange(frames, dtype=torch.int32) % NOISE_FRAMES)
+        self.register_buffer("sample_N", torch.arange(frames * codec.spec.hop_samples).float())
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        latents_BTC, *pasts, tail_BAN, before_BAF, phase_K, noise_frame_1 = tensors
+        latents_BTC, *pasts, tail_BAN, before_BAF, phase_K, noise_frame_1, early_1 = tensors
         decoder, synthesis, bound = self.codec.decoder, self.codec.synthesis, self.codec.bound
         latents_BTC = latents_BTC.clamp(-bound, bound)
         hidden_BMD, pasts = decoder.causal_convs(latents_BTC, pasts)
@@ -144,7 +147,10 @@ class DecoderGraph(StepGraph):
         audio_BAN, tail_BAN = synthesis.added(self.inverse(*spectrum), tail_BAN)
         phase_K = wrapped(phase_K + self.advance_K, CLOCK_STEPS)
         frame_1 = wrapped(noise_frame_1 + self.frames % NOISE_FRAMES, NOISE_FRAMES)
-        return audio_BAN, *pasts, tail_BAN, magnitude_BMAF[:, -1], phase_K, frame_1
+        # what comes out before the delay is over would be heard before the first sample of the song
+        audio_BAN = audio_BAN * (self.sample_N >= early_1).float()
+        early_1 = (early_1 - len(self.sample_N)).clamp(min=0)
+        return audio_BAN, *pasts, tail_BAN, magnitude_BMAF[:, -1], phase_K, frame_1, early_1
 
     def _donor(
         self,

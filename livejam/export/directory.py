@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,15 +12,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from livejam import __version__
-from livejam.checkpoints.player import load_player
+from livejam.checkpoints.player import Player, load_player
 from livejam.checkpoints.published import find_model, published_facts, read_model
 from livejam.checkpoints.weights import sha256_of
 from livejam.errors import UserError
 from livejam.export.model import Reference, StepModel, example_mix, step_model
 from livejam.export.onnx_files import OnnxSteps, inputs_of, outputs_of, write_onnx
+from livejam.export.precisions import reduce_weights
 from livejam.export.signature import FORMAT, SIGNATURE, STATES, VECTORS, GraphFacts, Signature, read_signature
 from livejam.files import atomic_path
 from livejam.streaming.timing import counter_of
+from livejam.systems.lmdm import LMDMAccompanist
 
 VECTOR_SECONDS = 6.0
 """Length of the test vectors; at least four steps."""
@@ -28,13 +32,21 @@ FILES = (*GRAPHS, STATES, VECTORS, SIGNATURE)
 """What a directory holds; the signature is written last."""
 
 
-def export(checkpoint: str | Path, folder: Path, trusted: list[str] | None = None) -> StepModel:
-    """Write the directory of a model, in float32; nothing is compared yet.
+def export(
+    checkpoint: str | Path,
+    folder: Path,
+    trusted: Sequence[str] = (),
+    precision: str = "float32",
+    cutoff_blocks: int | None = None,
+) -> StepModel:
+    """Write the directory of a model; nothing is compared yet.
 
     Args:
         checkpoint: a checkpoint, a published model, or the name of a bundled one.
         folder: the directory; files of an earlier export are replaced.
         trusted: packages besides livejam whose classes the checkpoint may name.
+        precision: of the weights, one of `PRECISIONS`.
+        cutoff_blocks: of an LMDM, instead of its own; 1 answers the block that it has just heard.
 
     Returns:
         The model that was exported.
@@ -42,20 +54,34 @@ def export(checkpoint: str | Path, folder: Path, trusted: list[str] | None = Non
     Raises:
         UserError: the model cannot be exported, and why.
     """
-    model = step_model(load_player(checkpoint, trusted or []))
+    model = step_model(at_cutoff(load_player(checkpoint, trusted), cutoff_blocks))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SIGNATURE).unlink(missing_ok=True)
     for graph in model.graphs:
         with atomic_path(folder / f"{graph.name}.onnx") as temporary:
             write_onnx(graph, temporary)
-    _write_tensors(folder / STATES, model.states())
+            reduce_weights(temporary, precision)
+    _write_tensors(folder / STATES, model.stored_states())
     _write_tensors(folder / VECTORS, vectors(model))
     with atomic_path(folder / SIGNATURE) as temporary:
-        temporary.write_text(signature_of(model, checkpoint, folder).to_json(), encoding="utf-8")
+        temporary.write_text(signature_of(model, checkpoint, folder, precision).to_json(), encoding="utf-8")
     return model
 
 
-def signature_of(model: StepModel, checkpoint: str | Path, folder: Path, precision: str = "float32") -> Signature:
+def at_cutoff(player: Player, blocks: int | None) -> Player:
+    """The same model at another cutoff.
+
+    Raises:
+        UserError: it is no LMDM, or the cutoff is outside of its window.
+    """
+    if blocks is None:
+        return player
+    if not isinstance(player.accompanist, LMDMAccompanist):
+        raise UserError("only an LMDM has a cutoff; leave it out")
+    return replace(player, accompanist=player.accompanist.with_cutoff(blocks))
+
+
+def signature_of(model: StepModel, checkpoint: str | Path, folder: Path, precision: str) -> Signature:
     """The signature of a directory whose graphs are written."""
     accompanist, codec = model.player.accompanist, model.player.codec
     spec, path = codec.spec, find_model(checkpoint)

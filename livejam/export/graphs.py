@@ -24,10 +24,20 @@ class StepGraph(nn.Module, ABC):
         inputs: an example of every input by its name, in order.
         output: name of what it gives.
         states: the states before the first step by their names, in order.
+        begun: for every class index of instruments, states that differ from those if it is the first one to play;
+            empty = none does.
     """
 
-    def __init__(self, name: str, inputs: Mapping[str, Tensor], output: str, states: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        name: str,
+        inputs: Mapping[str, Tensor],
+        output: str,
+        states: Mapping[str, Tensor],
+        begun: Sequence[Mapping[str, Tensor]] = (),
+    ) -> None:
         super().__init__()
+        self.begun = begun
         self.name, self.inputs, self.output, self.states = name, dict(inputs), output, dict(states)
 
     @abstractmethod

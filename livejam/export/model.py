@@ -20,10 +20,12 @@ from livejam.errors import UserError
 from livejam.export.codec_graphs import DecoderGraph, EncoderGraph
 from livejam.export.graphs import StepGraph
 from livejam.export.liveband_graph import LiveBandGraph
+from livejam.export.lmdm_graph import LMDMGraph
 from livejam.export.signature import InstrumentFacts, NoiseFacts
 from livejam.instruments import default_instrument
-from livejam.noise import seeded_noise
+from livejam.noise import DRAW_STRIDE, seeded_noise
 from livejam.systems.liveband import LiveBandAccompanist
+from livejam.systems.lmdm import LMDMAccompanist
 
 ALGORITHM = "splitmix64-box-muller"
 """`livejam.noise.seeded_noise`."""
@@ -72,9 +74,20 @@ class StepModel:
         position_DF = frame_F + torch.arange(facts.draws)[:, None] * facts.draw_stride
         return seeded_noise(torch.full((facts.draws,), seed), position_DF, facts.channels)
 
-    def states(self) -> dict[str, Tensor]:
-        """All states before the first step."""
-        return {name: state for graph in self.graphs for name, state in graph.states.items()}
+    def states(self, instrument: int) -> dict[str, Tensor]:
+        """All states before the first step of an instrument."""
+        states = {name: state for graph in self.graphs for name, state in graph.states.items()}
+        for graph in self.graphs:
+            states |= graph.begun[instrument] if graph.begun else {}
+        return states
+
+    def stored_states(self) -> dict[str, Tensor]:
+        """The states of the default instrument by their names, and those of others that differ as `name@index`."""
+        stored = self.states(self.default_instrument())
+        for graph in self.graphs:
+            for one in self.instruments() if graph.begun else ():
+                stored |= {f"{name}@{one.index}": state for name, state in graph.begun[one.index].items()}
+        return stored
 
     def instruments(self) -> tuple[InstrumentFacts, ...]:
         """What the model learnt; all that there are if it does not say."""
@@ -115,8 +128,14 @@ def _generator(accompanist: Any) -> tuple[StepGraph, NoiseFacts]:
     if isinstance(accompanist, LiveBandAccompanist) and accompanist.generator.causal:
         channels = accompanist.generator.noise_channels
         return LiveBandGraph(accompanist), NoiseFacts(ALGORITHM, 1, 1, channels, 0, 1, 0)
+    if isinstance(accompanist, LMDMAccompanist):
+        graph = LMDMGraph(accompanist)
+        draws, frames, channels = graph.inputs["noise"].shape
+        block = accompanist.block_frames
+        return graph, NoiseFacts(ALGORITHM, draws, frames, channels, graph.first_position, block, DRAW_STRIDE)
     raise UserError(
-        f"{type(accompanist).__name__} cannot be exported as it is; export a LiveBand that does not hear the future"
+        f"{type(accompanist).__name__} cannot be exported as it is; export an LMDM, or a LiveBand that does not hear "
+        "the future"
     )
 
 
@@ -124,8 +143,8 @@ def _begun(player: Player, codec: CausalCodec) -> Any:
     """The decoder's state after the silence that sounds before the first block."""
     state = codec.init_decoder_state(1)
     offset = 1 + player.accompanist.anticipation_frames
-    if codec.spec.samples_in(offset) < codec.spec.delay_samples:
-        raise UserError("the model plays too late for its codec; export one with an anticipation of 0 or more")
+    if not offset:
+        return state
     audio_BAN, state = codec.decode_step(player.silence_C.expand(1, offset, -1), state)
     if float(audio_BAN.abs().max()) > 0:
         raise UserError("the codec's silence sounds; export a model whose checkpoint holds the right latent of silence")
@@ -146,8 +165,9 @@ class Reference:
         controls = Controls(torch.tensor([instrument]), torch.tensor([seed]))
         self._memory = player.accompanist.init_state(1, controls)
         self._encoder = player.codec.init_encoder_state(1)
-        silence_BTC = player.silence_C.expand(1, 1 + player.accompanist.anticipation_frames, -1)
-        _, self._decoder = player.codec.decode_step(silence_BTC, player.codec.init_decoder_state(1))
+        self._decoder = player.codec.init_decoder_state(1)
+        if offset := 1 + player.accompanist.anticipation_frames:
+            _, self._decoder = player.codec.decode_step(player.silence_C.expand(1, offset, -1), self._decoder)
 
     def step(self, mix_BAN: Tensor) -> dict[str, Tensor]:
         """What every graph gives, by its name."""

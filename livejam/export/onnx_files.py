@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from livejam.errors import UserError
 from livejam.export.graphs import NEXT, StepGraph
 from livejam.export.signature import Signature, TensorFacts
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 OPSET = 18
 """ONNX Runtime from 1.14 on, onnxruntime-web and OpenVINO read it."""
@@ -77,7 +78,7 @@ class OnnxSteps:
     Args:
         folder: the directory.
         signature: of it.
-        states: before the first step.
+        states: before the first step, as they are stored.
         threads: that a graph may use.
     """
 
@@ -91,13 +92,18 @@ class OnnxSteps:
             (graph, InferenceSession(str(folder / graph.file), options, providers=["CPUExecutionProvider"]))
             for graph in signature.graphs
         ]
-        self.values: dict[str, Array] = dict(states)
+        self._states, self._values = states, dict[str, Array]()
+
+    def begin(self, instrument: int) -> None:
+        """Begin anew with an instrument."""
+        names = [name for name in self._states if "@" not in name]
+        self._values = {name: self._states.get(f"{name}@{instrument}", self._states[name]) for name in names}
 
     def step(self, mix: Array, instrument: int, noise: Array) -> dict[str, Array]:
         """Hear a block; what every graph gives, by its name."""
-        given = self.values | {"mix": mix, "instrument": np.array([instrument], np.int32), "noise": noise}
+        given = self._values | {"mix": mix, "instrument": np.array([instrument], np.int32), "noise": noise}
         for graph, session in self.graphs:
             out = session.run(None, {tensor.name: given[tensor.name] for tensor in graph.inputs})
             given |= {tensor.feeds or tensor.name: array for tensor, array in zip(graph.outputs, out, strict=True)}
-        self.values = given
+        self._values = given
         return given

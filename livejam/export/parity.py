@@ -75,12 +75,13 @@ def compare(model: StepModel, exported: OnnxSteps, steps: int, seed: int = 0) ->
 
     Args:
         model: in PyTorch.
-        exported: the same in ONNX Runtime, before its first step.
+        exported: the same in ONNX Runtime, in any state.
         steps: how many.
         seed: of the noise.
     """
     instrument = model.default_instrument()
     reference = Reference(model.player, instrument, seed)
+    exported.begin(instrument)
     worst = {name: Difference(name, 0, 0.0) for name in COMPARED}
     seconds = [0.0, 0.0]
     with torch.inference_mode():

@@ -378,7 +378,9 @@ def _require_context(network: DiffusionTransformer, conditions: DiffusionConditi
     network.require_conditions(len(conditions.context_BTC), network.window_frames, conditions)
     known_BT = conditions.context_mask_BT[:, : network.context_frames] == 1
     # On another device, to look is to wait for it, in every block.
-    if known_BT.device.type == "cpu" and not bool(known_BT.all()):
+    # A graph that is being recorded has no values; they were looked at before.
+    seen = known_BT.device.type == "cpu" and not torch.compiler.is_compiling()
+    if seen and not bool(known_BT.all()):
         raise UserError(
             f"context_mask_BT must be 1 on all {network.context_frames} context frames; "
             "where there is no music, context_BTC is 0"

@@ -118,6 +118,11 @@ class LMDMAccompanist:
         return (1 - self._cutoff_blocks) * self.block_frames - 1
 
     @property
+    def context_mode(self) -> ContextMode:
+        """How it is given its own past."""
+        return self._context_mode
+
+    @property
     def sampler(self) -> Sampler:
         """The map from noise to latents."""
         return self._sampler
@@ -186,7 +191,7 @@ class LMDMAccompanist:
         state, cache = replace(state, prompt=prompt), self._cache(state)
         if reencode or cache is None:
             return replace(state, cache=None)
-        return replace(state, cache=cache.with_prompt(self.generator.transformer.prompt_keys(self._asks(state))))
+        return replace(state, cache=cache.with_prompt(self.generator.transformer.prompt_keys(self.asks(state))))
 
     def with_controls(self, controls: Controls, state: LMDMState) -> LMDMState:
         """The state with other prompts and seeds from the next block on; what is remembered is encoded again.
@@ -275,10 +280,10 @@ class LMDMAccompanist:
         played_BTC = self._played(state)
         known_BT = filled(state.played_B.repeat(self._sides), played_BTC.shape[1])
         return BlockRequest(
-            self._asks(state), played_BTC, known_BT, self._cutoff_frames, self._cached, self._cache(state)
+            self.asks(state), played_BTC, known_BT, self._cutoff_frames, self._cached, self._cache(state)
         )
 
-    def _asks(self, state: LMDMState) -> DiffusionConditions:
+    def asks(self, state: LMDMState) -> DiffusionConditions:
         """Mix, prompt and duration of the window, for every side."""
         frames = self.generator.transformer.window_frames
         asked = self.generator.conditions(state.prompt, self.spec.seconds_in(frames), mix=known_mix(state, frames))
@@ -303,7 +308,7 @@ class LMDMAccompanist:
         network = self.generator.transformer
         if not self._cached or not isinstance(network.mask, BlockCausal):
             return None
-        conditions = with_context(self._asks(state), self._played(state), network.block_frames)
+        conditions = with_context(self.asks(state), self._played(state), network.block_frames)
         window = BlockCausalCache(network, conditions, self._cutoff_frames)
         rows = len(state.seed_B) * self._sides
         noise_BTC = state.played_BTC.new_zeros(rows, network.block_frames, network.latent_channels)

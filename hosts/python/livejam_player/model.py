@@ -93,8 +93,13 @@ class StepModel:
 
     def reset(self) -> None:
         """Begin anew."""
-        self._values: dict[str, Array] = dict(self._states0)
+        self._values: dict[str, Array] | None = None
         self.steps = 0
+
+    def _begun(self, instrument: int) -> dict[str, Array]:
+        """The states before the first step; some models have their own for an instrument."""
+        names = [name for name in self._states0 if "@" not in name]
+        return {name: self._states0.get(f"{name}@{instrument}", self._states0[name]) for name in names}
 
     def instrument_index(self, name: str | None) -> int:
         """The number of an instrument; None = the model's default.
@@ -119,7 +124,7 @@ class StepModel:
             instrument: its number.
             seed: of the noise.
         """
-        given = self._values | {
+        given = (self._begun(instrument) if self._values is None else self._values) | {
             "mix": np.ascontiguousarray(mix_AN[None], np.float32),
             "instrument": np.array([instrument], np.int32),
             "noise": self._noise_of(seed),
@@ -134,7 +139,7 @@ class StepModel:
         if np.isfinite(played_AN).all():
             self._values = given
             return played_AN
-        self._values = dict(self._states0)
+        self.reset()
         return np.zeros_like(played_AN)
 
     def _noise_of(self, seed: int) -> Array:

@@ -31,7 +31,7 @@ def pocket() -> Player:
 @torch.inference_mode()
 def test_liveband_plays_the_same(pocket: Player) -> None:
     model, seed, instrument = step_model(pocket), 5, 14
-    reference, values = Reference(pocket, instrument, seed), model.states()
+    reference, values = Reference(pocket, instrument, seed), model.states(instrument)
     values["instrument"] = torch.tensor([instrument], dtype=torch.int32)
     # longer than the window of 64 frames, and than the period of the codec's noise
     for step, mix_BAN in enumerate(example_mix(model, 140).split(model.block_samples, dim=-1)):
@@ -46,7 +46,7 @@ def test_liveband_plays_the_same(pocket: Player) -> None:
 @torch.inference_mode()
 def test_silence_is_finite(pocket: Player) -> None:
     model = step_model(pocket)
-    values = model.states() | {"mix": torch.zeros(1, 1, model.block_samples), "noise": model.noise_of(0, 0)}
+    values = model.states(0) | {"mix": torch.zeros(1, 1, model.block_samples), "noise": model.noise_of(0, 0)}
     values["instrument"] = torch.tensor([0], dtype=torch.int32)
     for _ in range(3):
         in_order(model.graphs, values)
