@@ -5,6 +5,7 @@ from callbacks.beat_f1_monitor import BeatF1Monitor
 from callbacks.best_checkpoints import BestCheckpoints
 from callbacks.block_clicks import BlockClicks
 from callbacks.cocola_monitor import COCOLAMonitor
+from callbacks.export_model import ExportModel
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.interrupt_checkpoint import InterruptCheckpoint
@@ -21,6 +22,7 @@ __all__ = [
     "BestCheckpoints",
     "BlockClicks",
     "COCOLAMonitor",
+    "ExportModel",
     "FADMonitor",
     "HarmonyMonitor",
     "InterruptCheckpoint",
