@@ -21,6 +21,9 @@ Array = npt.NDArray[Any]
 OPSET = 18
 """ONNX Runtime from 1.14 on, onnxruntime-web and OpenVINO read it."""
 
+IR_VERSION = 8
+"""Of the file; that of ONNX 1.13, as the operators."""
+
 DTYPES = {torch.float32: "float32", torch.int32: "int32"}
 
 
@@ -49,6 +52,19 @@ def write_onnx(graph: StepGraph, path: Path) -> None:
             )
     finally:
         logger.setLevel(level)
+    _simplify(path)
+
+
+def _simplify(path: Path) -> None:
+    """Keep what computes, in the oldest form of the file that has these operators, for older runtimes."""
+    import onnx
+
+    model = onnx.load(str(path))
+    model.ir_version = IR_VERSION
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.save(model, str(path))
 
 
 def inputs_of(graph: StepGraph) -> tuple[TensorFacts, ...]:
