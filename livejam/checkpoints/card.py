@@ -22,6 +22,10 @@ RENDERED = (
     "pocket-Slakh, {songs} songs of seed {seed}, unless the folder held others before: composed by rules and rendered "
     "with TimGM6mb.sf2, whose licence (GPL) does not cover recordings of what it plays"
 )
+RENDERED_WIDE = (
+    "wide songs, {songs} of seed {seed}, unless the folder held others before: composed by rules and rendered with "
+    "{fonts}. The licence of TimGM6mb.sf2 (GPL) does not cover recordings of what it plays; look up those of others"
+)
 NAMED = "not known; Slakh2100, whose format they have, is under CC BY 4.0"
 
 
@@ -88,7 +92,13 @@ def licences(
 def _songs(arguments: Mapping[str, Any]) -> dict[str, str]:
     folder, rendered = arguments.get("root"), arguments.get("render_if_missing")
     name = f"the songs in `{PurePath(str(folder)).name}`" if folder else "the songs"
-    return {name: NAMED if rendered is None else RENDERED.format(**rendered)}
+    if rendered is None:
+        return {name: NAMED}
+    wide = rendered.get("wide")
+    if wide is None:
+        return {name: RENDERED.format(**rendered)}
+    fonts = sorted({PurePath(str(font)).name for font in wide.get("soundfonts") or ()} | {"TimGM6mb.sf2"})
+    return {name: RENDERED_WIDE.format(songs=rendered["songs"], seed=rendered["seed"], fonts=", ".join(fonts))}
 
 
 def _codec_name(codec: Mapping[str, Any]) -> str:

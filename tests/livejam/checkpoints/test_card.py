@@ -45,6 +45,15 @@ def test_what_is_somebodys_own_is_not_known() -> None:
     assert SAID in licences({}, {}, "")["the codec, not known"]
 
 
+def test_soundfonts_of_wide_songs_are_named() -> None:
+    rendered = {"songs": 9, "seed": 1, "wide": {"soundfonts": ["/usr/share/sounds/sf2/FluidR3_GM.sf2"]}}
+    found = licences({}, {"init_args": {"root": "data/wide", "render_if_missing": rendered}}, "")
+    songs = next(licence for part, licence in found.items() if part.startswith("the songs"))
+    assert "wide songs, 9 of seed 1" in songs
+    assert "with FluidR3_GM.sf2, TimGM6mb.sf2" in songs
+    assert "pocket-Slakh" not in songs
+
+
 def test_weights_that_a_part_reads_are_named() -> None:
     encoder = {"class_path": "livejam.networks.T5Encoder", "init_args": {"weights": "t5_base"}}
     found = licences({"init_args": {"generator": {"init_args": {"prompt_encoder": encoder}}}}, {}, "")
