@@ -10,6 +10,7 @@
 #   make test-resume   every recipe killed with kill -9 and continued: equal to a run without a break
 #   make test-export   exported models in the runtimes that play them
 #   make test-portable   the tests of numbers as on another processor (PROCESSOR='ATEN_CPU_CAPABILITY=avx2' chooses it)
+#   make web         the page that plays without a server, build/web (MODEL=C exports another model)
 #   make docs        the documentation as a site, build/site/index.html (Python 3.11 or 3.12)
 #   make lint | types | env | clean | distclean
 
@@ -29,6 +30,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 APT := DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 CONFIG := configs/quickstart.yaml
 RUN := runs/quickstart
+MODEL := liveband-pocket
 
 # torch's kernels, oneDNN's and MKL's for the oldest processor that each of them knows, and two threads; the passive
 # ones leave the cores to the other tests.
@@ -36,7 +38,7 @@ PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPA
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
-.PHONY: help env demo test test-slow test-gpu test-slurm test-slurm-short slurm test-resume test-live test-export test-portable docs lint types clean distclean
+.PHONY: help env demo test test-slow test-gpu test-slurm test-slurm-short slurm test-resume test-live test-export test-portable web docs lint types clean distclean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -120,6 +122,12 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+# Static files, for any host. npm fetches ONNX Runtime's package.
+web: $(INSTALLED)
+	rm -rf build/web
+	$(BIN)/livejam export --checkpoint $(MODEL) --out build/web_model --overwrite
+	$(BIN)/python hosts/web/assemble.py --model build/web_model --out build/web
 
 # What builds the site is installed when a site is first built: `make env` does without it.
 $(DOCUMENTED): $(INSTALLED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,3 +87,12 @@ def lightning_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
         return status, capfd.readouterr().err
 
     return command
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node.js, which runs pages' scripts that need no browser."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("node is not installed, which runs the pages' scripts without a browser")
+    return program

@@ -4,7 +4,7 @@ import {
   aheadSamples, beginJam, leastSamples, makeContext, microphoneRefusal, openMicrophone, openSong, secure,
 } from "./audio.js";
 import { Beats } from "./beats.js";
-import { Line } from "./line.js";
+import * as home from "./home.js";
 import { Mixer } from "./mixer.js";
 import { LONGEST_SECONDS, Take } from "./take.js";
 
@@ -14,7 +14,7 @@ const FIRST_CHOICE = "Percussive";
 const names = { Percussive: "Drums" };
 export const title = (instrument) => names[instrument] ?? instrument;
 
-let server = null; // the server's facts
+let facts = null; // of the model
 let jam = null; // what plays now
 let take = null;
 
@@ -33,18 +33,17 @@ function say(sentence, problem = false) {
 
 async function arrive() {
   try {
-    const [facts, songs] = await Promise.all(["facts", "songs"].map(async (path) => (await fetch(path)).json()));
-    server = facts;
-    showSongs(songs);
+    const found = await home.arrive();
+    facts = found.facts;
+    showSongs(found.songs);
     showInstruments(facts);
     showMicrophone();
-    $("foot").textContent =
-      `Model: ${facts.model}. Up to ${facts.most_musicians} musicians play at once. ` +
-      (secure ? "" : "This page came over http: demo songs and files work, the microphone needs https.");
+    const insecure = secure ? "" : " This page came over http: demo songs and files work, the microphone needs https.";
+    $("foot").textContent = home.foot(facts) + insecure;
     $("start").disabled = false;
     say("Ready. Press Start, and listen.");
-  } catch {
-    say("The server does not answer. Is it still running? Load this page again.", true);
+  } catch (error) {
+    say(error.message, true);
   }
 }
 
@@ -72,7 +71,7 @@ function showInstruments({ instruments, most_rows }) {
 }
 
 function showMicrophone() {
-  const refusal = microphoneRefusal();
+  const refusal = microphoneRefusal(home.words.microphone);
   if (!refusal) return;
   document.querySelector("[value=microphone]").disabled = true;
   $("microphone-words").textContent = refusal;
@@ -93,20 +92,20 @@ function explained(error) {
   if (error.name === "NotAllowedError") return "The browser does not let this page use the microphone. Allow it in the address bar.";
   if (error.name === "NotFoundError") return "There is no microphone. Plug one in, or play a song.";
   if (error.name === "EncodingError") return "The browser cannot read this file. Choose a WAV, FLAC, MP3 or M4A.";
-  if (error.name === "NotSupportedError") return "This browser cannot listen at the server's rate. Start livejam with --sample-rate 48000.";
+  if (error.name === "NotSupportedError") return home.words.rate;
   return error.message || String(error);
 }
 
 async function start() {
   const [source, instruments] = [chosenSource(), chosenInstruments()];
-  const context = makeContext(server.sample_rate_hz); // at once: browsers allow sound only after a press
-  jam = { context, instruments };
+  jam = { instruments };
   show("starting");
   say("Getting the sound ready…");
-  const opened = await open(context, source, instruments);
+  const opened = await openAtSomeRate(source, instruments);
+  const { context } = jam;
   jam.source = opened;
-  jam.line = new Line(new URL("jam", location).href.replace(/^http/, "ws"), { told, closed });
-  const begun = await jam.line.begin(instruments, Math.floor(Math.random() * 2 ** 31));
+  jam.line = home.connect({ told, closed });
+  const begun = await jam.line.begin(instruments, Math.floor(Math.random() * 2 ** 31), context.sampleRate);
   const options = {
     rate: context.sampleRate,
     rows: instruments.length,
@@ -119,7 +118,7 @@ async function start() {
   jam.ahead = options.ahead;
   jam.beats = new Beats($("beats"), $("beats-words"), context.sampleRate);
   jam.sound = await beginJam(context, opened, options, jam.line.audioPort(), report);
-  jam.mixer = new Mixer($("mixer"), server.instruments, begun.instruments, title, opened.room, {
+  jam.mixer = new Mixer($("mixer"), facts.instruments, begun.instruments, title, opened.room, {
     control: (message) => jam?.line.send(message),
     mixGain: (gain) => jam?.sound.setMixGain(gain),
   });
@@ -130,17 +129,27 @@ async function start() {
   say(opened.room ? "Play! The model listens and joins in." : "The model hears the song and joins in.");
 }
 
+// The model's rate is best. Where a browser listens at its own rate only, a model that hears any rate hears that.
+async function openAtSomeRate(source, instruments) {
+  try {
+    jam.context = makeContext(facts.sample_rate_hz); // at once: browsers allow sound only after a press
+    return await open(jam.context, source, instruments);
+  } catch (error) {
+    if (error.name !== "NotSupportedError" || !home.anyRate) throw error;
+    jam.context?.close();
+    jam.context = makeContext(undefined);
+    return open(jam.context, source, instruments);
+  }
+}
+
 async function open(context, source, instruments) {
   if (source === "microphone") return openMicrophone(context);
   if (source === "file") {
     const [file] = $("file").files;
     if (!file) throw new Error("Choose a file first.");
-    return openSong(context, await file.arrayBuffer(), $("repeat").checked);
+    return openSong(context, [await file.arrayBuffer()], $("repeat").checked);
   }
-  const without = instruments.map((name) => `without=${encodeURIComponent(name)}`).join("&");
-  const song = await fetch(`songs/${source.split(" ")[1]}?${without}`);
-  if (!song.ok) throw new Error("The song did not come. Load this page again.");
-  return openSong(context, await song.arrayBuffer(), $("repeat").checked);
+  return openSong(context, await home.song(Number(source.split(" ")[1]), instruments), $("repeat").checked);
 }
 
 function stop(sentence, problem = false) {
@@ -150,7 +159,7 @@ function stop(sentence, problem = false) {
     endTake();
     ended.sound ? ended.sound.end() : ended.source?.stop?.();
     ended.line?.close();
-    ended.context.close();
+    ended.context?.close();
   }
   show("idle");
   say(sentence, problem);
@@ -164,7 +173,7 @@ function show(state) {
   for (const id of ["sources", "band"]) $(id).disabled = state !== "idle";
 }
 
-// What the server says
+// What the model says
 
 function told(message) {
   if (message.kind === "meters") showMeters(message);
@@ -174,30 +183,30 @@ function told(message) {
 }
 
 function closed(code) {
-  if (jam) stop(code === 1006 ? "The line to the server broke. Start again." : "The server ended the jam. Start again.", true);
+  if (jam) stop(code === 1006 ? "The line to the server broke. Start again." : home.words.lost, true);
 }
 
 function showMeters(meters) {
   $("answer").textContent = `${meters.latency_p50_ms.toFixed(0)}, ${meters.latency_max_ms.toFixed(0)} ms`;
-  $("musicians").textContent = `${meters.musicians} of ${server.most_musicians}`;
+  $("musicians").textContent = home.meter(meters, facts);
   if (meters.problem) say(meters.problem, true);
 }
 
 // What the sound says, about twenty times a second
 
-function report(facts) {
+function report(heard) {
   if (!jam) return;
-  jam.beats.hear(facts);
+  jam.beats.hear(heard);
   const { sampleRate } = jam.context;
-  $("late").textContent = ms(facts.delay / sampleRate);
+  $("late").textContent = ms(heard.delay / sampleRate);
   $("late-words").textContent = jam.source.room
     ? "how late the accompaniment sounds; 0 is in time"
     : "of song and accompaniment together, so they fit";
-  $("buffer").textContent = Number.isFinite(facts.slack) ? ms(facts.slack + facts.delay / sampleRate) : "–";
-  $("gaps").textContent = String(facts.gaps);
-  $("gaps-words").textContent = `${ms(facts.missed / sampleRate)} of the accompaniment in all`;
-  $("level").value = facts.peak;
-  if (facts.take && take) keep(facts.take);
+  $("buffer").textContent = Number.isFinite(heard.slack) ? ms(heard.slack + heard.delay / sampleRate) : "–";
+  $("gaps").textContent = String(heard.gaps);
+  $("gaps-words").textContent = `${ms(heard.missed / sampleRate)} of the accompaniment in all`;
+  $("level").value = heard.peak;
+  if (heard.take && take) keep(heard.take);
 }
 
 $("undo-range").oninput = () => ($("undo-seconds").textContent = $("undo-range").value);

@@ -9,12 +9,12 @@ const SONG_DELAY_SECONDS = 0.5;
 
 export const secure = window.isSecureContext;
 
-// Whether this page may use the microphone; a reason in words if not.
-export function microphoneRefusal() {
+// Whether this page may use the microphone; a reason in words if not. advice: how to bring the page over https.
+export function microphoneRefusal(advice) {
   if (navigator.mediaDevices?.getUserMedia) return "";
   return secure
     ? "This browser has no microphone for pages."
-    : "Browsers let a page use the microphone only over https. Start livejam with --certificate and --key.";
+    : `Browsers let a page use the microphone only over https. ${advice}`;
 }
 
 export function makeContext(rate) {
@@ -22,21 +22,40 @@ export function makeContext(rate) {
 }
 
 // A source node that sounds when it is started, with `ended`, a promise; and whether the musician is heard in the room.
-export async function openSong(context, bytes, repeat) {
-  const buffer = await context.decodeAudioData(bytes);
+// A song is the sum of its files.
+export async function openSong(context, files, repeat) {
+  const buffer = summed(await Promise.all(files.map((bytes) => context.decodeAudioData(bytes))));
   const node = new AudioBufferSourceNode(context, { buffer, loop: repeat });
   const ended = new Promise((resolve) => (node.onended = resolve));
   return { node, ended, room: false, start: () => node.start(), stop: () => node.stop(), seconds: buffer.duration };
+}
+
+function summed([first, ...others]) {
+  for (const other of others) {
+    const [sum, part] = [first.getChannelData(0), other.getChannelData(0)];
+    for (let i = 0; i < Math.min(sum.length, part.length); i++) sum[i] += part[i];
+  }
+  return first;
 }
 
 export async function openMicrophone(context) {
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...plain, channelCount: 1 } });
   const [track] = stream.getAudioTracks();
-  const node = new MediaStreamAudioSourceNode(context, { mediaStream: stream });
+  const node = microphoneNode(context, stream, track);
   const ended = new Promise((resolve) => (track.onended = resolve));
   const input = track.getSettings().latency ?? UNKNOWN_INPUT_SECONDS;
   return { node, ended, room: true, inputSeconds: input, start() {}, stop: () => track.stop() };
+}
+
+// Some browsers refuse a context of another rate than the microphone's.
+function microphoneNode(context, stream, track) {
+  try {
+    return new MediaStreamAudioSourceNode(context, { mediaStream: stream });
+  } catch (error) {
+    track.stop();
+    throw error;
+  }
 }
 
 // By how many samples sound must leave the Jam before it is due, so that it is in time in the room.
