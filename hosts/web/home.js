@@ -3,7 +3,10 @@
 import { Line, load } from "./line.js";
 
 const MOST_ROWS = 4;
-const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
+// A function of two SIMD instructions.
+const SIMD = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+];
 
 export const words = {
   microphone: "Open its https address.",
@@ -25,8 +28,8 @@ export async function arrive() {
   const [signature, list] = await Promise.all([load(), read("songs/songs.json")]);
   songs = list;
   const { model, sample_rate_hz, instruments, licences } = signature;
-  const facts = { model, licences, sample_rate_hz, instruments: instruments.map(({ name }) => name), most_rows: MOST_ROWS };
-  return { facts, songs };
+  const names = instruments.map(({ name }) => name);
+  return { facts: { model, licences, sample_rate_hz, instruments: names, most_rows: MOST_ROWS }, songs };
 }
 
 async function read(path) {

@@ -9,7 +9,7 @@ export function load() {
   loaded ??= new Promise((resolve, reject) => {
     worker.onerror = (event) => {
       event.preventDefault();
-      reject(new Error("The model's player does not start: this browser is too old, or a file of this page is missing."));
+      reject(new Error("The model does not start: this browser is too old, or a file of this page is missing."));
     };
     worker.onmessage = ({ data }) => {
       if (data.kind === "loaded") resolve(data.signature);

@@ -42,11 +42,17 @@ export class Session {
 
   // Samples of the sound after which step 0 can run, and between two steps.
   get firstStep() {
-    return Math.ceil((this.facts.block_samples + this.heard.delay) * this.ratio);
+    return Math.ceil(this.facts.block_samples * this.ratio + this.heard.delay);
   }
 
   get stepSamples() {
     return this.facts.block_samples * this.ratio;
+  }
+
+  // By how many samples of the sound an answer is later than its position, if a step takes so long.
+  delaySamples(seconds) {
+    const late = seconds * this.facts.sample_rate_hz + this.heard.delay / this.ratio - this.facts.lead_samples;
+    return Math.round(late * this.ratio + this.answers[0].delay * this.ratio);
   }
 
   // Hear what follows.

@@ -8,6 +8,8 @@ import { Speed } from "./speed.js";
 
 const MOST_THREADS = 4;
 const REPORT_MS = 1000;
+const [WARM_UP_STEPS, WARM_UP_MS] = [20, 2000];
+const JITTER = 2; // times longer than in the warm-up a step may take, beside sound and drawing
 
 let model = null;
 let runtime = null;
@@ -15,31 +17,47 @@ let session = null;
 let audio = null; // the port of the Jam
 let speed = null;
 let busy = false;
+let slowestMs = 0;
 
 async function load() {
   ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
   // Threads need shared memory, which browsers give to isolated pages alone; one core is left to the sound.
-  ort.env.wasm.numThreads = crossOriginIsolated ? Math.max(1, Math.min(MOST_THREADS, navigator.hardwareConcurrency - 1)) : 1;
+  const spare = Math.max(1, navigator.hardwareConcurrency - 1);
+  ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(MOST_THREADS, spare) : 1;
   model = await readModel(async (name) => {
     const answer = await fetch(new URL(`./model/${name}`, import.meta.url));
     return answer.ok ? answer.arrayBuffer() : null;
   });
   runtime = await openRuntime(ort, model, ["wasm"]);
   const { signature } = model;
-  // The first step is slow: it makes room in memory.
-  const first = new Session(model, runtime, [{ index: signature.default_instrument, seed: 0 }], signature.sample_rate_hz);
-  first.push(new Float32Array(signature.block_samples));
-  await first.next();
+  slowestMs = await warmUp(signature);
   postMessage({ kind: "loaded", signature });
+}
+
+// The first steps are slow: they make room in memory, and the browser learns. How long the slowest of the others took.
+async function warmUp({ default_instrument, sample_rate_hz, block_samples }) {
+  const playing = new Session(model, runtime, [{ index: default_instrument, seed: 0 }], sample_rate_hz);
+  const times = [];
+  const end = performance.now() + WARM_UP_MS;
+  do {
+    playing.push(new Float32Array(block_samples));
+    const began = performance.now();
+    await playing.next();
+    times.push(performance.now() - began);
+  } while (times.length < WARM_UP_STEPS && performance.now() < end);
+  return Math.max(...times.slice(times.length >> 1));
 }
 
 const index = (name) => model.signature.instruments.find((known) => known.name === name).index;
 
 function begin({ instruments, seed, rate }) {
-  session = new Session(model, runtime, instruments.map((name, row) => ({ index: index(name), seed: seed + row })), rate);
+  const rows = instruments.map((name, row) => ({ index: index(name), seed: seed + row }));
+  session = new Session(model, runtime, rows, rate);
   speed = new Speed(model.signature.block_samples / model.signature.sample_rate_hz);
   const { firstStep, stepSamples } = session;
-  postMessage({ kind: "begun", instruments, first_step_samples: firstStep, step_samples: stepSamples });
+  const late = session.delaySamples((JITTER * instruments.length * slowestMs) / 1000);
+  const facts = { first_step_samples: firstStep, step_samples: stepSamples, late_samples: late };
+  postMessage({ kind: "begun", instruments, ...facts });
 }
 
 function heard({ samples }) {

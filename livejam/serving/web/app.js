@@ -106,16 +106,17 @@ async function start() {
   jam.source = opened;
   jam.line = home.connect({ told, closed });
   const begun = await jam.line.begin(instruments, Math.floor(Math.random() * 2 ** 31), context.sampleRate);
+  const ahead = aheadSamples(context, opened);
   const options = {
     rate: context.sampleRate,
     rows: instruments.length,
     first: begun.first_step_samples,
     step: begun.step_samples,
-    ahead: aheadSamples(context, opened),
-    least: leastSamples(context, opened),
+    ahead,
+    least: leastSamples(context, opened, ahead, begun.late_samples),
     room: opened.room,
   };
-  jam.ahead = options.ahead;
+  jam.ahead = ahead;
   jam.beats = new Beats($("beats"), $("beats-words"), context.sampleRate);
   jam.sound = await beginJam(context, opened, options, jam.line.audioPort(), report);
   jam.mixer = new Mixer($("mixer"), facts.instruments, begun.instruments, title, opened.room, {

@@ -65,9 +65,10 @@ export function aheadSamples(context, source) {
   return Math.round(Math.min(seconds, LONGEST_AHEAD_SECONDS) * context.sampleRate);
 }
 
-// The shortest delay in samples. A song waits for its accompaniment, so a steady line costs nothing there.
-export function leastSamples(context, source) {
-  return source.room ? 0 : Math.round(SONG_DELAY_SECONDS * context.sampleRate);
+// The shortest delay in samples. A song waits for its accompaniment, so a steady line costs nothing there. late: of
+// answers that are as slow as can be expected, where that is known.
+export function leastSamples(context, source, ahead, late = -Infinity) {
+  return source.room ? Math.max(0, ahead + late) : Math.round(SONG_DELAY_SECONDS * context.sampleRate);
 }
 
 // Lets sound begin. Returns { tell, setMixGain, end }.
