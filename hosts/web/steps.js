@@ -2,9 +2,11 @@
 
 import { Noise } from "./noise.js";
 
-// Graphs that neither the instrument nor the noise reaches: they run once for all instruments.
-export function sharedGraphs({ graphs }) {
-  const own = new Set(["instrument", "noise"]);
+// Graphs that neither the instrument nor the noise reaches: they run once for all instruments. Some states differ from
+// instrument to instrument at the beginning: state0 has them as name@index.
+export function sharedGraphs({ graphs }, states) {
+  const begun = Object.keys(states).filter((name) => name.includes("@"));
+  const own = new Set(["instrument", "noise", ...begun.map((name) => name.split("@")[0])]);
   const shared = new Set(graphs.map(({ name }) => name));
   for (let before = -1; before !== own.size; ) {
     before = own.size;
@@ -23,7 +25,7 @@ export class Steps {
     this.signature = signature;
     this.runtime = runtime;
     this.states = states;
-    this.shared = sharedGraphs(signature);
+    this.shared = sharedGraphs(signature, states);
     this.noises = rows.map(({ seed }) => new Noise(seed, signature.noise));
     this.indices = rows.map(({ index }) => index);
     this.restart();
@@ -31,8 +33,12 @@ export class Steps {
 
   // Begin anew: nothing heard.
   restart() {
-    const begun = Object.entries(this.states).map(([name, state]) => [name, this.runtime.tensor(state)]);
-    this.memory = { shared: Object.fromEntries(begun), rows: this.indices.map(() => ({})) };
+    const begun = Object.entries(this.states).map(([name, state]) => [...name.split("@"), this.runtime.tensor(state)]);
+    const named = (part) => Object.fromEntries(part.map((state) => [state[0], state.at(-1)]));
+    this.memory = {
+      shared: named(begun.filter((state) => state.length === 2)),
+      rows: this.indices.map((index) => named(begun.filter((state) => state[1] === String(index)))),
+    };
   }
 
   // What all steps so far leave behind; nothing in it ever changes.

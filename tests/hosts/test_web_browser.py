@@ -52,6 +52,7 @@ def assembled(tmp_path_factory: pytest.TempPathFactory, rendered_songs: Path) ->
     folder = tmp_path_factory.mktemp("web")
     commands = [["-m", "livejam.cli.main", "export", "--checkpoint", "liveband-pocket", "--out", str(folder / "model")]]
     commands += [["hosts/web/assemble.py", "--model", str(folder / "model"), "--out", str(folder / "page")]]
+    commands[0] += ["--parity-steps", "50"]  # other tests compare for longer
     commands[1] += ["--songs", str(rendered_songs)]
     if "LIVEJAM_WEB_RUNTIME" in os.environ:
         commands[1] += ["--runtime", os.environ["LIVEJAM_WEB_RUNTIME"]]

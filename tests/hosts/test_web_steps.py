@@ -144,11 +144,22 @@ def test_answers_sound_where_they_are_due(script: Any, rate: int) -> None:
 
 
 def test_what_instruments_share_runs_once(script: Any) -> None:
-    end = "await playAll(); console.log(JSON.stringify({ shared: [...sharedGraphs(signature)], runs, counts }));"
-    found = script(TOY + end, GIVEN)
+    text = """
+await playAll();
+const shared = [...sharedGraphs(signature, model.states)];
+console.log(JSON.stringify({ shared, runs, counts }));
+"""
+    found = script(TOY + text, GIVEN)
     assert found["shared"] == ["encoder"]
     assert found["runs"] == {"encoder": 40, "generator": 80, "decoder": 80}
     assert found["counts"] == [step for step in range(40) for _ in range(2)]
+
+
+def test_an_instrument_begins_with_its_own_state(script: Any) -> None:
+    begun = 'model.states["count@3"] = { dtype: "float32", shape: [1], data: Float32Array.of(100) };'
+    text = TOY.replace("const runs =", f"{begun}\nconst runs =")
+    found = script(text + "await playAll(); console.log(JSON.stringify(counts.slice(0, 6)));", GIVEN)
+    assert found == [0, 100, 1, 101, 2, 102]
 
 
 def test_undo_levels_instruments_and_what_is_no_number(script: Any) -> None:

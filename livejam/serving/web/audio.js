@@ -30,12 +30,11 @@ export async function openSong(context, files, repeat) {
   return { node, ended, room: false, start: () => node.start(), stop: () => node.stop(), seconds: buffer.duration };
 }
 
-function summed([first, ...others]) {
-  for (const other of others) {
-    const [sum, part] = [first.getChannelData(0), other.getChannelData(0)];
-    for (let i = 0; i < Math.min(sum.length, part.length); i++) sum[i] += part[i];
-  }
-  return first;
+function summed(buffers) {
+  const [longest, ...others] = buffers.sort((one, other) => other.length - one.length);
+  const sum = longest.getChannelData(0);
+  for (const other of others) other.getChannelData(0).forEach((sample, i) => (sum[i] += sample));
+  return longest;
 }
 
 export async function openMicrophone(context) {
