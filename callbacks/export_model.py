@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.errors import UserError
+from livejam.export.precisions import PRECISIONS
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
@@ -25,22 +26,19 @@ class ExportModel(Callback):
         folder: the directory; an older export in it is replaced.
         precision: of the weights, as for `livejam export`.
         parity_steps: steps in which ONNX Runtime is compared with PyTorch, ≥ 1.
-
-    Raises:
-        UserError: there are no steps to compare.
     """
 
     def __init__(self, folder: str, precision: str = "float32", parity_steps: int = 200) -> None:
-        if parity_steps < 1:
-            raise UserError(f"ExportModel compares {parity_steps} steps; parity_steps is 1 or more")
         self._folder, self._precision, self._steps = Path(folder), precision, parity_steps
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse before training what could not be exported after it.
 
         Raises:
-            UserError: a package is missing, or the codec has no graph.
+            UserError: an unknown precision, a package is missing, or the codec has no graph.
         """
+        if self._precision not in PRECISIONS:
+            raise UserError(f"ExportModel has no precision '{self._precision}'; choose one of {', '.join(PRECISIONS)}")
         if missing := [name for name in NEEDED if find_spec(name) is None]:
             raise UserError(f"ExportModel needs {', '.join(missing)}: pip install 'livejam[export]'")
         codec = getattr(pl_module, "codec", None)
