@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -115,11 +116,22 @@ class OnnxSteps:
         names = [name for name in self._states if "@" not in name]
         self._values = {name: self._states.get(f"{name}@{instrument}", self._states[name]) for name in names}
 
-    def step(self, mix: Array, instrument: int, noise: Array) -> dict[str, Array]:
-        """Hear a block; what every graph gives, by its name."""
+    def step(
+        self, mix: Array, instrument: int, noise: Array, heard: Mapping[str, Array] = MappingProxyType({})
+    ) -> dict[str, Array]:
+        """Hear a block; what every graph gives, by its name.
+
+        Args:
+            mix: the block.
+            instrument: class index.
+            noise: of this step.
+            heard: what later graphs hear instead of what earlier ones gave, by its name.
+        """
         given = self._values | {"mix": mix, "instrument": np.array([instrument], np.int32), "noise": noise}
+        made: dict[str, Array] = {}
         for graph, session in self.graphs:
             out = session.run(None, {tensor.name: given[tensor.name] for tensor in graph.inputs})
-            given |= {tensor.feeds or tensor.name: array for tensor, array in zip(graph.outputs, out, strict=True)}
+            made |= {tensor.feeds or tensor.name: array for tensor, array in zip(graph.outputs, out, strict=True)}
+            given |= made | dict(heard)
         self._values = given
-        return given
+        return made

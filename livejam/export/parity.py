@@ -16,11 +16,11 @@ from livejam.errors import UserError
 from livejam.export.model import COMPARED, Reference, StepModel, example_mix
 from livejam.export.onnx_files import OnnxSteps
 
-LARGEST = {"mix_latents": 5e-3, "accompaniment_latents": 5e-3, "accompaniment": 1e-4}
+LARGEST = {"mix_latents": 5e-3, "accompaniment_latents": 1e-3, "accompaniment": 1e-4}
 """Differences in float32 that are no fault: of samples, and of latents, whose standard deviation is about 1.
 
-The encoder takes the square root of the energy that falls on a pitch. Where that is hardly any, its rounding shows: two
-processors differ as much in PyTorch. It is not heard.
+The encoder takes the square root of the energy that falls on a pitch. Where that is hardly any, its rounding shows, and
+two processors differ as much in PyTorch. So every graph is compared by itself.
 """
 
 
@@ -71,7 +71,7 @@ class Parity:
 
 
 def compare(model: StepModel, exported: OnnxSteps, steps: int, seed: int = 0) -> Parity:
-    """Let both play to the same mix, each on its own memory.
+    """Let both play to the same mix, each on its own memory, while every graph hears what PyTorch's stage hears.
 
     Args:
         model: in PyTorch.
@@ -89,7 +89,8 @@ def compare(model: StepModel, exported: OnnxSteps, steps: int, seed: int = 0) ->
             started = time.perf_counter()
             wanted = reference.step(mix_BAN)
             middle = time.perf_counter()
-            made = exported.step(mix_BAN.numpy(), instrument, model.noise_of(seed, step).numpy())
+            heard = {name: wanted[name].numpy() for name in COMPARED[:-1]}
+            made = exported.step(mix_BAN.numpy(), instrument, model.noise_of(seed, step).numpy(), heard)
             seconds = [seconds[0] + middle - started, seconds[1] + time.perf_counter() - middle]
             for name in COMPARED:
                 value = float((torch.from_numpy(made[name]) - wanted[name]).abs().max())
