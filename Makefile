@@ -114,6 +114,10 @@ test-resume: $(INSTALLED) $(MOTO)
 
 # Whatever a player needs and this machine lacks is installed where that is possible, or its tests say that they are skipped.
 test-export: $(INSTALLED)
+	@{ command -v cmake && command -v pd && command -v lv2proc && test -e /usr/include/nlohmann/json.hpp; } >/dev/null || \
+		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends cmake g++ nlohmann-json3-dev \
+		libsndfile1-dev puredata-core puredata-dev lv2-dev lv2proc sordi >/dev/null; } || \
+		echo "not all of CMake, nlohmann/json, libsndfile, Pure Data and LV2 are here, and apt-get cannot install them" >&2
 	$(BIN)/python -m pytest -n 0 -m export --timeout 1800 -rs
 
 lint: $(INSTALLED)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,3 +19,40 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "pocket"
     assert main(["export", "--checkpoint", "liveband-pocket", "--out", str(folder), "--parity-steps", "200"]) == 0
     return folder
+
+
+CPP = Path(__file__).parents[3] / "hosts" / "cpp"
+NEEDED = {"cmake": "cmake", "c++": "g++", "nlohmann/json.hpp": "nlohmann-json3-dev", "sndfile.h": "libsndfile1-dev"}
+INCLUDES = ("/usr/include", "/usr/include/pd", "/usr/local/include", "/opt/homebrew/include")
+
+
+def has(name: str) -> bool:
+    """Whether a program or a header is installed."""
+    return shutil.which(name) is not None or any(Path(folder, name).is_file() for folder in INCLUDES)
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., Path]:
+    """Compile the C++ player in a folder, with CMake's options."""
+    missing = [package for name, package in NEEDED.items() if not has(name)]
+    if missing:
+        pytest.skip(f"the C++ player cannot be compiled here (apt install {' '.join(missing)})")
+
+    def compiled(folder: Path, *options: str) -> Path:
+        configure = ["cmake", "-S", CPP, "-B", folder, "-DLIVEJAM_TESTS=ON", f"-DPython3_EXECUTABLE={sys.executable}"]
+        for command in ([*configure, *options], ["cmake", "--build", folder, "-j2"]):
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert run.returncode == 0, run.stdout + run.stderr
+            assert "warning:" not in run.stdout + run.stderr
+        return folder
+
+    return compiled
+
+
+@pytest.fixture(scope="session")
+def programs(build: Callable[..., Path], exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """livejam-wav, what its tests run, and the objects for the other programs that are here."""
+    options = ["-DLIVEJAM_PD=ON"] if has("m_pd.h") else []
+    if has("lv2/core/lv2.h"):
+        options.append(f"-DLIVEJAM_MODEL={exported}")
+    return build(tmp_path_factory.mktemp("cpp"), *options)

@@ -1,0 +1,172 @@
+#include "model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <set>
+
+#include "error.h"
+#include "noise.h"
+#include "safetensors.h"
+
+namespace livejam {
+namespace {
+
+constexpr int WARM_UP_STEPS = 9;
+constexpr float LOUDEST = 10;  // the graphs are exported for samples within ±10
+
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+    return text;
+}
+
+bool named(const InstrumentFacts &instrument, const std::string &name) {
+    const auto same = [&](const std::string &other) { return lower(other) == lower(name); };
+    return same(instrument.name) || std::any_of(instrument.aliases.begin(), instrument.aliases.end(), same);
+}
+
+}  // namespace
+
+Model::Model(const std::filesystem::path &folder)
+    : facts_(read_signature(folder)), instrument_(facts_.default_instrument) {
+    for (const GraphFacts &graph : facts_.graphs) {
+        require(std::filesystem::is_regular_file(folder / graph.file),
+                (folder / graph.file).string() + " is missing; export the model again");
+    }
+    make_buffers();
+    read_states(folder / "state0.safetensors");
+    runtime_ = make_runtime();
+    for (const GraphFacts &graph : facts_.graphs) stages_.push_back(open(folder, graph));
+    try {
+        step_seconds_ = warm_up();
+    } catch (const Error &error) {
+        throw Error(folder.string() + " cannot be played (" + error.what() + "); export the model again");
+    }
+}
+
+void Model::make_buffers() {
+    for (const GraphFacts &graph : facts_.graphs) {
+        for (const TensorFacts &tensor : graph.inputs) {
+            auto &words = inputs_[tensor.name].words;
+            require(words.empty() || words.size() == tensor.count(), "two graphs want different shapes of " + tensor.name);
+            words.resize(tensor.count());
+        }
+        for (const TensorFacts &tensor : graph.outputs) {
+            require(outputs_.emplace(tensor.name, Buffer{std::vector<float>(tensor.count())}).second,
+                    "two graphs give " + tensor.name);
+        }
+    }
+    const auto &noise = facts_.noise;
+    const size_t block = static_cast<size_t>(facts_.audio_channels) * facts_.block_samples;
+    require_tensor("mix", block);
+    require_tensor("instrument", 1);
+    require_tensor("noise", static_cast<size_t>(noise.draws) * noise.frames * noise.channels);
+    const auto played = outputs_.find("accompaniment");
+    require(played != outputs_.end() && played->second.words.size() == block, "no graph gives a block of accompaniment");
+}
+
+void Model::require_tensor(const char *name, size_t count) {
+    const auto found = inputs_.find(name);
+    require(found != inputs_.end() && found->second.words.size() == count,
+            std::string("signature.json is damaged (the input ") + name +
+                " is missing or of another shape); export the model again");
+}
+
+void Model::read_states(const std::filesystem::path &path) {
+    require(std::filesystem::is_regular_file(path), path.string() + " is missing; export the model again");
+    std::set<std::string> known{"mix", "instrument", "noise"};
+    for (const auto &[name, tensor] : read_safetensors(path)) {
+        const auto found = inputs_.find(name);
+        require(found != inputs_.end() && 4 * found->second.words.size() == tensor.bytes.size(),
+                path.string() + " does not fit signature.json in " + name + "; export the model again");
+        std::vector<float> words(tensor.bytes.size() / 4);
+        std::memcpy(words.data(), tensor.bytes.data(), tensor.bytes.size());
+        states_.emplace_back(&found->second, std::move(words));
+        known.insert(name);
+    }
+    for (const GraphFacts &graph : facts_.graphs) {
+        for (const TensorFacts &tensor : graph.inputs) {
+            require(known.count(tensor.name) == 1, path.string() + " has no " + tensor.name + "; export the model again");
+        }
+        for (const TensorFacts &tensor : graph.outputs) known.insert(tensor.feeds);
+    }
+}
+
+Model::Stage Model::open(const std::filesystem::path &folder, const GraphFacts &graph) {
+    Stage stage;
+    for (const TensorFacts &tensor : graph.outputs) {
+        if (tensor.feeds.empty()) continue;
+        const auto target = inputs_.find(tensor.feeds);
+        require(target != inputs_.end() && target->second.words.size() == tensor.count(),
+                tensor.name + " feeds " + tensor.feeds + ", which does not fit; export the model again");
+        stage.copies.push_back({&outputs_.at(tensor.name), &target->second});
+    }
+    try {
+        stage.graph = runtime_->open(folder / graph.file, graph, inputs_, outputs_);
+    } catch (const Error &error) {
+        throw Error((folder / graph.file).string() + " is damaged (" + error.what() + "); export the model again");
+    }
+    return stage;
+}
+
+double Model::warm_up() {
+    const std::vector<float> silence(static_cast<size_t>(facts_.audio_channels) * facts_.block_samples);
+    std::vector<float> played(silence.size());
+    std::vector<double> seconds;
+    reset();
+    for (int step_number = 0; step_number < WARM_UP_STEPS; ++step_number) {
+        const auto started = std::chrono::steady_clock::now();
+        step(silence.data(), played.data());
+        seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count());
+        require(steps_ > 0, "it gives numbers that are not finite");
+    }
+    reset();
+    std::nth_element(seconds.begin(), seconds.begin() + WARM_UP_STEPS / 2, seconds.end());
+    return seconds[WARM_UP_STEPS / 2];
+}
+
+void Model::reset() {
+    for (const auto &[buffer, words] : states_) std::copy(words.begin(), words.end(), buffer->words.begin());
+    steps_ = 0;
+}
+
+void Model::step(const float *mix, float *accompaniment) {
+    auto &heard = inputs_.at("mix").words;
+    const auto within = [](float x) { return std::isfinite(x) ? std::clamp(x, -LOUDEST, LOUDEST) : 0.0f; };
+    std::transform(mix, mix + heard.size(), heard.begin(), within);
+    const int32_t instrument = instrument_;
+    std::memcpy(inputs_.at("instrument").floats(), &instrument, sizeof instrument);
+    noise_of_step(facts_.noise, seed_, steps_++, inputs_.at("noise").floats());
+    for (Stage &stage : stages_) {
+        stage.graph->run();
+        for (const auto &[from, to] : stage.copies) std::copy(from->words.begin(), from->words.end(), to->words.begin());
+    }
+    const auto &played = outputs_.at("accompaniment").words;
+    if (std::all_of(played.begin(), played.end(), [](float x) { return std::isfinite(x); })) {
+        std::copy(played.begin(), played.end(), accompaniment);
+    } else {
+        std::fill_n(accompaniment, played.size(), 0.0f);
+        reset();
+    }
+}
+
+void Model::set_instrument(const std::string &name) {
+    std::string names;
+    for (const InstrumentFacts &instrument : facts_.instruments) {
+        if (named(instrument, name)) {
+            instrument_ = instrument.index;
+            return;
+        }
+        names += (names.empty() ? "" : ", ") + instrument.name;
+    }
+    throw Error("the model never learnt to play " + name + "; it learnt " + names);
+}
+
+bool Model::set_instrument(int number) {
+    if (number < 0 || number >= static_cast<int>(facts_.instruments.size())) return false;
+    instrument_ = facts_.instruments[number].index;
+    return true;
+}
+
+}  // namespace livejam

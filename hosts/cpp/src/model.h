@@ -1,0 +1,62 @@
+// An exported model, step by step.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime.h"
+#include "signature.h"
+
+namespace livejam {
+
+class Model {
+public:
+    // Reads all files and runs some steps, so that nothing is left to be prepared; throws Error.
+    explicit Model(const std::filesystem::path &folder);
+
+    // Hear and play a block, channel after channel; throws Error. What is not finite is silence, and a new beginning.
+    void step(const float *mix, float *accompaniment);
+
+    // Take the states before the first step.
+    void reset();
+
+    // By a name or an alias, whatever its case; throws Error. The names are compared beside `step`.
+    void set_instrument(const std::string &name);
+    bool set_instrument(int number);
+    void set_seed(int64_t seed) { seed_ = seed < 0 ? 0 : static_cast<uint64_t>(seed); }
+
+    const Signature &facts() const { return facts_; }
+    double step_seconds() const { return step_seconds_; }
+
+private:
+    struct Copy {
+        const Buffer *from;
+        Buffer *to;
+    };
+    struct Stage {
+        std::unique_ptr<Graph> graph;
+        std::vector<Copy> copies;  // to where its outputs are inputs
+    };
+
+    void make_buffers();
+    void read_states(const std::filesystem::path &path);
+    Stage open(const std::filesystem::path &folder, const GraphFacts &graph);
+    void require_tensor(const char *name, size_t count);
+    double warm_up();
+
+    Signature facts_;
+    std::unique_ptr<Runtime> runtime_;
+    Buffers inputs_;   // by the input's name
+    Buffers outputs_;  // by the output's name
+    std::vector<std::pair<Buffer *, std::vector<float>>> states_;
+    std::vector<Stage> stages_;
+    std::atomic<int32_t> instrument_;
+    std::atomic<uint64_t> seed_{0};
+    int64_t steps_ = 0;
+    double step_seconds_ = 0;
+};
+
+}  // namespace livejam
