@@ -42,7 +42,7 @@ LIVEJAM_API int livejam_model_rate(const livejam_player *player);
 LIVEJAM_API int livejam_rate(const livejam_player *player);
 LIVEJAM_API int livejam_channels(const livejam_player *player);      /* 1 or 2, of in and of out */
 LIVEJAM_API int livejam_block(const livejam_player *player);         /* samples of a step, at the model's rate */
-LIVEJAM_API int livejam_first_output(const livejam_player *player);  /* samples of silence at the beginning, likewise */
+LIVEJAM_API int livejam_first_output(const livejam_player *player);  /* place in the mix of the first sample played, likewise */
 LIVEJAM_API int livejam_instruments(const livejam_player *player);   /* how many it plays */
 LIVEJAM_API const char *livejam_instrument(const livejam_player *player, int number); /* NULL beyond the last */
 

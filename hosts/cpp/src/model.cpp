@@ -26,6 +26,14 @@ bool named(const InstrumentFacts &instrument, const std::string &name) {
     return same(instrument.name) || std::any_of(instrument.aliases.begin(), instrument.aliases.end(), same);
 }
 
+int32_t index_in(const std::string &text, const std::filesystem::path &path) {
+    try {
+        return std::stoi(text);
+    } catch (const std::exception &) {
+        throw Error(path.string() + " is damaged (a state is of the instrument " + text + "); export the model again");
+    }
+}
+
 }  // namespace
 
 Model::Model(const std::filesystem::path &folder)
@@ -76,14 +84,18 @@ void Model::require_tensor(const char *name, size_t count) {
 void Model::read_states(const std::filesystem::path &path) {
     require(std::filesystem::is_regular_file(path), path.string() + " is missing; export the model again");
     std::set<std::string> known{"mix", "instrument", "noise"};
-    for (const auto &[name, tensor] : read_safetensors(path)) {
+    for (const auto &[stored, tensor] : read_safetensors(path)) {
+        const size_t at = stored.find('@');
+        const std::string name = stored.substr(0, at);
         const auto found = inputs_.find(name);
         require(found != inputs_.end() && 4 * found->second.words.size() == tensor.bytes.size(),
-                path.string() + " does not fit signature.json in " + name + "; export the model again");
-        std::vector<float> words(tensor.bytes.size() / 4);
+                path.string() + " does not fit signature.json in " + stored + "; export the model again");
+        State &state = states_[name];
+        state.input = &found->second;
+        auto &words = at == std::string::npos ? state.words : state.of_instruments[index_in(stored.substr(at + 1), path)];
+        words.resize(tensor.bytes.size() / 4);
         std::memcpy(words.data(), tensor.bytes.data(), tensor.bytes.size());
-        states_.emplace_back(&found->second, std::move(words));
-        known.insert(name);
+        if (at == std::string::npos) known.insert(name);
     }
     for (const GraphFacts &graph : facts_.graphs) {
         for (const TensorFacts &tensor : graph.inputs) {
@@ -126,9 +138,12 @@ double Model::warm_up() {
     return seconds[WARM_UP_STEPS / 2];
 }
 
-void Model::reset() {
-    for (const auto &[buffer, words] : states_) std::copy(words.begin(), words.end(), buffer->words.begin());
-    steps_ = 0;
+void Model::begin(int32_t instrument) {
+    for (const auto &[name, state] : states_) {
+        const auto own = state.of_instruments.find(instrument);
+        const auto &words = own == state.of_instruments.end() ? state.words : own->second;
+        std::copy(words.begin(), words.end(), state.input->words.begin());
+    }
 }
 
 void Model::step(const float *mix, float *accompaniment) {
@@ -136,6 +151,7 @@ void Model::step(const float *mix, float *accompaniment) {
     const auto within = [](float x) { return std::isfinite(x) ? std::clamp(x, -LOUDEST, LOUDEST) : 0.0f; };
     std::transform(mix, mix + heard.size(), heard.begin(), within);
     const int32_t instrument = instrument_;
+    if (steps_ == 0) begin(instrument);
     std::memcpy(inputs_.at("instrument").floats(), &instrument, sizeof instrument);
     noise_of_step(facts_.noise, seed_, steps_++, inputs_.at("noise").floats());
     for (Stage &stage : stages_) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,8 +21,8 @@ public:
     // Hear and play a block, channel after channel; throws Error. What is not finite is silence, and a new beginning.
     void step(const float *mix, float *accompaniment);
 
-    // Take the states before the first step.
-    void reset();
+    // Begin anew with the next step.
+    void reset() { steps_ = 0; }
 
     // By a name or an alias, whatever its case; throws Error. The names are compared beside `step`.
     void set_instrument(const std::string &name);
@@ -45,13 +46,20 @@ private:
     void read_states(const std::filesystem::path &path);
     Stage open(const std::filesystem::path &folder, const GraphFacts &graph);
     void require_tensor(const char *name, size_t count);
+    void begin(int32_t instrument);
     double warm_up();
 
     Signature facts_;
     std::unique_ptr<Runtime> runtime_;
     Buffers inputs_;   // by the input's name
     Buffers outputs_;  // by the output's name
-    std::vector<std::pair<Buffer *, std::vector<float>>> states_;
+    struct State {
+        Buffer *input;
+        std::vector<float> words;
+        std::map<int32_t, std::vector<float>> of_instruments;  // where that is another one
+    };
+
+    std::map<std::string, State> states_;
     std::vector<Stage> stages_;
     std::atomic<int32_t> instrument_;
     std::atomic<uint64_t> seed_{0};

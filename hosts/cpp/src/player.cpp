@@ -179,7 +179,9 @@ void Player::begin(int64_t position) {
     read_ = written_ = position;
     filled_ = 0;
     std::fill(played_.begin(), played_.end(), 0.0f);
-    say(played_.data(), model_.facts().first_output_sample);
+    const int64_t first = model_.facts().first_output_sample, silence = std::max<int64_t>(0, first);
+    unheard_ = std::max<int64_t>(0, -first);
+    say(played_.data(), silence, silence);
     read_until_.store(read_, std::memory_order_release);
 }
 
@@ -207,18 +209,20 @@ void Player::step() {
     filled_ = 0;
     try {
         model_.step(block_.data(), played_.data());
-        say(played_.data(), model_.facts().block_samples);
+        const int64_t block = model_.facts().block_samples, skipped = std::min(block, unheard_);
+        unheard_ -= skipped;
+        say(played_.data() + skipped, block - skipped, block);
     } catch (const std::exception &error) {
         failure_ = error.what();
         failed_ = true;
     }
 }
 
-// `sound`: `count` samples of each channel, one channel after the other.
-void Player::say(const float *sound, int64_t count) {
+// `count` samples of each channel; the first ones of two channels are `stride` samples apart.
+void Player::say(const float *sound, int64_t count, int64_t stride) {
     int64_t made = 0;
     for (int channel = 0; channel < channels_; ++channel) {
-        made = from_model_[channel].step(sound + channel * count, count, host_out_.data());
+        made = from_model_[channel].step(sound + channel * stride, count, host_out_.data());
         for (int64_t i = 0; i < made; ++i) known_[channel].write(written_ + i, host_out_[i]);
     }
     written_ += made;

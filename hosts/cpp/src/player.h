@@ -48,7 +48,7 @@ private:
     void begin(int64_t position);
     void hear_some(int64_t until);
     void step();
-    void say(const float *sound, int64_t count);
+    void say(const float *sound, int64_t count, int64_t stride);
 
     int lead_of() const;
 
@@ -72,6 +72,7 @@ private:
     std::vector<Resampler> to_model_, from_model_;
     std::vector<float> piece_in_, model_in_, block_, played_, host_out_;  // all but the first and last by channel
     int64_t begin_seen_ = 0, read_ = 0, written_ = 0, filled_ = 0;
+    int64_t unheard_ = 0;  // samples of the model that would lie before the mix
     std::thread thread_;
 };
 

@@ -60,7 +60,7 @@ Signature signature(const Json &held) {
     facts.sample_rate_hz = static_cast<int>(integer(held, "sample_rate_hz", 4000, 400000));
     facts.audio_channels = static_cast<int>(integer(held, "audio_channels", 1, 2));
     facts.block_samples = static_cast<int>(integer(held, "block_samples", 1, 1 << 22));
-    facts.first_output_sample = static_cast<int>(integer(held, "first_output_sample", 0, 1 << 24));
+    facts.first_output_sample = static_cast<int>(integer(held, "first_output_sample", -(1 << 24), 1 << 24));
     facts.default_instrument = static_cast<int32_t>(integer(held, "default_instrument", INT32_MIN, INT32_MAX));
     for (const Json &one : held.at("instruments")) facts.instruments.push_back(instrument(one));
     facts.noise = noise(held.at("noise"));

@@ -44,10 +44,19 @@ std::vector<float> play(livejam_player *player, std::vector<float> mix, int chan
     std::vector<float> played;
     for (int c = 0; c < channels; ++c) {
         const auto begin = sound.begin() + c * total;
-        if (std::any_of(begin + late, begin + first + late, [](float x) { return x != 0; })) return {};
-        played.insert(played.end(), begin + first + late, begin + total);
+        const int silence = std::max(0, first);
+        if (std::any_of(begin + late, begin + silence + late, [](float x) { return x != 0; })) return {};
+        played.insert(played.end(), begin + silence + late, begin + total);
     }
     return played;
+}
+
+// Without the first samples of every channel.
+std::vector<float> without(const std::vector<float> &sound, int channels, int count) {
+    std::vector<float> rest;
+    const auto samples = static_cast<int>(sound.size()) / channels;
+    for (int c = 0; c < channels; ++c) rest.insert(rest.end(), &sound[c * samples] + count, &sound[c * samples] + samples);
+    return rest;
 }
 
 }  // namespace
@@ -78,15 +87,16 @@ int main(int, char **words) {
         if (facts.instruments[number].index == instrument) livejam_set_instrument_number(player, static_cast<int>(number));
     }
     livejam_set_seed(player, seed);
-    const auto mix = floats(vectors.at("mix")), wanted = floats(vectors.at("accompaniment"));
-    const int channels = livejam_channels(player);
+    const int channels = livejam_channels(player), before = std::max(0, -livejam_first_output(player));
+    const auto mix = floats(vectors.at("mix"));
+    const auto wanted = without(floats(vectors.at("accompaniment")), channels, before);  // what lies in the mix
     std::printf("{\"noise\": %g, ", farthest(drawn, noise));
     std::printf("\"whole\": %g, ", farthest(play(player, mix, channels, 0, 0), wanted));
     livejam_reset(player);
     std::printf("\"pieces\": %g, ", farthest(play(player, mix, channels, 5000, 1), wanted));
     livejam_reset(player);
     livejam_wait(player, 1);
-    livejam_start(player, 700, 999);
+    livejam_start(player, 700, livejam_latency(player) + 999);
     std::printf("\"thread\": %g, ", farthest(play(player, mix, channels, 700, 2), wanted));
     std::printf("\"missed\": %llu}\n", static_cast<unsigned long long>(livejam_missed(player)));
     livejam_free(player);
