@@ -92,7 +92,7 @@ class TwoModels:
 
     def sides(self, state: LMDMState) -> list[DiffusionConditions]:
         known_BTC = state.played_BTC * filled(state.played_B, CONTEXT)[..., None]
-        told = with_context(self.plain._asks(state), known_BTC, BLOCK)
+        told = with_context(self.plain.asks(state), known_BTC, BLOCK)
         return [told, self.unconditional.of(told)] if self.sampler.needs_unconditional else [told]
 
     def silent_caches(self, state: LMDMState) -> list[DiffusionCache | None]:
