@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -60,7 +61,7 @@ class StepClock(Callback):
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self.batches = 0
+        self.batches: int | None = None
         self._mark = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -71,7 +72,7 @@ class StepClock(Callback):
         self._mark = now
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.batches = len(trainer.train_dataloader or ())
+        self.batches = sized_len(trainer.train_dataloader)  # None where crops are drawn without end
         self._mark = time.perf_counter()
 
 
@@ -257,10 +258,12 @@ def _size_with_adam(model: LightningModule) -> int:
 
 def _iterations(trainer: Trainer, short: Trainer, clock: StepClock) -> int | None:
     """Training iterations of the whole run, by its epochs or its steps."""
-    per_epoch, limit = clock.batches, trainer.limit_train_batches
-    per_epoch = min(per_epoch, limit) if isinstance(limit, int) else int(per_epoch * limit)
-    epochs = trainer.max_epochs or -1
-    ends = [epochs * per_epoch] if epochs > 0 else []
+    per_epoch, limit, epochs = clock.batches, trainer.limit_train_batches, trainer.max_epochs or -1
+    if isinstance(limit, int):
+        per_epoch = limit if per_epoch is None else min(per_epoch, limit)
+    elif per_epoch is not None:
+        per_epoch = int(per_epoch * limit)
+    ends = [epochs * per_epoch] if epochs > 0 and per_epoch is not None else []
     # Lightning counts the steps of all optimisers
     per_iteration = max(1, short.global_step // len(clock.seconds))
     ends += [trainer.max_steps // per_iteration] if trainer.max_steps > 0 else []
