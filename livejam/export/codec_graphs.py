@@ -120,7 +120,7 @@ class DecoderGraph(StepGraph):
             "decoder_magnitude": state.magnitude_BAF,
             "decoder_phase": phase_K.float(),
             "decoder_noise_frame": torch.tensor([frame % NOISE_FRAMES], dtype=torch.int32),
-            "decoder_early": torch.tensor([max(0.0, codec.spec.delay_samples - frame * codec.spec.hop_samples)]),
+            "decoder_early": torch.tensor([float(max(0, codec.spec.delay_samples - frame * codec.spec.hop_samples))]),
         }
         latents_BTC = torch.zeros(1, frames, codec.spec.latent_channels)
         super().__init__("decoder", {"accompaniment_latents": latents_BTC}, "accompaniment", states)

@@ -16,6 +16,7 @@ from livejam.export.directory import at_cutoff
 from livejam.export.graphs import in_order
 from livejam.export.lmdm_graph import LMDMGraph
 from livejam.export.model import Reference, example_mix, step_model
+from livejam.export.onnx_files import inputs_of
 from livejam.export.parity import LARGEST
 from livejam.networks import BlockCausal, ConditionedTransformer, TagEncoder
 from livejam.noise import seeded_noise
@@ -33,6 +34,7 @@ def test_an_lmdm_plays_the_same(cutoff_blocks: int | None, tmp_path: Path) -> No
     reference, values = Reference(player, instrument, seed), model.states(instrument)
     values["instrument"] = torch.tensor([instrument], dtype=torch.int32)
     assert model.first_output_sample == (5376 if cutoff_blocks is None else -768)
+    assert all(tensor.dtype in ("float32", "int32") for graph in model.graphs for tensor in inputs_of(graph))
     for step, mix_BAN in enumerate(example_mix(model, 6).split(model.block_samples, dim=-1)):
         wanted = reference.step(mix_BAN)
         values |= {"mix": mix_BAN, "noise": model.noise_of(seed, step)}
