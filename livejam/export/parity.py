@@ -31,7 +31,7 @@ class Difference:
     Args:
         tensor: its name.
         step: where it is.
-        value: of the numbers.
+        value: of the numbers, in terms of the largest one of the step if that is beyond 1.
     """
 
     tensor: str
@@ -93,10 +93,15 @@ def compare(model: StepModel, exported: OnnxSteps, steps: int, seed: int = 0) ->
             made = exported.step(mix_BAN.numpy(), instrument, model.noise_of(seed, step).numpy(), heard)
             seconds = [seconds[0] + middle - started, seconds[1] + time.perf_counter() - middle]
             for name in COMPARED:
-                value = float((torch.from_numpy(made[name]) - wanted[name]).abs().max())
+                value = _apart(torch.from_numpy(made[name]), wanted[name])
                 if not value <= worst[name].value and isfinite(worst[name].value):
                     worst[name] = Difference(name, step, value)
     return Parity(steps, tuple(worst.values()), *(1000 * total / steps for total in seconds))
+
+
+def _apart(made: Tensor, wanted: Tensor) -> float:
+    """The largest difference; of numbers beyond 1, as of an untrained model's sound, in terms of the largest."""
+    return float((made - wanted).abs().max() / wanted.abs().max().clamp(min=1))
 
 
 def _blocks(model: StepModel, steps: int) -> Iterator[Tensor]:
