@@ -7,6 +7,7 @@ columns are marked, and left out of the summary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from metrics.anchor_rows import CHEATS
@@ -91,9 +92,8 @@ def _summary(value: float, columns: int) -> Cell:
     return {"value": value, "drift": None, "count": columns, "drift_count": 0, "interval": None, "drift_interval": None}
 
 
-def notes_on_columns(rows: Rows) -> list[str]:
-    """What has to be said of a table's columns."""
-    columns = [column for column in dict.fromkeys(c for cells in rows.values() for c in cells) if adheres(column)]
+def notes_on_columns(rows: Rows, columns: Sequence[str]) -> list[str]:
+    """What has to be said of a table of which some columns are shown; the summary is that of all."""
     won = {column: cheats for column in columns if (cheats := cheats_that_win(rows, column))}
     said = [f"{MARK} {column}: {' and '.join(cheats)} score as the true stem does" for column, cheats in won.items()]
     honest = honest_columns(rows)

@@ -162,7 +162,7 @@ def as_text(rows: Rows, columns: Sequence[str] | None = None, width: int = 120, 
             blocks.append([])
         blocks[-1].append(drawn)
     tables = [_block(names, block) for block in blocks]
-    said = notes_on_columns({row: {c: cells[c] for c in columns if c in cells} for row, cells in rows.items()})
+    said = notes_on_columns(rows, columns)
     return "\n\n".join([*tables, "\n".join(said)] if said else tables)
 
 
@@ -193,7 +193,7 @@ def set_aside(path: Path) -> Path | None:
 def as_markdown(rows: Rows, against: str | None = None, notes: Sequence[str] = ()) -> str:
     """A table in GitHub's Markdown, with a line that says how to read it, and notes below it."""
     rows = with_summary(rows)
-    columns, notes = columns_of(rows), [*notes_on_columns(rows), *notes]
+    columns, notes = columns_of(rows), [*notes_on_columns(rows, columns_of(rows)), *notes]
     headings = [_marked_heading(rows, column) for column in columns]
     lines = [[_legend(rows), *headings], ["---", *("---:" for _ in columns)]]
     for row in rows:

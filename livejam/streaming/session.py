@@ -151,7 +151,7 @@ class Session:
 
     @property
     def step_samples(self) -> float:
-        """Input samples from one such moment to the next, on average."""
+        """Input samples from one block of the codec to the next, on average."""
         return self._pipeline.counter.step_samples
 
     @property

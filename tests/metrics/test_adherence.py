@@ -75,7 +75,7 @@ def test_columns_that_tell_nothing_or_flatter_do_not_count() -> None:
     summed = with_summary(rows)
     assert summed["trained"]["adherence"]["value"] == pytest.approx(0.5)
     assert with_summary(summed) == summed
-    assert notes_on_columns(rows) == [
+    assert notes_on_columns(rows, ["cocola_full", "loudness_db"]) == [
         f"{MARK} cocola_full: echo score as the true stem does",
         "adherence: mean of phase_lock, each with 0 for random pairing and 1 for ground truth",
     ]
@@ -88,6 +88,7 @@ def test_tables_show_it() -> None:
         assert "phase lock ↑ ‡" not in shown
         assert "{0.50}" in shown
         assert "adherence: mean of phase_lock" in shown
+    assert "adherence: mean of phase_lock" in as_text(rows, ["adherence"]), "also of a column that is not shown"
     line = next(line for line in as_csv(rows).splitlines() if line.startswith("trained,phase_lock"))
     assert [float(number) for number in line.split(",")[-3:]] == pytest.approx([0.5, 0.25 / 0.6, 0.35 / 0.6])
 
