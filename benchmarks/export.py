@@ -26,7 +26,8 @@ from livejam.checkpoints.player import load_player
 from livejam.export.directory import export, open_steps
 from livejam.export.model import Reference, StepModel, example_mix
 from livejam.export.onnx_files import Array, OnnxSteps
-from livejam.export.precisions import PRECISIONS, reduce_weights
+from livejam.export.precisions import reduce_weights
+from livejam.export.signature import PRECISIONS
 from livejam.systems.playing import for_playing
 
 TURN_STEPS, WARM_STEPS = 20, 20
@@ -135,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="liveband-pocket", help="a checkpoint, or the name of a bundled model")
     parser.add_argument("--steps", type=int, default=400, help="that every runtime plays")
-    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     steps = max(given.steps, 2 * WARM_STEPS) // TURN_STEPS * TURN_STEPS

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from livejam.cli.card import MODEL_HELP
 from livejam.cli.publish import add_trust, find_trusted
+from livejam.export.signature import PRECISIONS
 from livejam.option_ranges import Range, require_number
 from livejam.outputs import add_overwrite, require_folder, require_free
 
 if TYPE_CHECKING:
     from livejam.export.parity import Parity
 
-PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 DEFAULT_STEPS = 1000
 MOST_STEPS = 10**7
 
@@ -60,7 +60,7 @@ def _export(options: argparse.Namespace) -> int:
     require_number("--cutoff", options.cutoff, Range(-1000, 1))
     from livejam.checkpoints.published import find_model
     from livejam.export.directory import FILES, export, open_steps
-    from livejam.export.parity import compare
+    from livejam.export.parity import checked
 
     folder: Path = options.out
     require_folder(folder)
@@ -69,9 +69,7 @@ def _export(options: argparse.Namespace) -> int:
     model = export(options.checkpoint, folder, find_trusted(options.trust), options.precision, options.cutoff)
     size = sum((folder / name).stat().st_size for name in FILES)
     print(f"{folder}: {size / 1e6:.1f} MB in {options.precision}", flush=True)
-    parity = compare(model, open_steps(folder), options.parity_steps)
-    if options.precision == PRECISIONS[0]:
-        parity.require()
+    parity = checked(model, open_steps(folder), options.parity_steps)
     print(_said(parity))
     return 0
 

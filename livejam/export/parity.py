@@ -15,6 +15,7 @@ from torch import Tensor
 from livejam.errors import UserError
 from livejam.export.model import COMPARED, Reference, StepModel, example_mix
 from livejam.export.onnx_files import OnnxSteps
+from livejam.export.signature import PRECISIONS
 
 LARGEST = {"mix_latents": 5e-3, "accompaniment_latents": 1e-3, "accompaniment": 1e-4}
 """Differences in float32 that are no fault: of samples, and of latents, whose standard deviation is about 1.
@@ -68,6 +69,18 @@ class Parity:
                     f"{found.step} of {self.steps} (at most {largest[found.tensor]:g} is right); please report this "
                     "with the model"
                 )
+
+
+def checked(model: StepModel, exported: OnnxSteps, steps: int) -> Parity:
+    """Compare, and refuse what is no rounding; smaller weights differ, and it is said by how much.
+
+    Raises:
+        UserError: a model with all of its weights plays something else.
+    """
+    parity = compare(model, exported, steps)
+    if exported.signature.precision == PRECISIONS[0]:
+        parity.require()
+    return parity
 
 
 def compare(model: StepModel, exported: OnnxSteps, steps: int, seed: int = 0) -> Parity:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from livejam.errors import UserError
+from livejam.export.signature import PRECISIONS
 
 SMALLEST = 4096
 """Numbers from which a matrix is worth it."""
@@ -34,8 +35,7 @@ def reduce_weights(path: Path, precision: str) -> None:
 
     if precision not in PRECISIONS:
         raise UserError(f"there is no precision '{precision}' here; choose one of {', '.join(PRECISIONS)}")
-    replaced = PRECISIONS[precision]
-    if replaced is None:
+    if precision not in STORED:
         return
     model = onnx.load(str(path))
     graph, kept, added = model.graph, [], []
@@ -43,7 +43,7 @@ def reduce_weights(path: Path, precision: str) -> None:
     for weight in graph.initializer:
         array = onnx.numpy_helper.to_array(weight)
         if weight.name in matrices and array.ndim == 2 and array.size >= SMALLEST and array.dtype == np.float32:
-            stored, node = replaced(weight.name, array)
+            stored, node = STORED[precision](weight.name, array)
             kept += stored
             added.append(node)
         else:
@@ -82,10 +82,9 @@ def _eighth(name: str, array: Array) -> tuple[list[Any], Any]:
     return [stored, scales], helper.make_node("DequantizeLinear", [stored.name, scales.name], [name], axis=1)
 
 
-PRECISIONS: dict[str, Callable[[str, Array], tuple[list[Any], Any]] | None] = {
-    "float32": None,
+STORED: dict[str, Callable[[str, Array], tuple[list[Any], Any]]] = {
     "float16": _half,
     "bfloat16": _brain,
     "int8": _eighth,
 }
-"""Precisions by name."""
+"""How a matrix is stored in a smaller precision."""

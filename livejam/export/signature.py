@@ -13,6 +13,9 @@ from livejam.errors import UserError
 FORMAT = 1
 """Hosts refuse directories of another format."""
 
+PRECISIONS = ("float32", "float16", "bfloat16", "int8")
+"""Of the weights; only the first plays what PyTorch plays."""
+
 SIGNATURE, STATES, VECTORS = "signature.json", "state0.safetensors", "test_vectors.safetensors"
 
 
