@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datamodules.pocket_slakh.annotation import DECIMALS
 from datamodules.pocket_slakh.composer import Stem
 from datamodules.pocket_slakh.meter import TICKS_PER_QUARTER, TICKS_PER_STEP
+from datamodules.pocket_slakh.midi import add_tracks
 from datamodules.wide_songs.composer import WideSong
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def song_annotations(song: WideSong, duration_seconds: float) -> dict[str, Any]:
 
 def score(song: WideSong, stems: Sequence[Stem]) -> ScoreTick:
     """The stems as tracks of one score, with the tempo of every beat and every change of metre."""
-    from symusic.core import NoteTick, ScoreTick, TempoTick, TimeSignatureTick, TrackTick
+    from symusic.core import ScoreTick, TempoTick, TimeSignatureTick
 
     result = ScoreTick(TICKS_PER_QUARTER)
     before = None
@@ -81,9 +82,5 @@ def score(song: WideSong, stems: Sequence[Stem]) -> ScoreTick:
             metre = bar.metre.name
             signature = TimeSignatureTick(start * TICKS_PER_STEP, bar.metre.numerator, bar.metre.denominator)
             result.time_signatures.append(signature)
-    for stem in stems:
-        track = TrackTick(stem.instrument.program_name, stem.instrument.program, stem.instrument.is_drum)
-        for note in stem.notes:
-            track.notes.append(NoteTick(note.tick, note.ticks, note.pitch, note.velocity))
-        result.tracks.append(track)
+    add_tracks(result, stems)
     return result

@@ -23,8 +23,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from chromium import Page, browser, installed
+from chromium import browser, installed
 from commands import REPOSITORY
+from jam_page import number, ready, start
 from safetensors.numpy import save_file
 
 from livejam.checkpoints.player import load_player
@@ -77,24 +78,6 @@ def served(page: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
-
-
-def ready(page: Page, url: str) -> Page:
-    page.open(url)
-    page.until("!document.querySelector('#start').disabled || document.querySelector('#status.problem')")
-    assert not page.run("document.querySelector('#start').disabled"), page.text("#status")
-    return page
-
-
-def start(page: Page) -> None:
-    page.click("#start")
-    page.until("document.body.dataset.state === 'playing' || document.querySelector('#status.problem')")
-    assert page.run("document.body.dataset.state") == "playing", page.text("#status")
-
-
-def number(page: Page, selector: str) -> float:
-    found = re.search(r"-?[\d.]+", page.text(selector))
-    return float(found[0]) if found else float("nan")
 
 
 PARITY = """(async () => {

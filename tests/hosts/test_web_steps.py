@@ -6,7 +6,6 @@ Shapes: B rows, T frames, C channels, N audio samples.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from commands import REPOSITORY
+from page_scripts import runner
 from safetensors.numpy import save_file
 
 from livejam.noise import seeded_noise
@@ -25,15 +25,10 @@ SCRIPTS = REPOSITORY / "hosts/web"
 @pytest.fixture
 def script(tmp_path: Path, node: str) -> Any:
     """Run a script that can import the page's: what it prints as JSON."""
-    for path in SCRIPTS.glob("*.js"):
-        shutil.copy(path, tmp_path)
-    (tmp_path / "package.json").write_text('{"type": "module"}')
+    play = runner(SCRIPTS, tmp_path, node)
 
     def run(text: str, given: Any = None) -> Any:
-        (tmp_path / "test.js").write_text(f"const given = {json.dumps(given)};\n{text}")
-        done = subprocess.run([node, "test.js"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return play(f"const given = {json.dumps(given)};\n{text}")
 
     return run
 

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 from chromium import Page, browser, installed
 from commands import REPOSITORY
+from jam_page import number, ready, start
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(installed() is None, reason="chromium is not installed")]
 
@@ -53,23 +54,6 @@ def served(songs: Path, *options: str) -> Iterator[str]:
 def named(url: str) -> str:
     """An address with a name that is not this machine's own."""
     return re.sub(r"//[^:/]+", f"//{NAME}", url)
-
-
-def ready(page: Page, url: str) -> Page:
-    page.open(url)
-    page.until("!document.querySelector('#start').disabled")
-    return page
-
-
-def start(page: Page) -> None:
-    page.click("#start")
-    page.until("document.body.dataset.state === 'playing' || document.querySelector('#status.problem')")
-    assert page.run("document.body.dataset.state") == "playing", page.text("#status")
-
-
-def number(page: Page, selector: str) -> float:
-    found = re.search(r"-?[\d.]+", page.text(selector))
-    return float(found[0]) if found else float("nan")
 
 
 def take(page: Page) -> dict[str, np.ndarray]:

@@ -6,8 +6,6 @@ Shapes: B rows, N audio samples.
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from commands import REPOSITORY
+from page_scripts import runner
 
 from benchmarks.musicians import MOST, block_ends
 from livejam.serving.playout import Playout
@@ -28,16 +27,11 @@ RATE, QUANTUM, BLOCK = 44_100, 128, 4096
 @pytest.fixture
 def script(tmp_path: Path, node: str) -> Any:
     """Run a script that can import the page's: what it prints as JSON."""
-    for path in PAGE.glob("*.js"):
-        shutil.copy(path, tmp_path)
-    (tmp_path / "package.json").write_text('{"type": "module"}')
+    play = runner(PAGE, tmp_path, node)
 
     def run(text: str, given: Any = None) -> Any:
-        (tmp_path / "test.js").write_text(text)
         (tmp_path / "given.json").write_text(json.dumps(given))
-        done = subprocess.run([node, "test.js"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return play(text)
 
     return run
 
