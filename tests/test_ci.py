@@ -10,23 +10,36 @@ import pytest
 from commands import REPOSITORY
 
 ALL, SOME = "12 passed, 1 skipped in 9.00s", "=== 5 passed in 3.00s ==="
+NONE = "5 skipped, 20 deselected in 1.00s"
 FAILED, LINT = "1 failed, 11 passed in 9.00s", "lint says no"
 
 
 @pytest.mark.parametrize(
-    ("test", "portable", "last", "status"),
+    ("ends", "last", "status"),
     [
-        ((ALL, 0), (SOME, 0), ALL, 0),
-        ((FAILED, 2), (SOME, 0), FAILED, 2),
-        ((ALL, 0), (FAILED, 2), FAILED, 2),
-        ((LINT, 2), (SOME, 0), "", 1),
-        ((ALL, 0), (LINT, 0), "", 1),
+        (((ALL, 0), (SOME, 0), (SOME, 0)), ALL, 0),
+        (((FAILED, 2), (SOME, 0), (SOME, 0)), FAILED, 2),
+        (((ALL, 0), (FAILED, 2), (SOME, 0)), FAILED, 2),
+        (((ALL, 0), (SOME, 0), (FAILED, 2)), FAILED, 2),
+        (((LINT, 2), (SOME, 0), (SOME, 0)), "", 1),
+        (((ALL, 0), (LINT, 0), (SOME, 0)), "", 1),
+        (((NONE, 0), (SOME, 0), (SOME, 0)), "", 1),
+        (((ALL, 0), (SOME, 0), (NONE, 0)), ALL, 0),
     ],
-    ids=["both pass", "the first fails", "the second fails", "no tests in the first", "no tests in the second"],
+    ids=[
+        "all pass",
+        "the first fails",
+        "the second fails",
+        "the third fails",
+        "no tests in the first",
+        "no tests in the second",
+        "the first skips all",
+        "no Slurm here",
+    ],
 )
-def test_closing_line(tmp_path: Path, test: tuple[str, int], portable: tuple[str, int], last: str, status: int) -> None:
-    """`make` is played: what each of the two targets says, and its status."""
-    cases = {"test": test, "test-portable": portable}
+def test_closing_line(tmp_path: Path, ends: tuple[tuple[str, int], ...], last: str, status: int) -> None:
+    """`make` is played: what each of the three targets says, and its status."""
+    cases = dict(zip(("test", "test-portable", "test-slurm-short"), ends, strict=True))
     said = [
         f'[ "$1" = {name} ] && {{ echo "{line}"; echo done; exit {code}; }}' for name, (line, code) in cases.items()
     ]
