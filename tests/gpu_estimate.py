@@ -1,6 +1,6 @@
 """Memory and floating-point operations of training at the papers' sizes, counted on the pretended accelerator.
 
-    python tests/gpu_estimate.py CASE...
+    PYTHONPATH=. python tests/gpu_estimate.py CASE...
 
 Nothing is measured on a GPU: operations are counted, tensors that live at the same time are added up, and hours follow
 from a stated share of a GPU's dense bf16 rate. Prints one JSON object: `docs/gpu.md` is made of it.

@@ -89,20 +89,29 @@ class RaiseOn(Callback):
 
     Args:
         rank: of the process.
-        batch: of the first epoch of training, or of a test.
+        batch: the first one of that number is it.
+        stage: train, validate or test; a validation is one within a training.
     """
 
-    def __init__(self, rank: int, batch: int) -> None:
-        self.rank, self.batch = rank, batch
+    def __init__(self, rank: int, batch: int, stage: str) -> None:
+        self.rank, self.batch, self.stage = rank, batch, stage
+
+    def _raise(self, trainer: Trainer, batch: int) -> None:
+        if (trainer.global_rank, batch, trainer.state.stage) == (self.rank, self.batch, self.stage):
+            raise RuntimeError(RAISED)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_rank == self.rank and batch_idx == self.batch:
-            raise RuntimeError(RAISED)
+        self._raise(trainer, batch_idx)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._raise(trainer, batch_idx)
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self.on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        self._raise(trainer, batch_idx)
 
 
 @contextmanager
@@ -210,9 +219,9 @@ def kill_one(run: Run, rank: int) -> float:
         return _seconds_until_all_end(process, run)
 
 
-def raise_on(run: Run, rank: int, batch: int = 2) -> float:
+def raise_on(run: Run, rank: int, batch: int = 2, stage: str = "train") -> float:
     """Start; one process raises in a batch; seconds until all have ended by themselves."""
-    marked = {"class_path": "killed_runs.RaiseOn", "init_args": {"rank": rank, "batch": batch}}
+    marked = {"class_path": "killed_runs.RaiseOn", "init_args": {"rank": rank, "batch": batch, "stage": stage}}
     overlay = {"trainer": {"callbacks": [*run.overlay["trainer"]["callbacks"], marked]}}
     with _ended(replace(run, overlay=overlay).start()) as process:
         _until(lambda: RAISED in run.said(), process, run)

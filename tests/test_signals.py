@@ -59,6 +59,7 @@ class Job:
         return (self.folder / f"{self.restarts}-0.txt").read_text(errors="replace")
 
     def start(self, words: list[str]) -> None:
+        """`--config` and its config come first: other words count for more than the overlay's."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "MASTER_PORT": str(port)}
@@ -66,7 +67,8 @@ class Job:
         environment |= {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "band", "SLURM_NTASKS": str(self.tasks)}
         environment |= {"SLURM_NTASKS_PER_NODE": str(self.tasks), "SLURM_NODEID": "0", "SLURM_NNODES": "1"}
         environment |= {"SLURM_RESTART_COUNT": str(self.restarts), "SLURM_NODELIST": "localhost"}
-        command = [str(Path(sys.executable).with_name("lightning")), "fit", *words, "--config", "overlays/slurm"]
+        lightning = str(Path(sys.executable).with_name("lightning"))
+        command = [lightning, "fit", *words[:2], "--config", "overlays/slurm", *words[2:]]
         for task in range(self.tasks):
             own = {**environment, "SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)}
             with (self.folder / f"{self.restarts}-{task}.txt").open("wb") as out:
@@ -86,7 +88,7 @@ class Job:
         return self.wait()
 
     def wait(self) -> list[int]:
-        statuses = [process.wait(timeout=180) for process in self.processes]
+        statuses = [process.wait(timeout=900) for process in self.processes]
         self.processes = []
         return statuses
 
@@ -102,11 +104,6 @@ def make_job(tmp_path: Path) -> Iterator[Any]:
     yield make
     for process in [process for job in jobs for process in job.processes if process.poll() is None]:
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def words(runs: Runs, name: str, config: str) -> list[str]:
-    """Of a run in a folder of its own, whatever the overlay of the job says."""
-    return [*runs.words(name, config, **LONG), "--trainer.logger.save_dir", str(runs.root(name))]
 
 
 def test_before_training_a_job_is_requeued_at_once(make_job: Any, tmp_path: Path) -> None:
@@ -131,18 +128,18 @@ def test_signals_at_random_moments_change_nothing(
     """In training and in validation: the run ends as one that nothing happened to, bit for bit."""
     runs, moments = Runs(rendered_songs, tmp_path / "runs"), random.Random(tasks)
     whole = make_job(tasks)
-    whole.start(words(runs, "whole", config))
+    whole.start(runs.words("whole", config, **LONG))
     assert whole.wait() == [0] * tasks, whole.said[-3000:]
     job, last = make_job(tasks), runs.root("stopped") / "interrupted.ckpt"
     for _ in range(6):
-        job.start(words(runs, "stopped", config))
+        job.start(runs.words("stopped", config, **LONG))
         job.wait_for("Modules in train mode" if job.restarts == 0 else "Restored all states")
         time.sleep(moments.uniform(0.5, 4))
         assert job.signal(signal.SIGUSR1) == [138, *[0] * (tasks - 1)], job.said[-3000:]
         require_consistent(torch.load(last, weights_only=True))
         job.restarts += 1
     assert job.asked == ["requeue 77"] * job.restarts
-    job.start(words(runs, "stopped", config))
+    job.start(runs.words("stopped", config, **LONG))
     assert job.wait() == [0] * tasks, job.said[-3000:]
     ends = [runs.root(name) / "checkpoints/last.ckpt" for name in ("whole", "stopped")]
     require_same(*(torch.load(end, weights_only=True) for end in ends))

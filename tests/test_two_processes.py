@@ -170,7 +170,17 @@ def test_no_process_of_a_test_waits_for_one_that_raised(rank: int, runs: Runs, l
     words = [*runs.words(root.name, "liveband/pocket"), "--ckpt_path", str(checkpoint)]
     kept = [{"class_path": f"callbacks.{name}"} for name in ("FADMonitor", "ResultsTable")]
     run = Run(root, words, processes=2, overlay={"trainer": {"callbacks": kept}}, subcommand="test")
-    assert raise_on(run, rank, batch=0) < 60
+    assert raise_on(run, rank, batch=0, stage="test") < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_process_of_a_validation_waits_for_one_that_raised(rank: int, runs: Runs) -> None:
+    """The validation of a training, whose metrics the processes would gather after it."""
+    root = runs.root(f"raised in a validation {rank}")
+    kept = [{"class_path": f"callbacks.{name}"} for name in ("FADMonitor", "InterruptCheckpoint")]
+    run = Run(root, runs.words(root.name, "liveband/pocket"), processes=2, overlay={"trainer": {"callbacks": kept}})
+    assert raise_on(run, rank, batch=0, stage="validate") < 60
 
 
 def require_equal(one: Any, two: Any) -> None:
