@@ -56,3 +56,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def jobs(cluster: Cluster, rendered_songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     return Jobs(cluster, checkout(tmp_path_factory.mktemp("clone")), rendered_songs)
+
+
+@pytest.fixture(autouse=True)
+def _no_job_goes_on(cluster: Cluster) -> Iterator[None]:
+    """The job of a test that failed would take its time from the next."""
+    yield
+    cluster.cancel_jobs()

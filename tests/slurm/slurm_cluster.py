@@ -141,11 +141,15 @@ class Cluster:
         logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.out"))
         assert good, f"the cluster does not start\n{logs}"
 
+    def cancel_jobs(self) -> None:
+        """Whatever waits or runs is over."""
+        self.ask("scancel", "--user=root")
+        until(lambda: not self.ask("squeue", "-h"), 60)
+
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons."""
         if "slurmctld" in self._processes:
-            self.ask("scancel", "--user=root")
-            until(lambda: not self.ask("squeue", "-h"), 60)
+            self.cancel_jobs()
         for name in reversed(list(self._processes)):
             self._end(name, signal.SIGTERM)
 
