@@ -23,7 +23,7 @@ from callbacks.validations import iteration_of
 from livejam.checkpoints.run_states import BEGAN, JOB, RESTARTS, furthest_first
 from livejam.errors import UserError
 from livejam.processes import gathered
-from livejam.slurm import Stopped, job_id, requeue, restarts
+from livejam.slurm import Stopped, job_id, need_no_requeue, requeue, restarts
 
 FILE = "interrupted.ckpt"
 OLDER = "hpc_ckpt_*.ckpt"
@@ -132,6 +132,7 @@ class InterruptCheckpoint(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._delete_superseded(trainer)
         self._stop_listening()
+        need_no_requeue()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         trained = trainer.state.fn == TrainerFn.FITTING and trainer.global_step > 0

@@ -40,7 +40,7 @@ from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
 from livejam.option_ranges import require_ranges
 from livejam.shipped_configs import DEFAULTS
-from livejam.slurm import requeue_no_more
+from livejam.slurm import need_no_requeue, requeue_no_more
 
 DESCRIPTION = """\
 Train and evaluate livejam's recipes. Every experiment is one YAML, a file of yours or a shipped one by its name (see
@@ -302,6 +302,7 @@ def main() -> int:
         return 2
     except SIGTERMException:  # whose status would be that of success
         return 128 + signal.SIGTERM
+    need_no_requeue()
     return 0
 
 

@@ -69,6 +69,15 @@ def requeue_no_more() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
 
+def need_no_requeue() -> None:
+    """From now on, SIGUSR1 does nothing to a task of a batch job, whose work is done.
+
+    Python takes handlers of its own away before it has ended, and the signal would kill the task as one that failed.
+    """
+    if job_id() is not None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 _owner = os.getpid()
 
 

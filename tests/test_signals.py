@@ -118,6 +118,27 @@ def test_before_training_a_job_is_requeued_at_once(make_job: Any, tmp_path: Path
     assert "SIGUSR1: training had not begun, the job is requeued" in job.said
 
 
+ENDS = """
+import os, signal, sys
+from lightning_modules import cli
+from livejam.slurm import requeue_when_told
+class Last:
+    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGUSR1):
+        kill(pid, number)
+last = Last()
+requeue_when_told()
+cli.run = lambda: None
+sys.exit(cli.main())
+"""
+"""A command whose work is done, and which gets the signal while its interpreter ends."""
+
+
+def test_after_its_work_a_job_ends_as_one_that_is_done() -> None:
+    environment = {**os.environ, "SLURM_JOB_ID": "77", "SLURM_NTASKS": "1", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", ENDS], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("tasks", [1, 2])
