@@ -41,9 +41,10 @@ class TrainingCrop:
     """The data of one iteration; all latents are normalised.
 
     The generator hears frames [0, T) of the crop, and its output sounds in frames [1 + δ, T + 1 + δ): there lie
-    the mix and the real target that the discriminator judges.
+    the mix and the real target that the discriminator judges. Every item has its own δ where the networks are told it.
     """
 
+    anticipation_B: Tensor
     mix_BTC: Tensor
     judged_mix_BTC: Tensor
     real_BTC: Tensor
@@ -58,7 +59,8 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         generator: the map from normalised mix latents to normalised accompaniment latents.
         discriminator: the network that scores whole sequences.
         codec: the codec for audio in validation; frozen.
-        anticipation_frames: δ ≥ 0, frames between hearing and playing; -1 for a bidirectional generator.
+        anticipation_frames: δ ≥ 0, frames between hearing and playing; -1 for a bidirectional generator. Networks with
+            `anticipations` are trained at all of them, drawn anew for every item; this is the one of validation.
         generator_optimizer: optimiser of the generator; the paper's is Adam without weight decay.
         discriminator_optimizer: optimiser of the discriminator.
         warmup_iterations: iterations in which both learning rates rise linearly from 0; fixed afterwards.
@@ -73,6 +75,9 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         regression_weight: weight ≥ 0 of the mean absolute difference between generated and real latents in the
             generator's loss (pix2pix, Isola et al. 2017, equation 3): the real accompaniment of the same mix is
             known, and guides every frame where the discriminator gives one score; not in the paper, whose setting is 0.
+        regression_half_life: frames of anticipation in which that weight halves, item by item; None = it never does.
+            Nobody can know what the band plays a second later, and the least absolute difference to everything
+            that it could play is near silence. Ours.
         reuse_fakes: whether the generator step uses the fakes of the discriminator step instead of fresh noise, which
             saves one pass through the generator; not in the paper.
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
@@ -102,6 +107,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         target_advantage: float = 1.0,
         mismatch_weight: float = 0.0,
         regression_weight: float = 0.0,
+        regression_half_life: float | None = None,
         reuse_fakes: bool = False,
         ema_decay: float | None = None,
         gradient_clip: float | None = None,
@@ -117,6 +123,11 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
                 f"the generator's window_frames ({generator.window_frames}) must be a multiple of "
                 f"{discriminator.frame_multiple}, because the discriminator halves the frames at each further level"
             )
+        if generator.anticipations != discriminator.anticipations:
+            raise UserError(
+                f"the generator's anticipations ({generator.anticipations}) and the discriminator's "
+                f"({discriminator.anticipations}) must be equal: both are told how far ahead an item is played"
+            )
         self.automatic_optimization = False
         self.discriminator = discriminator
         self.anticipation_frames = anticipation_frames
@@ -130,6 +141,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         self.target_advantage = target_advantage
         self.mismatch_weight = mismatch_weight
         self.regression_weight = regression_weight
+        self.regression_half_life = regression_half_life
         self.reuse_fakes = reuse_fakes
         self.compile_generator = compile_generator
         self.register_buffer("penalty_weight", torch.tensor(float(penalty_weight)))
@@ -142,11 +154,12 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
 
     @property
     def crop_frames(self) -> int:
-        """Frames a training crop needs: the generator's window and the 1 + δ frames it plays ahead.
+        """Frames a training crop needs: the generator's window and the 1 + δ frames it plays ahead, of the largest δ.
 
         Longer crops are cut, so that one data setting serves several anticipations.
         """
-        return self.generator.window_frames + 1 + self.anticipation_frames
+        furthest = max(self.anticipation_frames, self.generator.anticipations - 1)
+        return self.generator.window_frames + 1 + furthest
 
     def accompanist(self) -> LiveBandAccompanist:
         """The model in playing, with the averaged generator if there is one."""
@@ -184,7 +197,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         # G step on fresh noise and the same mixes. The discriminator's weights are constants here.
         with self.toggled_optimizer(generator_optimizer):
             fake_BTC = fake_BTC if self.reuse_fakes else self._generate(crop)
-            regression = (fake_BTC - crop.real_BTC).abs().mean()
+            regression = self._regression(crop, fake_BTC)
             loss_g = self._generator_loss(crop, fake_BTC)
             total = loss_g + self.regression_weight * regression
             self.manual_backward(total)
@@ -208,23 +221,32 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             self.generator.compile()
 
     def _crop(self, batch: AccompanimentBatch) -> TrainingCrop:
-        offset, frames = 1 + self.anticipation_frames, self.generator.window_frames
+        frames, needed = self.generator.window_frames, self.crop_frames
         mix_BTC, target_BTC = self.latents(batch)
-        if mix_BTC.shape[1] < offset + frames:
+        if mix_BTC.shape[1] < needed:
             raise UserError(
-                f"a training crop of {mix_BTC.shape[1]} frames is too short for a window of {frames} and the {offset} "
-                f"frames played ahead; set crop_frames to {self.crop_frames} or more"
+                f"a training crop of {mix_BTC.shape[1]} frames is too short for a window of {frames} and the "
+                f"{needed - frames} frames played ahead; set crop_frames to {needed} or more"
             )
         mix_BTC, target_BTC = self.statistics.normalise(mix_BTC), self.statistics.normalise(target_BTC)
         # If the generator does not know the instrument, the discriminator must not demand it.
         generator_instrument_B = self._drop(batch.instrument_B, self.generator_class_dropout)
+        discriminator_instrument_B = self._drop(generator_instrument_B, self.discriminator_class_dropout)
+        anticipation_B = self._anticipations(batch.instrument_B)
         return TrainingCrop(
+            anticipation_B=anticipation_B,
             mix_BTC=mix_BTC[:, :frames],
-            judged_mix_BTC=mix_BTC[:, offset : offset + frames],
-            real_BTC=target_BTC[:, offset : offset + frames],
+            judged_mix_BTC=ahead(mix_BTC, anticipation_B, frames),
+            real_BTC=ahead(target_BTC, anticipation_B, frames),
             generator_instrument_B=generator_instrument_B,
-            discriminator_instrument_B=self._drop(generator_instrument_B, self.discriminator_class_dropout),
+            discriminator_instrument_B=discriminator_instrument_B,
         )
+
+    def _anticipations(self, like_B: Tensor) -> Tensor:
+        """δ of every item: any that the networks know, or the only one."""
+        if known := self.generator.anticipations:
+            return torch.randint(known, like_B.shape, device=self.device, generator=self._rng)
+        return torch.full_like(like_B, self.anticipation_frames)
 
     def _drop(self, instrument_B: Tensor, share: float) -> Tensor:
         return instrument_B.masked_fill(self.chance(len(instrument_B), share), NULL_CATEGORY)
@@ -232,7 +254,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
     def _generate(self, crop: TrainingCrop) -> Tensor:
         batch, frames, _ = crop.mix_BTC.shape
         noise_BTZ = torch.randn(batch, frames, self.generator.noise_channels, device=self.device, generator=self._rng)
-        return self.generator(noise_BTZ, crop.mix_BTC, crop.generator_instrument_B)
+        return self.generator(noise_BTZ, crop.mix_BTC, crop.generator_instrument_B, crop.anticipation_B)
 
     def _scores(self, crop: TrainingCrop, fake_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """D(x), D(x̂) and the mismatch loss, all from one pass."""
@@ -240,8 +262,8 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         if self.mismatch_weight:
             judged.append(crop.real_BTC)
             mixes.append(crop.judged_mix_BTC.roll(1, dims=0))
-        instrument = crop.discriminator_instrument_B.repeat(len(judged))
-        logits = self.discriminator(torch.cat(judged), torch.cat(mixes), instrument).float().chunk(len(judged))
+        asked = (rows.repeat(len(judged)) for rows in (crop.discriminator_instrument_B, crop.anticipation_B))
+        logits = self.discriminator(torch.cat(judged), torch.cat(mixes), *asked).float().chunk(len(judged))
         mismatch = discriminator_loss(logits[0], logits[2]).mean() if self.mismatch_weight else logits[0].new_zeros(())
         return logits[0], logits[1], mismatch
 
@@ -252,18 +274,27 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             if factor:
                 with torch.autocast(self.device.type, enabled=False):
                     samples = samples.float().requires_grad_()
-                    logit_B = self.discriminator(samples, crop.judged_mix_BTC, crop.discriminator_instrument_B)
+                    logit_B = self._judged(samples, crop)
                     value = zero_centred_penalty(samples, logit_B).mean()
                 self._latest[name] = value.detach()
                 total = total + factor * value
         return total
 
     def _generator_loss(self, crop: TrainingCrop, fake_BTC: Tensor) -> Tensor:
-        instrument = crop.discriminator_instrument_B
         with torch.no_grad():
-            real_B = self.discriminator(crop.real_BTC, crop.judged_mix_BTC, instrument)
-        fake_B = self.discriminator(fake_BTC, crop.judged_mix_BTC, instrument)
-        return generator_loss(fake_B.float(), real_B.float()).mean()
+            real_B = self._judged(crop.real_BTC, crop)
+        return generator_loss(self._judged(fake_BTC, crop).float(), real_B.float()).mean()
+
+    def _judged(self, accompaniment_BTC: Tensor, crop: TrainingCrop) -> Tensor:
+        asked = crop.discriminator_instrument_B, crop.anticipation_B
+        return self.discriminator(accompaniment_BTC, crop.judged_mix_BTC, *asked)
+
+    def _regression(self, crop: TrainingCrop, fake_BTC: Tensor) -> Tensor:
+        """Mean absolute difference from the real accompaniment, which counts less the further ahead it was played."""
+        if self.regression_half_life is None:
+            return (fake_BTC - crop.real_BTC).abs().mean()
+        weight_B = 0.5 ** (crop.anticipation_B / self.regression_half_life)
+        return (weight_B[:, None, None] * (fake_BTC - crop.real_BTC).abs()).mean()
 
     def log_norm(self, name: str, norm: Tensor) -> None:
         self._latest[f"gradient_norm/{name}"] = norm
@@ -300,6 +331,13 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
                 f"the generator has collapsed: its outputs vary {spread.item():.3f} times as much as real ones"
             )
         self._alarmed = collapsed
+
+
+def ahead(latents_BTC: Tensor, anticipation_B: Tensor, frames: int) -> Tensor:
+    """Frames 1 + δ to 1 + δ + `frames` of every row."""
+    offset_B1 = 1 + anticipation_B[:, None]
+    index_BT = offset_B1 + torch.arange(frames, device=latents_BTC.device)
+    return latents_BTC.gather(1, index_BT[..., None].expand(-1, -1, latents_BTC.shape[-1]))
 
 
 def _require_fit(name: str, network: CausalTransformer | SequenceDiscriminator, codec: Codec) -> None:

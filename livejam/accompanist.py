@@ -69,6 +69,13 @@ class Accompanist(Protocol, Generic[State]):
             UserError: the model has no guidance, or the weight is out of range.
         """
 
+    def with_anticipation(self, frames: int) -> Accompanist[State]:
+        """The same model further ahead or less far; `with_controls` takes its states there.
+
+        Raises:
+            UserError: the model cannot play at this anticipation.
+        """
+
 
 def accompany(accompanist: Accompanist[State], mix_BTC: Tensor, controls: Controls, silence_C: Tensor) -> Tensor:
     """Play along with a whole mix, step by step, exactly as a server would.

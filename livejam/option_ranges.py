@@ -63,11 +63,11 @@ _SPANS = """
     block_frames context_blocks crop_frames window_blocks window_frames
 """
 _SPANS_OR_NONE = """
-    context_frames lookahead_frames
+    anticipations context_frames lookahead_frames
 """
 _POSITIVES = """
-    alpha bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems line_seconds lowest_sigma rho
-    rotary_base seconds segment_seconds window_seconds
+    alpha bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems line_seconds lowest_sigma
+    regression_half_life rho rotary_base seconds segment_seconds window_seconds
 """
 _WEIGHTS = """
     cache_gb

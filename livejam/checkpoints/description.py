@@ -71,7 +71,8 @@ def _anticipation(settings: Mapping[str, Any]) -> str:
     cutoffs = settings.get("cutoff_blocks")
     if not cutoffs:
         frames = settings.get("anticipation_frames", "unknown")
-        return f"{frames} frame{'' if frames == 1 else 's'}"
+        known = settings.get("generator", {}).get("init_args", {}).get("anticipations")
+        return f"{frames} frame{'' if frames == 1 else 's'}" + (f"; learnt 0 to {known - 1}" if known else "")
     played = settings.get("play_cutoff_blocks")
     return f"cutoff of {cutoffs[0] if played is None else played} blocks; trained on {', '.join(map(str, cutoffs))}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from livejam.cli.card import MODEL_HELP
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.export.signature import PRECISIONS
-from livejam.option_ranges import Range, require_number
+from livejam.option_ranges import LONGEST_SPAN, Range, require_number
 from livejam.outputs import add_overwrite, require_folder, require_free
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ def add_export(commands: Any) -> None:
         "--cutoff", type=int, metavar="N", help="blocks, of an LMDM; 1 answers the block just heard (default: its own)"
     )
     export.add_argument(
+        "--anticipation", type=int, metavar="N", help="frames that it plays ahead, of a model that learnt several"
+    )
+    export.add_argument(
         "--parity-steps",
         type=int,
         default=DEFAULT_STEPS,
@@ -58,6 +61,7 @@ def add_export(commands: Any) -> None:
 def _export(options: argparse.Namespace) -> int:
     require_number("--parity-steps", options.parity_steps, Range(1, MOST_STEPS))
     require_number("--cutoff", options.cutoff, Range(-1000, 1))
+    require_number("--anticipation", options.anticipation, Range(0, LONGEST_SPAN))
     from livejam.checkpoints.published import find_model
     from livejam.export.directory import FILES, export, open_steps
     from livejam.export.parity import checked
@@ -66,7 +70,8 @@ def _export(options: argparse.Namespace) -> int:
     require_folder(folder)
     found = find_model(options.checkpoint)
     require_free({f"--out {name}": folder / name for name in FILES}, [found], options.overwrite)
-    model = export(options.checkpoint, folder, find_trusted(options.trust), options.precision, options.cutoff)
+    asked = options.precision, options.cutoff, options.anticipation
+    model = export(options.checkpoint, folder, find_trusted(options.trust), *asked)
     size = sum((folder / name).stat().st_size for name in FILES)
     print(f"{folder}: {size / 1e6:.1f} MB in {options.precision}", flush=True)
     parity = checked(model, open_steps(folder), options.parity_steps)

@@ -18,7 +18,7 @@ from livejam.cli.card import MODEL_HELP
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.files import atomic_path
-from livejam.option_ranges import Range, require_number
+from livejam.option_ranges import LONGEST_SPAN, Range, require_number
 from livejam.outputs import add_overwrite, require_folder, require_free
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ def add_play(commands: Any) -> None:
     play.add_argument("--level", type=float, default=0.0, metavar="DB", help="loudness of what it plays (default: 0)")
     play.add_argument("--prompt", action="append", metavar="TEXT", help="a description for each instrument, in words")
     play.add_argument("--guidance", type=float, metavar="W", help="weight of guidance (default: the model's own)")
+    play.add_argument(
+        "--anticipation", type=int, metavar="N", help="frames that it plays ahead, for models that learnt several"
+    )
     play.add_argument("--no-beats", action="store_true", help="draw no beats: quicker, and needs no metrics extra")
     _add_live(play)
     add_trust(play)
@@ -202,6 +205,7 @@ def _checked(options: argparse.Namespace) -> Outputs:
     require_number("--seconds", options.seconds, Range(0.1, LONGEST_SECONDS))
     require_number("--seed", options.seed, Range(0, 2**63 - 1 - LARGEST_BAND))
     require_number("--buffer", options.buffer, Range(1, LONGEST_BUFFER))
+    require_number("--anticipation", options.anticipation, Range(0, LONGEST_SPAN))
     asked = options.instrument or []
     require_number("the number of --instrument", len(asked), Range(0, LARGEST_BAND))
     names = tuple(NAMES[instrument_index(name)] for name in asked)
@@ -248,7 +252,7 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
     """A session that has heard nothing yet.
 
     Raises:
-        UserError: the model does not know an instrument, a prompt or guidance.
+        UserError: the model does not know an instrument, a prompt, guidance or the anticipation.
     """
     from livejam.streaming import Session
 
@@ -262,6 +266,7 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
         prompts=options.prompt,
         hear_each_other=options.listen_to_each_other,
         on_step=log,
+        anticipation_frames=options.anticipation,
     )
     session.set_level(options.level)
     if options.guidance is not None:

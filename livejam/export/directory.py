@@ -38,6 +38,7 @@ def export(
     trusted: Sequence[str] = (),
     precision: str = "float32",
     cutoff_blocks: int | None = None,
+    anticipation_frames: int | None = None,
 ) -> StepModel:
     """Write the directory of a model; nothing is compared yet.
 
@@ -47,6 +48,7 @@ def export(
         trusted: packages besides livejam whose classes the checkpoint may name.
         precision: of the weights, one of `PRECISIONS`.
         cutoff_blocks: of an LMDM, instead of its own; 1 answers the block that it has just heard.
+        anticipation_frames: of a model that learnt several, instead of its own.
 
     Returns:
         The model that was exported.
@@ -54,7 +56,10 @@ def export(
     Raises:
         UserError: the model cannot be exported, and why.
     """
-    model = step_model(at_cutoff(load_player(checkpoint, trusted), cutoff_blocks))
+    player = at_cutoff(load_player(checkpoint, trusted), cutoff_blocks)
+    if anticipation_frames is not None:
+        player = replace(player, accompanist=player.accompanist.with_anticipation(anticipation_frames))
+    model = step_model(player)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SIGNATURE).unlink(missing_ok=True)
     for graph in model.graphs:

@@ -60,9 +60,11 @@ class LiveBandGraph(StepGraph):
         )
         self.blocks = nn.ModuleList(cast(TransformerBlock, block) for block in generator.blocks)
         self.norm = generator.norm
-        # all that depends on the instrument, so that a step reads one row of it
+        # all that depends on the instrument, so that a step reads one row of it; the anticipation is fixed
         norms = [norm for norm in generator.modules() if isinstance(norm, AdaptiveLayerNorm)]
-        modulations = [torch.cat(norm.modulation_of(generator.class_embedding.weight), dim=1) for norm in norms]
+        instrument_I = torch.arange(generator.classes)
+        condition = generator.condition(instrument_I, torch.full_like(instrument_I, accompanist.anticipation_frames))
+        modulations = [torch.cat(norm.modulation_of(condition), dim=1) for norm in norms]
         self.register_buffer("modulation_IM2D", torch.stack(modulations, dim=1).detach())
         self.register_buffer("turns", ((rotary_turns(channels, torch.device("cpu")) + (1 << 31)) >> 32).int())
         self.register_buffer("slot_W", torch.arange(slots, dtype=torch.int32))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -104,6 +105,24 @@ def _joined_modulations(streams: Sequence[tuple[Modulation, ...]]) -> tuple[Modu
     return tuple((torch.cat([gain for gain, _ in norm]), torch.cat([shift for _, shift in norm])) for norm in norms)
 
 
+class Heard(NamedTuple):
+    """What one stream brings to a step.
+
+    Args:
+        noise_BTZ: noise of the new frames.
+        mix_BTC: mix latents of the new frames.
+        instrument_B: class index per row.
+        cache: the stream until now.
+        anticipation_B: δ per row, for networks that are told.
+    """
+
+    noise_BTZ: Tensor
+    mix_BTC: Tensor
+    instrument_B: Tensor
+    cache: TransformerCache
+    anticipation_B: Tensor | None = None
+
+
 class CausalTransformer(nn.Module):
     """Noise and mix latents in, accompaniment latents out, frame by frame or all frames at once.
 
@@ -124,6 +143,8 @@ class CausalTransformer(nn.Module):
         classes: instrument classes, the null class included.
         class_channels: channels of the class embedding.
         hidden: channels of the feed-forward layer; None = 8/3 of `width`, rounded up to a multiple of 32.
+        anticipations: how many anticipations δ = 0, 1, … it knows, by an embedding that is added to that of the
+            class; 0 = it is not told how far ahead it plays, as in the paper, which trains one model for each.
     """
 
     def __init__(
@@ -139,9 +160,10 @@ class CausalTransformer(nn.Module):
         classes: int = 19,
         class_channels: int = 128,
         hidden: int | None = None,
+        anticipations: int = 0,
     ) -> None:
         super().__init__()
-        self.latent_channels, self.classes = latent_channels, classes
+        self.latent_channels, self.classes, self.anticipations = latent_channels, classes, anticipations
         self.noise_channels = noise_channels
         self.heads = heads
         self.window_frames = window_frames
@@ -157,10 +179,35 @@ class CausalTransformer(nn.Module):
         )
         self.norm = AdaptiveLayerNorm(width, class_channels)
         self.project_out = nn.Linear(width, latent_channels)
+        self.anticipation_embedding = nn.Embedding(anticipations, class_channels) if anticipations else None
+        if self.anticipation_embedding is not None:  # all anticipations begin as one
+            nn.init.zeros_(self.anticipation_embedding.weight)
 
-    def forward(self, noise_BTZ: Tensor, mix_BTC: Tensor, instrument_B: Tensor) -> Tensor:
-        """Accompaniment latents of all frames in one pass (what training runs)."""
+    def condition(self, instrument_B: Tensor, anticipation_B: Tensor | None) -> Tensor:
+        """What the norms are told (one row per item).
+
+        Raises:
+            ValueError: the network needs to know δ, and is not told.
+        """
         condition = self.class_embedding(instrument_B)
+        if self.anticipation_embedding is None:
+            return condition
+        if anticipation_B is None:
+            raise ValueError("this network plays at several anticipations; say at which")
+        return condition + self.anticipation_embedding(anticipation_B)
+
+    def forward(
+        self, noise_BTZ: Tensor, mix_BTC: Tensor, instrument_B: Tensor, anticipation_B: Tensor | None = None
+    ) -> Tensor:
+        """Accompaniment latents of all frames in one pass (what training runs).
+
+        Args:
+            noise_BTZ: Gaussian noise.
+            mix_BTC: mix latents.
+            instrument_B: class index per row.
+            anticipation_B: δ per row, for a network with `anticipations`; others ignore it.
+        """
+        condition = self.condition(instrument_B, anticipation_B)
         x_BTD = self.project_in(torch.cat((noise_BTZ, mix_BTC), dim=-1))
         for block in self.blocks:
             x_BTD = block(x_BTD, condition)
@@ -174,7 +221,12 @@ class CausalTransformer(nn.Module):
         return empty_cache(weight.new_zeros(shape))
 
     def step(
-        self, noise_BTZ: Tensor, mix_BTC: Tensor, instrument_B: Tensor, cache: TransformerCache
+        self,
+        noise_BTZ: Tensor,
+        mix_BTC: Tensor,
+        instrument_B: Tensor,
+        cache: TransformerCache,
+        anticipation_B: Tensor | None = None,
     ) -> tuple[Tensor, TransformerCache]:
         """Accompaniment latents of the next one or more frames, equal to `forward` on the whole sequence.
 
@@ -183,38 +235,31 @@ class CausalTransformer(nn.Module):
         Raises:
             ValueError: the network is not causal.
         """
-        (stepped,) = self.step_together([(noise_BTZ, mix_BTC, instrument_B, cache)])
+        (stepped,) = self.step_together([Heard(noise_BTZ, mix_BTC, instrument_B, cache, anticipation_B)])
         return stepped
 
     @torch.no_grad()
-    def step_together(
-        self, streams: Sequence[tuple[Tensor, Tensor, Tensor, TransformerCache]]
-    ) -> list[tuple[Tensor, TransformerCache]]:
+    def step_together(self, streams: Sequence[Heard]) -> list[tuple[Tensor, TransformerCache]]:
         """A step of several streams, each as in `step`; they may have begun at different times.
 
         Weights are read once for all of them, while every stream attends to its own past.
 
         Args:
-            streams: arguments of `step`, with equally many new frames.
+            streams: with equally many new frames.
 
         Raises:
             ValueError: the network is not causal.
         """
         if not self.causal:
             raise ValueError("a bidirectional transformer hears the future and cannot stream; use its parallel pass")
-        x_BTD = self.project_in(_joined([torch.cat((noise, mix), dim=-1) for noise, mix, _, _ in streams]))
+        x_BTD = self.project_in(_joined([torch.cat(stream[:2], dim=-1) for stream in streams]))
         frames = x_BTD.shape[1]
-        position_B = _joined([cache.position_B for *_, cache in streams])
+        position_B = _joined([stream.cache.position_B for stream in streams])
         position_BT = position_B[:, None] + torch.arange(frames, device=x_BTD.device)
         wide = torch.promote_types(x_BTD.dtype, torch.float32)
         table = rotary_clock(position_BT, self.norm.width // self.heads, wide)
-        masks = [self._step_mask(cache, frames) for *_, cache in streams]
-        new = [
-            replace(
-                cache.extended(frames), instrument_B=instrument_B, modulations=self._modulations(instrument_B, cache)
-            )
-            for _, _, instrument_B, cache in streams
-        ]
+        masks = [self._step_mask(stream.cache, frames) for stream in streams]
+        new = [self._modulated(stream).extended(frames) for stream in streams]
         modulations = _joined_modulations([cache.modulations for cache in new])
         pairs = zip(modulations[:-1:2], modulations[1:-1:2], strict=True)
         seen = zip(*(cache.seen(frames).unbind() for cache in new), strict=True)
@@ -225,13 +270,15 @@ class CausalTransformer(nn.Module):
         rows = [len(cache.position_B) for cache in new]
         return list(zip(out_BTC.split(rows), new, strict=True))
 
-    def _modulations(self, instrument_B: Tensor, cache: TransformerCache) -> tuple[Modulation, ...]:
-        """Those of the cache, unless there is another instrument."""
-        if instrument_B is cache.instrument_B:
-            return cache.modulations
-        condition = self.class_embedding(instrument_B)
+    def _modulated(self, stream: Heard) -> TransformerCache:
+        """The stream's cache with the modulations that it asks for; new ones only if it asks for something else."""
+        cache, asked = stream.cache, (stream.instrument_B, stream.anticipation_B)
+        if asked[0] is cache.instrument_B and asked[1] is cache.anticipation_B:
+            return cache
+        condition = self.condition(*asked)
         norms = [norm for norm in self.modules() if isinstance(norm, AdaptiveLayerNorm)]
-        return tuple(norm.modulation_of(condition) for norm in norms)
+        modulations = tuple(norm.modulation_of(condition) for norm in norms)
+        return replace(cache, instrument_B=asked[0], anticipation_B=asked[1], modulations=modulations)
 
     def _step_mask(self, cache: TransformerCache, frames: int) -> Tensor | None:
         """What the next frames may attend to, allowed_B1TK; None = everything that is cached."""

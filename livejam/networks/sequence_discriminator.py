@@ -36,10 +36,18 @@ class ResidualBlock(nn.Module):
         classes: instrument classes, the null class included.
         total_blocks: residual blocks in the whole network (L).
         residual_gain: gain of the last map at the start; 0 is R3GAN's own setting.
+        anticipations: how many anticipations have a scale of their own, as classes have; 0 = none has.
     """
 
     def __init__(
-        self, width: int, hidden: int, groups: int, classes: int, total_blocks: int, residual_gain: float
+        self,
+        width: int,
+        hidden: int,
+        groups: int,
+        classes: int,
+        total_blocks: int,
+        residual_gain: float,
+        anticipations: int = 0,
     ) -> None:
         super().__init__()
         gain = ACTIVATION_GAIN * total_blocks**-0.25
@@ -51,9 +59,15 @@ class ResidualBlock(nn.Module):
         self.mix_time = _normal(3 * hidden // groups, hidden, hidden // groups, 1, 3, gain=gain)
         self.mix_time_bias = nn.Parameter(torch.zeros(hidden))
         self.reduce = _normal(hidden, width, hidden, gain=residual_gain)
+        self.anticipation_scale = nn.Embedding(anticipations, width) if anticipations else None
+        if self.anticipation_scale is not None:
+            nn.init.ones_(self.anticipation_scale.weight)
 
-    def forward(self, x_BTW: Tensor, instrument_B: Tensor) -> Tensor:
-        y = F.linear(x_BTW * self.class_scale(instrument_B)[:, None], self.expand, self.expand_bias)
+    def forward(self, x_BTW: Tensor, instrument_B: Tensor, anticipation_B: Tensor | None = None) -> Tensor:
+        scale_BW = self.class_scale(instrument_B)
+        if self.anticipation_scale is not None:
+            scale_BW = scale_BW * self.anticipation_scale(anticipation_B)
+        y = F.linear(x_BTW * scale_BW[:, None], self.expand, self.expand_bias)
         y = F.leaky_relu(y, LEAK)
         image = y.unsqueeze(1).permute(0, 3, 1, 2)
         kernel = self.mix_time.contiguous(memory_format=torch.channels_last)
@@ -83,6 +97,8 @@ class SequenceDiscriminator(nn.Module):
         classes: instrument classes, the null class included.
         residual_gain: gain of each block's last map at the start, ≥ 0; 0 as in R3GAN leaves the network linear at
             first, and the discriminator learns nothing for hundreds of iterations; with 0.3 it starts within about 100.
+        anticipations: how many anticipations δ = 0, 1, … it tells apart, as it does classes; 0 = it is not told how far
+            ahead what it judges was played.
     """
 
     def __init__(
@@ -95,9 +111,10 @@ class SequenceDiscriminator(nn.Module):
         groups: int = 16,
         classes: int = 19,
         residual_gain: float = 0.0,
+        anticipations: int = 0,
     ) -> None:
         super().__init__()
-        self.latent_channels, self.classes = latent_channels, classes
+        self.latent_channels, self.classes, self.anticipations = latent_channels, classes, anticipations
         if width * expansion % groups:
             raise ValueError(f"width × expansion ({width} × {expansion}) must be divisible by groups ({groups})")
         total = levels * blocks_per_level
@@ -105,21 +122,32 @@ class SequenceDiscriminator(nn.Module):
         self.project_in = _normal(2 * latent_channels, width, 2 * latent_channels, gain=1.0)
         self.blocks_per_level = blocks_per_level
         self.blocks = nn.ModuleList(
-            ResidualBlock(width, width * expansion, groups, classes, total, residual_gain) for _ in range(total)
+            ResidualBlock(width, width * expansion, groups, classes, total, residual_gain, anticipations)
+            for _ in range(total)
         )
         self.head = nn.Linear(width, 1)
 
-    def forward(self, accompaniment_BTC: Tensor, mix_BTC: Tensor, instrument_B: Tensor) -> Tensor:
+    def forward(
+        self, accompaniment_BTC: Tensor, mix_BTC: Tensor, instrument_B: Tensor, anticipation_B: Tensor | None = None
+    ) -> Tensor:
         """One logit per sequence, logit_B.
 
+        Args:
+            accompaniment_BTC: what is judged.
+            mix_BTC: the mix that sounds with it.
+            instrument_B: class index per row.
+            anticipation_B: δ per row, for a network with `anticipations`; others ignore it.
+
         Raises:
-            ValueError: T is no multiple of 2^(levels - 1).
+            ValueError: T is no multiple of 2^(levels - 1), or the network needs to know δ and is not told.
         """
+        if self.anticipations and anticipation_B is None:
+            raise ValueError("this network judges several anticipations; say which")
         frames = accompaniment_BTC.shape[1]
         if frames % self.frame_multiple:
             raise ValueError(f"{frames} frames are no multiple of {self.frame_multiple} (2^(levels - 1))")
         x_BTW = F.linear(torch.cat((accompaniment_BTC, mix_BTC), dim=-1), self.project_in)
         for index, block in enumerate(self.blocks):
             starts_level = index > 0 and index % self.blocks_per_level == 0
-            x_BTW = block(halve(x_BTW) if starts_level else x_BTW, instrument_B)
+            x_BTW = block(halve(x_BTW) if starts_level else x_BTW, instrument_B, anticipation_B)
         return self.head(x_BTW.mean(dim=1)).squeeze(-1)

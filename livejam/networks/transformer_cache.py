@@ -40,7 +40,9 @@ class TransformerCache:
         past_frames: frames before a new one that it may attend to.
         written: how far the buffer is written.
         instrument_B: the classes that `modulations` were made for; None = not made yet.
-        modulations: of every adaptive normalisation, in the order of their use: they change with the instrument only.
+        modulations: of every adaptive normalisation, in the order of their use: they change with the instrument and the
+            anticipation only.
+        anticipation_B: the anticipations that `modulations` were made for, if the network is told.
     """
 
     buffer_L2BHSE: Tensor
@@ -51,6 +53,7 @@ class TransformerCache:
     written: Written
     instrument_B: Tensor | None = None
     modulations: tuple[Modulation, ...] = field(default=(), repr=False)
+    anticipation_B: Tensor | None = None
 
     def extended(self, frames: int) -> TransformerCache:
         """The state after `frames` more frames; the caller writes their keys and values to `seen(frames)`."""
@@ -101,6 +104,7 @@ def joined(caches: Sequence[TransformerCache]) -> TransformerCache:
         position_B=torch.cat([cache.position_B for cache in caches]),
         filled_frames=min(cache.filled_frames for cache in caches),
         instrument_B=None,
+        anticipation_B=None,
         modulations=(),
     )
     return first.over(past_L2BHKE, first.past_frames + 1)

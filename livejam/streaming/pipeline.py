@@ -29,7 +29,7 @@ class Musician:
     """A model, what it was asked for, and all that it remembers.
 
     Args:
-        accompanist: the model, with its guidance.
+        accompanist: the model, with its guidance and anticipation.
         controls: instrument, seed and prompt per row.
         memory: the model's state.
     """
@@ -41,6 +41,19 @@ class Musician:
     def asked(self, controls: Controls) -> Musician:
         """The same musician, asked for something else from the next block on."""
         return replace(self, controls=controls, memory=self.accompanist.with_controls(controls, self.memory))
+
+    @property
+    def anticipation_frames(self) -> int:
+        """δ from the next block on."""
+        return self.accompanist.anticipation_frames
+
+    def ahead(self, frames: int) -> Musician:
+        """The same musician at another anticipation from the next block on.
+
+        Raises:
+            UserError: the model cannot play at this anticipation.
+        """
+        return replace(self, accompanist=self.accompanist.with_anticipation(frames)).asked(self.controls)
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,8 @@ class PipelineState:
         gain_B: gain with which the last decoded sample sounds.
         outward: of the resampler to the session's rate.
         failures: steps whose output was not finite and was replaced by silence.
+        surplus_frames: frames that are known beyond the present anticipation, which became smaller; negative: frames
+            that are missing, because it became larger.
     """
 
     musician: Musician
@@ -97,6 +112,12 @@ class PipelineState:
     gain_B: Tensor
     outward: ResamplerState
     failures: int = 0
+    surplus_frames: int = 0
+
+    def played_by(self, musician: Musician) -> PipelineState:
+        """Another musician from the next block on; what is known of the output stays as it is."""
+        more = musician.anticipation_frames - self.musician.anticipation_frames
+        return replace(self, musician=musician, surplus_frames=self.surplus_frames - more)
 
 
 class Pipeline:
@@ -136,7 +157,7 @@ class Pipeline:
             encoder=self.codec.init_encoder_state(rows),
             encoded_frames=0,
             mix_BTC=empty_BTC,
-            played_BTC=self.silence_C.expand(rows, self.counter.offset_frames, -1),
+            played_BTC=self.silence_C.expand(rows, 1 + musician.anticipation_frames, -1),
             decoder=self.codec.init_decoder_state(rows),
             decoded_samples=0,
             answers_BAN=self.silence_C.new_zeros(rows, channels, self.answer_delay),
@@ -212,10 +233,27 @@ class Pipeline:
         block, blocks = self.counter.model_block, state.mix_BTC.shape[1] // self.counter.model_block
         for number in range(blocks):
             mix_BTC = state.mix_BTC[:, number * block : (number + 1) * block]
+            missing_BTC = self._missing(mix_BTC, state)
             out_BTC, musician, failures = self._block(mix_BTC, state)
-            played_BTC = torch.cat((state.played_BTC, out_BTC), dim=1)
-            state = replace(state, musician=musician, failures=failures, played_BTC=played_BTC)
+            surplus = max(0, state.surplus_frames)
+            played_BTC = torch.cat((state.played_BTC, *missing_BTC, out_BTC[:, surplus:]), dim=1)
+            state = replace(
+                state,
+                musician=musician,
+                failures=failures,
+                played_BTC=played_BTC,
+                surplus_frames=max(0, surplus - out_BTC.shape[1]),
+            )
         return blocks > 0, replace(state, mix_BTC=state.mix_BTC[:, blocks * block :])
+
+    def _missing(self, mix_BTC: Tensor, state: PipelineState) -> list[Tensor]:
+        """The frames between what is known and what a larger anticipation plays next, all of them played to this block,
+        each at the anticipation that it needs."""
+        who, made = state.musician, []
+        for frames in range(who.anticipation_frames + min(0, state.surplus_frames), who.anticipation_frames):
+            between = replace(state, musician=who.ahead(frames))
+            made.append(self._block(mix_BTC, between)[0])
+        return made
 
     def _block(self, mix_BTC: Tensor, state: PipelineState) -> tuple[Tensor, Musician, int]:
         """One step of the model; where its output is not finite, silence, and a model that remembers nothing."""

@@ -18,9 +18,9 @@ from livejam.accompanist import Controls
 from livejam.batch import NAMES
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
-from livejam.instruments import default_instrument, instrument_index, require_learnt
+from livejam.streaming.asking import controls_of, learnt, require_seed
 from livejam.streaming.pipeline import Musician, Pipeline, PipelineState, StepTimes
-from livejam.streaming.timing import counter_of, timing_of
+from livejam.streaming.timing import Timing, counter_of, timing_of
 
 UNDO_SECONDS = 30.0
 """How far back `Session.undo` reaches."""
@@ -42,6 +42,7 @@ class Snapshot:
         heard_samples: input samples so far.
         known_samples: output samples known so far.
         due_BAN: output that is known and that `process` has not returned yet.
+        late_samples: how late `process` plays since the beginning.
         history: the musician after earlier numbers of input samples, oldest first.
     """
 
@@ -51,6 +52,7 @@ class Snapshot:
     heard_samples: int
     known_samples: int
     due_BAN: Tensor
+    late_samples: int
     history: tuple[tuple[int, Musician], ...]
 
 
@@ -70,6 +72,7 @@ class Session:
         prompts: a description in words for every row, for models that take prompts; None = the instrument's name.
         hear_each_other: whether every row hears the other rows besides the mix.
         on_step: called with the times of every step of the model, in the thread that calls the session.
+        anticipation_frames: δ, for models that learnt several; None = the model's own.
 
     Raises:
         UserError: a rate, an instrument or a prompt cannot be played.
@@ -86,54 +89,57 @@ class Session:
         prompts: Sequence[str] | None = None,
         hear_each_other: bool = False,
         on_step: Callable[[StepTimes], None] | None = None,
+        anticipation_frames: int | None = None,
     ) -> None:
-        spec = player.codec.spec
+        spec, accompanist = player.codec.spec, player.accompanist
+        if anticipation_frames is not None:
+            accompanist = accompanist.with_anticipation(anticipation_frames)
         self.player = player
         self.sample_rate_hz = spec.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
         self.channels = spec.audio_channels if channels is None else channels
         if self.channels < 1:
             raise UserError(f"a session of {self.channels} audio channels cannot be played; use 1 or more")
-        counter = counter_of(player.accompanist, player.codec, self.sample_rate_hz)
-        self.timing = timing_of(counter, player.codec, self.sample_rate_hz)
-        controls = self._controls(instruments, seeds, prompts)
+        counter = counter_of(accompanist, player.codec, self.sample_rate_hz)
+        self._timings = {accompanist.anticipation_frames: timing_of(counter, player.codec, self.sample_rate_hz)}
+        controls = controls_of(player, instruments, seeds, prompts)
         self.rows = len(controls.seed_B)
         self._pipeline = Pipeline(player, counter, self.channels, hear_each_other, on_step)
         self._undo_every = round(UNDO_GRID_SECONDS * self.sample_rate_hz)
         with torch.inference_mode():
-            memory = player.accompanist.init_state(self.rows, controls)
-            self._begin(Musician(player.accompanist, controls, memory), (0.0,) * self.rows, (False,) * self.rows)
-
-    def _controls(
-        self, instruments: Sequence[str] | None, seeds: Sequence[int] | None, prompts: Sequence[str] | None
-    ) -> Controls:
-        if instruments is None:
-            indices = [default_instrument(self.player.instruments)] * len(prompts or seeds or (0,))
-        else:
-            indices = [self._learnt(name) for name in instruments]
-        rows = len(indices)
-        seeds = tuple(range(rows)) if seeds is None else tuple(seeds)
-        for name, given in (("seeds", seeds), ("prompts", prompts)):
-            if given is not None and len(given) != rows:
-                raise UserError(f"there are {rows} instruments but {len(given)} {name}; give one for each instrument")
-        if not rows:
-            raise UserError("a session needs at least one instrument; name one, or leave instruments out")
-        device = self.player.silence_C.device
-        seed_B = torch.tensor([_seed(seed) for seed in seeds], device=device)
-        return Controls(torch.tensor(indices, device=device), seed_B, None if prompts is None else tuple(prompts))
-
-    def _learnt(self, name: str) -> int:
-        index = instrument_index(name)
-        require_learnt(index, self.player.instruments)
-        return index
+            memory = accompanist.init_state(self.rows, controls)
+            self._begin(Musician(accompanist, controls, memory), (0.0,) * self.rows, (False,) * self.rows)
 
     def _begin(self, musician: Musician, level_db_B: tuple[float, ...], muted_B: tuple[bool, ...]) -> None:
         pipeline = self._pipeline.init_state(musician, self._gains(level_db_B, muted_B))
-        due_BAN = pipeline.gain_B.new_zeros(self.rows, self.channels, self.timing.late_samples)
-        self._now = Snapshot(pipeline, level_db_B, muted_B, 0, 0, due_BAN, ((0, musician),))
+        late = self.timing_at(musician.anticipation_frames).late_samples
+        due_BAN = pipeline.gain_B.new_zeros(self.rows, self.channels, late)
+        self._now = Snapshot(pipeline, level_db_B, muted_B, 0, 0, due_BAN, late, ((0, musician),))
 
     def _gains(self, level_db_B: tuple[float, ...], muted_B: tuple[bool, ...]) -> Tensor:
         gains = [0.0 if muted else 10 ** (level / 20) for level, muted in zip(level_db_B, muted_B, strict=True)]
         return torch.tensor(gains, device=self.player.silence_C.device)
+
+    @property
+    def anticipation_frames(self) -> int:
+        """δ from the next block on."""
+        return self._musician.anticipation_frames
+
+    @property
+    def timing(self) -> Timing:
+        """The session's times at its present anticipation."""
+        return self.timing_at(self.anticipation_frames)
+
+    def timing_at(self, anticipation_frames: int) -> Timing:
+        """The session's times at an anticipation.
+
+        Raises:
+            UserError: the model cannot play at it.
+        """
+        if anticipation_frames not in self._timings:
+            accompanist = self.player.accompanist.with_anticipation(anticipation_frames)
+            counter = counter_of(accompanist, self.player.codec, self.sample_rate_hz)
+            self._timings[anticipation_frames] = timing_of(counter, self.player.codec, self.sample_rate_hz)
+        return self._timings[anticipation_frames]
 
     @property
     def heard_samples(self) -> int:
@@ -252,7 +258,7 @@ class Session:
             yield self.process(audio_AN)
 
     def reset(self) -> None:
-        """Begin anew: nothing heard, nothing played; instruments, prompts, seeds, guidance and levels stay."""
+        """Begin anew: nothing heard, nothing played; controls, guidance, anticipation and levels stay."""
         now, who = self._now, self._musician
         with torch.inference_mode():
             memory = who.accompanist.init_state(self.rows, who.controls)
@@ -264,7 +270,7 @@ class Session:
         Raises:
             UserError: there is no such instrument or row, or the model never learnt it.
         """
-        index = self._learnt(name)
+        index = learnt(self.player, name)
         instrument_B = self._musician.controls.instrument_B.clone()
         for place in self._rows(row):
             instrument_B[place] = index
@@ -289,7 +295,7 @@ class Session:
         """
         seed_B = self._musician.controls.seed_B.clone()
         for place in self._rows(row):
-            seed_B[place] = _seed(seed)
+            seed_B[place] = require_seed(seed)
         self._ask(replace(self._musician.controls, seed_B=seed_B))
 
     def set_guidance(self, weight: float) -> None:
@@ -300,6 +306,24 @@ class Session:
         """
         who = self._musician
         self._become(replace(who, accompanist=who.accompanist.with_guidance(weight)))
+
+    def set_anticipation(self, frames: int) -> None:
+        """Play further ahead from the next block on, or less far.
+
+        What is known of the output stays. Further ahead, the next block plays all frames in between, to the same sound
+        heard; less far, the model first lets pass what is known already.
+
+        Raises:
+            UserError: the model never learnt this anticipation, or it is later than the session was when it began.
+        """
+        late = self.timing_at(frames).late_samples
+        if late > self._now.late_samples:
+            raise UserError(
+                f"at {frames} frames of anticipation the accompaniment would be {late} samples late; begin a session "
+                "with that anticipation, or choose a larger one"
+            )
+        with torch.inference_mode():
+            self._become(self._musician.ahead(frames))
 
     def set_level(self, decibels: float, row: int | None = None) -> None:
         """Set the loudness of a row, or of all, from the next block on; 0 dB is what the model plays.
@@ -348,7 +372,7 @@ class Session:
         # the memories after that are forgotten as well; those before it keep their age
         gone = now.heard_samples - moment
         history = tuple((earlier + gone, who) for earlier, who in kept)
-        self._now = replace(now, pipeline=replace(now.pipeline, musician=musician), history=history)
+        self._now = replace(now, pipeline=now.pipeline.played_by(musician), history=history)
         return gone / self.sample_rate_hz
 
     def warm_up(self, steps: int = 2) -> None:
@@ -363,7 +387,7 @@ class Session:
             self._become(self._musician.asked(controls))
 
     def _become(self, musician: Musician) -> None:
-        self._now = replace(self._now, pipeline=replace(self._now.pipeline, musician=musician))
+        self._now = replace(self._now, pipeline=self._now.pipeline.played_by(musician))
 
     def _rows(self, row: int | None) -> range:
         if row is not None and not 0 <= row < self.rows:
@@ -373,14 +397,3 @@ class Session:
     def _changed(self, values: tuple[Any, ...], value: Any, row: int | None) -> tuple[Any, ...]:
         rows = self._rows(row)
         return tuple(value if place in rows else old for place, old in enumerate(values))
-
-
-def _seed(seed: int) -> int:
-    """A seed that fits int64.
-
-    Raises:
-        UserError: it does not.
-    """
-    if not 0 <= seed < 2**63:
-        raise UserError(f"the seed {seed} is outside of 0 … 2^63 - 1; choose another one")
-    return seed

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -117,13 +117,12 @@ class SharedAccompanist(Generic[State]):
     """An accompanist whose step many threads may call, each with a state of its own.
 
     Args:
-        accompanist: makes the steps.
-        baton: of all these threads.
+        accompanist: says what it plays.
+        turns: the steps of all these threads.
     """
 
-    def __init__(self, accompanist: PlaysTogether[State], baton: Baton) -> None:
-        self.accompanist = accompanist
-        self.turns = Turns(accompanist.step_together, lambda stream: stream[0].shape[1:], baton)
+    def __init__(self, accompanist: PlaysTogether[State], turns: Turns[tuple[Tensor, State], Stepped[State]]) -> None:
+        self.accompanist, self.turns = accompanist, turns
 
     @property
     def spec(self) -> CodecSpec:
@@ -148,6 +147,11 @@ class SharedAccompanist(Generic[State]):
 
     def with_guidance(self, weight: float) -> Accompanist[State]:
         return self.accompanist.with_guidance(weight)
+
+    def with_anticipation(self, frames: int) -> SharedAccompanist[State]:
+        # the anticipation of a step is its state's, so all of them keep playing together
+        accompanist = self.accompanist.with_anticipation(frames)
+        return SharedAccompanist(cast("PlaysTogether[State]", accompanist), self.turns)
 
 
 class SharedCodec(Codec):
@@ -230,7 +234,8 @@ def shared(player: Player, baton: Baton) -> Player:
     """
     accompanist, codec = player.accompanist, player.codec
     if isinstance(accompanist, LiveBandAccompanist) and accompanist.generator.causal:
-        accompanist = SharedAccompanist(accompanist, baton)
+        turns = Turns(accompanist.step_together, lambda stream: stream[0].shape[1:], baton)
+        accompanist = SharedAccompanist(accompanist, turns)
     if isinstance(codec, CausalCodec):
         codec = SharedCodec(codec, baton)
     return replace(player, accompanist=accompanist, codec=codec)

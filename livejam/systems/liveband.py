@@ -13,7 +13,7 @@ from torch import Tensor
 
 from livejam.accompanist import Controls
 from livejam.errors import UserError
-from livejam.networks.causal_transformer import CausalTransformer
+from livejam.networks.causal_transformer import CausalTransformer, Heard
 from livejam.networks.transformer_cache import TransformerCache
 from livejam.noise import seeded_noise
 from livejam.spec import CodecSpec, LatentStatistics
@@ -27,11 +27,13 @@ class LiveBandState:
         cache: the generator's keys and values.
         instrument_B: class index per row; may be replaced between steps to change the instrument.
         seed_B: seed of each row's noise.
+        anticipation_B: δ per row, which a generator that is told it plays at.
     """
 
     cache: TransformerCache
     instrument_B: Tensor
     seed_B: Tensor
+    anticipation_B: Tensor
 
 
 class LiveBandAccompanist:
@@ -46,7 +48,8 @@ class LiveBandAccompanist:
             training mode).
         spec: spec of the codec whose latents go in and out.
         statistics: statistics of the latents that the generator was trained on.
-        anticipation_frames: δ ≥ 0 in training; -1 if and only if the generator is bidirectional.
+        anticipation_frames: δ ≥ 0 in training, or any that the generator knows; -1 if and only if it is
+            bidirectional.
 
     Raises:
         UserError: generator, codec and anticipation do not fit together.
@@ -99,7 +102,8 @@ class LiveBandAccompanist:
         refuse_prompt(controls)
         cache = self.generator.init_cache(batch_size)
         device = cache.position_B.device
-        return LiveBandState(cache, controls.instrument_B.to(device), controls.seed_B.to(device))
+        anticipation_B = torch.full_like(cache.position_B, self.anticipation_frames)
+        return LiveBandState(cache, controls.instrument_B.to(device), controls.seed_B.to(device), anticipation_B)
 
     def step(self, mix_BTC: Tensor, state: LiveBandState) -> tuple[Tensor, LiveBandState]:
         """Hear the next mix frames, and emit equally many accompaniment frames (codec latents, not normalised)."""
@@ -116,7 +120,10 @@ class LiveBandAccompanist:
         """
         mixes = [(self._statistics.normalise(mix_BTC), state) for mix_BTC, state in streams]
         stepped = self.generator.step_together(
-            [(self._noise(mix_BTC, state), mix_BTC, state.instrument_B, state.cache) for mix_BTC, state in mixes]
+            [
+                Heard(self._noise(mix_BTC, state), mix_BTC, state.instrument_B, state.cache, state.anticipation_B)
+                for mix_BTC, state in mixes
+            ]
         )
         return [
             (self._statistics.denormalise(out_BTC), replace(state, cache=cache))
@@ -124,14 +131,20 @@ class LiveBandAccompanist:
         ]
 
     def with_controls(self, controls: Controls, state: LiveBandState) -> LiveBandState:
-        """The state with another instrument and seed from the next step on.
+        """The state with another instrument and seed, and at this model's anticipation, from the next step on.
 
         Raises:
             UserError: there is a prompt.
         """
         refuse_prompt(controls)
         device = state.seed_B.device
-        return replace(state, instrument_B=controls.instrument_B.to(device), seed_B=controls.seed_B.to(device))
+        anticipation_B = torch.full_like(state.anticipation_B, self.anticipation_frames)
+        return replace(
+            state,
+            instrument_B=controls.instrument_B.to(device),
+            seed_B=controls.seed_B.to(device),
+            anticipation_B=anticipation_B,
+        )
 
     def with_guidance(self, weight: float) -> LiveBandAccompanist:
         """LiveBand has no guidance.
@@ -141,18 +154,33 @@ class LiveBandAccompanist:
         """
         raise UserError("LiveBand plays without guidance; leave it out, or play an LMDM")
 
+    def with_anticipation(self, frames: int) -> LiveBandAccompanist:
+        """The same model at another anticipation, for a generator that is told.
+
+        Raises:
+            UserError: it was not trained at this one.
+        """
+        if frames == self.anticipation_frames:
+            return self
+        if not self.generator.anticipations:
+            raise UserError(
+                f"this model plays {self.anticipation_frames} frames ahead and learnt nothing else; leave the "
+                "anticipation out, or train one that is told (configs/liveband/anticipation.yaml)"
+            )
+        return LiveBandAccompanist(self.generator, self._spec, self._statistics, frames)
+
     def parallel(self, mix_BTC: Tensor, controls: Controls) -> Tensor:
         """The output of all steps over the whole mix, in one pass: frame t of the result sounds at t + 1 + δ."""
         state = self.init_state(len(mix_BTC), controls)
         mix_BTC = self._statistics.normalise(mix_BTC)
-        return self._statistics.denormalise(self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B))
+        out_BTC = self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B, state.anticipation_B)
+        return self._statistics.denormalise(out_BTC)
 
     def _bidirectional_step(self, mix_BTC: Tensor, state: LiveBandState) -> tuple[Tensor, LiveBandState]:
         mix_BTC = self._statistics.normalise(mix_BTC)
         out_BTC = self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B)
         position_B = state.cache.position_B + mix_BTC.shape[1]
-        cache = replace(state.cache, position_B=position_B)
-        return self._statistics.denormalise(out_BTC), LiveBandState(cache, state.instrument_B, state.seed_B)
+        return self._statistics.denormalise(out_BTC), replace(state, cache=replace(state.cache, position_B=position_B))
 
     def _noise(self, mix_BTC: Tensor, state: LiveBandState) -> Tensor:
         position_BT = state.cache.position_B[:, None] + torch.arange(mix_BTC.shape[1], device=mix_BTC.device)
@@ -173,8 +201,11 @@ def require_anticipation(generator: CausalTransformer, anticipation_frames: int)
     """Refuse an anticipation that does not fit the generator.
 
     Raises:
-        UserError: a causal generator with δ < 0, or a bidirectional one with δ ≠ -1.
+        UserError: a causal generator with δ < 0, a bidirectional one with δ ≠ -1, or a δ that was not learnt.
     """
+    told = generator.anticipations
+    if told and not 0 <= anticipation_frames < told:
+        raise UserError(f"anticipation_frames is {anticipation_frames}, but the generator knows 0 to {told - 1}")
     if generator.causal and anticipation_frames < 0:
         raise UserError(
             f"anticipation_frames is {anticipation_frames}, but a causal generator needs 0 or more; only a "

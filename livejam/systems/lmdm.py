@@ -203,6 +203,18 @@ class LMDMAccompanist:
         state = replace(state, seed_B=controls.seed_B.to(state.seed_B.device))
         return state if prompt is None else self.asked(prompt, state)
 
+    def with_anticipation(self, frames: int) -> LMDMAccompanist:
+        """An LMDM's anticipation is that of its cutoff.
+
+        Raises:
+            UserError: it is not this one.
+        """
+        if frames != self.anticipation_frames:
+            raise UserError(
+                f"this LMDM plays {self.anticipation_frames} frames ahead, as its cutoff says; ask for no other"
+            )
+        return self
+
     def with_guidance(self, weight: float) -> LMDMAccompanist:
         """The same model under another weight of guidance.
 

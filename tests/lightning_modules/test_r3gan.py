@@ -41,8 +41,13 @@ def data(batches: int = 12, frames: int = FRAMES + 2, **settings: Any) -> Counti
 def make_module(width: int = 16, codec: Codec | None = None, **settings: Any) -> R3GAN:
     torch.manual_seed(0)
     causal = settings.get("anticipation_frames", 1) >= 0
-    generator = CausalTransformer(6, 4, width, 2, 2, window_frames=FRAMES, causal=causal, class_channels=8)
-    discriminator = SequenceDiscriminator(6, 16, levels=3, blocks_per_level=1, groups=4, residual_gain=0.3)
+    known = settings.pop("anticipations", 0)
+    generator = CausalTransformer(
+        6, 4, width, 2, 2, window_frames=FRAMES, causal=causal, class_channels=8, anticipations=known
+    )
+    discriminator = SequenceDiscriminator(
+        6, 16, levels=3, blocks_per_level=1, groups=4, residual_gain=0.3, anticipations=settings.pop("judged", known)
+    )
     fast: dict[str, Any] = {"warmup_iterations": 2, "penalty_every": 3, "ema_decay": 0.9, "penalty_step": 0.05}
     return R3GAN(generator, discriminator, codec or frame_codec(), **(fast | settings))
 
@@ -116,6 +121,55 @@ def test_regression_pulls_the_generator_and_leaves_the_discriminator_alone(tmp_p
     ):
         gradient = torch.zeros_like(moved) if moved.grad is None else moved.grad
         torch.testing.assert_close(without - with_pull, 0.25 * gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_every_item_is_played_at_an_anticipation_of_its_own(tmp_path: Path) -> None:
+    """What is judged lies where the item's anticipation puts it, and both networks are told."""
+    module, told = make_module(anticipations=5, ema_decay=None), []
+    assert module.crop_frames == FRAMES + 5
+    judged: list[Any] = []
+    module.generator.register_forward_hook(lambda _, inputs, out: told.append(inputs[3]))
+    module.discriminator.register_forward_hook(lambda _, inputs, out: judged.append(inputs))
+    batches: list[AccompanimentBatch] = []
+    crop = module._crop
+    module._crop = lambda batch: batches.append(batch) or crop(batch)  # type: ignore[func-returns-value,method-assign]
+    before = copy.deepcopy(module.state_dict())
+    make_trainer(tmp_path).fit(module, data(frames=FRAMES + 5))
+    anticipation_B = torch.cat([rows for rows in told[::2]])
+    assert set(anticipation_B.tolist()) == {0, 1, 2, 3, 4}
+    statistics = data().latent_statistics
+    real_BTC, mix_BTC, _, asked_B = judged[0]
+    size = len(batches[0])
+    assert torch.equal(asked_B, told[0].repeat(2))
+    for item, frames in enumerate(told[0].tolist()):
+        window = slice(1 + frames, 1 + frames + FRAMES)
+        assert torch.equal(real_BTC[item], statistics.normalise(batches[0].target)[item, window])
+        assert torch.equal(mix_BTC[size + item], statistics.normalise(batches[0].mix)[item, window])
+    for name in ("generator.anticipation_embedding.weight", "discriminator.blocks.0.anticipation_scale.weight"):
+        assert (module.state_dict()[name] != before[name]).any(dim=1).all(), name
+
+
+def test_the_regression_counts_less_the_further_ahead() -> None:
+    module, batch = make_module(anticipations=5, regression_half_life=2.0), make_batch(FRAMES + 5, 8, seed=1)
+    module._rng = torch.Generator()
+    crop, fake_BTC = module._crop(batch), torch.randn(8, FRAMES, 6)
+    difference_B = (fake_BTC - crop.real_BTC).abs().mean(dim=(1, 2))
+    expected = sum(d * 2 ** (-a / 2) for d, a in zip(difference_B.tolist(), crop.anticipation_B.tolist(), strict=True))
+    assert module._regression(crop, fake_BTC) == pytest.approx(expected / 8)
+    module.regression_half_life = None
+    assert module._regression(crop, fake_BTC) == pytest.approx(difference_B.mean().item())
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"anticipations": 5, "judged": 0}, r"anticipations \(5\) and the discriminator's \(0\) must be equal"),
+        ({"anticipations": 5, "anticipation_frames": 5}, "the generator knows 0 to 4"),
+    ],
+)
+def test_networks_that_are_told_differently_are_refused(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        make_module(**settings)
 
 
 def test_mixed_precision_keeps_the_penalty_in_float32(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from players import liveband
 
 from livejam.checkpoints.player import Player, load_player
+from livejam.codecs import pretrained_codec
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.export.codec_graphs import DecoderGraph, EncoderGraph
 from livejam.export.fourier import InverseRealFourier, RealFourier
@@ -30,11 +34,23 @@ def pocket() -> Player:
 
 @torch.inference_mode()
 def test_liveband_plays_the_same(pocket: Player) -> None:
-    model, seed, instrument = step_model(pocket), 5, 14
-    reference, values = Reference(pocket, instrument, seed), model.states(instrument)
-    values["instrument"] = torch.tensor([instrument], dtype=torch.int32)
     # longer than the window of 64 frames, and than the period of the codec's noise
-    for step, mix_BAN in enumerate(example_mix(model, 140).split(model.block_samples, dim=-1)):
+    plays_the_same(pocket, 140)
+
+
+@torch.inference_mode()
+def test_liveband_plays_the_same_at_the_anticipation_that_is_asked_for() -> None:
+    player = liveband(pretrained_codec(), 1, anticipations=12)
+    far = replace(player, accompanist=player.accompanist.with_anticipation(7))
+    assert step_model(far).first_output_sample == 8 * 2048 - player.codec.spec.delay_samples
+    plays_the_same(far, 12)
+
+
+def plays_the_same(player: Player, steps: int) -> None:
+    model, seed, instrument = step_model(player), 5, 14
+    reference, values = Reference(player, instrument, seed), model.states(instrument)
+    values["instrument"] = torch.tensor([instrument], dtype=torch.int32)
+    for step, mix_BAN in enumerate(example_mix(model, steps).split(model.block_samples, dim=-1)):
         wanted = reference.step(mix_BAN)
         values |= {"mix": mix_BAN, "noise": model.noise_of(seed, step)}
         in_order(model.graphs, values)

@@ -41,13 +41,23 @@ def statistics(codec: Codec) -> LatentStatistics:
     return LatentStatistics(torch.zeros(channels), torch.full((channels,), 0.5))
 
 
-def liveband(codec: Codec, anticipation: int = 1) -> Player:
-    """LiveBand; -1 is the bidirectional upper bound."""
+def liveband(codec: Codec, anticipation: int = 1, anticipations: int = 0) -> Player:
+    """LiveBand; -1 is the bidirectional upper bound. With `anticipations`, it is told which of them it plays at."""
     torch.manual_seed(0)
     channels = codec.spec.latent_channels
     generator = CausalTransformer(
-        channels, 4, 16, 2, 2, window_frames=8, causal=anticipation >= 0, class_channels=4
+        channels,
+        4,
+        16,
+        2,
+        2,
+        window_frames=8,
+        causal=anticipation >= 0,
+        class_channels=4,
+        anticipations=anticipations,
     ).requires_grad_(False)
+    if generator.anticipation_embedding is not None:
+        torch.nn.init.normal_(generator.anticipation_embedding.weight)
     return player_of(LiveBandAccompanist(generator.eval(), codec.spec, statistics(codec), anticipation), codec)
 
 

@@ -17,11 +17,13 @@ CONTROLS = Controls(torch.tensor([14, 18, 4]), torch.tensor([1, 2, 3]))
 SILENCE_C = torch.full((5,), -7.0)
 
 
-def make_accompanist(anticipation: int, sink: bool = True) -> LiveBandAccompanist:
+def make_accompanist(anticipation: int, sink: bool = True, anticipations: int = 0) -> LiveBandAccompanist:
     torch.manual_seed(0)
     generator = CausalTransformer(
-        5, 4, 16, 2, 2, window_frames=8, sink=sink, causal=anticipation >= 0, class_channels=4
+        5, 4, 16, 2, 2, 8, sink=sink, causal=anticipation >= 0, class_channels=4, anticipations=anticipations
     )
+    if generator.anticipation_embedding is not None:
+        torch.nn.init.normal_(generator.anticipation_embedding.weight)
     return LiveBandAccompanist(generator.eval(), SPEC, STATISTICS, anticipation)
 
 
@@ -30,14 +32,47 @@ def make_mix(frames: int = 30) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("anticipation", [0, 1, 11])
-@pytest.mark.parametrize("sink", [False, True])
+@pytest.mark.parametrize(("sink", "anticipations"), [(False, 0), (True, 0), (True, 12)])
 @torch.no_grad()
-def test_accompany_equals_the_parallel_pass(anticipation: int, sink: bool) -> None:
-    accompanist, mix_BTC = make_accompanist(anticipation, sink), make_mix()
+def test_accompany_equals_the_parallel_pass(anticipation: int, sink: bool, anticipations: int) -> None:
+    accompanist, mix_BTC = make_accompanist(anticipation, sink, anticipations), make_mix()
     played_BTC = accompany(accompanist, mix_BTC, CONTROLS, SILENCE_C)
     offset = 1 + anticipation
     assert torch.equal(played_BTC[:, :offset], SILENCE_C.expand(3, offset, 5))
     assert torch.allclose(played_BTC[:, offset:], accompanist.parallel(mix_BTC, CONTROLS)[:, :-offset], atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_anticipation_that_is_told_changes_what_is_played_and_not_the_past() -> None:
+    accompanist, mix_BTC = make_accompanist(3, anticipations=12), make_mix()
+    played_BTC = accompanist.parallel(mix_BTC, CONTROLS)
+    assert accompanist.with_anticipation(3) is accompanist
+    other = accompanist.with_anticipation(4)
+    assert not torch.allclose(other.parallel(mix_BTC, CONTROLS), played_BTC, atol=1e-2)
+    changed_BTC = mix_BTC.clone()
+    changed_BTC[:, 20:] += 1
+    assert torch.allclose(accompanist.parallel(changed_BTC, CONTROLS)[:, :20], played_BTC[:, :20], atol=1e-6)
+    assert torch.allclose(accompanist.parallel(mix_BTC[:, :20], CONTROLS), played_BTC[:, :20], atol=1e-5)
+
+
+@torch.no_grad()
+def test_streams_of_several_anticipations_play_together() -> None:
+    one, mix_BTC = make_accompanist(0, anticipations=12), make_mix()
+    far = one.with_anticipation(11)
+    states = [accompanist.init_state(3, CONTROLS) for accompanist in (one, far)]
+    stepped = one.step_together([(mix_BTC, state) for state in states])
+    for accompanist, (played_BTC, _) in zip((one, far), stepped, strict=True):
+        assert torch.allclose(played_BTC, accompanist.parallel(mix_BTC, CONTROLS), atol=1e-5)
+
+
+@torch.no_grad()
+def test_not_told_a_network_that_begins_as_one_plays_as_if_it_knew_no_anticipation() -> None:
+    told, plain, mix_BTC = make_accompanist(1, anticipations=12), make_accompanist(1), make_mix()
+    assert told.generator.anticipation_embedding is not None
+    torch.nn.init.zeros_(told.generator.anticipation_embedding.weight)
+    for frames in (0, 11):
+        at = told.with_anticipation(frames)
+        assert torch.allclose(at.parallel(mix_BTC, CONTROLS), plain.parallel(mix_BTC, CONTROLS), atol=1e-6)
 
 
 @torch.no_grad()
@@ -94,5 +129,11 @@ def test_what_does_not_fit_is_refused() -> None:
         LiveBandAccompanist(generator, SPEC, STATISTICS, -1)
     with pytest.raises(UserError, match="needs anticipation_frames -1"):
         LiveBandAccompanist(make_accompanist(-1).generator, SPEC, STATISTICS, 0)
+    with pytest.raises(UserError, match="knows 0 to 11"):
+        make_accompanist(1, anticipations=12).with_anticipation(12)
+    with pytest.raises(UserError, match="learnt nothing else"):
+        LiveBandAccompanist(generator, SPEC, STATISTICS, 0).with_anticipation(1)
+    with pytest.raises(ValueError, match="say at which"):
+        make_accompanist(1, anticipations=12).generator(torch.zeros(1, 8, 4), torch.zeros(1, 8, 5), torch.tensor([0]))
     with pytest.raises(UserError, match="set latent_channels"):
         LiveBandAccompanist(generator, CodecSpec("wide", 22050, 1, 2048, 6, 0), STATISTICS, 1)
