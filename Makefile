@@ -1,6 +1,7 @@
 # One command from a fresh machine: Python 3.10-3.12, pip, make and a C compiler are all it needs.
 #
 #   make demo        songs, training, evaluation, WAVs: what README.md promises, with README.md's own commands
+#   make reproduce-liveband   LiveBand's claims at pocket size, three seeds each: hours, and it can be stopped at any time
 #   make test        lint, types and the quick tests
 #   make test-slow   the proofs that take minutes
 #   make test-live   an hour of music through the real-time engine, minutes over OSC and in a browser, and a real sound card
@@ -38,7 +39,7 @@ PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPA
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
 
-.PHONY: help env demo test test-slow test-gpu test-slurm test-slurm-short slurm test-resume test-live test-export test-portable web docs lint types clean distclean
+.PHONY: help env demo reproduce-liveband test test-slow test-gpu test-slurm test-slurm-short slurm test-resume test-live test-export test-portable web docs lint types clean distclean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -66,6 +67,10 @@ demo: $(INSTALLED)
 	@echo "    $(BIN)/tensorboard --logdir $(RUN)"
 	@echo "Let the model play to a song of yours, and listen to what is then in the folder played:"
 	@echo "    $(BIN)/livejam play --checkpoint $(RUN)/checkpoints/last.ckpt --mix song.wav --instrument drums --out played"
+
+# Two trainings of one thread each; what is finished is not done again.
+reproduce-liveband: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_liveband --jobs 2
 
 # Tests take one thread each, so there is one process per core; each needs about 2 GB.
 test: lint types

@@ -251,12 +251,12 @@ def measured_stems(judge: Judge, stems: list[Audio]) -> dict[str, Any]:
     return summary(judge(stems))
 
 
-def measured(judge: Judge, player: Player, accompanist: LMDMAccompanist) -> dict[str, Any]:
+def measured(judge: Judge, player: Player, accompanist: Accompanist[Any]) -> dict[str, Any]:
     """The row of a model."""
     return measured_stems(judge, performed(player, accompanist, judge.songs))
 
 
-def costs(accompanist: LMDMAccompanist) -> dict[str, float]:
+def costs(accompanist: Accompanist[Any]) -> dict[str, float]:
     """What a block costs."""
     block_ms = block_milliseconds(accompanist)
     duration_ms = 1000 * accompanist.spec.seconds_in(accompanist.block_frames)
@@ -295,9 +295,17 @@ def main() -> None:
         "--play",
         nargs=4,
         action="append",
-        required=True,
+        default=[],
         metavar=("LABEL", "CHECKPOINT", "STEPS", "GUIDANCE"),
         help="a row: what plays, and how many steps it samples in, under how much guidance (1 = none)",
+    )
+    parser.add_argument(
+        "--as-is",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("LABEL", "CHECKPOINT"),
+        help="a row: what plays as it is, such as a LiveBand, which does not sample in steps",
     )
     parser.add_argument("--root", default="data/quickstart", help="data set")
     parser.add_argument("--targets", nargs="+", default=["Percussive", "Piano"], help="categories that are played")
@@ -311,8 +319,11 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="where to draw the curves (PNG)")
     parser.add_argument("--markdown", type=Path, help="where to write the table")
     given = parser.parse_args()
+    plays = [*given.play, *([label, checkpoint, None, None] for label, checkpoint in given.as_is)]
+    if not plays:
+        parser.error("name what plays, with --play or --as-is")
     torch.set_num_threads(given.threads)
-    codec = load_player(given.play[0][1]).codec
+    codec = load_player(plays[0][1]).codec
     data = Slakh2100DataModule(given.root, codec, targets=given.targets, full_mix=True, seed=given.seed)
     songs = long_songs(data, given.songs, given.seconds)
     judge, true, prefix = Judge(songs, codec.spec), [song.target_N for song in songs], songs_hash(songs)
@@ -321,10 +332,11 @@ def main() -> None:
     rows = {}
     for label, audio in stems.items():
         rows[label] = kept(given.folder / f"{prefix} {label}.json", measured_stems, judge, audio)
-    for label, checkpoint, steps, guidance in tqdm(given.play, desc="models"):
+    for label, checkpoint, steps, guidance in tqdm(plays, desc="models"):
         player, weights = load_player(checkpoint), sha256_of(Path(checkpoint))[:16]
-        accompanist = sampling(player.accompanist, int(steps), float(guidance))
-        file = given.folder / f"{prefix} {weights} {steps} {guidance}.json"
+        as_is = steps is None
+        accompanist = player.accompanist if as_is else sampling(player.accompanist, int(steps), float(guidance))
+        file = given.folder / f"{prefix} {weights} {'as it is' if as_is else f'{steps} {guidance}'}.json"
         rows[label] = kept(file, measured, judge, player, accompanist) | costs(accompanist)
         tqdm.write(f"{label}: {json.dumps({column: round(rows[label][column]['drift'], 3) for column in COLUMNS})}")
     print(table(rows))
