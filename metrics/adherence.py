@@ -16,7 +16,7 @@ from metrics.cells import Cell, Rows, separate
 TRUTH, STRANGER = "ground_truth", "random_pairing"
 SUMMARY = "adherence"
 
-PREFIXES = ("beat_f1", "cocola_", "chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
+PREFIXES = ("beat_f1", "cocola_", "apa_", "chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
 """Of the columns that say how well a stem fits; in all of them more is better."""
 
 

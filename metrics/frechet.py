@@ -15,10 +15,7 @@ from torch import Tensor
 
 from metrics.frechet_reference import FrechetReference
 from metrics.gaussians import SampleGaussian, gaussian_distance
-from metrics.intervals import Floats, SongRows
-
-MOST_GROUPS = 50
-"""With more songs than this, they are left out in groups, because a distance costs more than a mean."""
+from metrics.intervals import Floats, SongRows, groups_of
 
 
 class Extrapolation(NamedTuple):
@@ -218,7 +215,7 @@ class FrechetAudioDistance(SongRows):
         fixed = None if self.kept_reference is None else _gaussian_of(*(x.cpu() for x in self._sums("real")))
         names = np.unique(np.concatenate([songs, real_songs]))
         distances = []
-        for group in (names[i::MOST_GROUPS] for i in range(min(len(names), MOST_GROUPS))):
+        for group in groups_of(names):
             real, fake = (_samples(x[~np.isin(of, group)]) for x, of in ((real_WD, real_songs), (x_WD, songs)))
             distances.append(_distance(fixed or real, fake))
         return np.array(distances)

@@ -28,6 +28,10 @@ FEWEST_SONGS = 5
 """With fewer songs there is no interval, because it would mean nothing."""
 
 
+MOST_GROUPS = 50
+"""With more songs than this, they are left out of a distance in groups, because it costs more than a mean."""
+
+
 class Interval(NamedTuple):
     """Where a number would lie for other songs; nan where that is not known."""
 
@@ -36,6 +40,15 @@ class Interval(NamedTuple):
 
 
 UNKNOWN = Interval(math.nan, math.nan)
+
+
+def groups_of(songs_U: Floats) -> list[Floats]:
+    """Songs that are left out together: each alone, or fifty groups of equal size.
+
+    Args:
+        songs_U: a number for every song.
+    """
+    return [songs_U[i::MOST_GROUPS] for i in range(min(len(songs_U), MOST_GROUPS))]
 
 
 def jackknife_interval(value: float, left_out_U: Floats) -> Interval:

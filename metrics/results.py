@@ -31,6 +31,14 @@ LABELS = {
     "fad_clap": "FAD clap ↓",
     "fad": "FAD log-mel ↓",
     "fad_cocola": "FAD cocola ↓",
+    "kad_vggish": "KAD vgg ↓",
+    "kad_laion_clap": "KAD clap ↓",
+    "kad_log_mel": "KAD log-mel ↓",
+    "kad_cocola": "KAD cocola ↓",
+    "apa_vggish": "APA vgg ↑",
+    "apa_laion_clap": "APA clap ↑",
+    "apa_log_mel": "APA log-mel ↑",
+    "apa_cocola": "APA cocola ↑",
     "beat_f1": "BA ↑",
     "cocola_full": "COC full ↑",
     "cocola_harmonic": "COC harm ↑",
@@ -53,6 +61,9 @@ LABELS = {
     "broken_rate": "broken ↓",
 }
 """Column → heading; those of LiveBand's Table 1 come first, in its words. Other columns are headed by their names."""
+
+DISTANCES = ("fad", "kad", "apa")
+"""How columns of clouds of embeddings begin; they come first."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ def columns_of(rows: Rows) -> list[str]:
 
 def _place_of_column(column: str) -> tuple[bool, int]:
     known = list(LABELS)
-    return not column.startswith("fad"), known.index(column) if column in known else len(known)
+    return not column.startswith(DISTANCES), known.index(column) if column in known else len(known)
 
 
 def write_table(rows: Rows, path: Path, measured_on: Facts | None = None) -> None:
@@ -226,7 +237,8 @@ def as_csv(rows: Rows, against: str | None = None) -> str:
 
 def heading(column: str) -> str:
     """The heading of a column."""
-    return LABELS.get(column, column.replace("fad_", "FAD ").replace("_", " "))
+    name = column[:3].upper() + column[3:] if column.startswith(DISTANCES) else column
+    return LABELS.get(column, name.replace("_", " "))
 
 
 def _marked_heading(rows: Rows, column: str) -> str:

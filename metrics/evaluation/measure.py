@@ -116,7 +116,7 @@ class ScoreMeasure(Measure):
         results = {}
         for name in self.charts:
             values, drifts = _read(metrics[name]), _read(metrics[name + DRIFT])
-            for tag, (value, interval), (drift, drift_interval) in zip(_tags(name), values, drifts, strict=True):
+            for tag, (value, interval), (drift, drift_interval) in zip(tags_of(name), values, drifts, strict=True):
                 results[tag] = Result(value.mean, drift.mean, value.items, drift.items, interval, drift_interval)
         return results
 
@@ -131,6 +131,6 @@ def _read(score: Metric) -> list[tuple[Summary, Interval]]:
     return [(s, jackknife_interval(s.mean, means_U)) for s, means_U in zip(summaries, left_out, strict=True)]
 
 
-def _tags(name: str) -> list[str]:
+def tags_of(name: str) -> list[str]:
     """The name under which a mean is logged, and the names per category."""
     return [name, *(f"{name}/{category.replace(' ', '_')}" for category in (*CATEGORIES, "Any"))]

@@ -10,10 +10,12 @@ import pytest
 import torch
 from playing_recipe import SEGMENT_SECONDS, Energetic, Player, loader
 
+from callbacks.apa_monitor import APAMonitor
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
 from callbacks.fad_monitor import FADMonitor
 from callbacks.harmony_monitor import HarmonyMonitor
+from callbacks.kad_monitor import KADMonitor
 from callbacks.results_table import ResultsTable
 from metrics.cells import Rows
 from metrics.embeddings import LogMel
@@ -38,6 +40,8 @@ def results(root: Path, devices: int) -> Rows:
             max_test_items=3,
             segment_seconds=SEGMENT_SECONDS,
         ),
+        KADMonitor(LogMel(bands=4, window_seconds=0.5), segment_seconds=SEGMENT_SECONDS),
+        APAMonitor(LogMel(bands=4, window_seconds=0.5), segment_seconds=SEGMENT_SECONDS),
         # The first three of the run, of which each process has some.
         HarmonyMonitor(max_test_items=3, segment_seconds=SEGMENT_SECONDS),
         AudioLogger(max_test_items=1),
@@ -72,6 +76,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
                     expected = cell[name] if cell[name] is None else pytest.approx(cell[name], rel=1e-9, abs=1e-9)
                     assert two[row][column][name] == expected, (row, column)
     assert two["ground_truth"]["beat_f1_drums"]["interval"] is not None
+    assert all(two["silence"][column]["interval"] is not None for column in ("kad_log_mel", "apa_log_mel"))
+    assert two["ground_truth"]["apa_log_mel"]["value"] > two["random_pairing"]["apa_log_mel"]["value"]
     references = [FrechetReference.load(tmp_path / run / "reference.safetensors") for run in ("one", "two")]
     references[0].require_same(references[1])
     assert two["random_pairing"]["loudness_db"]["count"] == 3

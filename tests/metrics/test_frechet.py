@@ -20,9 +20,10 @@ from safetensors.torch import save_file
 
 from livejam.errors import UserError
 from metrics.embeddings import LogMel
-from metrics.frechet import MOST_GROUPS, DriftingFrechetDistance, FrechetAudioDistance, extrapolated_distance
+from metrics.frechet import DriftingFrechetDistance, FrechetAudioDistance, extrapolated_distance
 from metrics.frechet_reference import FrechetReference
 from metrics.gaussians import SampleGaussian, frechet_distance, gaussian_distance
+from metrics.intervals import MOST_GROUPS
 
 SAMPLE_RATE_HZ = 22_050
 
