@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from callbacks.monitor import Monitor
+from metrics.chord_tracking import LvChordia
 from metrics.evaluation.harmony_measure import HarmonyMeasure
 
 
@@ -28,6 +29,8 @@ class HarmonyMonitor(Monitor):
         max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: the folder for anchors; None = `cache` in the trainer's root.
+        track_chords: whether chords are tracked on mixes that have no annotated ones (`metrics.chord_tracking`), as
+            Slakh2100's; otherwise these have no chord tones.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class HarmonyMonitor(Monitor):
         max_test_items: int | None = None,
         segment_seconds: float = 10.0,
         cache_folder: str | None = None,
+        track_chords: bool = False,
     ) -> None:
-        super().__init__(
-            HarmonyMeasure(), every_n_validations, max_items, max_test_items, segment_seconds, cache_folder
-        )
+        measure = HarmonyMeasure(LvChordia() if track_chords else None)
+        super().__init__(measure, every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)

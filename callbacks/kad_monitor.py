@@ -17,7 +17,7 @@ class KADMonitor(Monitor):
     little below. So does `ground_truth`, whose embeddings are among those of the reference.
 
     There is a number per category too, `kad/<name>/<category>`, against the true stems of that category. Embeddings are
-    kept until the number is computed, and of more than 10 000 in a cloud an even selection is compared.
+    kept until the number is computed, and of more than 5 000 in a cloud an even selection is compared.
 
     Args:
         embedding: the map from audio to embeddings; None = `metrics.embeddings.LogMel`, which needs no weights and

@@ -19,7 +19,7 @@ from metrics.intervals import Floats, groups_of
 SCALE = 100.0
 """kadtk's, so that numbers have digits before the point."""
 
-MOST_EMBEDDINGS = 10_000
+MOST_EMBEDDINGS = 5_000
 """Of larger clouds an even selection is compared: every pair costs time, and the estimate is unbiased without all."""
 
 MOST_FOR_BANDWIDTH = 2_000

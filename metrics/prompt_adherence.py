@@ -61,6 +61,11 @@ def _adherence(true: Cloud, wrong: Cloud, judged: Cloud) -> float:
     return adherence_of(gaussian_distance(y, x), gaussian_distance(y, x_wrong), gaussian_distance(x, x_wrong))
 
 
+def limited_adherence(value: float) -> float:
+    """Between 0 and 1, as the authors limit it; nan stays."""
+    return value if math.isnan(value) else min(1.0, max(0.0, value))
+
+
 def together(mix_N: Audio, stem_N: Audio, sample_rate_hz: int) -> Audio:
     """A mix and a stem as loud as it, at -20 LUFS together, as the authors mix them.
 
@@ -69,10 +74,10 @@ def together(mix_N: Audio, stem_N: Audio, sample_rate_hz: int) -> Audio:
         stem_N: mono audio of the same length; if one of both is silent, the other is heard alone.
         sample_rate_hz: rate of both.
     """
-    mix_lufs, stem_lufs = _lufs(mix_N, sample_rate_hz), _lufs(stem_N, sample_rate_hz)
+    mix_lufs, stem_lufs = integrated_lufs(mix_N, sample_rate_hz), integrated_lufs(stem_N, sample_rate_hz)
     gain = _gain(mix_lufs - stem_lufs) if math.isfinite(mix_lufs) else 1.0
     both_N = mix_N + gain * stem_N
-    return limited(_gain(TOGETHER_LUFS - _lufs(both_N, sample_rate_hz)) * both_N).astype(np.float32)
+    return limited(_gain(TOGETHER_LUFS - integrated_lufs(both_N, sample_rate_hz)) * both_N).astype(np.float32)
 
 
 def _gain(db: float) -> float:
@@ -80,7 +85,7 @@ def _gain(db: float) -> float:
     return float(10 ** (db / 20)) if math.isfinite(db) else 1.0
 
 
-def _lufs(audio_N: Floats, sample_rate_hz: int) -> float:
+def integrated_lufs(audio_N: Floats, sample_rate_hz: int) -> float:
     """Integrated loudness; -inf for silence and less than 0.4 s."""
     from pyloudnorm import Meter  # loads SciPy
 

@@ -55,6 +55,7 @@ LABELS = {
     "onset_ratio": "onset ratio → 1",
     "loudness_db": "loudness dB → 0",
     "loudness_error_db": "loudness error dB ↓",
+    "loudness_lufs": "loudness LUFS",
     "silence_rate": "silence",
     "click_db": "clicks dB → 0",
     "copied": "copied ↓",
@@ -168,7 +169,7 @@ def as_text(rows: Rows, columns: Sequence[str] | None = None, width: int = 120, 
     blocks: list[list[list[str]]] = [[]]
     for column in columns:
         cells = [_shown(rows, row, column, against) for row in rows]
-        drawn = _aligned([_marked_heading(rows, column), *cells, _count(rows, column)])
+        drawn = _aligned([marked_heading(rows, column), *cells, _count(rows, column)])
         if blocks[-1] and sum(len(other[0]) + 2 for other in [*blocks[-1], drawn]) > room:
             blocks.append([])
         blocks[-1].append(drawn)
@@ -205,7 +206,7 @@ def as_markdown(rows: Rows, against: str | None = None, notes: Sequence[str] = (
     """A table in GitHub's Markdown, with a line that says how to read it, and notes below it."""
     rows = with_summary(rows)
     columns, notes = columns_of(rows), [*notes_on_columns(rows, columns_of(rows)), *notes]
-    headings = [_marked_heading(rows, column) for column in columns]
+    headings = [marked_heading(rows, column) for column in columns]
     lines = [[_legend(rows), *headings], ["---", *("---:" for _ in columns)]]
     for row in rows:
         values = [_shown(rows, row, column, against) for column in columns]
@@ -241,7 +242,8 @@ def heading(column: str) -> str:
     return LABELS.get(column, name.replace("_", " "))
 
 
-def _marked_heading(rows: Rows, column: str) -> str:
+def marked_heading(rows: Rows, column: str) -> str:
+    """The heading of a column, with a mark if a cheat wins in it."""
     return f"{heading(column)} {MARK}" if cheats_that_win(rows, column) else heading(column)
 
 

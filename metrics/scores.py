@@ -99,11 +99,11 @@ class MeanScore(SongRows):
             groups = rows[:, 0].astype(np.int64)
             np.add.at(totals_UG, (at, groups), rows[:, 1])
             np.add.at(items_UG, (at, groups), 1)
-        overall = _without_each(totals_UG.sum(1), items_UG.sum(1))
-        return [overall, *(_without_each(*sums) for sums in zip(totals_UG.T, items_UG.T, strict=True))]
+        overall = without_each(totals_UG.sum(1), items_UG.sum(1))
+        return [overall, *(without_each(*sums) for sums in zip(totals_UG.T, items_UG.T, strict=True))]
 
 
-def _without_each(totals_U: Floats, items_U: Floats) -> Floats:
+def without_each(totals_U: Floats, items_U: Floats) -> Floats:
     """The mean without each of the songs that have items."""
     totals_U, items_U = totals_U[items_U > 0], items_U[items_U > 0]
     if len(items_U) < 2:

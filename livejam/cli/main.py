@@ -20,6 +20,7 @@ from livejam.cli.configs import add_configs
 from livejam.cli.data import add_data
 from livejam.cli.delay import add_delay
 from livejam.cli.doctor_command import add_doctor
+from livejam.cli.evaluate import add_evaluate
 from livejam.cli.export import add_export
 from livejam.cli.listening_test import add_listening_test
 from livejam.cli.perform import add_perform
@@ -70,6 +71,7 @@ def build_parser() -> Parser:
     add_codec(commands)
     add_weights(commands)
     add_configs(commands)
+    add_evaluate(commands)
     add_compare(commands)
     add_listening_test(commands)
     checkpoint = commands.add_parser(
@@ -95,6 +97,7 @@ examples:
   livejam data index data/pocket
   livejam describe runs/quickstart/checkpoints/last.ckpt
   livejam play --checkpoint liveband-pocket --mix song.wav --instrument drums --out played
+  livejam evaluate played --out judged
   livejam codec roundtrip --codec pocket song.wav decoded.wav
   livejam weights list
   livejam configs

@@ -16,6 +16,9 @@ LATENT_NOISE = 4.0
 """Noise at the end of an item, in standard deviations of each latent channel over the item; it rises from 0 in a
 straight line, as in the low anchor of LiveBand's listening test, so this row drifts."""
 
+THROUGH_CODEC = ("codec", "latent_noise")
+"""The rows that need a codec."""
+
 
 class Reconstructions:
     """True stems through a codec, each computed once, because several measures ask for the same ones.
@@ -67,13 +70,13 @@ def _rising_noise(latents_BTC: Tensor, seed: int) -> Tensor:
     return amount_T[:, None] * latents_BTC.std(1, correction=0, keepdim=True) * noise_BTC
 
 
-def anchor_stems(row: str, clips: list[Clip], reconstructions: Reconstructions) -> list[Stem | None]:
+def anchor_stems(row: str, clips: list[Clip], reconstructions: Reconstructions | None) -> list[Stem | None]:
     """The stems of an anchor row, one per clip; None where there is none.
 
     Args:
         row: one of `metrics.anchor_rows.ANCHORS`.
         clips: the items that are evaluated.
-        reconstructions: by the codec of the model.
+        reconstructions: by the codec of the model; None for a row that needs none.
     """
     if row == "random_pairing":
         return [clip.partner for clip in clips]
@@ -88,14 +91,13 @@ def _noise(clip: Clip) -> Audio:
     return stem_N
 
 
-def _own_stem(row: str, clip: Clip, reconstructions: Reconstructions) -> Audio:
+def _own_stem(row: str, clip: Clip, reconstructions: Reconstructions | None) -> Audio:
     """What the item's own true stem becomes."""
     if row == "ground_truth":
         return clip.target_N
-    if row == "codec":
-        return reconstructions(clip)
-    if row == "latent_noise":
-        return reconstructions(clip, LATENT_NOISE)
+    if row in THROUGH_CODEC:
+        assert reconstructions is not None
+        return reconstructions(clip, LATENT_NOISE if row == "latent_noise" else 0.0)
     if row == "echo":
         return clip.mix_N
     if row == "noise":

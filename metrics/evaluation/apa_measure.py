@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from metrics.clouds import Cloud, Estimate
 from metrics.evaluation.clips import Audio, Segment, Take
 from metrics.evaluation.cloud_measure import CloudMeasure
-from metrics.prompt_adherence import prompt_adherence, together
+from metrics.prompt_adherence import limited_adherence, prompt_adherence, together
 
 
 class APAMeasure(CloudMeasure):
@@ -43,4 +41,4 @@ class APAMeasure(CloudMeasure):
 
     def limited(self, value: float) -> float:
         """Between 0 and 1, as the authors limit it."""
-        return value if math.isnan(value) else min(1.0, max(0.0, value))
+        return limited_adherence(value)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from livejam.batch import Chord
+from metrics.chord_tracking import ChordTracker
 from metrics.chroma import Floats, chroma, chroma_agreement, key_agreement
 from metrics.clicks import click_db
 from metrics.copying import copied
@@ -38,24 +40,33 @@ class Truth:
         chroma_WP: of the true stem.
         onsets_T: onset strength of the true stem.
         onsets: how often something begins in the true stem.
+        chords: the true ones, or those that were tracked on the mix.
     """
 
     mix_chroma_WP: Floats
     chroma_WP: Floats
     onsets_T: Floats
     onsets: int
+    chords: tuple[Chord, ...]
 
 
 class HarmonyMeasure(ScoreMeasure):
     """Whether notes fit the chords and the grid (`ADHERENCE`), and what betrays a collapse at once (`TEXTURE`).
 
     Musical scores exist only where the truth is known, and where the true stem has them.
+
+    Args:
+        chords: tracks the chords of mixes that have no annotated ones; None = they have no chord tones.
     """
 
-    identity = "adherence texture 5"
-
-    def __init__(self) -> None:
+    def __init__(self, chords: ChordTracker | None = None) -> None:
+        self.chords = chords
         self._truths: dict[tuple[str, int], Truth] = {}
+
+    @property
+    def identity(self) -> str:
+        """Its version, and the tracker's."""
+        return "adherence texture 5" + ("" if self.chords is None else f" {self.chords.identity}")
 
     @property
     def charts(self) -> list[str]:
@@ -74,8 +85,17 @@ class HarmonyMeasure(ScoreMeasure):
         if key not in self._truths:
             rate, target_N = segment.clip.sample_rate_hz, segment.target_N
             chromas = chroma(segment.mix_N, rate), chroma(target_N, rate)
-            self._truths[key] = Truth(*chromas, _onsets(target_N, rate), len(onset_seconds(target_N, rate)))
+            self._truths[key] = Truth(
+                *chromas, _onsets(target_N, rate), len(onset_seconds(target_N, rate)), self._chords(segment)
+            )
         return self._truths[key]
+
+    def _chords(self, segment: Segment) -> tuple[Chord, ...]:
+        known = () if segment.annotations is None else segment.annotations.chords
+        pitched = segment.clip.instrument not in UNPITCHED
+        if known or self.chords is None or not pitched:
+            return known
+        return self.chords(segment.mix_N, segment.clip.sample_rate_hz)
 
 
 def _texture(segment: Segment, true_onsets: int) -> Scores:
@@ -103,8 +123,8 @@ def _adherence(segment: Segment, truth: Truth) -> Scores:
         chromas = chroma(stem_N, rate), truth.mix_chroma_WP, truth.chroma_WP
         scores["chroma_agreement"] = chroma_agreement(*chromas)
         scores["key_agreement"] = key_agreement(*chromas)
-        if annotations is not None:
-            scores["chord_tone_share"] = chord_tone_share(stem_N, segment.target_N, rate, annotations.chords)
+        if truth.chords:
+            scores["chord_tone_share"] = chord_tone_share(stem_N, segment.target_N, rate, truth.chords)
     return scores
 
 
