@@ -63,3 +63,8 @@ def _no_job_goes_on(cluster: Cluster) -> Iterator[None]:
     """The job of a test that failed would take its time from the next."""
     yield
     cluster.cancel_jobs()
+
+
+@pytest.fixture(params=[1, 2], ids=["one task", "two tasks"])
+def tasks(request: pytest.FixtureRequest) -> int:
+    return int(request.param)

@@ -20,7 +20,7 @@ LONG = {"data.init_args.batches_per_epoch": "80"}
 def small_disk(jobs: Jobs) -> Iterator[Path]:
     """A disk of its own for the runs of a second checkout, with room for some of a run."""
     runs = jobs.another("full").folder / "runs"
-    runs.mkdir()
+    runs.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", str(runs)], check=True)
     yield runs
     subprocess.run(["umount", "--lazy", str(runs)], check=True)
@@ -31,9 +31,9 @@ def readable(path: Path) -> bool:
     return "state_dict" in torch.load(path, weights_only=True)
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, small_disk: Path) -> None:
+def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, tasks: int, small_disk: Path) -> None:
     """The job ends with one sentence. When there is room again, it goes on where it was."""
-    job = jobs.another("full").submit("quickstart", **LONG)
+    job = jobs.another("full").submit("quickstart", tasks, **LONG)
     job.wait_for_iteration(85)
     filler = small_disk / "others' files"
     with filler.open("wb") as file:
@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, small_disk: Pat
     filler.unlink()
     jobs.cluster.ask("scontrol", "requeue", job.number)
     job.wait_for(lambda: job.restarts == 1, "a restart")
-    require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
+    require_same_run(jobs.uninterrupted("quickstart", tasks, **LONG), job.wait())
 
 
 @pytest.fixture
@@ -56,16 +56,18 @@ def other_disk() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_a_kill_while_a_checkpoint_is_written(jobs: Jobs, other_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_a_checkpoint_is_written(
+    jobs: Jobs, tasks: int, other_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Temporary files belong to another disk, as on most clusters, and nothing is left there."""
     monkeypatch.setenv("TMPDIR", str(other_disk))
-    job = jobs.submit("quickstart", **LONG)
+    job = jobs.submit("quickstart", tasks, **LONG)
     for _ in range(2):
         restarts = job.restarts
         _kill_while_writing(job)
         assert not Path(job.last).exists() or readable(Path(job.last))
         job.wait_for(lambda before=restarts: job.restarts > before or job.over, "a restart")
-    require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
+    require_same_run(jobs.uninterrupted("quickstart", tasks, **LONG), job.wait())
     assert not [path for path in other_disk.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
 
 

@@ -18,11 +18,6 @@ LONG = {"data.init_args.batches_per_epoch": "80"}
 """Long enough to be met at work."""
 
 
-@pytest.fixture(params=[1, 2], ids=["one task", "two tasks"])
-def tasks(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
 def require_unharmed(jobs: Jobs, job: Job, tasks: int) -> None:
     """It ends as the run that was never stopped."""
     require_same_run(jobs.uninterrupted("quickstart", tasks, **LONG), job.wait())
