@@ -38,18 +38,25 @@ TRANSFORMER = {
 }
 
 
-def band_checkpoint(path: Path, codec: CausalCodec | None = None, targets: tuple[str, ...] = ("Percussive",)) -> Path:
+def band_checkpoint(
+    path: Path,
+    codec: CausalCodec | None = None,
+    targets: tuple[str, ...] = ("Percussive",),
+    anticipations: int = 0,
+) -> Path:
     """Write a checkpoint of LiveBand.
 
     Args:
         path: the file.
         codec: another codec than the bundled one, whose weights are then only in the checkpoint.
         targets: names of the instruments that it learnt.
+        anticipations: that it knows.
     """
     torch.manual_seed(0)
-    made_of = {"class_path": "livejam.networks.CausalTransformer", "init_args": GENERATOR}
+    options: dict[str, Any] = {**GENERATOR, "anticipations": anticipations} if anticipations else GENERATOR
+    made_of = {"class_path": "livejam.networks.CausalTransformer", "init_args": options}
     settings = {"generator": made_of, "anticipation_frames": 1, "codec": named(codec)}
-    return _written(path, CausalTransformer(**GENERATOR), codec or pretrained_codec(), R3GAN, settings, targets)
+    return _written(path, CausalTransformer(**options), codec or pretrained_codec(), R3GAN, settings, targets)
 
 
 def lmdm_checkpoint(path: Path, cutoff_blocks: tuple[int, ...] = (0, -1, 1)) -> Path:

@@ -136,6 +136,20 @@ def check_report(report: dict[str, Any]) -> None:
     assert said.endswith("the model gave no finite output in 2 blocks")
 
 
+def test_a_model_that_learnt_several_anticipations_plays_at_the_one_asked_for(
+    song: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(band_checkpoint(song.parent / "told.ckpt", anticipations=8))
+    arguments = ["--checkpoint", checkpoint, "--mix", "song.wav", "--out", "played", "--no-beats"]
+    assert main(["play", *arguments, "--anticipation", "5"]) == 0
+    timing = json.loads(Path("played/report.json").read_text())["timing"]
+    assert timing["anticipation_ms"] == pytest.approx(5 * 92.88, abs=0.1)
+    assert main(["play", *arguments, "--anticipation", "8", "--overwrite"]) == 2
+    assert "the generator knows 0 to 7" in capfd.readouterr().err
+    assert main(["describe", checkpoint]) == 0
+    assert "1 frame; learnt 0 to 7" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("rate", "channels", "samples", "name"),
     [
@@ -237,6 +251,8 @@ BAD = [
     (["--prompt", "a slow waltz"], "LiveBand takes no prompts"),
     (["--prompt", "one", "--prompt", "two"], "there are 1 instruments but 2 prompts"),
     (["--guidance", "3"], "without guidance"),
+    (["--anticipation", "3"], "1 frames ahead and learnt nothing else"),
+    (["--anticipation", "-1"], "--anticipation is -1"),
     (["--level", "100"], "a level of 100.0 dB"),
     (["--level", "nan"], "a level of nan dB"),
     (["--seed", "-1"], "--seed is -1"),
