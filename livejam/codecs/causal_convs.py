@@ -1,6 +1,6 @@
 """Causal convolutions over time with explicit state.
 
-Shapes: B batch, T latent frames, M = 8 T sub-frames, C latent channels, D width.
+Shapes: B batch, which may be missing, T latent frames, M = 8 T sub-frames, C latent channels, D width.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ class CausalConv(nn.Module):
 
     def forward(self, x_BTD: Tensor, past_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """Output for every frame, and the past of the next call."""
-        padded_BTD = torch.cat([past_BTD, x_BTD], dim=1)
-        frames = x_BTD.shape[1]
-        windows = torch.cat([padded_BTD[:, i : i + frames] for i in range(KERNEL)], dim=-1)
-        return self.linear(windows), padded_BTD[:, frames:]
+        padded_BTD = torch.cat([past_BTD, x_BTD], dim=-2)
+        frames = x_BTD.shape[-2]
+        if frames == 1:  # the one window is all there is, in order
+            windows = padded_BTD.reshape(*padded_BTD.shape[:-2], 1, -1)
+        else:
+            windows = torch.cat([padded_BTD[..., i : i + frames, :] for i in range(KERNEL)], dim=-1)
+        return self.linear(windows), padded_BTD[..., frames:, :]
 
 
 class ResidualBlock(nn.Module):
@@ -95,7 +98,7 @@ class CausalConvs(nn.Module):
         for block, past in zip(self.slow, pasts[1:], strict=False):
             hidden, past = block(hidden, past)
             new_pasts.append(past)
-        hidden = self.up(hidden).unflatten(-1, (SUBFRAMES, -1)).flatten(1, 2)
+        hidden = self.up(hidden).unflatten(-1, (SUBFRAMES, -1)).flatten(-3, -2)
         for block, past in zip(self.fast, pasts[1 + len(self.slow) :], strict=True):
             hidden, past = block(hidden, past)
             new_pasts.append(past)

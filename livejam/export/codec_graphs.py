@@ -1,7 +1,8 @@
 """The steps of the bundled kind of codec as graphs, with its own weights.
 
 Shapes: A audio channels, V views of them, N samples of a step, T latent frames of a step, M = 8 T sub-frames, C latent
-channels, F frequency bins, J bins of the long transform, L low pitches, K oscillators, W samples of a window.
+channels, F frequency bins, J bins of the long transform, L low pitches, K oscillators, W samples of a window. A leading
+2 is a real and an imaginary part, so that one operator computes both.
 """
 
 from __future__ import annotations
@@ -30,9 +31,6 @@ from livejam.export.graphs import StepGraph
 NOISE_FRAMES = NOISE_PERIOD_SUBFRAMES // SUBFRAMES
 """Latent frames after which the noise of the decoder repeats."""
 
-LOUD = 1e6
-"""A unit in which no magnitude is tiny."""
-
 
 class EncoderGraph(StepGraph):
     """`mix` (1AN) to `mix_latents` (1TC); the state is the audio that windows still overlap.
@@ -43,6 +41,7 @@ class EncoderGraph(StepGraph):
     """
 
     pitch_L: Tensor
+    long_windows: Tensor
 
     def __init__(self, codec: CausalCodec, frames: int) -> None:
         spec = codec.spec
@@ -51,8 +50,9 @@ class EncoderGraph(StepGraph):
         super().__init__("encoder", {"mix": mix_BAN}, "mix_latents", states)
         features = codec.features
         self.codec, self.frames = codec, frames
-        self.short = RealFourier(features.window_samples, features.bins)
-        self.long = RealFourier(features.long_samples, 1 + len(features.bin_hz))
+        self.short = RealFourier(features.window_samples, range(features.bins))
+        self.long = RealFourier(features.long_samples, range(1, 1 + len(features.bin_hz)))
+        self.register_buffer("long_windows", features.long_windows[:, None, None])
         self.register_buffer("pitch_L", torch.arange(LOW_PITCHES).float())
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -73,25 +73,24 @@ class EncoderGraph(StepGraph):
         features = self._features
         begin = features.past_samples - (features.window_samples - features.stride_samples)
         frames_VMW = windows(heard_VN[:, begin:], features.stride_samples)
-        real, imaginary = self.short(frames_VMW * features.window)
-        return torch.log(1 + torch.sqrt(real.square() + imaginary.square()) / features.floor)
+        power_VMF = self.short(frames_VMW * features.window).square().sum(dim=-2)
+        return torch.log(1 + torch.sqrt(power_VMF) / features.floor)
 
     def _low_maps(self, heard_VN: Tensor) -> Tensor:
         """Log magnitude per low pitch, V(2T)L."""
         features = self._features
         frames_VMW = windows(heard_VN, features.long_stride_samples)
-        window_W, slope_W = features.long_windows.unbind()
-        real, imaginary = (part[..., 1:] for part in self.long(frames_VMW * window_W))
-        slope_real, slope_imaginary = (part[..., 1:] for part in self.long(frames_VMW * slope_W))
-        energy_VMJ = real.square() + imaginary.square()
-        turn_VMJ = slope_real * imaginary - slope_imaginary * real
-        deviation_VMJ = turn_VMJ / energy_VMJ.clamp_min(1e-20)
-        frequency_VMJ = features.bin_hz + deviation_VMJ * (features.sample_rate_hz / (2 * math.pi))
-        position_VMJ = grid_position(frequency_VMJ)
+        spectrum, slope = self.long(frames_VMW * self.long_windows).split(1)
+        (real, imaginary), (slope_real, slope_imaginary) = (part[0].split(1, dim=-2) for part in (spectrum, slope))
+        energy_VM1J = real.square() + imaginary.square()
+        turn_VM1J = slope_real * imaginary - slope_imaginary * real
+        deviation_VM1J = turn_VM1J / energy_VM1J.clamp_min(1e-20)
+        frequency_VM1J = features.bin_hz + deviation_VM1J * (features.sample_rate_hz / (2 * math.pi))
+        position_VMJ1 = grid_position(frequency_VM1J).transpose(-1, -2)
         # energy is split between the two nearest pitches
-        share_VMJL = (1 - (position_VMJ[..., None] - self.pitch_L).abs()).clamp_min(0)
-        energy_VML = (energy_VMJ[..., None, :] @ share_VMJL)[..., 0, :] + 1e-20
-        return torch.log(torch.sqrt(energy_VML) / features.floor + LOW_FLOOR)
+        share_VMJL = (1 - (position_VMJ1 - self.pitch_L).abs()).clamp_min(0)
+        energy_VM1L = energy_VM1J @ share_VMJL + 1e-20
+        return torch.log(torch.sqrt(energy_VM1L) / features.floor + LOW_FLOOR)
 
 
 class DecoderGraph(StepGraph):
@@ -106,16 +105,19 @@ class DecoderGraph(StepGraph):
         state: the codec's state before the first step.
     """
 
-    phase_MK: Tensor
+    phase_2M1K: Tensor
     advance_K: Tensor
     noise: Tensor
     frame_T: Tensor
     sample_N: Tensor
+    faint: Tensor
+    sign_2111: Tensor
+    other_2: Tensor
 
     def __init__(self, codec: CausalCodec, frames: int, state: DecoderState) -> None:
         synthesis, frame = codec.synthesis, int(state.frame_B)
         phase_K = (synthesis.clock_K * (SUBFRAMES * frame) + synthesis.start_K) % CLOCK_STEPS
-        states = {f"decoder_past_{number}": past for number, past in enumerate(state.pasts)} | {
+        states = {f"decoder_past_{number}": past[0] for number, past in enumerate(state.pasts)} | {
             "decoder_tail": state.tail_BAN,
             "decoder_magnitude": state.magnitude_BAF,
             "decoder_phase": phase_K.float(),
@@ -127,78 +129,83 @@ class DecoderGraph(StepGraph):
         self.codec, self.frames = codec, frames
         self.inverse = InverseRealFourier(len(synthesis.window))
         subframe_M1 = torch.arange(frames * SUBFRAMES)[:, None]
-        self.register_buffer("phase_MK", (subframe_M1 * synthesis.clock_K % CLOCK_STEPS).float())
+        # a cosine is a sine that is a quarter of a turn ahead
+        ahead_2111 = torch.tensor((CLOCK_STEPS // 4, 0))[:, None, None, None]
+        phase_2M1K = (subframe_M1 * synthesis.clock_K)[:, None] + ahead_2111
+        self.register_buffer("phase_2M1K", (phase_2M1K % CLOCK_STEPS).float())
         self.register_buffer("advance_K", (frames * SUBFRAMES * synthesis.clock_K % CLOCK_STEPS).float())
-        noise_PAF = torch.view_as_real(synthesis.noise_PAF)
+        noise = torch.view_as_real(synthesis.noise_PAF).movedim(-1, 0)
         # by latent frame, so that one step gathers whole frames
-        self.register_buffer("noise", noise_PAF.reshape(NOISE_FRAMES, SUBFRAMES, *noise_PAF.shape[1:]))
+        self.register_buffer("noise", noise.unflatten(1, (NOISE_FRAMES, SUBFRAMES)).transpose(0, 1).contiguous())
         self.register_buffer("frame_T", torch.arange(frames, dtype=torch.int32) % NOISE_FRAMES)
         self.register_buffer("sample_N", torch.arange(frames * codec.spec.hop_samples).float())
+        # exporters take a number as small as that for zero, if it is no tensor
+        self.register_buffer("faint", torch.tensor([1e-16]))
+        self.register_buffer("other_2", torch.tensor((1, 0), dtype=torch.int32))
+        self.register_buffer("sign_2111", torch.tensor((1.0, -1.0))[:, None, None, None])
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         latents_BTC, *pasts, tail_BAN, before_BAF, phase_K, noise_frame_1, early_1 = tensors
-        decoder, synthesis, bound = self.codec.decoder, self.codec.synthesis, self.codec.bound
-        latents_BTC = latents_BTC.clamp(-bound, bound)
-        hidden_BMD, pasts = decoder.causal_convs(latents_BTC, pasts)
-        log_magnitude, log_oscillator, gain, correction = decoder.real_parts(latents_BTC, hidden_BMD)
-        magnitude_BMAF = synthesis.magnitude_of(log_magnitude)
-        donor = self._donor(log_oscillator, gain, magnitude_BMAF, before_BAF, phase_K, noise_frame_1)
-        spectrum = self._spectrum(donor, correction, magnitude_BMAF)
-        audio_BAN, tail_BAN = synthesis.added(self.inverse(*spectrum), tail_BAN)
+        synthesis, bound = self.codec.synthesis, self.codec.bound
+        latents_TC = latents_BTC[0].clamp(-bound, bound)
+        hidden_MD, pasts = self.codec.decoder.causal_convs(latents_TC, pasts)
+        log_magnitude, log_oscillator, gain_MAF, correction = self._parts(latents_TC, hidden_MD)
+        magnitude_MAF = synthesis.magnitude_of(log_magnitude)
+        tones = self._tones(log_oscillator, phase_K)
+        steady = tones + magnitude_MAF * mid_side(gain_MAF * self._noise(noise_frame_1), dim=2)
+        donor = self._with_attacks(steady, magnitude_MAF, before_BAF)
+        spectrum = self._spectrum(donor + magnitude_MAF * correction, magnitude_MAF)
+        audio_BAN, tail_BAN = synthesis.added(self.inverse(spectrum)[None], tail_BAN)
         phase_K = wrapped(phase_K + self.advance_K, CLOCK_STEPS)
         frame_1 = wrapped(noise_frame_1 + self.frames % NOISE_FRAMES, NOISE_FRAMES)
         # what comes out before the delay is over would be heard before the first sample of the song
         audio_BAN = audio_BAN * (self.sample_N >= early_1).float()
         early_1 = (early_1 - len(self.sample_N)).clamp(min=0)
-        return audio_BAN, *pasts, tail_BAN, magnitude_BMAF[:, -1], phase_K, frame_1, early_1
+        return audio_BAN, *pasts, tail_BAN, magnitude_MAF[None, -1], phase_K, frame_1, early_1
 
-    def _donor(
-        self,
-        log_oscillator: Tensor,
-        gain: Tensor,
-        magnitude_BMAF: Tensor,
-        before_BAF: Tensor,
-        phase_K: Tensor,
-        noise_frame_1: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Real and imaginary spectra BMAF of oscillators and noise, as `Synthesis.donor`."""
-        synthesis = self.codec.synthesis
-        angle_MK = wrapped(phase_K + self.phase_MK, CLOCK_STEPS) * (2 * math.pi / CLOCK_STEPS)
-        amplitude_BMAK = synthesis.floor * soft_gate(log_oscillator)
-        cosine_KF, sine_KF = synthesis.kernels_2KF.unbind()
-        index_T = wrapped(noise_frame_1 + self.frame_T, NOISE_FRAMES)
-        noise_MAF2 = self.noise.index_select(0, index_T).flatten(0, 1)
-        parts = []
-        for number, (turned_MK, kernel_KF) in enumerate(((angle_MK.cos(), cosine_KF), (angle_MK.sin(), sine_KF))):
-            tones_BMAF = (amplitude_BMAK * turned_MK[:, None]) @ kernel_KF
-            tones_BMAF = nn.functional.pad(tones_BMAF, (0, synthesis.bins - kernel_KF.shape[-1]))
-            noise_BMAF = mid_side(gain * noise_MAF2[None, ..., number], dim=2)
-            parts.append(tones_BMAF + magnitude_BMAF * noise_BMAF)
-        return with_attacks(parts[0], parts[1], magnitude_BMAF, before_BAF)
+    def _parts(self, latents_TC: Tensor, hidden_MD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`Decoder.real_parts` without a batch, and the correction as 2MAF."""
+        decoder = self.codec.decoder
+        spectra_BMAF, low_BMAL = decoder.linear_features(decoder.base(latents_TC)[None])
+        heads = decoder.heads(hidden_MD).unflatten(-1, (decoder.audio_channels, -1))
+        sizes = [*decoder.sizes[:3], 2 * decoder.bins]
+        magnitude, oscillator, noise, correction = torch.split(heads, sizes, dim=-1)
+        magnitude_MAF = spectra_BMAF[0] + magnitude
+        tones_MAK = torch.cat([low_BMAL[0], magnitude_MAF.index_select(-1, decoder.nearest_bin)], dim=-1)
+        gain_MAF = nn.functional.softplus(noise - 0.5) @ decoder.bands_GF
+        correction_2MAF = correction.unflatten(-1, (2, -1)).movedim(-2, 0)
+        return magnitude_MAF, tones_MAK + oscillator, gain_MAF, correction_2MAF
 
-    @staticmethod
-    def _spectrum(
-        donor: tuple[Tensor, Tensor], correction: tuple[Tensor, Tensor], magnitude_BMAF: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The decoded magnitude with the phase of the corrected donor, as `Synthesis.spectrum`."""
-        parts = [part + magnitude_BMAF * added for part, added in zip(donor, correction, strict=True)]
-        # exporters take a number as small as 1e-16 for zero
-        real, imaginary, magnitude = (part * LOUD for part in (*parts, magnitude_BMAF))
-        faint = 1e-6 * magnitude.square() + 1e-16 * LOUD**2
-        scale = magnitude * torch.rsqrt(real.square() + imaginary.square() + faint)
-        return parts[0] * scale, parts[1] * scale
+    def _tones(self, log_oscillator_MAK: Tensor, phase_K: Tensor) -> Tensor:
+        """The oscillators' spectra 2MAF, as in `Synthesis.donor`."""
+        angle_2M1K = wrapped(phase_K + self.phase_2M1K, CLOCK_STEPS) * (2 * math.pi / CLOCK_STEPS)
+        amplitude_MAK = self.codec.synthesis.floor * soft_gate(log_oscillator_MAK)
+        turned = (amplitude_MAK * angle_2M1K.sin()).flatten(1, 2)
+        # runtimes lay out single matrices for speed, but no stacks of them
+        parts = [turned[part] @ kernel_KF for part, kernel_KF in enumerate(self.codec.synthesis.kernels_2KF)]
+        padded = nn.functional.pad(torch.stack(parts), (0, self.codec.synthesis.bins - parts[0].shape[-1]))
+        return padded.unflatten(1, log_oscillator_MAK.shape[:2])
 
+    def _noise(self, frame_1: Tensor) -> Tensor:
+        """The spectra 2MAF of noise from the frame on."""
+        index_T = wrapped(frame_1 + self.frame_T, NOISE_FRAMES)
+        return self.noise.index_select(0, index_T).transpose(0, 1).flatten(1, 2)
 
-def with_attacks(real: Tensor, imaginary: Tensor, magnitude_BMAF: Tensor, before_BAF: Tensor) -> tuple[Tensor, Tensor]:
-    """`livejam.codecs.synthesis.shape_attacks` in real numbers."""
-    history = torch.cat([before_BAF[:, None], magnitude_BMAF], dim=1)
-    pooled = nn.functional.avg_pool1d(history.flatten(1, 2), ATTACK_BINS, 1, ATTACK_BINS // 2).view_as(history)
-    rise, total = pooled[:, 1:] - pooled[:, :-1], pooled[:, 1:] + pooled[:, :-1] + 1e-6
-    depth = (ATTACK_GAIN * rise / total).clamp(-ATTACK_LIMIT, ATTACK_LIMIT) * 0.5
-    real_sides, imaginary_sides = (nn.functional.pad(part, (1, 1)) for part in (real, imaginary))
-    real_rise = real_sides[..., 2:] - real_sides[..., :-2]
-    imaginary_rise = imaginary_sides[..., 2:] - imaginary_sides[..., :-2]
-    return real + depth * imaginary_rise, imaginary - depth * real_rise
+    def _with_attacks(self, spectrum: Tensor, magnitude_MAF: Tensor, before_BAF: Tensor) -> Tensor:
+        """`livejam.codecs.synthesis.shape_attacks` of 2MAF."""
+        history = torch.cat([before_BAF, magnitude_MAF], dim=0)
+        pooled = nn.functional.avg_pool1d(history, ATTACK_BINS, 1, ATTACK_BINS // 2)
+        rise, total = pooled[1:] - pooled[:-1], pooled[1:] + pooled[:-1] + 1e-6
+        depth = (ATTACK_GAIN * rise / total).clamp(-ATTACK_LIMIT, ATTACK_LIMIT) * 0.5
+        sides = nn.functional.pad(spectrum, (1, 1))
+        # times -i: the real part gets the imaginary one, and that the real one's opposite
+        turned = (sides[..., 2:] - sides[..., :-2]).index_select(0, self.other_2)
+        return spectrum + depth * self.sign_2111 * turned
+
+    def _spectrum(self, direction: Tensor, magnitude_MAF: Tensor) -> Tensor:
+        """The decoded magnitude with the phase of the corrected donor (2MAF), as `Synthesis.spectrum`."""
+        faint = 1e-6 * magnitude_MAF.square() + self.faint
+        return direction * (magnitude_MAF / torch.sqrt(direction.square().sum(dim=0) + faint))
 
 
 def windows(audio: Tensor, stride: int) -> Tensor:

@@ -15,21 +15,21 @@ from torch import Tensor, nn
 
 
 class RealFourier(nn.Module):
-    """The first bins of the transform of real samples, as `torch.fft.rfft`.
+    """Some bins of the transform of real samples, as `torch.fft.rfft`.
 
     Args:
         samples: N, even.
-        bins: bins that are wanted, at most N / 2 + 1.
+        bins: those that are wanted, of N / 2 + 1.
     """
 
     first: Tensor
     turn: Tensor
     last: Tensor
 
-    def __init__(self, samples: int, bins: int) -> None:
+    def __init__(self, samples: int, bins: range) -> None:
         super().__init__()
         self.p, self.q = _factors(samples)
-        self.bins, self.blocks = bins, math.ceil(bins / self.p)
+        self.bins, self.blocks = bins, math.ceil(bins.stop / self.p)
         angle_AP = _angles(self.p, self.p, self.p)
         angle_QB = _angles(self.q, self.blocks, self.q)
         cos, sin = angle_QB.cos(), angle_QB.sin()
@@ -39,18 +39,15 @@ class RealFourier(nn.Module):
         # (real, imaginary) @ last = (real, imaginary)
         self.register_buffer("last", torch.cat((torch.cat((cos, -sin), 1), torch.cat((sin, cos), 1))).float())
 
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and imaginary parts (…, bins) of samples (…, N)."""
+    def forward(self, audio: Tensor) -> Tensor:
+        """Real and imaginary parts (…, 2, bins) of samples (…, N)."""
         leading = audio.shape[:-1]
         real, imaginary = (self.first @ audio.reshape(*leading, self.p, self.q)).chunk(2, dim=-2)
         cos, sin = self.turn.unbind()
         turned = torch.cat((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
-        real, imaginary = (turned @ self.last).chunk(2, dim=-1)
-        return self._in_order(real), self._in_order(imaginary)
-
-    def _in_order(self, part: Tensor) -> Tensor:
-        """Bins a + P b from a matrix over a and b."""
-        return part.transpose(-1, -2).reshape(*part.shape[:-2], -1)[..., : self.bins]
+        # bins a + P b from matrices over a and b, real and imaginary
+        parts = (turned @ self.last).unflatten(-1, (2, self.blocks)).movedim(-3, -1)
+        return parts.flatten(-2)[..., self.bins.start : self.bins.stop]
 
 
 class InverseRealFourier(nn.Module):
@@ -81,18 +78,17 @@ class InverseRealFourier(nn.Module):
         weight_F[0] = weight_F[-1] = 1.0 / samples
         self.register_buffer("weight_F", weight_F)
 
-    def forward(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Samples (…, N) of real and imaginary parts (…, F); the imaginary parts of the first and last bin are 0."""
-        parts = torch.cat((self._by_columns(real), self._by_columns(imaginary)), dim=-1)
-        real, imaginary = (parts @ self.first).chunk(2, dim=-1)
+    def forward(self, parts: Tensor) -> Tensor:
+        """Samples (…, N) of real and imaginary parts (2, …, F); the imaginary ones of the first and last bin are 0."""
+        padded = nn.functional.pad(parts * self.weight_F, (0, self.blocks * self.p - parts.shape[-1]))
+        matrices = padded.unflatten(-1, (self.blocks, self.p))
+        *leading, block, column = range(1, matrices.ndim)
+        # matrices over a and b of bins a + P b, real and imaginary beside each other
+        columns = matrices.permute(*leading, column, 0, block).flatten(-2)
+        real, imaginary = (columns @ self.first).chunk(2, dim=-1)
         cos, sin = self.turn.unbind()
         turned = torch.cat((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-2)
         return (self.last @ turned).flatten(-2)
-
-    def _by_columns(self, part: Tensor) -> Tensor:
-        """A matrix over a and b of bins a + P b."""
-        padded = nn.functional.pad(part * self.weight_F, (0, self.blocks * self.p - part.shape[-1]))
-        return padded.reshape(*part.shape[:-1], self.blocks, self.p).transpose(-1, -2)
 
 
 def _angles(rows: int, columns: int, period: int) -> Tensor:

@@ -178,16 +178,22 @@ class Reference:
         return {"mix_latents": mix_BTC, "accompaniment_latents": out_BTC, "accompaniment": audio_BAN}
 
 
-def example_mix(model: StepModel, steps: int, seed: int = 0) -> Tensor:
+def example_mix(model: StepModel, steps: int, seed: int = 0, tuning: float = 0.0) -> Tensor:
     """Sound for so many steps (1AN): chords that decay, strokes of noise, and rests.
 
     Nothing is asked of it but that all parts of a codec and of a model have something to do.
+
+    Args:
+        model: says rate, channels and samples of a step.
+        steps: how many.
+        seed: of chords and strokes.
+        tuning: semitones above A = 440 Hz.
     """
     spec = model.player.codec.spec
     rng = torch.Generator().manual_seed(seed)
     beat = spec.sample_rate_hz // 4
     beats = math.ceil(steps * model.block_samples / beat)
-    pitch_S3 = 36 + torch.randint(0, 48, (beats, 3), generator=rng)
+    pitch_S3 = 36 + tuning + torch.randint(0, 48, (beats, 3), generator=rng)
     level_S = torch.rand(beats, generator=rng) * (torch.rand(beats, generator=rng) < 0.8)
     time_N = torch.arange(beat) / spec.sample_rate_hz
     hertz_S3 = 440 * 2 ** ((pitch_S3 - 69) / 12)
