@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,6 +110,15 @@ class FakeStream:
         self.active, self.closed = False, False
         self.played: list[np.ndarray] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> FakeStream:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(PortAudioError):
+            self.abort()
+        self.close()
 
     def start(self) -> None:
         self.active = True

@@ -1,4 +1,4 @@
-"""`livejam-player`: a model that livejam exported accompanies a recording."""
+"""`livejam-player`: a model that livejam exported accompanies a recording, or plays live through a sound card."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from livejam_player.live import Card, Duet, list_devices, needed_delay, step_seconds
 from livejam_player.model import Array, ModelError
 from livejam_player.player import Player
 from livejam_player.resampling import resample
+from livejam_player.sound import as_channels, read_sound
 
 CHUNK = 4096
 
@@ -22,16 +26,24 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line, the same for every player of exported models."""
     parser = argparse.ArgumentParser(
         prog="livejam-player",
-        description="Play along with a recording. The accompaniment has its length, rate and channels, in 24 bits.",
-        epilog="example: livejam-player --model exported --mix song.wav --instrument drums --seed 0 --out drums.wav",
+        description="Play along with a recording, or live through a sound card (--device). The accompaniment of a "
+        "recording has its length, rate and channels; files are written in 24 bits.",
+        epilog="examples: livejam-player --model exported --mix song.wav --instrument drums --seed 0 --out drums.wav; "
+        "livejam-player --model exported --device default --instrument drums",
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="written by `livejam export`")
-    parser.add_argument("--mix", type=Path, required=True, metavar="WAV", help="what the musician plays (WAV or FLAC)")
-    parser.add_argument("--out", type=Path, required=True, metavar="WAV", help="the accompaniment")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="written by `livejam export`")
+    parser.add_argument("--mix", type=Path, metavar="WAV", help="what the musician plays (WAV or FLAC)")
+    parser.add_argument("--out", type=Path, metavar="WAV", help="the accompaniment (with --device: not written)")
     parser.add_argument("--instrument", metavar="NAME", help="one that the model learnt (default: the model's own)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal notes (default: 0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for every graph (default: 1)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file (default: keep it)")
+    live = parser.add_argument_group("live")
+    live.add_argument("--device", metavar="NAME", help="this sound card: number or part of its name, or default")
+    live.add_argument("--input-device", metavar="NAME", help="another sound card to listen to (default: the same one)")
+    live.add_argument("--seconds", type=float, metavar="S", help="end after so long (default: Ctrl-C)")
+    live.add_argument("--chunk", type=int, default=256, metavar="N", help="samples per call of the card (default: 256)")
+    live.add_argument("--list-devices", action="store_true", help="list the sound cards, and do nothing else")
     return parser
 
 
@@ -48,8 +60,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _play(options: argparse.Namespace) -> int:
+    if options.list_devices:
+        print(list_devices())
+        return 0
     if options.threads < 1:
         raise ModelError(f"--threads is {options.threads}; use 1 or more")
+    if options.model is None:
+        raise ModelError("--model is missing; name a folder that `livejam export` wrote")
+    return _play_file(options) if options.device is None else _play_live(options)
+
+
+def _play_file(options: argparse.Namespace) -> int:
+    for name in ("mix", "out"):
+        if getattr(options, name) is None:
+            raise ModelError(f"--{name} is missing; name it, or play live with --device default")
     _require_free(options.out, options.mix, options.overwrite)
     player = Player(options.model, options.instrument, options.seed, options.threads)
     mix_AN, rate = read_sound(options.mix)
@@ -57,10 +81,32 @@ def _play(options: argparse.Namespace) -> int:
     played_AN = accompany(player, mix_AN, rate)
     took, seconds = time.perf_counter() - started, mix_AN.shape[1] / rate
     clipped = int((np.abs(played_AN) > 1).sum())
-    _write(options.out, played_AN, rate)
+    with _writer(options.out, rate, len(played_AN)) as write:
+        write(played_AN)
     print(f"{options.out}: {seconds:.1f} s in {took:.1f} s, {seconds / max(took, 1e-9):.1f} times real time")
     if clipped:
         print(f"  {clipped} samples were clipped")
+    return 0
+
+
+def _play_live(options: argparse.Namespace) -> int:
+    if options.mix is not None:
+        raise ModelError("--device listens to the sound card; leave out --mix")
+    if options.chunk < 1 or (options.seconds is not None and not options.seconds > 0):
+        raise ModelError("--chunk and --seconds must be more than 0")
+    if options.out is not None:
+        _require_free(options.out, options.model, options.overwrite)
+    player = Player(options.model, options.instrument, options.seed, options.threads)
+    step = step_seconds(player)
+    card = Card(player.sample_rate_hz, player.channels, options.device, options.input_device, options.chunk)
+    with card.opened(), _writer(options.out, player.sample_rate_hz, player.channels) as write:
+        delay = needed_delay(player, card, step)
+        late = 1000 * (delay + player.late_samples) / player.sample_rate_hz
+        print(f"{card.name}: a step takes {1000 * step:.1f} ms; it sounds {late:.0f} ms late. Ctrl-C ends.", flush=True)
+        with Duet(player, delay, card.delay_samples or 0) as duet, suppress(KeyboardInterrupt):
+            card.play(duet, options.seconds, write)
+    missed = duet.missed_samples / player.sample_rate_hz
+    print(f"  {missed:.2f} s were not ready in time; the card reported {card.accidents} accidents")
     return 0
 
 
@@ -74,34 +120,6 @@ def accompany(player: Player, mix_AN: Array, sample_rate_hz: int) -> Array:
     return as_channels(played_AN[:, : mix_AN.shape[1]], len(mix_AN))
 
 
-def as_channels(audio_AN: Array, channels: int) -> Array:
-    """With another number of channels: mixed down, or on the first two of them."""
-    if len(audio_AN) == channels:
-        return audio_AN
-    mono_1N = audio_AN.mean(axis=0, keepdims=True)
-    if channels == 1:
-        return mono_1N
-    pair_AN = audio_AN if len(audio_AN) == 2 else np.repeat(mono_1N, 2, axis=0)
-    return np.pad(pair_AN, ((0, channels - 2), (0, 0)))
-
-
-def read_sound(path: Path) -> tuple[Array, int]:
-    """A recording (AN) and its rate.
-
-    Raises:
-        ModelError: it cannot be read, is empty, or is not finite.
-    """
-    try:
-        audio_NA, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ModelError(f"{path} cannot be read as sound ({error}); use WAV or FLAC") from error
-    if not len(audio_NA):
-        raise ModelError(f"{path} holds no sound; use another recording")
-    if not np.isfinite(audio_NA).all():
-        raise ModelError(f"{path} contains NaN or infinite samples; export it again")
-    return np.ascontiguousarray(audio_NA.T), rate
-
-
 def _require_free(out: Path, mix: Path, overwrite: bool) -> None:
     if out.is_dir():
         raise ModelError(f"--out {out} is a folder; name a file in it")
@@ -113,13 +131,24 @@ def _require_free(out: Path, mix: Path, overwrite: bool) -> None:
         raise ModelError(f"--out {out} is no sound file; call it {out.stem}.wav")
 
 
-def _write(path: Path, audio_AN: Array, rate: int) -> None:
-    """Write a sound file whole, or not at all."""
+@contextmanager
+def _writer(path: Path | None, rate: int, channels: int) -> Iterator[Callable[[Array], None]]:
+    """Takes sound (AN) for a file, which is there when all of it is, or the card is gone; None = no file."""
+    if path is None:
+        yield lambda audio_AN: None
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".playing-", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
-        soundfile.write(temporary, np.clip(audio_AN.T, -1, 1), rate, subtype="PCM_24")
+        failure = None
+        with soundfile.SoundFile(temporary, "w", rate, channels, subtype="PCM_24") as file:
+            try:
+                yield lambda audio_AN: file.write(np.clip(audio_AN.T, -1, 1))
+            except ModelError as error:
+                failure = error
         temporary.replace(path)
+        if failure is not None:
+            raise failure
 
 
 if __name__ == "__main__":

@@ -57,9 +57,10 @@ class Player:
     def reset(self) -> None:
         """Begin anew."""
         self.model.reset()
+        nothing_AN: Array = np.zeros((self.channels, 0), np.float32)
+        self._due_AN = self._unheard_AN = nothing_AN
         first = self.model.signature["first_output_sample"] + self.late_samples
-        self._due_AN: Array = np.zeros((self.channels, first), np.float32)
-        self._unheard_AN: Array = np.zeros((self.channels, 0), np.float32)
+        self._before_AN: Array = np.zeros((self.channels, first), np.float32)
 
     def process(self, audio_AN: Array) -> Array:
         """Hear the next samples, and play as many.
@@ -70,6 +71,22 @@ class Player:
         Raises:
             ModelError: wrong number of channels, or samples that are not finite; nothing of them was heard.
         """
+        self._due_AN = np.concatenate((self._due_AN, self.advance(audio_AN)), axis=1)
+        samples = audio_AN.shape[1]
+        played_AN, self._due_AN = self._due_AN[:, :samples], self._due_AN[:, samples:]
+        return played_AN
+
+    def advance(self, audio_AN: Array) -> Array:
+        """Hear the next samples; what became known of the output, which is often ahead of them.
+
+        All that it gives, one after another, is what `process` gives.
+
+        Args:
+            audio_AN: sound in [-1, 1], any number of samples.
+
+        Raises:
+            ModelError: as `process`.
+        """
         if audio_AN.ndim != 2 or len(audio_AN) != self.channels:
             raise ModelError(
                 f"the audio has shape {audio_AN.shape}, but the model needs ({self.channels} channels, samples); "
@@ -79,11 +96,9 @@ class Player:
             raise ModelError("the audio contains NaN or infinite samples and was not heard; check where it comes from")
         clipped_AN = np.clip(audio_AN, -LOUDEST, LOUDEST).astype(np.float32)
         self._unheard_AN = np.concatenate((self._unheard_AN, clipped_AN), axis=1)
-        pieces, block = [self._due_AN], self.model.block_samples
+        pieces, block = [self._before_AN], self.model.block_samples
+        self._before_AN = self._before_AN[:, :0]
         while self._unheard_AN.shape[1] >= block:
             pieces.append(self.model.step(self._unheard_AN[:, :block], self.instrument, self.seed))
             self._unheard_AN = self._unheard_AN[:, block:]
-        due_AN = np.concatenate(pieces, axis=1)
-        samples = audio_AN.shape[1]
-        self._due_AN = due_AN[:, samples:]
-        return due_AN[:, :samples]
+        return np.concatenate(pieces, axis=1)
