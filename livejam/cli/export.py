@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livejam.cli.card import MODEL_HELP
 from livejam.cli.publish import add_trust, find_trusted
-from livejam.export.signature import PRECISIONS
+from livejam.errors import UserError
+from livejam.export.signature import MUSIC, PRECISIONS
 from livejam.option_ranges import LONGEST_SPAN, Range, require_number
 from livejam.outputs import add_overwrite, require_folder, require_free
 
 if TYPE_CHECKING:
+    from livejam.export.model import StepModel
+    from livejam.export.onnx_files import OnnxSteps
     from livejam.export.parity import Parity
 
-DEFAULT_STEPS = 1000
-MOST_STEPS = 10**7
+DEFAULT_STEPS, DEFAULT_ITEMS = 1000, 96
+MOST_STEPS, MOST_ITEMS = 10**7, 10**5
 
 
 def add_export(commands: Any) -> None:
@@ -29,7 +33,8 @@ def add_export(commands: Any) -> None:
         "states before the first step) and test_vectors.safetensors. Then both play to the same sound, and samples\n"
         "that differ by more than 0.0001 are an error. docs/export.md describes the files for players.",
         epilog="examples:\n  livejam export --checkpoint liveband-pocket --out exported\n"
-        "  livejam export --checkpoint runs/quickstart/checkpoints/last.ckpt --out exported --parity-steps 10000",
+        "  livejam export --checkpoint runs/quickstart/checkpoints/last.ckpt --out exported --parity-steps 10000\n"
+        "  livejam export --checkpoint liveband-pocket --out small --precision int8 --songs data/songs",
     )
     export.add_argument("--checkpoint", type=Path, required=True, metavar="C", help=MODEL_HELP)
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the graphs")
@@ -53,6 +58,20 @@ def add_export(commands: Any) -> None:
         metavar="N",
         help=f"steps in which ONNX Runtime is compared with PyTorch (default: {DEFAULT_STEPS})",
     )
+    export.add_argument(
+        "--songs",
+        type=Path,
+        metavar="DATA",
+        help="let both play the test songs of this data set, and say whether beats, chord tones and Fréchet distance "
+        f"stay the same (default: not measured; takes minutes; written to {MUSIC})",
+    )
+    export.add_argument(
+        "--items",
+        type=int,
+        default=DEFAULT_ITEMS,
+        metavar="N",
+        help=f"stems of the test songs to play, 20 s each (default: {DEFAULT_ITEMS})",
+    )
     add_trust(export)
     add_overwrite(export)
     export.set_defaults(run=_export)
@@ -62,6 +81,7 @@ def _export(options: argparse.Namespace) -> int:
     require_number("--parity-steps", options.parity_steps, Range(1, MOST_STEPS))
     require_number("--cutoff", options.cutoff, Range(-1000, 1))
     require_number("--anticipation", options.anticipation, Range(0, LONGEST_SPAN))
+    require_number("--items", options.items, Range(1, MOST_ITEMS))
     from livejam.checkpoints.published import find_model
     from livejam.export.directory import FILES, export, open_steps
     from livejam.export.parity import checked
@@ -69,14 +89,35 @@ def _export(options: argparse.Namespace) -> int:
     folder: Path = options.out
     require_folder(folder)
     found = find_model(options.checkpoint)
-    require_free({f"--out {name}": folder / name for name in FILES}, [found], options.overwrite)
+    require_free({f"--out {name}": folder / name for name in (*FILES, MUSIC)}, [found], options.overwrite)
+    if options.songs and not options.songs.is_dir():
+        raise UserError(f"there is no data set {options.songs}; render one with `livejam data render`")
     asked = options.precision, options.cutoff, options.anticipation
     model = export(options.checkpoint, folder, find_trusted(options.trust), *asked)
+    (folder / MUSIC).unlink(missing_ok=True)
     size = sum((folder / name).stat().st_size for name in FILES)
     print(f"{folder}: {size / 1e6:.1f} MB in {options.precision}", flush=True)
     parity = checked(model, open_steps(folder), options.parity_steps)
-    print(_said(parity))
+    print(_said(parity), flush=True)
+    if options.songs:
+        _measure_music(options, model, open_steps(folder))
     return 0
+
+
+def _measure_music(options: argparse.Namespace, model: StepModel, exported: OnnxSteps) -> None:
+    from livejam.cli.export_music import TestSongs, music_facts, music_lines, write_music
+    from livejam.export.playing import onnx_steps, torch_steps
+    from metrics.musical_parity import compared
+
+    songs = TestSongs(options.songs, model, options.items)
+    ways = {
+        "PyTorch": partial(torch_steps, model.player),
+        f"ONNX Runtime, {options.precision}": partial(onnx_steps, model, exported),
+    }
+    reference, played = songs.scores(ways).values()
+    differences = compared(reference, played)
+    write_music(options.out, {"precision": options.precision, **music_facts(options.songs, differences)})
+    print("\n".join(music_lines(differences)))
 
 
 def _said(parity: Parity) -> str:

@@ -18,6 +18,9 @@ PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 
 SIGNATURE, STATES, VECTORS = "signature.json", "state0.safetensors", "test_vectors.safetensors"
 
+MUSIC = "music.json"
+"""How well the directory's model plays test songs, where that was measured; no host needs it."""
+
 
 @dataclass(frozen=True)
 class TensorFacts:

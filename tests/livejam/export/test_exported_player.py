@@ -92,6 +92,24 @@ def test_it_needs_no_torch(exported: Path, minute: np.ndarray, tmp_path: Path) -
     assert soundfile.info(out).frames == 100_000
 
 
+def test_how_well_it_plays_test_songs(rendered_songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "small"
+    common = ["export", "--checkpoint", "liveband-pocket", "--parity-steps", "10", "--precision", "int8"]
+    assert main([*common, "--out", str(folder), "--songs", str(rendered_songs), "--items", "3"]) == 0
+    said, facts = capsys.readouterr().out, json.loads((folder / "music.json").read_text())
+    assert "chord tones" in said
+    assert "kept" in said
+    assert facts["precision"] == "int8"
+    assert facts["measures"]["distance"]["songs"] == 1
+    assert not facts["sure"]  # one song says nothing
+    assert abs(facts["measures"]["chord_tones"]["difference"]) < 0.05
+    assert main([*common, "--out", str(folder), "--overwrite"]) == 0
+    assert not (folder / "music.json").exists()  # of graphs that are gone
+    assert main([*common, "--out", str(tmp_path / "other"), "--songs", str(tmp_path / "nowhere")]) == 2
+    assert "there is no data set" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def _other_format(folder: Path) -> None:
     path = folder / "signature.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
