@@ -39,11 +39,11 @@ def reduce_weights(path: Path, precision: str) -> None:
         return
     model = onnx.load(str(path))
     graph, kept, added = model.graph, [], []
-    matrices = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
+    outputs = {node.input[1]: _output_axis(node) for node in graph.node if node.op_type in ("MatMul", "Gemm")}
     for weight in graph.initializer:
         array = onnx.numpy_helper.to_array(weight)
-        if weight.name in matrices and array.ndim == 2 and array.size >= SMALLEST and array.dtype == np.float32:
-            stored, node = STORED[precision](weight.name, array)
+        if weight.name in outputs and array.ndim == 2 and array.size >= SMALLEST and array.dtype == np.float32:
+            stored, node = STORED[precision](weight.name, array, outputs[weight.name])
             kept += stored
             added.append(node)
         else:
@@ -56,14 +56,19 @@ def reduce_weights(path: Path, precision: str) -> None:
     onnx.save(model, str(path))
 
 
-def _half(name: str, array: Array) -> tuple[list[Any], Any]:
+def _output_axis(node: Any) -> int:
+    """The axis of a matrix that counts what comes out of it."""
+    return int(1 - next((attribute.i for attribute in node.attribute if attribute.name == "transB"), 0))
+
+
+def _half(name: str, array: Array, axis: int) -> tuple[list[Any], Any]:
     from onnx import TensorProto, helper, numpy_helper
 
     stored = numpy_helper.from_array(array.astype(np.float16), f"{name}.float16")
     return [stored], helper.make_node("Cast", [stored.name], [name], to=TensorProto.FLOAT)
 
 
-def _brain(name: str, array: Array) -> tuple[list[Any], Any]:
+def _brain(name: str, array: Array, axis: int) -> tuple[list[Any], Any]:
     from onnx import TensorProto, helper
 
     # the upper half of float32, rounded to the nearest even
@@ -73,18 +78,19 @@ def _brain(name: str, array: Array) -> tuple[list[Any], Any]:
     return [stored], helper.make_node("Cast", [stored.name], [name], to=TensorProto.FLOAT)
 
 
-def _eighth(name: str, array: Array) -> tuple[list[Any], Any]:
+def _eighth(name: str, array: Array, axis: int) -> tuple[list[Any], Any]:
     from onnx import helper, numpy_helper
 
-    scale = np.maximum(np.abs(array).max(axis=0), 1e-12).astype(np.float32) / 127
-    stored = numpy_helper.from_array(np.rint(array / scale).astype(np.int8), f"{name}.int8")
+    scale = np.maximum(np.abs(array).max(axis=1 - axis), 1e-12).astype(np.float32) / 127
+    rounded = np.rint(array / np.expand_dims(scale, 1 - axis)).astype(np.int8)
+    stored = numpy_helper.from_array(rounded, f"{name}.int8")
     scales = numpy_helper.from_array(scale, f"{name}.scale")
-    return [stored, scales], helper.make_node("DequantizeLinear", [stored.name, scales.name], [name], axis=1)
+    return [stored, scales], helper.make_node("DequantizeLinear", [stored.name, scales.name], [name], axis=axis)
 
 
-STORED: dict[str, Callable[[str, Array], tuple[list[Any], Any]]] = {
+STORED: dict[str, Callable[[str, Array, int], tuple[list[Any], Any]]] = {
     "float16": _half,
     "bfloat16": _brain,
     "int8": _eighth,
 }
-"""How a matrix is stored in a smaller precision."""
+"""How a matrix is stored in a smaller precision: name, numbers, and the axis of its outputs."""
