@@ -65,7 +65,8 @@ export class Noise {
       atHigh = (atHigh + STEP_HIGH + (sum > 0xffffffff ? 1 : 0)) >>> 0;
       atLow = sum >>> 0;
       scramble(atHigh, atLow);
-      const radius = Math.sqrt(-2 * Math.log(((high >>> 8) + 0.5) / 2 ** 24));
+      // rounded to float32, as PyTorch does: near 1, the radius would show the difference
+      const radius = Math.sqrt(-2 * Math.log(Math.fround((high >>> 8) + 0.5) / 2 ** 24));
       const angle = (2 * Math.PI * (low >>> 8)) / 2 ** 24;
       numbers[p] = radius * Math.cos(angle);
       if (pairs + p < numbers.length) numbers[pairs + p] = radius * Math.sin(angle);

@@ -22,9 +22,10 @@ void noise_at(uint64_t seed, int64_t position, int64_t channels, float *noise) {
     for (int64_t p = 0; p < pairs; ++p) {
         const uint64_t counter = static_cast<uint64_t>(position) * static_cast<uint64_t>(pairs) + p + 1;
         const uint64_t bits = scramble(base + counter * STEP);
-        const double first = (static_cast<double>(bits >> 40) + 0.5) / (1 << 24);
+        // rounded to float, as PyTorch does: near 1, the radius would show the difference
+        const float first = (static_cast<float>(bits >> 40) + 0.5f) / (1 << 24);
         const double angle = TWO_PI * (static_cast<double>((bits >> 8) & 0xFFFFFF) / (1 << 24));
-        const double radius = std::sqrt(-2 * std::log(first));
+        const double radius = std::sqrt(-2 * std::log(static_cast<double>(first)));
         noise[p] = static_cast<float>(radius * std::cos(angle));
         if (pairs + p < channels) noise[pairs + p] = static_cast<float>(radius * std::sin(angle));
     }
