@@ -32,6 +32,9 @@ INTEGRITY = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7Q
 """SHA-512 of the package, as its registry states it."""
 
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+WEBGPU = ("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm")
+"""For browsers that have a graphics processor alone: no other one fetches these, and nobody keeps them for offline."""
+
 HEAD = '<link rel="manifest" href="manifest.webmanifest">\n'
 FETCH_SECONDS = 300
 
@@ -123,7 +126,7 @@ def _read(package: Path) -> bytes:
 def _unpack(packed: bytes, folder: Path) -> None:
     folder.mkdir()
     with tarfile.open(fileobj=io.BytesIO(packed)) as package:
-        for name in RUNTIME:
+        for name in (*RUNTIME, *WEBGPU):
             file = package.extractfile(f"package/dist/{name}")
             assert file is not None, name
             (folder / name).write_bytes(file.read())
@@ -153,7 +156,7 @@ def _list_files(page: Path) -> None:
     digest = hashlib.sha256(worker.read_bytes())
     for path in paths:
         digest.update(path.relative_to(page).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
-    names = ["./", *(path.relative_to(page).as_posix() for path in paths)]
+    names = ["./", *(path.relative_to(page).as_posix() for path in paths if path.name not in WEBGPU)]
     listed = f"const VERSION = {json.dumps(digest.hexdigest()[:16])};\nconst FILES = {json.dumps(names, indent=1)};\n\n"
     worker.write_text(listed + worker.read_text(encoding="utf-8"), encoding="utf-8")
 

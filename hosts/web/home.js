@@ -27,9 +27,9 @@ export async function arrive() {
   }
   const [signature, list] = await Promise.all([load(), read("songs/songs.json")]);
   songs = list;
-  const { model, sample_rate_hz, instruments, licences } = signature;
+  const { model, sample_rate_hz, instruments, licences, runs } = signature;
   const names = instruments.map(({ name }) => name);
-  return { facts: { model, licences, sample_rate_hz, instruments: names, most_rows: MOST_ROWS }, songs };
+  return { facts: { model, licences, sample_rate_hz, instruments: names, most_rows: MOST_ROWS, runs }, songs };
 }
 
 async function read(path) {
@@ -68,8 +68,10 @@ export async function song(number, instruments) {
 
 export const connect = (hears) => new Line(hears);
 
-export const foot = ({ model, licences }) =>
-  `Model: ${model}${licences.model ? ` (${licences.model})` : ""}. It runs in this browser; no sound leaves it.`;
+const PLACES = { wasm: "in this browser", webgpu: "in this browser, on the graphics processor" };
+
+export const foot = ({ model, licences, runs }) =>
+  `Model: ${model}${licences.model ? ` (${licences.model})` : ""}. It runs ${PLACES[runs]}; no sound leaves it.`;
 
 // The last of the model's meters.
 export const meter = ({ speed }) => `${speed.toFixed(1)} ×`;

@@ -4,7 +4,7 @@ const worker = new Worker("worker.js", { type: "module" });
 let line = null;
 let loaded = null;
 
-// The signature, once the model can play. Rejects with one sentence.
+// The signature, once the model can play, and what `runs` it: wasm or webgpu. Rejects with one sentence.
 export function load() {
   loaded ??= new Promise((resolve, reject) => {
     worker.onerror = (event) => {
@@ -12,7 +12,7 @@ export function load() {
       reject(new Error("The model does not start: this browser is too old, or a file of this page is missing."));
     };
     worker.onmessage = ({ data }) => {
-      if (data.kind === "loaded") resolve(data.signature);
+      if (data.kind === "loaded") resolve({ ...data.signature, runs: data.runs });
       else if (data.kind === "unloaded") reject(new Error(data.sentence));
       else line?.told(data);
     };

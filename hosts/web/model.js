@@ -10,7 +10,7 @@ const ALGORITHM = "splitmix64-box-muller";
 export async function readModel(readFile) {
   const signature = checked(await required(readFile, "signature.json"));
   const states = readTensors(await required(readFile, "state0.safetensors"), "state0.safetensors");
-  for (const { name } of signature.graphs.flatMap(({ inputs }) => inputs)) known(signature, states, name);
+  for (const input of signature.graphs.flatMap(({ inputs }) => inputs)) known(signature, states, input);
   const files = {};
   for (const { file, sha256 } of signature.graphs) {
     files[file] = await required(readFile, file);
@@ -34,20 +34,48 @@ function checked(bytes) {
   } catch {
     throw new Error("signature.json is damaged. Export the model again.");
   }
-  if (signature.format !== FORMAT) {
-    throw new Error(`The model has format ${signature.format}, but this page plays format ${FORMAT}. Export it again.`);
+  const format = signature?.format;
+  if (format !== FORMAT) {
+    throw new Error(`The model has format ${format}, but this page plays format ${FORMAT}. Export it again.`);
   }
-  if (signature.noise.algorithm !== ALGORITHM) {
-    throw new Error(`This page does not know the noise ${signature.noise.algorithm}. Use a newer livejam's page.`);
+  if (signature.noise?.algorithm !== ALGORITHM) {
+    throw new Error(`This page does not know the noise ${signature.noise?.algorithm}. Use a newer livejam's page.`);
   }
+  const wrong = mistake(signature);
+  if (wrong) throw new Error(`signature.json is damaged (${wrong}). Export the model again.`);
   return signature;
 }
 
+// The first field that cannot be right.
+function mistake({ graphs, instruments, noise, ...facts }) {
+  const positive = (holder, names) => names.find((name) => !(Number.isInteger(holder[name]) && holder[name] > 0));
+  const number = positive(facts, ["sample_rate_hz", "audio_channels", "block_samples"]);
+  if (number) return number;
+  const draws = positive(noise, ["draws", "frames", "channels"]);
+  if (draws) return `noise: ${draws}`;
+  if (!Array.isArray(instruments) || !instruments.length) return "instruments";
+  if (!Array.isArray(graphs) || !graphs.every(({ inputs, outputs }) => inputs && outputs)) return "graphs";
+  const wanted = {
+    mix: facts.audio_channels * facts.block_samples,
+    noise: noise.draws * noise.frames * noise.channels,
+    instrument: 1,
+  };
+  const misshapen = graphs.flatMap(({ inputs }) => inputs).find(({ name, shape }) => {
+    return name in wanted && count(shape) !== wanted[name];
+  });
+  return misshapen && `the input ${misshapen.name} is of another shape`;
+}
+
+const count = (shape) => shape.reduce((product, size) => product * size, 1);
+
 // Every input must come from somewhere: the player, a state, or another graph.
-function known(signature, states, name) {
+function known(signature, states, { name, shape }) {
   const given = ["mix", "noise", "instrument"].includes(name) || name in states;
   if (!given && !signature.graphs.some(({ outputs }) => outputs.some(({ feeds }) => feeds === name))) {
     throw new Error(`The state ${name} is missing in state0.safetensors. Export the model again.`);
+  }
+  if (name in states && count(states[name].shape) !== count(shape)) {
+    throw new Error(`The state ${name} in state0.safetensors is of another shape. Export the model again.`);
   }
 }
 
@@ -62,9 +90,9 @@ async function digest(bytes) {
 export async function openRuntime(ort, { signature, files }, providers) {
   const sessions = {};
   for (const { name, file } of signature.graphs) {
-    sessions[name] = await ort.InferenceSession.create(new Uint8Array(files[file]), {
-      executionProviders: providers,
-      graphOptimizationLevel: "all",
+    const options = { executionProviders: providers, graphOptimizationLevel: "all" };
+    sessions[name] = await ort.InferenceSession.create(new Uint8Array(files[file]), options).catch(({ message }) => {
+      throw new Error(`${file} cannot be run (${message}). Export the model again.`);
     });
   }
   return {

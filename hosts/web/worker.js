@@ -1,14 +1,11 @@
 // The model, in a thread of its own: it loads once, and plays one session after the other.
 
-import * as ort from "./runtime/ort.wasm.min.mjs";
-
-import { openRuntime, readModel } from "./model.js";
+import { readModel } from "./model.js";
+import { fastest } from "./runtimes.js";
 import { Session } from "./session.js";
 import { Speed } from "./speed.js";
 
-const MOST_THREADS = 4;
 const REPORT_MS = 1000;
-const [WARM_UP_STEPS, WARM_UP_MS] = [20, 2000];
 const JITTER = 2; // times longer than in the warm-up a step may take, beside sound and drawing
 
 let model = null;
@@ -20,32 +17,13 @@ let busy = false;
 let slowestMs = 0;
 
 async function load() {
-  ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
-  // Threads need shared memory, which browsers give to isolated pages alone; one core is left to the sound.
-  const spare = Math.max(1, navigator.hardwareConcurrency - 1);
-  ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(MOST_THREADS, spare) : 1;
   model = await readModel(async (name) => {
     const answer = await fetch(new URL(`./model/${name}`, import.meta.url));
     return answer.ok ? answer.arrayBuffer() : null;
   });
-  runtime = await openRuntime(ort, model, ["wasm"]);
-  const { signature } = model;
-  slowestMs = await warmUp(signature);
-  postMessage({ kind: "loaded", signature });
-}
-
-// The first steps are slow: they make room in memory, and the browser learns. How long the slowest of the others took.
-async function warmUp({ default_instrument, sample_rate_hz, block_samples }) {
-  const playing = new Session(model, runtime, [{ index: default_instrument, seed: 0 }], sample_rate_hz);
-  const times = [];
-  const end = performance.now() + WARM_UP_MS;
-  do {
-    playing.push(new Float32Array(block_samples));
-    const began = performance.now();
-    await playing.next();
-    times.push(performance.now() - began);
-  } while (times.length < WARM_UP_STEPS && performance.now() < end);
-  return Math.max(...times.slice(times.length >> 1));
+  const chosen = await fastest(model);
+  ({ runtime, slowestMs } = chosen);
+  postMessage({ kind: "loaded", signature: model.signature, runs: chosen.name });
 }
 
 const index = (name) => model.signature.instruments.find((known) => known.name === name).index;

@@ -184,6 +184,16 @@ console.log(JSON.stringify(facts));
     assert found["position"] == 700 + 512 * (43 + found["skipped"])
 
 
+WRONG = {
+    '{"block_samples": 1024}': "the input mix is of another shape",
+    '{"block_samples": 0}': "block_samples",
+    '{"sample_rate_hz": "22050"}': "sample_rate_hz",
+    '{"noise": {"algorithm": "splitmix64-box-muller", "draws": 1}}': "noise: frames",
+    '{"instruments": []}': "instruments",
+    '{"graphs": null}': "graphs",
+}
+
+
 def test_a_model_that_cannot_be_played_is_one_sentence(script: Any, tmp_path: Path) -> None:
     text = """
 import { existsSync, readFileSync } from "node:fs";
@@ -202,15 +212,22 @@ console.log(JSON.stringify(await readModel(read).then(() => "", (error) => error
     assert script(text) == "signature.json is damaged. Export the model again."
     (folder / "signature.json").write_text('{"format": 2}')
     assert script(text) == "The model has format 2, but this page plays format 1. Export it again."
-    noise = {"algorithm": "splitmix64-box-muller"}
-    mix = {"name": "mix", "feeds": ""}
-    graph = {"name": "g", "file": "g.onnx", "sha256": "0", "inputs": [mix, {"name": "past"}], "outputs": []}
-    (folder / "signature.json").write_text(json.dumps({"format": 1, "noise": noise, "graphs": [graph]}))
+    noise = {"algorithm": "splitmix64-box-muller", "draws": 1, "frames": 2, "channels": 4}
+    inputs = [{"name": "mix", "shape": [1, 1, 512]}, {"name": "past", "shape": [3]}]
+    graph = {"name": "g", "file": "g.onnx", "sha256": "0", "inputs": inputs, "outputs": []}
+    facts = {"format": 1, "noise": noise, "graphs": [graph], "instruments": [{"name": "Any", "index": 0}]}
+    facts |= {"sample_rate_hz": 22050, "audio_channels": 1, "block_samples": 512}
+    for change, wrong in WRONG.items():
+        (folder / "signature.json").write_text(json.dumps(facts | json.loads(change)))
+        assert script(text) == f"signature.json is damaged ({wrong}). Export the model again."
+    (folder / "signature.json").write_text(json.dumps(facts))
     assert script(text).startswith("The model's file state0.safetensors is missing.")
     (folder / "state0.safetensors").write_bytes(b"\xff" * 20)
     assert script(text) == "state0.safetensors is damaged. Export the model again."
     save_file({"other": np.zeros(3, dtype=np.float32)}, folder / "state0.safetensors")
     assert script(text) == "The state past is missing in state0.safetensors. Export the model again."
+    save_file({"past": np.zeros(4, dtype=np.float32)}, folder / "state0.safetensors")
+    assert script(text) == "The state past in state0.safetensors is of another shape. Export the model again."
     save_file({"past": np.zeros(3, dtype=np.float32)}, folder / "state0.safetensors")
     assert script(text).startswith("The model's file g.onnx is missing.")
     (folder / "g.onnx").write_bytes(b"other")

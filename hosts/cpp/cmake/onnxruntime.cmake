@@ -7,7 +7,9 @@ if(NOT ONNXRUNTIME_LIBRARY)
   elseif(Python3_FOUND)
     execute_process(
       COMMAND ${Python3_EXECUTABLE} -c
-        "import importlib.util, pathlib; print(next(pathlib.Path(importlib.util.find_spec('onnxruntime').origin).parent.glob('capi/libonnxruntime.*')))"
+        "import importlib.util, pathlib
+package = pathlib.Path(importlib.util.find_spec('onnxruntime').origin).parent
+print(next(package.glob('capi/libonnxruntime.*')))"
       OUTPUT_VARIABLE ONNXRUNTIME_LIBRARY OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   endif()
 endif()

@@ -2,7 +2,8 @@
 if(NOT OpenVINO_DIR AND Python3_FOUND)
   execute_process(
     COMMAND ${Python3_EXECUTABLE} -c
-      "import importlib.util, pathlib; print(pathlib.Path(importlib.util.find_spec('openvino').origin).parent / 'cmake')"
+      "import importlib.util, pathlib
+print(pathlib.Path(importlib.util.find_spec('openvino').origin).parent / 'cmake')"
     OUTPUT_VARIABLE OpenVINO_DIR OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 endif()
 find_package(OpenVINO QUIET COMPONENTS Runtime)

@@ -1,7 +1,8 @@
 # [livejam_player~] for Pure Data.
 find_path(PD_INCLUDE m_pd.h PATH_SUFFIXES pd)
 if(NOT PD_INCLUDE)
-  message(FATAL_ERROR "m_pd.h is missing: install puredata-dev (Debian), or give -DPD_INCLUDE=… of Pure Data's folder src")
+  message(FATAL_ERROR "m_pd.h is missing: install puredata-dev (Debian), "
+                      "or give -DPD_INCLUDE=… of Pure Data's folder src")
 endif()
 add_library(livejam_player_tilde MODULE pd/livejam_player~.cpp)
 target_include_directories(livejam_player_tilde PRIVATE ${PD_INCLUDE})

@@ -42,7 +42,8 @@ LIVEJAM_API int livejam_model_rate(const livejam_player *player);
 LIVEJAM_API int livejam_rate(const livejam_player *player);
 LIVEJAM_API int livejam_channels(const livejam_player *player);      /* 1 or 2, of in and of out */
 LIVEJAM_API int livejam_block(const livejam_player *player);         /* samples of a step, at the model's rate */
-LIVEJAM_API int livejam_first_output(const livejam_player *player);  /* place in the mix of the first sample played, likewise */
+/* Place in the mix of the first sample that is played, likewise. */
+LIVEJAM_API int livejam_first_output(const livejam_player *player);
 LIVEJAM_API int livejam_instruments(const livejam_player *player);   /* how many it plays */
 LIVEJAM_API const char *livejam_instrument(const livejam_player *player, int number); /* NULL beyond the last */
 
@@ -64,10 +65,21 @@ LIVEJAM_API void livejam_set_seed(livejam_player *player, int64_t seed);
 /* Forget all that was heard and played. Any thread; the model begins anew with the next sample. */
 LIVEJAM_API void livejam_reset(livejam_player *player);
 
+/* Make a generative delay of a model that answers what it has heard (`livejam export --cutoff 1`): out is dry times in
+ * plus wet times the answers, and the model hears in plus feedback times the answers. What it answers to sounds
+ * livejam_latency samples later, and bends towards full scale from half of it on, as on tape.
+ *
+ * dry, wet: 0 to 1. feedback: 0 to less than 1. The first call comes before livejam_start and the first sample; later
+ * ones, from any thread, let the gains glide in a twentieth of a second.
+ * Returns 0, or -1 and in error a sentence: the model plays ahead, a gain is out of range, or it has begun already. */
+LIVEJAM_API int livejam_set_delay(livejam_player *player, double dry, double wet, double feedback, char *error,
+                                  size_t error_size);
+
 /* Compute in a thread of its own from now on.
  *
  * largest: samples of the largest call of livejam_process.
- * latency: in samples; -1 = as little as leaves a step twice its time. A step may take lead + latency - largest samples.
+ * latency: in samples; -1 = as little as leaves a step twice its time. A step may take
+ * lead + latency - largest samples.
  * Returns 0, or -1 if there can be no thread or the latency is less than -lead.
  */
 LIVEJAM_API int livejam_start(livejam_player *player, int largest, int latency);

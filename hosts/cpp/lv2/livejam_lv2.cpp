@@ -14,27 +14,32 @@
 #include <vector>
 
 #include "livejam.h"
-#include "livejam_lv2_facts.h"
 
 namespace {
 
 constexpr int UNKNOWN_LARGEST = 4096;  // samples of a call, if the host does not say
 constexpr float SMOOTHING_SECONDS = 0.01f;
+constexpr float HIGHEST_SEED = 1 << 24;  // floats know all whole numbers up to it
 
-// The order in plugin.ttl; the channels of in and out come after them.
+// The order in plugin.ttl; the channels of in and out come after them, and then the feedback of a delay.
 enum Port { INSTRUMENT, SEED, MIX, LEVEL, LATENCY, MISSED, FREEWHEEL, FIRST_SOUND };
 
 struct Plugin {
     livejam_player *player = nullptr;
+    bool delay = false;  // a model that answers what it has heard
     int channels = 1, largest = 0, latency = 0, instrument = -1;
     int64_t seed = -1;
-    std::array<float *, FIRST_SOUND + 4> ports{};
+    std::array<float *, FIRST_SOUND + 5> ports{};
     std::array<std::vector<float>, 2> heard, played, dry;  // of a call; dry is late by the latency
     int64_t dry_position = 0;
     float wet_gain = 0, dry_gain = 0, smoothing = 0;
 
     ~Plugin() { livejam_free(player); }
-    float control(Port port) const { return *ports[port]; }
+    // Within bounds, whatever the host gives; no number counts as the least.
+    float control(int port, float least, float most) const { return std::min(most, std::max(least, *ports[port])); }
+    float mix() const { return control(MIX, 0, 1); }
+    float level() const { return std::pow(10.0f, control(LEVEL, -60, 24) / 20); }
+    float feedback() const { return control(FIRST_SOUND + 2 * channels, 0, 0.99f); }
 };
 
 template <typename T>
@@ -51,7 +56,8 @@ int largest_call(const LV2_Feature *const *features) {
     if (map == nullptr || options == nullptr) return UNKNOWN_LARGEST;
     const LV2_URID key = map->map(map->handle, LV2_BUF_SIZE__maxBlockLength);
     for (; options->key != 0; ++options) {
-        if (options->key == key && options->value != nullptr) return std::max(1, *static_cast<const int *>(options->value));
+        const auto *largest = static_cast<const int *>(options->value);
+        if (options->key == key && largest != nullptr) return std::max(1, *largest);
     }
     return UNKNOWN_LARGEST;
 }
@@ -62,12 +68,18 @@ LV2_Handle instantiate(const LV2_Descriptor *, double rate, const char *bundle, 
     const std::string folder = std::string(bundle) + "/model";
     plugin->player = livejam_load(folder.c_str(), static_cast<int>(std::lround(rate)), error, sizeof error);
     plugin->largest = largest_call(features);
-    if (plugin->player == nullptr || livejam_start(plugin->player, plugin->largest, -1) != 0) {
+    if (plugin->player == nullptr) {
         std::fprintf(stderr, "livejam: %s\n", error);
         return nullptr;
     }
+    plugin->delay = livejam_set_delay(plugin->player, 0, 1, 0, nullptr, 0) == 0;
+    if (livejam_start(plugin->player, plugin->largest, -1) != 0) {
+        std::fprintf(stderr, "livejam: no thread can be started\n");
+        return nullptr;
+    }
     plugin->channels = livejam_channels(plugin->player);
-    plugin->latency = livejam_latency(plugin->player);
+    // the lateness of a delay is what it is there for
+    plugin->latency = plugin->delay ? 0 : livejam_latency(plugin->player);
     for (int channel = 0; channel < plugin->channels; ++channel) {
         plugin->heard[channel].resize(plugin->largest);
         plugin->played[channel].resize(plugin->largest);
@@ -89,11 +101,13 @@ void activate(LV2_Handle handle) {
 }
 
 void follow_controls(Plugin &plugin) {
-    const int instrument = static_cast<int>(std::lround(plugin.control(INSTRUMENT)));
-    const auto seed = static_cast<int64_t>(std::max(0.0f, plugin.control(SEED)));
+    const int last = livejam_instruments(plugin.player) - 1;
+    const int instrument = static_cast<int>(std::lround(plugin.control(INSTRUMENT, 0, static_cast<float>(last))));
+    const auto seed = static_cast<int64_t>(plugin.control(SEED, 0, HIGHEST_SEED));
     if (instrument != plugin.instrument) livejam_set_instrument_number(plugin.player, plugin.instrument = instrument);
     if (seed != plugin.seed) livejam_set_seed(plugin.player, plugin.seed = seed);
-    livejam_wait(plugin.player, plugin.control(FREEWHEEL) > 0);
+    livejam_wait(plugin.player, plugin.control(FREEWHEEL, 0, 1) > 0);
+    if (plugin.delay) livejam_set_delay(plugin.player, 0, 1, plugin.feedback(), nullptr, 0);
 }
 
 float delayed(Plugin &plugin, int channel, int64_t position, float sample) {
@@ -113,13 +127,13 @@ void run_piece(Plugin &plugin, int from, int n) {
         out[channel] = plugin.played[channel].data();
     }
     livejam_process(plugin.player, in, out, n);
-    const float mix = std::clamp(plugin.control(MIX), 0.0f, 1.0f);
-    const float wet = mix * std::pow(10.0f, std::clamp(plugin.control(LEVEL), -60.0f, 24.0f) / 20);
+    const float mix = plugin.mix(), wet = mix * plugin.level();
     for (int i = 0; i < n; ++i) {
         plugin.wet_gain += plugin.smoothing * (wet - plugin.wet_gain);
         plugin.dry_gain += plugin.smoothing * (1 - mix - plugin.dry_gain);
         for (int channel = 0; channel < plugin.channels; ++channel) {
-            const float dry = delayed(plugin, channel, plugin.dry_position + i, in[channel][i]);
+            const float sample = std::isfinite(in[channel][i]) ? in[channel][i] : 0.0f;
+            const float dry = delayed(plugin, channel, plugin.dry_position + i, sample);
             plugin.ports[FIRST_SOUND + plugin.channels + channel][from + i] =
                 plugin.wet_gain * out[channel][i] + plugin.dry_gain * dry;
         }
@@ -139,7 +153,8 @@ void run(LV2_Handle handle, uint32_t samples) {
 
 void cleanup(LV2_Handle handle) { delete static_cast<Plugin *>(handle); }
 
-const LV2_Descriptor DESCRIPTOR = {LIVEJAM_LV2_URI, instantiate, connect_port, activate, run, nullptr, cleanup, nullptr};
+const LV2_Descriptor DESCRIPTOR = {
+    LIVEJAM_LV2_URI, instantiate, connect_port, activate, run, nullptr, cleanup, nullptr};
 
 }  // namespace
 

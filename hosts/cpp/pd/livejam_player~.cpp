@@ -19,6 +19,7 @@ struct Sound {
     Model model{nullptr, livejam_free};
     std::string folder, instrument;
     int64_t seed = 0;
+    float dry = 0, wet = 1, feedback = 0;
     int channels = 1, wait = 0, largest = 0;
     // Pd may give inlets and outlets the same memory
     std::array<std::vector<float>, 2> heard;
@@ -49,6 +50,7 @@ bool load(Object *object, int rate) {
         pd_error(object, "livejam_player~: %s", error);
     }
     livejam_set_seed(model.get(), sound.seed);
+    livejam_set_delay(model.get(), sound.dry, sound.wet, sound.feedback, nullptr, 0);  // if the model can be one
     livejam_wait(model.get(), sound.wait);
     sound.model = std::move(model);
     sound.largest = 0;
@@ -90,7 +92,8 @@ void dsp(Object *object, t_signal **signals) {
         sound.heard[channel].resize(static_cast<size_t>(n));
     }
     bool ready = sound.model != nullptr;
-    if (ready && (livejam_rate(sound.model.get()) != rate || (sound.largest != 0 && sound.largest < n))) ready = load(object, rate);
+    const bool fits = ready && livejam_rate(sound.model.get()) == rate && (sound.largest == 0 || n <= sound.largest);
+    if (ready && !fits) ready = load(object, rate);
     if (ready && sound.largest == 0) {
         ready = livejam_start(sound.model.get(), n, -1) == 0;
         sound.largest = n;
@@ -109,8 +112,21 @@ void instrument(Object *object, t_symbol *name) {
 }
 
 void seed(Object *object, t_floatarg value) {
-    object->sound->seed = static_cast<int64_t>(value);
+    object->sound->seed = value >= 0 && value < 9e18f ? static_cast<int64_t>(value) : 0;
     if (object->sound->model) livejam_set_seed(object->sound->model.get(), object->sound->seed);
+}
+
+void delay(Object *object, t_floatarg dry, t_floatarg wet, t_floatarg feedback) {
+    char error[1024];
+    Sound &sound = *object->sound;
+    if (sound.model == nullptr) return;
+    if (livejam_set_delay(sound.model.get(), dry, wet, feedback, error, sizeof error) != 0) {
+        pd_error(object, "livejam_player~: %s", error);
+        return;
+    }
+    sound.dry = dry;
+    sound.wet = wet;
+    sound.feedback = feedback;
 }
 
 void wait(Object *object, t_floatarg value) {
@@ -162,6 +178,7 @@ extern "C" LIVEJAM_API void livejam_player_tilde_setup(void) {
     class_addmethod(object_class, reinterpret_cast<t_method>(dsp), gensym("dsp"), A_CANT, 0);
     class_addmethod(object_class, reinterpret_cast<t_method>(instrument), gensym("instrument"), A_SYMBOL, 0);
     class_addmethod(object_class, reinterpret_cast<t_method>(seed), gensym("seed"), A_FLOAT, 0);
+    class_addmethod(object_class, reinterpret_cast<t_method>(delay), gensym("delay"), A_FLOAT, A_FLOAT, A_FLOAT, 0);
     class_addmethod(object_class, reinterpret_cast<t_method>(wait), gensym("wait"), A_FLOAT, 0);
     class_addmethod(object_class, method(reset), gensym("reset"), A_NULL);
     class_addbang(object_class, method(bang));

@@ -14,4 +14,9 @@ inline void require(bool condition, const std::string &otherwise) {
     if (!condition) throw Error(otherwise);
 }
 
+// Allocates nothing where the condition holds.
+inline void require(bool condition, const char *otherwise) {
+    if (!condition) throw Error(otherwise);
+}
+
 }  // namespace livejam

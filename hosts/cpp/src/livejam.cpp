@@ -21,6 +21,7 @@ void tell(const char *message, char *error, size_t size) {
 
 livejam_player *livejam_load(const char *folder, int rate_hz, char *error, size_t error_size) {
     try {
+        livejam::require(folder != nullptr, "name a folder that `livejam export` wrote");
         return new livejam_player(folder, rate_hz);
     } catch (const std::exception &trouble) {
         tell(trouble.what(), error, error_size);
@@ -49,7 +50,7 @@ double livejam_step_seconds(const livejam_player *player) { return player->model
 
 int livejam_set_instrument(livejam_player *player, const char *name, char *error, size_t error_size) {
     try {
-        player->model().set_instrument(std::string(name));
+        player->model().set_instrument(name == nullptr ? "" : name);
         return 0;
     } catch (const std::exception &trouble) {
         tell(trouble.what(), error, error_size);
@@ -63,6 +64,16 @@ int livejam_set_instrument_number(livejam_player *player, int number) {
 
 void livejam_set_seed(livejam_player *player, int64_t seed) { player->model().set_seed(seed); }
 void livejam_reset(livejam_player *player) { player->reset(); }
+
+int livejam_set_delay(livejam_player *player, double dry, double wet, double feedback, char *error, size_t error_size) {
+    try {
+        player->set_delay(dry, wet, feedback);
+        return 0;
+    } catch (const std::exception &trouble) {
+        tell(trouble.what(), error, error_size);
+        return -1;
+    }
+}
 
 int livejam_start(livejam_player *player, int largest, int latency) {
     try {

@@ -57,7 +57,8 @@ void Model::make_buffers() {
     for (const GraphFacts &graph : facts_.graphs) {
         for (const TensorFacts &tensor : graph.inputs) {
             auto &words = inputs_[tensor.name].words;
-            require(words.empty() || words.size() == tensor.count(), "two graphs want different shapes of " + tensor.name);
+            require(words.empty() || words.size() == tensor.count(),
+                    "two graphs want different shapes of " + tensor.name);
             words.resize(tensor.count());
         }
         for (const TensorFacts &tensor : graph.outputs) {
@@ -71,7 +72,8 @@ void Model::make_buffers() {
     require_tensor("instrument", 1);
     require_tensor("noise", static_cast<size_t>(noise.draws) * noise.frames * noise.channels);
     const auto played = outputs_.find("accompaniment");
-    require(played != outputs_.end() && played->second.words.size() == block, "no graph gives a block of accompaniment");
+    require(played != outputs_.end() && played->second.words.size() == block,
+            "no graph gives a block of accompaniment");
 }
 
 void Model::require_tensor(const char *name, size_t count) {
@@ -92,14 +94,16 @@ void Model::read_states(const std::filesystem::path &path) {
                 path.string() + " does not fit signature.json in " + stored + "; export the model again");
         State &state = states_[name];
         state.input = &found->second;
-        auto &words = at == std::string::npos ? state.words : state.of_instruments[index_in(stored.substr(at + 1), path)];
+        const bool general = at == std::string::npos;
+        auto &words = general ? state.words : state.of_instruments[index_in(stored.substr(at + 1), path)];
         words.resize(tensor.bytes.size() / 4);
         std::memcpy(words.data(), tensor.bytes.data(), tensor.bytes.size());
-        if (at == std::string::npos) known.insert(name);
+        if (general) known.insert(name);
     }
     for (const GraphFacts &graph : facts_.graphs) {
         for (const TensorFacts &tensor : graph.inputs) {
-            require(known.count(tensor.name) == 1, path.string() + " has no " + tensor.name + "; export the model again");
+            require(known.count(tensor.name) == 1,
+                    path.string() + " has no " + tensor.name + "; export the model again");
         }
         for (const TensorFacts &tensor : graph.outputs) known.insert(tensor.feeds);
     }
@@ -156,7 +160,9 @@ void Model::step(const float *mix, float *accompaniment) {
     noise_of_step(facts_.noise, seed_, steps_++, inputs_.at("noise").floats());
     for (Stage &stage : stages_) {
         stage.graph->run();
-        for (const auto &[from, to] : stage.copies) std::copy(from->words.begin(), from->words.end(), to->words.begin());
+        for (const auto &[from, to] : stage.copies) {
+            std::copy(from->words.begin(), from->words.end(), to->words.begin());
+        }
     }
     const auto &played = outputs_.at("accompaniment").words;
     if (std::all_of(played.begin(), played.end(), [](float x) { return std::isfinite(x); })) {

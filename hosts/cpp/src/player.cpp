@@ -36,6 +36,7 @@ Player::Player(const std::filesystem::path &folder, int rate_hz)
         known_.emplace_back(positions(LONGEST_LATENCY, rate_) + 2 * PIECE + 3 * from_model_[0].largest());
     }
     last_.resize(channels_);
+    answer_.assign(channels_, std::vector<float>(PIECE));
     piece_in_.resize(PIECE);
     model_in_.resize(channels_ * to_model_[0].largest());
     block_.resize(channels_ * block);
@@ -66,7 +67,7 @@ int Player::lead_of() const {
 
 void Player::start(int largest, int latency) {
     require(!thread_.joinable(), "it already computes in a thread of its own");
-    const int least = std::max(0, -lead_);
+    const int least = least_latency();
     if (latency < 0) {
         const double wanted = largest + 2 * model_.step_seconds() * rate_ - lead_;
         latency = std::max(least, static_cast<int>(std::ceil(std::min(wanted, LONGEST_LATENCY * rate_))));
@@ -82,33 +83,74 @@ void Player::start(int largest, int latency) {
     }
 }
 
+// A delay must know an answer before it hears the sample that it sounds with.
+int Player::least_latency() const { return std::max(0, -lead_) + (delay_ ? 1 : 0); }
+
+void Player::set_delay(double dry, double wet, double feedback) {
+    require(model_.facts().anticipation_frames < 0,
+            "this model plays ahead of what it hears; export an LMDM with `--cutoff 1` for a delay");
+    Delay::check(dry, wet, feedback);
+    if (!delay_) {
+        require(!thread_.joinable() && heard_until_ == 0, "a delay must be one before it begins");
+        delay_ = std::make_unique<Delay>(rate_, channels_, PIECE);
+        latency_ = least_latency();
+    }
+    delay_->set(dry, wet, feedback);
+}
+
 // ---- audio thread: no memory is allocated, nothing is locked, nothing throws ----
 
 void Player::process(const float *const *in, float *const *out, int n) {
     const float *from[2];
     float *to[2];
-    for (int64_t done = 0; done < n; done += PIECE) {
+    for (int64_t done = 0; done < n;) {
         for (int channel = 0; channel < channels_; ++channel) {
             from[channel] = in[channel] + done;
             to[channel] = out[channel] + done;
         }
-        process_piece(from, to, std::min(PIECE, n - done));
+        const int64_t piece = std::min(PIECE, n - done);
+        begin_if_asked();
+        done += delay_ ? process_delay(from, to, piece) : process_piece(from, to, piece);
     }
 }
 
-void Player::process_piece(const float *const *in, float *const *out, int64_t n) {
+void Player::begin_if_asked() {
     if (const uint64_t resets = resets_; resets != resets_heard_) {
         resets_heard_ = resets;
         begin_at_.store(heard_until_, std::memory_order_relaxed);  // seen with what is heard next
     }
+}
+
+int64_t Player::process_piece(const float *const *in, float *const *out, int64_t n) {
     hear(in, n);
+    catch_up();
+    play(out, heard_until_ - n - latency_, n);
+    return n;
+}
+
+// What sounds is known before what is heard, because the model hears it as well. Where nothing may be missed, a piece
+// ends with what is known.
+int64_t Player::process_delay(const float *const *in, float *const *out, int64_t n) {
+    catch_up();
+    const int64_t position = heard_until_ - latency_;
+    if ((!thread_.joinable() || wait) && !failed_) n = std::clamp<int64_t>(known_until_ - position, 1, n);
+    float *answer[2];
+    for (int channel = 0; channel < channels_; ++channel) answer[channel] = answer_[channel].data();
+    play(answer, position, n);
+    delay_->mix(in, answer, n);
+    for (int channel = 0; channel < channels_; ++channel) std::copy_n(answer[channel], n, out[channel]);
+    hear(delay_->heard(), n);
+    return n;
+}
+
+// Without a thread, compute here; with one that is waited for, wait.
+void Player::catch_up() {
     if (!thread_.joinable()) {
         while (advance()) {
         }
     } else if (wait) {
         await();
     }
-    play(out, n);
 }
 
 void Player::hear(const float *const *in, int64_t n) {
@@ -127,11 +169,12 @@ void Player::hear(const float *const *in, int64_t n) {
 }
 
 void Player::await() {
-    while (read_until_.load(std::memory_order_acquire) < heard_until_ && !failed_) std::this_thread::sleep_for(POLL / 5);
+    while (read_until_.load(std::memory_order_acquire) < heard_until_ && !failed_) {
+        std::this_thread::sleep_for(POLL / 5);
+    }
 }
 
-void Player::play(float *const *out, int64_t n) {
-    const int64_t position = heard_until_ - n - latency_;
+void Player::play(float *const *out, int64_t position, int64_t n) {
     const int64_t known = failed_ ? position : known_until_.load(std::memory_order_acquire);
     uint64_t late = 0;
     for (int64_t i = 0; i < n; ++i) {
@@ -181,6 +224,9 @@ void Player::begin(int64_t position) {
     std::fill(played_.begin(), played_.end(), 0.0f);
     const int64_t first = model_.facts().first_output_sample, silence = std::max<int64_t>(0, first);
     unheard_ = std::max<int64_t>(0, -first);
+    for (int64_t i = std::max(known_until_.load(), position - known_[0].size()); i < position; ++i) {
+        for (Ring &channel : known_) channel.write(i, 0.0f);  // what nobody answered
+    }
     say(played_.data(), silence, silence);
     read_until_.store(read_, std::memory_order_release);
 }

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "delay.h"
 #include "model.h"
 #include "resampler.h"
 #include "ring.h"
@@ -23,6 +24,7 @@ public:
     void process(const float *const *in, float *const *out, int n);
     void start(int largest, int latency);  // throws Error
     void reset() { resets_ += 1; }
+    void set_delay(double dry, double wet, double feedback);  // throws Error
 
     Model &model() { return model_; }
     const Model &model() const { return model_; }
@@ -37,10 +39,13 @@ public:
 
 private:
     // audio thread
-    void process_piece(const float *const *in, float *const *out, int64_t n);
+    int64_t process_piece(const float *const *in, float *const *out, int64_t n);
+    int64_t process_delay(const float *const *in, float *const *out, int64_t n);
+    void begin_if_asked();
+    void catch_up();
     void hear(const float *const *in, int64_t n);
     void await();
-    void play(float *const *out, int64_t n);
+    void play(float *const *out, int64_t position, int64_t n);
 
     // computing thread
     void run();
@@ -51,6 +56,7 @@ private:
     void say(const float *sound, int64_t count, int64_t stride);
 
     int lead_of() const;
+    int least_latency() const;
 
     Model model_;
     int rate_, channels_, lead_, latency_;
@@ -64,6 +70,8 @@ private:
     std::string failure_;
 
     // audio thread
+    std::unique_ptr<Delay> delay_;
+    std::vector<std::vector<float>> answer_;  // of a piece, by channel
     std::vector<float> last_;
     float gain_ = 1, gain_step_, decay_;
     uint64_t resets_heard_ = 0;

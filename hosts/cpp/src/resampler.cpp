@@ -38,7 +38,8 @@ std::vector<float> taps_of(int64_t up, int64_t down, int64_t width) {
     std::vector<double> taps(static_cast<size_t>(2 * width));
     for (int64_t phase = 0; phase < up; ++phase) {
         for (int64_t k = 0; k < 2 * width; ++k) {
-            const double distance = static_cast<double>(1 - width + k) - static_cast<double>(phase) / static_cast<double>(up);
+            const double between = static_cast<double>(phase) / static_cast<double>(up);
+            const double distance = static_cast<double>(1 - width + k) - between;
             taps[static_cast<size_t>(k)] = tap(distance, cutoff, static_cast<double>(width));
         }
         const double sum = std::accumulate(taps.begin(), taps.end(), 0.0);
@@ -66,7 +67,9 @@ Resampler::Resampler(int input_hz, int output_hz, int64_t most) : most_(most) {
     reset();
 }
 
-int64_t Resampler::made(int64_t heard) const { return std::max<int64_t>(0, ceil_div((heard - half_width_) * up_, down_)); }
+int64_t Resampler::made(int64_t heard) const {
+    return std::max<int64_t>(0, ceil_div((heard - half_width_) * up_, down_));
+}
 
 int64_t Resampler::needed(int64_t made) const { return made <= 0 ? 0 : (made - 1) * down_ / up_ + half_width_ + 1; }
 

@@ -6,8 +6,8 @@
 
 namespace livejam {
 
-// Output m is the sound at the time m / output_hz: no delay is added to the sound, it only comes late, because an output
-// needs `half_width` inputs after it.
+// Output m is the sound at the time m / output_hz: no delay is added to the sound, it only comes late, because an
+// output needs `half_width` inputs after it.
 class Resampler {
 public:
     // `most`: inputs of one call of `step`.

@@ -60,6 +60,7 @@ Signature signature(const Json &held) {
     facts.sample_rate_hz = static_cast<int>(integer(held, "sample_rate_hz", 4000, 400000));
     facts.audio_channels = static_cast<int>(integer(held, "audio_channels", 1, 2));
     facts.block_samples = static_cast<int>(integer(held, "block_samples", 1, 1 << 22));
+    facts.anticipation_frames = static_cast<int>(integer(held, "anticipation_frames", -(1 << 20), 1 << 20));
     facts.first_output_sample = static_cast<int>(integer(held, "first_output_sample", -(1 << 24), 1 << 24));
     facts.default_instrument = static_cast<int32_t>(integer(held, "default_instrument", INT32_MIN, INT32_MAX));
     for (const Json &one : held.at("instruments")) facts.instruments.push_back(instrument(one));
@@ -104,8 +105,9 @@ Signature read_signature(const std::filesystem::path &folder) {
     const std::string text = read_text(path, LARGEST_JSON);
     const Json held = undamaged(path, [&] { return Json::parse(text); });
     const int64_t format = undamaged(path, [&] { return integer(held, "format", INT64_MIN, INT64_MAX); });
-    require(format == FORMAT, path.string() + " has format " + std::to_string(format) + ", but this player reads format " +
-                                  std::to_string(FORMAT) + "; export the model again");
+    require(format == FORMAT, path.string() + " has format " + std::to_string(format) +
+                                  ", but this player reads format " + std::to_string(FORMAT) +
+                                  "; export the model again");
     return undamaged(path, [&] { return signature(held); });
 }
 

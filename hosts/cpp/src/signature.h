@@ -31,7 +31,7 @@ struct NoiseFacts {
 };
 
 struct Signature {
-    int sample_rate_hz, audio_channels, block_samples, first_output_sample;
+    int sample_rate_hz, audio_channels, block_samples, anticipation_frames, first_output_sample;
     int32_t default_instrument;
     std::vector<InstrumentFacts> instruments;
     NoiseFacts noise;

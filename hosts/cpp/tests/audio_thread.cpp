@@ -92,7 +92,7 @@ bool watch_works() {
     return works;
 }
 
-void play(livejam_player *player, int rate, double seconds) {
+void play(livejam_player *player, int rate, double seconds, bool delay) {
     std::mt19937 random(0);
     std::vector<float> left(600), right(600);
     float *both[] = {left.data(), right.data()};
@@ -104,6 +104,7 @@ void play(livejam_player *player, int rate, double seconds) {
         watched = true;
         if (calls % 100 == 99) livejam_reset(player);
         if (calls % 10 == 9) livejam_set_instrument_number(player, calls % 3);
+        if (delay && calls % 10 == 3) livejam_set_delay(player, 1, 0.9, 0.01 * (calls % 70), nullptr, 0);
         livejam_process(player, both, both, n);
         watched = false;
         heard += n;
@@ -117,17 +118,18 @@ int main(int, char **words) {
     const int rate = std::atoi(words[2]);
     char error[1024] = "";
     livejam_player *player = livejam_load(words[1], rate, error, sizeof error);
+    const bool delay = player != nullptr && livejam_set_delay(player, 1, 1, 0.5, nullptr, 0) == 0;
     if (player == nullptr || livejam_start(player, 600, -1) != 0) {
         std::fprintf(stderr, "error: %s\n", error);
         return 1;
     }
     const bool works = watch_works();
-    play(player, rate, std::atof(words[3]));
+    play(player, rate, std::atof(words[3]), delay);
     std::printf("{\"watch_works\": %s, \"allocations\": %d, \"locks\": %d, \"missed\": %llu, \"damaged\": %llu, "
-                "\"latency\": %d, \"failure\": \"%s\"}\n",
+                "\"delay\": %s, \"latency\": %d, \"failure\": \"%s\"}\n",
                 works ? "true" : "false", allocations.load(), locks.load(),
                 static_cast<unsigned long long>(livejam_missed(player)),
-                static_cast<unsigned long long>(livejam_damaged(player)), livejam_latency(player),
+                static_cast<unsigned long long>(livejam_damaged(player)), delay ? "true" : "false", livejam_latency(player),
                 livejam_failure(player) ? livejam_failure(player) : "");
     livejam_free(player);
     return 0;

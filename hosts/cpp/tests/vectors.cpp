@@ -23,7 +23,9 @@ std::vector<float> floats(const StoredTensor &tensor) {
 
 double farthest(const std::vector<float> &a, const std::vector<float> &b) {
     double largest = a.size() == b.size() ? 0 : INFINITY;
-    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) largest = std::max<double>(largest, std::fabs(a[i] - b[i]));
+    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+        largest = std::max<double>(largest, std::fabs(a[i] - b[i]));
+    }
     return largest;
 }
 
@@ -55,7 +57,9 @@ std::vector<float> play(livejam_player *player, std::vector<float> mix, int chan
 std::vector<float> without(const std::vector<float> &sound, int channels, int count) {
     std::vector<float> rest;
     const auto samples = static_cast<int>(sound.size()) / channels;
-    for (int c = 0; c < channels; ++c) rest.insert(rest.end(), &sound[c * samples] + count, &sound[c * samples] + samples);
+    for (int c = 0; c < channels; ++c) {
+        rest.insert(rest.end(), &sound[c * samples] + count, &sound[c * samples] + samples);
+    }
     return rest;
 }
 
@@ -80,11 +84,13 @@ int main(int, char **words) {
     std::vector<float> drawn(noise.size());
     const size_t per_step = static_cast<size_t>(facts.noise.draws * facts.noise.frames * facts.noise.channels);
     for (size_t step = 0; step * per_step < noise.size(); ++step) {
-        livejam::noise_of_step(facts.noise, static_cast<uint64_t>(seed), static_cast<int64_t>(step), &drawn[step * per_step]);
+        const auto number = static_cast<int64_t>(step);
+        livejam::noise_of_step(facts.noise, static_cast<uint64_t>(seed), number, &drawn[step * per_step]);
     }
 
     for (size_t number = 0; number < facts.instruments.size(); ++number) {
-        if (facts.instruments[number].index == instrument) livejam_set_instrument_number(player, static_cast<int>(number));
+        if (facts.instruments[number].index != instrument) continue;
+        livejam_set_instrument_number(player, static_cast<int>(number));
     }
     livejam_set_seed(player, seed);
     const int channels = livejam_channels(player), before = std::max(0, -livejam_first_output(player));

@@ -87,6 +87,7 @@ class StepModel:
             self.channels: int = self.signature["audio_channels"]
             self._graphs = [(graph, _session(folder / graph["file"], threads)) for graph in self.signature["graphs"]]
             self._states0 = read_tensors(folder / "state0.safetensors")
+            _require_sizes(self.signature)
         except (KeyError, TypeError) as error:
             raise ModelError(f"{folder}/signature.json is damaged; {AGAIN}") from error
         self.reset()
@@ -148,6 +149,20 @@ class StepModel:
         frame_F = np.arange(facts["frames"], dtype=np.int64) + first
         draw_D1 = np.arange(facts["draws"], dtype=np.int64)[:, None] * facts["draw_stride"]
         return seeded_noise(seed, frame_F + draw_D1, facts["channels"])
+
+
+def _require_sizes(signature: Mapping[str, Any]) -> None:
+    """Refuse a rate that is none, and a block that is not what the graphs hear.
+
+    Raises:
+        TypeError: names the field.
+    """
+    if not isinstance(signature["sample_rate_hz"], int) or signature["sample_rate_hz"] < 1:
+        raise TypeError("sample_rate_hz")
+    block = [1, signature["audio_channels"], signature["block_samples"]]
+    inputs = [tensor for graph in signature["graphs"] for tensor in graph["inputs"]]
+    if [tensor["shape"] for tensor in inputs if tensor["name"] == "mix"] != [block]:
+        raise TypeError("block_samples")
 
 
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:

@@ -21,6 +21,28 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def delay_checkpoint(rendered_songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped pocket LMDM, trained for a moment: a generator of its real size, which plays at a usual level."""
+    run = tmp_path_factory.mktemp("lmdm")
+    settings = {"data.init_args.root": rendered_songs, "data.init_args.batches_per_epoch": 20, "trainer.max_epochs": 1}
+    settings |= {"trainer.limit_val_batches": 0, "trainer.default_root_dir": run}
+    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "lightning_modules.cli", "fit", "--config", "configs/lmdm/encdec_pocket.yaml"]
+    done = subprocess.run([*command, *words], cwd=CPP.parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return run / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="session")
+def delay(delay_checkpoint: Path) -> Path:
+    """That LMDM as a generative delay, by the command."""
+    folder = delay_checkpoint.parents[1] / "delay"
+    command = ["export", "--checkpoint", str(delay_checkpoint), "--out", str(folder), "--cutoff", "1"]
+    assert main([*command, "--parity-steps", "20"]) == 0
+    return folder
+
+
 CPP = Path(__file__).parents[3] / "hosts" / "cpp"
 NEEDED = {"cmake": "cmake", "c++": "g++", "nlohmann/json.hpp": "nlohmann-json3-dev", "sndfile.h": "libsndfile1-dev"}
 INCLUDES = ("/usr/include", "/usr/include/pd", "/usr/local/include", "/opt/homebrew/include")
@@ -50,9 +72,9 @@ def build() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def programs(build: Callable[..., Path], exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(build: Callable[..., Path], exported: Path, delay: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """livejam-wav, what its tests run, and the objects for the other programs that are here."""
     options = ["-DLIVEJAM_PD=ON"] if has("m_pd.h") else []
     if has("lv2/core/lv2.h"):
-        options.append(f"-DLIVEJAM_MODEL={exported}")
+        options.append(f"-DLIVEJAM_MODEL={exported};{delay}")
     return build(tmp_path_factory.mktemp("cpp"), *options)
