@@ -8,6 +8,7 @@ columns are marked, and left out of the summary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 from statistics import fmean
 
 from metrics.anchor_rows import CHEATS
@@ -43,17 +44,31 @@ def normalised(rows: Rows, row: str, column: str) -> Cell | None:
         column: any.
 
     Returns:
-        `{"value", "interval"}`, the interval being that of the number itself, while the anchors are held fixed. None
-        where the column is not of adherence or does not tell the true stem from another song's.
+        `{"value", "interval"}`. The interval is a joint one: it holds the uncertainty of the anchors too, as if the
+        three rows had nothing to do with each other, and is None for the anchors themselves, which are 0 and 1 by
+        definition. None where the column is not of adherence or does not tell the true stem from another song's.
     """
     own, truth, stranger = (rows.get(name, {}).get(column) for name in (row, TRUTH, STRANGER))
     if not (adheres(column) and own and own["value"] is not None and truth and stranger):
         return None
     if truth["value"] is None or stranger["value"] is None or not _tells(truth, stranger):
         return None
-    low, span = stranger["value"], truth["value"] - stranger["value"]
-    ends = own.get("interval")
-    return {"value": (own["value"] - low) / span, "interval": [(end - low) / span for end in ends] if ends else None}
+    share = (own["value"] - stranger["value"]) / (truth["value"] - stranger["value"])
+    interval = None if row in (TRUTH, STRANGER) else _joint_interval(share, own, truth, stranger)
+    return {"value": share, "interval": interval}
+
+
+def _joint_interval(share: float, own: Cell, truth: Cell, stranger: Cell) -> list[float] | None:
+    """Of (own - stranger) / (truth - stranger), to the first order in all three; None unless all have intervals.
+
+    Rows of the same songs are rather alike than unlike in their errors, so it is rather too wide than too narrow.
+    """
+    ends = [cell["interval"] for cell in (own, truth, stranger) if cell.get("interval")]
+    if len(ends) < 3:
+        return None
+    errors = [(high - low) / 2 for low, high in ends]
+    half_width = hypot(errors[0], share * errors[1], (1 - share) * errors[2]) / (truth["value"] - stranger["value"])
+    return [share - half_width, share + half_width]
 
 
 def _tells(truth: Cell, stranger: Cell) -> bool:

@@ -14,9 +14,12 @@ from metrics.cells import Cell, Rows
 from metrics.chroma import chroma, chroma_agreement
 from metrics.evaluation.anchors import Reconstructions, anchor_stems
 from metrics.evaluation.clips import Clip
+from metrics.intervals import jackknife_interval
 from metrics.results import as_csv, as_markdown, as_text
 
 RATE = 22_050
+JOINT = [0.5 + sign * (0.05**2 + 2 * 0.025**2) ** 0.5 / 0.6 for sign in (-1, 1)]
+"""The interval of a half, where all three numbers are known to 0.05 and the anchors are 0.6 apart."""
 
 
 def cell(value: float | None, half_width: float | None = None) -> Cell:
@@ -51,7 +54,30 @@ def test_another_songs_stem_is_0_and_the_true_one_1() -> None:
         {"trained": 0.5, "ground_truth": 1.0, "random_pairing": 0.0, "echo": 2 / 3, "noise": -1 / 3}
     )
     assert shares["trained"]
-    assert shares["trained"]["interval"] == pytest.approx([0.25 / 0.6, 0.35 / 0.6])
+    assert shares["trained"]["interval"] == pytest.approx(JOINT)
+    assert shares["ground_truth"]["interval"] is None
+
+
+def test_joint_intervals_contain_the_true_share_where_those_with_fixed_anchors_do_not() -> None:
+    rng, joint, fixed = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        rows = {}
+        for name, mean in (("trained", 0.6), ("ground_truth", 0.8), ("random_pairing", 0.2)):
+            scores_U = rng.normal(mean, 0.15, 12)
+            value = float(scores_U.mean())
+            left_out_U = (scores_U.sum() - scores_U) / 11
+            interval = jackknife_interval(value, left_out_U)
+            rows[name] = {"phase_lock": {**cell(value), "interval": list(interval)}}
+        share = normalised(rows, "trained", "phase_lock")
+        assert share is not None
+        low, high = share["interval"]
+        joint += low <= 2 / 3 <= high
+        half_width = (rows["trained"]["phase_lock"]["interval"][1] - rows["trained"]["phase_lock"]["value"]) / (
+            rows["ground_truth"]["phase_lock"]["value"] - rows["random_pairing"]["phase_lock"]["value"]
+        )
+        fixed += abs(share["value"] - 2 / 3) <= half_width
+    assert joint >= 0.93 * 400
+    assert fixed < joint
 
 
 @given(st.floats(-100, 100), st.floats(0.1, 10), st.floats(-50, 50))
@@ -90,7 +116,7 @@ def test_tables_show_it() -> None:
         assert "adherence: mean of phase_lock" in shown
     assert "adherence: mean of phase_lock" in as_text(rows, ["adherence"]), "also of a column that is not shown"
     line = next(line for line in as_csv(rows).splitlines() if line.startswith("trained,phase_lock"))
-    assert [float(number) for number in line.split(",")[-3:]] == pytest.approx([0.5, 0.25 / 0.6, 0.35 / 0.6])
+    assert [float(number) for number in line.split(",")[-3:]] == pytest.approx([0.5, *JOINT])
 
 
 def test_an_older_table_without_cheats_has_no_summary() -> None:
