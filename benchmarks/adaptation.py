@@ -60,8 +60,8 @@ COLOURS = dict(zip(ROWS, ("#0072b2", "#009e73", "#d55e00", "#e69f00"), strict=Tr
 DRUMS = "Percussive"
 SEED = 19
 MARGIN_SECONDS = 4.0
-SILENT_SHARE = 0.5
-"""A stretch of beats counts as silent if less than this share of it sounds."""
+SILENT_SHARE = 0.25
+"""A stretch of beats counts as silent if less than this share of what sounded before the event sounds."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,9 @@ def _tracked(scene: Scene, stem_N: Audio, track: MadmomRNN) -> Floats:
 
 def silences(found: list[Scene], sounding_SB: Floats) -> dict[str, Any]:
     """After how many beats the mean row falls silent, and after how many of the band's return it sounds again."""
-    silent_B = mean_of(sounding_SB)[BEATS_B >= 0] < SILENT_SHARE
+    sounding_B = mean_of(sounding_SB)
+    usual = float(np.nanmean(sounding_B[BEATS_B <= -STRETCH_BEATS]))
+    silent_B = sounding_B[BEATS_B >= 0] < SILENT_SHARE * usual
     falls = int(np.argmax(silent_B)) if silent_B.any() else None
     end = round(float(np.median([scene.end_beats for scene in found])))
     sounds = np.flatnonzero(~silent_B[end:])

@@ -120,7 +120,12 @@ def test_processes_share_the_work(songs: Path, tmp_path: Path) -> None:
     for number in range(SONGS, 20):
         write(songs / f"song{number}", number, 22_050, "wav")
     one, two = (judged(songs, "--out", tmp_path / workers, "--workers", workers) for workers in ("1", "2"))
-    assert one == two
+    assert one.pop("measured_on") == two.pop("measured_on")
+    for row, cells in one.items():
+        for column, cell in cells.items():
+            # processes compute in one thread each, and threads round otherwise
+            expected = cell["value"] if cell["value"] is None else pytest.approx(cell["value"], rel=1e-4, abs=1e-4)
+            assert two[row][column]["value"] == expected, (row, column)
 
 
 @pytest.mark.parametrize(
