@@ -40,7 +40,7 @@ from lightning_modules.working_directory import put_last
 from livejam.errors import UserError
 from livejam.option_ranges import require_ranges
 from livejam.shipped_configs import DEFAULTS
-from livejam.slurm import need_no_requeue, requeue_no_more, status_of_mistake
+from livejam.slurm import need_no_requeue, requeue_no_more
 
 DESCRIPTION = """\
 Train and evaluate livejam's recipes. Every experiment is one YAML, a file of yours or a shipped one by its name (see
@@ -299,7 +299,7 @@ def main() -> int:
         if os.environ.get("LIVEJAM_DEBUG"):
             raise
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return status_of_mistake()
+        return 2
     except SIGTERMException:  # whose status would be that of success
         return 128 + signal.SIGTERM
     need_no_requeue()

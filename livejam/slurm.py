@@ -78,16 +78,6 @@ def need_no_requeue() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
-def status_of_mistake() -> int:
-    """The exit status after a mistake that one sentence names: 2, or 255 in a batch job of several tasks.
-
-    `srun` gives the largest status of all tasks, and those that it ends because of this one have 143: that of a job
-    which should go on, where this one would only fail again.
-    """
-    several = job_id() is not None and int(os.environ["SLURM_NTASKS"]) > 1
-    return 255 if several else 2
-
-
 _owner = os.getpid()
 
 

@@ -22,8 +22,6 @@ from commands import REPOSITORY
 from test_two_processes import Runs
 from toy_latents import same
 
-from lightning_modules import cli
-
 LONG = {
     "trainer.max_epochs": "4",
     "trainer.enable_model_summary": "true",  # which says when training is about to begin
@@ -139,17 +137,6 @@ def test_after_its_work_a_job_ends_as_one_that_is_done() -> None:
     environment = {**os.environ, "SLURM_JOB_ID": "77", "SLURM_NTASKS": "1", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", ENDS], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize(("tasks", "status"), [("1", 2), ("2", 255)])
-def test_a_mistake_counts_for_more_than_the_tasks_that_end_because_of_it(
-    tasks: str, status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """srun's status is the largest of the tasks'; the batch files requeue a job whose status is 143."""
-    monkeypatch.setattr("sys.argv", ["lightning", "fit", "--config", "no-such-config"])
-    for name, value in (("SLURM_JOB_ID", "77"), ("SLURM_JOB_NAME", "band"), ("SLURM_NTASKS", tasks)):
-        monkeypatch.setenv(name, value)
-    assert cli.main() == status
 
 
 @pytest.mark.slow
