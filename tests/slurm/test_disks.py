@@ -31,9 +31,9 @@ def readable(path: Path) -> bool:
     return "state_dict" in torch.load(path, weights_only=True)
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, tasks: int, small_disk: Path) -> None:
+def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, small_disk: Path) -> None:
     """The job ends with one sentence. When there is room again, it goes on where it was."""
-    job = jobs.another("full").submit("quickstart", tasks, **LONG)
+    job = jobs.another("full").submit("quickstart", **LONG)
     job.wait_for_iteration(85)
     filler = small_disk / "others' files"
     with filler.open("wb") as file:
@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(jobs: Jobs, tasks: int, sma
     filler.unlink()
     jobs.cluster.ask("scontrol", "requeue", job.number)
     job.wait_for(lambda: job.restarts == 1, "a restart")
-    require_same_run(jobs.uninterrupted("quickstart", tasks, **LONG), job.wait())
+    require_same_run(jobs.uninterrupted("quickstart", **LONG), job.wait())
 
 
 @pytest.fixture
