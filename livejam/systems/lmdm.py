@@ -210,9 +210,7 @@ class LMDMAccompanist:
             UserError: it is not this one.
         """
         if frames != self.anticipation_frames:
-            raise UserError(
-                f"this LMDM plays {self.anticipation_frames} frames ahead, as its cutoff says; ask for no other"
-            )
+            raise UserError(f"this LMDM plays {self.anticipation_frames} frames ahead, by its cutoff; ask for no other")
         return self
 
     def with_guidance(self, weight: float) -> LMDMAccompanist:
