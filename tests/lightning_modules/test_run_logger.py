@@ -95,9 +95,11 @@ def test_shipped_loggers_name_no_run(config: Path) -> None:
         assert set(logger["init_args"]) == {"save_dir"}
 
 
-def test_one_chart_shows_the_model_and_its_anchors(tmp_path: Path) -> None:
+def test_one_chart_shows_the_model_and_its_anchors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorBoard draws one line per run and tag: anchors are runs of their own, and have the model's tag and steps."""
     for steps in ((1, 2), (3, 4)):  # the second time the run goes on
+        # TensorBoard reads files in the order of their names: second, host, process, number (10 before 9)
+        monkeypatch.setattr(socket, "gethostname", lambda first=steps[0]: f"host{first}")
         logger = RunLogger(str(tmp_path))
         assert isinstance(logger, TensorBoardLogger)
         for step in steps:
@@ -121,7 +123,7 @@ def test_one_chart_shows_the_model_and_its_anchors(tmp_path: Path) -> None:
 def test_steps_that_are_done_again_stand_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process is killed after step 3, and the next one goes on from a checkpoint after step 1."""
     for first, last in ((0, 3), (2, 4)):
-        # TensorBoard reads files in the order of their names: second, host, process, number
+        # TensorBoard reads files in the order of their names, as above
         monkeypatch.setattr(socket, "gethostname", lambda first=first: f"host{first}")
         logger = RunLogger(str(tmp_path))
         logger.experiment.add_text("before", "training")
