@@ -51,6 +51,10 @@ class Accompanist(Protocol, Generic[State]):
     def anticipation_frames(self) -> int:
         """Frames between hearing and playing (δ)."""
 
+    @property
+    def anticipations(self) -> range:
+        """All δ that it can be asked for."""
+
     def init_state(self, batch_size: int, controls: Controls) -> State: ...
 
     def step(self, mix_BTC: Tensor, state: State) -> tuple[Tensor, State]: ...

@@ -139,6 +139,10 @@ function seed(number) {
     outlet(0, ["/seed", number]);
 }
 
+function anticipation(frames) {
+    outlet(0, ["/anticipation", frames]);
+}
+
 function prompt(words) {
     outlet(0, ["/prompt", words]);
 }

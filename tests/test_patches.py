@@ -18,7 +18,7 @@ from livejam.serving.osc_messages import TO_SERVER, Error, Meters, StreamAnswer,
 from livejam.serving.osc_stream import GRID
 
 PATCHES = REPOSITORY / "patches"
-CONTROLS = {"instrument", "level", "mute", "undo", "seed", "prompt", "reset", "hello"}
+CONTROLS = {"instrument", "level", "mute", "undo", "seed", "prompt", "reset", "hello", "anticipation"}
 METERS = ["welcome", "meters", "error", "late", "lost", "delay"]
 BLOCK, RING, ROWS = 256, 65536, 4
 
@@ -230,7 +230,15 @@ def test_the_script_of_max_sends_what_was_heard_and_plays_answers_where_they_are
 def test_the_script_of_max_passes_controls_on_and_shows_meters() -> None:
     script = Max()
     assert script.call("instrument", "drums", "bass") == [[0, ["/instrument", "drums", "bass"]]]
-    for name, words in {"level": [-6], "mute": [1], "undo": [4], "seed": [7], "prompt": ["calm"], "reset": []}.items():
+    for name, words in {
+        "level": [-6],
+        "mute": [1],
+        "undo": [4],
+        "seed": [7],
+        "prompt": ["calm"],
+        "reset": [],
+        "anticipation": [4],
+    }.items():
         assert script.call(name, *words) == [[0, [f"/{name}", *words]]]
         assert f"/{name}" in TO_SERVER
     assert script.call("ahead", 20) == [[1, -768], [2, "delay", -768]]

@@ -23,7 +23,18 @@ from livejam.export.signature import SIGNATURE, STATES, read_signature
 
 HERE = Path(__file__).parent
 SERVED = HERE.parents[1] / "livejam/serving/web"
-SHARED = ("app.js", "audio.js", "beats.js", "jam.js", "mixer.js", "old.js", "onsets.js", "playout.js", "processor.js")
+SHARED = (
+    "anticipating.js",
+    "app.js",
+    "audio.js",
+    "beats.js",
+    "jam.js",
+    "mixer.js",
+    "old.js",
+    "onsets.js",
+    "playout.js",
+    "processor.js",
+)
 SHARED += ("take.js", "icon.svg", "index.html", "style.css")
 """The same files as those of the page that `livejam serve web` serves."""
 

@@ -68,6 +68,10 @@ def add_perform(commands: Any) -> None:
     perform.add_argument("--block", type=int, default=512, metavar="N", help="samples per packet (512)")
     perform.add_argument("--reply-port", type=int, default=8000, metavar="N", help="the server's (osc, 8000)")
     perform.add_argument("--seed", type=int, default=0, metavar="S", help="of faults and of the model's choices (0)")
+    perform.add_argument(
+        "--anticipate", action="store_true",
+        help="ask a model that learnt several anticipations to play as far ahead as answers need to come in time",
+    )  # fmt: skip
     perform.add_argument("--no-beats", action="store_true", help="compare no beats: needs no metrics extra")
     _add_faults(perform)
     replay = perform.add_argument_group("replay")
@@ -230,7 +234,8 @@ def _played(
     from livejam.serving.performing import Faults, Performer
 
     faults = Faults(options.jitter_ms / 1000, options.loss / 100, options.clock_drift_ppm, options.seed)
-    performer = Performer(transport, terms, faults, options.block, record)
+    anticipating = terms.anticipating if options.anticipate else None
+    performer = Performer(transport, terms, faults, options.block, record, anticipating)
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
     with tqdm(total=len(mix_N), desc="performing", delay=2, leave=False, disable=None, bar_format=form) as bar:
         return performer.play(mix_N, bar.update)
@@ -251,6 +256,7 @@ def _report(
         "seed": options.seed,
         "faults": {name: getattr(options, name) for name in RANGES if name not in ("seed", "reply_port")},
         "network": network_facts(done, terms),
+        "anticipations": [[position / terms.sample_rate_hz, frames] for position, frames in done.log.anticipations],
         "beats": None if options.no_beats else _beats(mix_N, done.answer_N, terms.sample_rate_hz, events),
         "livejam": __version__,
     }

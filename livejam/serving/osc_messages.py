@@ -75,6 +75,14 @@ class Mute(Message):
 
 
 @dataclass(frozen=True)
+class Anticipation(Message):
+    """Lets a model that learnt several anticipations play further ahead, or less far. Answered by `/welcome`."""
+
+    address = "/anticipation"
+    frames: int = field(metadata=whole("frames that it plays ahead", 0, 1000))
+
+
+@dataclass(frozen=True)
 class Undo(Message):
     """Lets it forget what it heard and played last."""
 
@@ -133,6 +141,9 @@ class Welcome(Message):
     rows: int = field(metadata=whole("rows", 1, MOST_ROWS))
     delay_ms: float = field(metadata=number("delay of codec and resampling in ms, which the lead allows for", 0, 1e9))
     instruments: str = field(metadata=text("the instrument of every row, with commas"))
+    anticipation: int = field(metadata=whole("its anticipation in frames", -LAST))
+    least: int = field(metadata=whole("the smallest that `/anticipation` can ask for", -LAST))
+    most: int = field(metadata=whole("the largest; the same = there is nothing to choose", -LAST))
 
 
 @dataclass(frozen=True)
@@ -318,7 +329,7 @@ def stem_address(instrument: str) -> str:
 STEMS: Mapping[str, str] = {stem_address(name): name for name in NAMES}
 """Address → instrument."""
 
-CONTROLS: tuple[type[Message], ...] = (Hello, Instrument, Prompt, Level, Mute, Undo, Seed, Reset)
+CONTROLS: tuple[type[Message], ...] = (Hello, Instrument, Prompt, Level, Mute, Anticipation, Undo, Seed, Reset)
 STREAM: tuple[type[Message], ...] = (Stream,)
 WINDOWS: tuple[type[Message], ...] = (
     Context, PredictInstruments, UpdateR, W, UpdateFade, UpdatePackageSize, LoadModel, Predict, Print, Verbose,

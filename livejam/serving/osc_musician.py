@@ -13,6 +13,7 @@ from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
+    Anticipation,
     Context,
     Error,
     Hello,
@@ -80,7 +81,7 @@ class OscMusician:
         self._make_session, self._make_line = make_session, make_line
         self._reply, self._say = reply, say
         self._begin(make_session(instruments))
-        self.windows = Windows(self._session.timing, self._post, reply, say)
+        self.windows = Windows(lambda: self._session.timing, self._post, reply, say)
 
     def _begin(self, session: Session) -> None:
         self._session, self._rows, self._heard = session, session.rows, False
@@ -137,6 +138,8 @@ class OscMusician:
                 self._play(names)
             case PredictInstruments(asked):
                 self._play(tuple(name for name, play in zip(ASKED, asked, strict=True) if play))
+            case Anticipation(frames):
+                self._play_ahead(frames)
             case LoadModel():
                 self._reply(Ready(True))
             case Print():
@@ -171,6 +174,7 @@ class OscMusician:
             raise UserError("no instrument is asked for; ask for one or more")
         session = self._make_session(names)  # refuses a wrong name while the other one plays on
         if session.rows != self._rows:
+            session.set_anticipation(self._session.anticipation_frames)
             self.line.stop()
             self._begin(session)
         else:
@@ -178,6 +182,17 @@ class OscMusician:
             self._instruments = session.instruments
         self.windows.reset()
         self._reply(self.welcome())
+
+    def _play_ahead(self, frames: int) -> None:
+        """Play at another anticipation from the next block on, and say so."""
+        session = self._session
+
+        def welcome(done: Future[Any]) -> None:
+            self._answer_control(done)
+            if not done.cancelled() and done.exception() is None and session is self._session:
+                self._reply(self.welcome())
+
+        self.line.post(lambda playing: playing.set_anticipation(frames)).add_done_callback(welcome)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -190,11 +205,11 @@ class OscMusician:
 
     def welcome(self) -> Welcome:
         """What plays here."""
-        timing = self._session.timing
+        timing, anticipations = self._session.timing, self._session.anticipations
         delay_ms = timing.milliseconds(timing.codec_delay_samples + timing.resampling_delay_samples)
         return Welcome(
             timing.sample_rate_hz, timing.block_samples, timing.lead_samples, self._rows, delay_ms,
-            ", ".join(self._instruments),
+            ", ".join(self._instruments), self._session.anticipation_frames, anticipations[0], anticipations[-1],
         )  # fmt: skip
 
     def meters(self, refused: int) -> Meters:

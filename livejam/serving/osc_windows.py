@@ -170,14 +170,14 @@ class Windows:
     """Assembles batches, lets the session hear them, and sends the answers.
 
     Args:
-        timing: of the session.
+        timing: of the session, as it is now.
         post: lets the session's worker do something.
         reply: sends a message, from any thread.
         say: prints a sentence.
     """
 
     def __init__(
-        self, timing: Timing, post: Post, reply: Callable[[Message], None], say: Callable[[str], None]
+        self, timing: Callable[[], Timing], post: Post, reply: Callable[[Message], None], say: Callable[[str], None]
     ) -> None:
         self.settings, self.counts = WindowSettings(), WindowCounts()
         self._timing, self._post, self._reply, self._say = timing, post, reply, say
@@ -210,7 +210,7 @@ class Windows:
         before, self.settings = self.settings, self.settings.changed(message)
         if self.settings.share != before.share:
             self._batch = None
-        self.settings.require_playable(self._timing)
+        self.settings.require_playable(self._timing())
 
     def hear(self, message: Context, now: float) -> None:
         """Take a chunk.
@@ -255,14 +255,14 @@ class Windows:
         if self._running is not None and not self._running.done():
             self._drop(batch.number)
             return
-        heard_N = np.concatenate(self._unheard)[-round(WINDOW_SECONDS * self._timing.sample_rate_hz) :]
+        heard_N = np.concatenate(self._unheard)[-round(WINDOW_SECONDS * self._timing().sample_rate_hz) :]
         self._unheard = []
         self._running = self._post(self._answering(batch.number, heard_N))
         self._running.add_done_callback(lambda done: self._finish(batch.number, done))
 
     @property
     def _hop(self) -> int:
-        return self.settings.hop_samples(self._timing.sample_rate_hz)
+        return self.settings.hop_samples(self._timing().sample_rate_hz)
 
     def _is_late(self, number: int) -> bool:
         current = self._batch.number if self._batch else None
@@ -271,13 +271,13 @@ class Windows:
     def _with_silence(self, batch: Batch) -> list[Audio]:
         """What is to be heard: batches that found the session at work, silence for lost ones, and this one."""
         lost = batch.number - self._last - 1 if self._last is not None else 0
-        most = round(WINDOW_SECONDS * self._timing.sample_rate_hz)
+        most = round(WINDOW_SECONDS * self._timing().sample_rate_hz)
         silence_N = np.zeros(min(max(0, lost) * self._hop, most), dtype=np.float32)
         return [*self._unheard[-int(most // self._hop + 1) :], silence_N, batch.audio_N]
 
     def _answering(self, number: int, heard_N: Audio) -> Callable[[Session], None]:
         settings, tape = self.settings, self._tape
-        hop = Hop(self._hop, settings.hops, round(settings.fade_seconds * self._timing.sample_rate_hz))
+        hop = Hop(self._hop, settings.hops, round(settings.fade_seconds * self._timing().sample_rate_hz))
 
         def play(session: Session) -> None:
             tape.hear(session, heard_N)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from livejam.serving.anticipating import Anticipating
 from livejam.serving.playout import Playout
 from livejam.serving.recordings import Record
 from livejam.streaming.priority import prioritised, without_long_collections
@@ -34,12 +35,22 @@ class Terms:
         block_samples: between two steps of its model.
         lead_samples: that it plays ahead.
         instruments: of every row.
+        anticipation: frames that it plays ahead.
+        anticipations: that it can be asked for.
     """
 
     sample_rate_hz: int
     block_samples: int
     lead_samples: int
     instruments: tuple[str, ...]
+    anticipation: int
+    anticipations: range
+
+    @property
+    def anticipating(self) -> Anticipating:
+        """Chooses the anticipation while it plays."""
+        asked, frame_seconds = self.anticipations, self.block_samples / self.sample_rate_hz
+        return Anticipating(self.anticipation, asked[0], asked[-1], frame_seconds)
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,9 @@ class Transport(Protocol):
 
     def packet(self, sequence: int, position: int, audio_N: Audio) -> bytes:
         """A block of the musician's sound."""
+
+    def anticipate(self, frames: int) -> bytes:
+        """The wish for another anticipation."""
 
     def send(self, packet: bytes) -> None:
         """Send a packet; never waits."""
@@ -177,12 +191,14 @@ class Log:
         delays: position, delay of the buffer and smallest slack in samples, for every block that sounded.
         gaps: position and missing samples, wherever sound was missing.
         refusals: what the server refused.
+        anticipations: position and frames, whenever another anticipation was asked for.
     """
 
     arrivals: list[tuple[float, int]] = field(default_factory=list)
     delays: list[tuple[int, int, float]] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    anticipations: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -215,6 +231,7 @@ class Performer:
         faults: of network and clock.
         block_samples: per packet.
         record: takes the time and every packet that is sent.
+        anticipating: chooses the anticipation while it plays; None = it stays as it is.
         clock: the time in seconds.
     """
 
@@ -225,10 +242,11 @@ class Performer:
         faults: Faults,
         block_samples: int,
         record: Record,
+        anticipating: Anticipating | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport, self._terms, self._block = transport, terms, block_samples
-        self._record, self._clock = record, clock
+        self._record, self._anticipating, self._clock = record, anticipating, clock
         outward, inward = np.random.default_rng(faults.seed).spawn(2)
         self._outward = BadNetwork(faults.jitter_seconds, faults.loss, outward)
         self._inward = BadNetwork(faults.jitter_seconds, faults.loss, inward)
@@ -256,6 +274,7 @@ class Performer:
             self._pass_time(start + self._block)
             self._outward.put(self._transport.packet(number, start, block_N), self._now())
             heard.append(self._sounding(start + self._block))
+            self._anticipate(start + self._block)
             progress(len(block_N))
         self._pass_time(len(mix_N) + round(AFTERMATH_SECONDS * self._rate))
         answer_N = np.concatenate(heard, axis=1)[0, : len(mix_N)]
@@ -291,6 +310,13 @@ class Performer:
             self._log.arrivals.append((now * self._rate, message.position))
             for sum_N in self._rows.add(message):
                 self._playout.put(message.position, sum_N[None])
+
+    def _anticipate(self, position: int) -> None:
+        """Ask for another anticipation where answers come too late, or too early."""
+        chooses, now = self._anticipating, position / self._terms.sample_rate_hz
+        if chooses is not None and chooses.change(self._playout.slack_seconds, now):
+            self._log.anticipations.append((position, chooses.frames))
+            self._outward.put(self._transport.anticipate(chooses.frames), self._now())
 
     def _sounding(self, position: int) -> Audio:
         """The accompaniment of the next block."""

@@ -16,6 +16,7 @@ from livejam.serving.addresses import is_loopback
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     FROM_SERVER,
+    Anticipation,
     Error,
     Hello,
     Instrument,
@@ -67,7 +68,9 @@ class OscTransport:
         sent = [message.datagram() for message in (Hello(), Instrument(names), Seed(seed))]
         for packet in sent:
             self.send(packet)
-        return Terms(welcome.sample_rate_hz, welcome.block_samples, welcome.lead_samples, names), sent
+        anticipations = range(welcome.least, welcome.most + 1)
+        shape = welcome.sample_rate_hz, welcome.block_samples, welcome.lead_samples
+        return Terms(*shape, names, welcome.anticipation, anticipations), sent
 
     def _asked(self, question: Message, kind: type[M]) -> M:
         """The answer to a question, which may get lost."""
@@ -87,6 +90,10 @@ class OscTransport:
     def packet(self, sequence: int, position: int, audio_N: Audio) -> bytes:
         """See `Transport.packet`."""
         return Stream(sequence, position, audio_N).datagram()
+
+    def anticipate(self, frames: int) -> bytes:
+        """See `Transport.anticipate`."""
+        return Anticipation(frames).datagram()
 
     def send(self, packet: bytes) -> None:
         """See `Transport.send`."""

@@ -15,7 +15,16 @@ from websockets.sync.client import ClientConnection, connect
 from livejam.errors import UserError
 from livejam.serving.performing import Arrival, Refusal, Terms
 from livejam.serving.web_frames import Heard, read_played, write_heard
-from livejam.serving.web_messages import FROM_SERVER, Begin, Begun, Message, Problem, Welcome, read_message
+from livejam.serving.web_messages import (
+    FROM_SERVER,
+    Anticipation,
+    Begin,
+    Begun,
+    Message,
+    Problem,
+    Welcome,
+    read_message,
+)
 from livejam.streaming.rings import Audio
 
 M = TypeVar("M", bound=Message)
@@ -54,8 +63,9 @@ class WebTransport:
         begin = Begin((name,), seed).text()
         self._socket.send(begin)
         begun = self._told(Begun)
-        terms = Terms(welcome.sample_rate_hz, begun.block_samples, begun.lead_samples, begun.instruments)
-        return terms, [begin.encode()]
+        anticipations = range(begun.least_anticipation, begun.most_anticipation + 1)
+        shape = welcome.sample_rate_hz, begun.block_samples, begun.lead_samples
+        return Terms(*shape, begun.instruments, begun.anticipation, anticipations), [begin.encode()]
 
     def _told(self, kind: type[M]) -> M:
         """The next message of a kind.
@@ -77,10 +87,15 @@ class WebTransport:
         """See `Transport.packet`."""
         return write_heard(Heard(sequence, position, audio_N))
 
+    def anticipate(self, frames: int) -> bytes:
+        """See `Transport.anticipate`."""
+        return Anticipation(frames).text().encode()
+
     def send(self, packet: bytes) -> None:
         """See `Transport.send`."""
         try:
-            self._socket.send(packet)
+            # JSON travels as text
+            self._socket.send(packet.decode() if packet.startswith(b"{") else packet)
         except ConnectionClosed as error:
             raise UserError(f"the server at {self._url} ended the connection ({error})") from error
 

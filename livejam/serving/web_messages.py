@@ -90,6 +90,17 @@ class Mute(Control):
 
 
 @dataclass(frozen=True)
+class Anticipation(Control):
+    """Lets a model that learnt several anticipations play further ahead, or less far."""
+
+    kind = "anticipation"
+    frames: int = valued(Whole("that it plays ahead, as `begun` allows", 0, 1000))
+
+    def change(self, session: Session) -> None:
+        session.set_anticipation(self.frames)
+
+
+@dataclass(frozen=True)
 class Undo(Control):
     """Lets the model forget what it heard and played in the last seconds; `done` says how many they were."""
 
@@ -124,7 +135,7 @@ class Prompt(Control):
         session.set_prompt(self.words, self.row)
 
 
-_FROM_PAGE: tuple[type[Message], ...] = (Begin, Instrument, Level, Mute, Undo, Seed, Prompt)
+_FROM_PAGE: tuple[type[Message], ...] = (Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt)
 FROM_PAGE = {kind.kind: kind for kind in _FROM_PAGE}
 
 
@@ -161,6 +172,9 @@ class Begun(Message):
         Whole("after n samples heard, at least n + lead of the answer are known; what the line and you have for delays",
               -(2**31), 2**31)
     )  # fmt: skip
+    anticipation: int = valued(Whole("frames that it plays ahead now", -(2**31), 2**31))
+    least_anticipation: int = valued(Whole("the smallest that can be asked for", -(2**31), 2**31))
+    most_anticipation: int = valued(Whole("the largest; the same: there is nothing to choose", -(2**31), 2**31))
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ class Musician:
 
         def started() -> tuple[Line, Begun]:
             session = self._stage.make_session(begin.instruments, begin.seed)
-            timing = session.timing
+            timing, anticipations = session.timing, session.anticipations
             line = Line(session, send, turn=self._stage.baton, say=self._stage.say)
             line.start()
             begun = Begun(
@@ -201,6 +201,9 @@ class Musician:
                 session.samples_to_next_block(0),
                 session.step_samples,
                 timing.lead_samples,
+                session.anticipation_frames,
+                anticipations[0],
+                anticipations[-1],
             )
             return line, begun
 

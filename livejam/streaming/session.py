@@ -125,6 +125,13 @@ class Session:
         return self._musician.anticipation_frames
 
     @property
+    def anticipations(self) -> range:
+        """All δ that the session can be switched to: those that the model learnt and that are not too late for it."""
+        learnt = self.player.accompanist.anticipations
+        in_time = (frames for frames in learnt if self.timing_at(frames).late_samples <= self._now.late_samples)
+        return range(next(in_time), learnt.stop)
+
+    @property
     def timing(self) -> Timing:
         """The session's times at its present anticipation."""
         return self.timing_at(self.anticipation_frames)

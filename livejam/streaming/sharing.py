@@ -136,6 +136,10 @@ class SharedAccompanist(Generic[State]):
     def anticipation_frames(self) -> int:
         return self.accompanist.anticipation_frames
 
+    @property
+    def anticipations(self) -> range:
+        return self.accompanist.anticipations
+
     def init_state(self, batch_size: int, controls: Controls) -> State:
         return self.accompanist.init_state(batch_size, controls)
 

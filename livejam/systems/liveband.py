@@ -93,6 +93,12 @@ class LiveBandAccompanist:
         """δ: the output of step t sounds at frame t + 1 + δ."""
         return self._anticipation_frames
 
+    @property
+    def anticipations(self) -> range:
+        """Those that the generator learnt, if it is told; else its own alone."""
+        own = range(self.anticipation_frames, self.anticipation_frames + 1)
+        return range(self.generator.anticipations) if self.generator.anticipations else own
+
     def init_state(self, batch_size: int, controls: Controls) -> LiveBandState:
         """The state before the first frame.
 

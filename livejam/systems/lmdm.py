@@ -118,6 +118,11 @@ class LMDMAccompanist:
         return (1 - self._cutoff_blocks) * self.block_frames - 1
 
     @property
+    def anticipations(self) -> range:
+        """That of its cutoff alone."""
+        return range(self.anticipation_frames, self.anticipation_frames + 1)
+
+    @property
     def context_mode(self) -> ContextMode:
         """How it is given its own past."""
         return self._context_mode

@@ -3,6 +3,7 @@
 import {
   aheadSamples, beginJam, leastSamples, makeContext, microphoneRefusal, openMicrophone, openSong, secure,
 } from "./audio.js";
+import { Anticipating } from "./anticipating.js";
 import { Beats } from "./beats.js";
 import * as home from "./home.js";
 import { Mixer } from "./mixer.js";
@@ -117,6 +118,9 @@ async function start() {
     room: opened.room,
   };
   jam.ahead = ahead;
+  jam.least = options.least;
+  jam.frameSeconds = begun.block_samples / context.sampleRate;
+  showAnticipation(begun);
   jam.beats = new Beats($("beats"), $("beats-words"), context.sampleRate);
   jam.sound = await beginJam(context, opened, options, jam.line.audioPort(), report);
   jam.mixer = new Mixer($("mixer"), facts.instruments, begun.instruments, title, opened.room, {
@@ -179,6 +183,7 @@ function show(state) {
 function told(message) {
   if (message.kind === "meters") showMeters(message);
   else if (message.kind === "done" && message.of === "undo") say(`The model forgot the last ${message.seconds.toFixed(1)} s.`);
+  else if (message.kind === "done" && message.of === "anticipation") showAhead();
   else if (message.kind === "problem" && message.ended) stop(message.sentence, true);
   else if (message.kind === "problem") say(message.sentence, true);
 }
@@ -193,11 +198,46 @@ function showMeters(meters) {
   if (meters.problem) say(meters.problem, true);
 }
 
+// How far ahead the model plays, if it learnt to choose
+
+function showAnticipation({ anticipation, least_anticipation: least, most_anticipation: most }) {
+  $("ahead").hidden = !(most > least);
+  if (!(most > least)) return;
+  Object.assign($("ahead-range"), { min: least, max: most, value: anticipation });
+  jam.anticipating = new Anticipating(anticipation, least, most, jam.frameSeconds);
+  showAhead();
+}
+
+function showAhead() {
+  if (!jam?.anticipating) return;
+  const { frames } = jam.anticipating;
+  $("ahead-range").value = frames;
+  $("ahead-frames").textContent = `${frames} ${frames === 1 ? "frame" : "frames"} (${ms(frames * jam.frameSeconds)})`;
+}
+
+const askAhead = () => jam?.line.send({ kind: "anticipation", frames: jam.anticipating.frames });
+
+$("ahead-range").oninput = () => {
+  if (!jam?.anticipating) return;
+  $("ahead-auto").checked = false;
+  jam.anticipating.frames = Number($("ahead-range").value);
+  showAhead();
+};
+$("ahead-range").onchange = askAhead;
+
+// A song waits for its accompaniment, so answers may come as late as that.
+function anticipate({ slack, position }) {
+  const { sampleRate } = jam.context;
+  if (!jam.anticipating || !$("ahead-auto").checked) return;
+  if (jam.anticipating.change(slack + jam.least / sampleRate, position / sampleRate)) askAhead();
+}
+
 // What the sound says, about twenty times a second
 
 function report(heard) {
   if (!jam) return;
   jam.beats.hear(heard);
+  anticipate(heard);
   const { sampleRate } = jam.context;
   $("late").textContent = ms(heard.delay / sampleRate);
   $("late-words").textContent = jam.source.room

@@ -6,8 +6,8 @@
 // and falls only after ten seconds in which less was needed.
 
 const KEPT_SECONDS = 8;
-const MARGIN_SECONDS = 0.003; // what the delay exceeds the need by
-const SLACK_SECONDS = 0.01; // what it must exceed the need by to fall
+export const MARGIN_SECONDS = 0.003; // what the delay exceeds the need by
+export const SLACK_SECONDS = 0.01; // what it must exceed the need by to fall
 const LONGEST_DELAY_SECONDS = 2;
 const FADE_SECONDS = 0.005;
 const BUCKET_SECONDS = 0.5;

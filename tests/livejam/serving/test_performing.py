@@ -22,15 +22,17 @@ import livejam
 from livejam.cli.main import main
 from livejam.cli.perform_report import beat_facts, latencies_ms, network_facts
 from livejam.errors import UserError
+from livejam.serving.anticipating import Anticipating
 from livejam.serving.line import Line
 from livejam.serving.mono_sessions import mono_session
 from livejam.serving.osc_musician import OscMusician
 from livejam.serving.osc_server import OscServer
 from livejam.serving.performing import Arrival, BadNetwork, Faults, Performance, Performer, Refusal, Rows, Terms
+from livejam.serving.playout import MARGIN_SECONDS, SLACK_SECONDS
 from livejam.serving.recordings import PACKET, Head, read_head, read_packets, recording
 from livejam.serving.scores import Event, Score, performed
 
-TERMS = Terms(10_000, 1000, 600, ("Bass", "Percussive"))
+TERMS = Terms(10_000, 1000, 600, ("Bass", "Percussive"), 1, range(1, 12))
 TAKES_SECONDS = 0.02
 
 
@@ -40,7 +42,7 @@ class Echo:
     name = "echo"
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now, self.frames = 0.0, TERMS.anticipation
         self.heard, self.known = 0, TERMS.lead_samples + TERMS.block_samples
         self.answers: list[tuple[float, Arrival]] = []
         self.under_way: dict[bytes, Arrival] = {}
@@ -51,10 +53,17 @@ class Echo:
     def packet(self, sequence: int, position: int, audio_N: np.ndarray) -> bytes:
         return struct.pack("<II", position, len(audio_N))
 
+    def anticipate(self, frames: int) -> bytes:
+        return struct.pack("<I", frames)
+
     def send(self, packet: bytes) -> None:
+        if len(packet) == 4:
+            (self.frames,) = struct.unpack("<I", packet)
+            return
         position, samples = struct.unpack("<II", packet)
         self.heard = max(self.heard, position + samples)
-        known = self.heard // TERMS.block_samples * TERMS.block_samples + TERMS.lead_samples + TERMS.block_samples
+        known = self.heard // TERMS.block_samples * TERMS.block_samples + TERMS.lead_samples
+        known += self.frames * TERMS.block_samples
         if known > self.known:
             numbers_N = np.arange(self.known, known, dtype=np.float32)
             for row in range(2):
@@ -79,11 +88,15 @@ class Echo:
         pass
 
 
-def played(faults: Faults, seconds: float = 4.0) -> tuple[Performance, list[tuple[float, bytes]]]:
+def played(
+    faults: Faults, seconds: float = 4.0, anticipating: Anticipating | None = None
+) -> tuple[Performance, list[tuple[float, bytes]]]:
     echo, sent = Echo(), []
-    performer = Performer(
-        echo, TERMS, faults, 100, lambda at, packet, sender: sent.append((at, packet)), clock=echo.clock
-    )
+
+    def record(at: float, packet: bytes, _: int) -> None:
+        sent.append((at, packet))
+
+    performer = Performer(echo, TERMS, faults, 100, record, anticipating, clock=echo.clock)
     return performer.play(np.zeros(round(10_000 * seconds), dtype=np.float32)), sent
 
 
@@ -107,6 +120,37 @@ def test_losses_are_gaps_and_jitter_is_latency() -> None:
     assert 20 < facts["latency_ms"]["p50"] < 130
     heard_N = done.answer_N[done.answer_N != 0]
     assert len(heard_N) > 40_000
+
+
+def test_on_a_slow_line_it_asks_to_play_further_ahead_and_is_in_time_again() -> None:
+    """Packets take up to 250 ms, both ways; a frame is 100 ms."""
+    late, _ = played(Faults(jitter_seconds=0.25, seed=1), seconds=30)
+    done, _ = played(Faults(jitter_seconds=0.25, seed=1), seconds=30, anticipating=TERMS.anticipating)
+    assert late.log.delays[-1][1] > 3000
+    assert done.log.delays[-1][1] == 0
+    (first, *_), frames = done.log.anticipations, [frames for _, frames in done.log.anticipations]
+    assert first[0] == 30_000
+    assert 4 <= frames[-1] <= 6
+
+
+@given(needed=st.floats(0, 1.5), frames=st.integers(0, 11), seconds=st.floats(0.02, 0.2))
+def test_the_anticipation_is_the_smallest_with_which_nothing_is_late(
+    needed: float, frames: int, seconds: float
+) -> None:
+    """`needed` is how late answers would be if nothing was played ahead."""
+    chosen, steps = Anticipating(frames, 0, 11, seconds), 0
+    while chosen.change(chosen.frames * seconds - needed, 100.0 * (steps + 1)):
+        steps += 1
+    assert steps <= 2
+    assert not chosen.change(-1.0, 100.0 * steps + 1) or not steps, "a buffer remembers for ten seconds"
+    chosen = Anticipating(frames, 0, 11, seconds)
+    assert not chosen.change(-1.0, 1.0)
+    assert not chosen.change(float("nan"), 100.0)
+    while chosen.change(chosen.frames * seconds - needed, 1e9):
+        chosen = Anticipating(chosen.frames, 0, 11, seconds)
+    spare = chosen.frames * seconds - needed - MARGIN_SECONDS
+    assert spare >= -1e-9 or chosen.frames == 11
+    assert spare <= seconds + SLACK_SECONDS + 1e-9 or chosen.frames == 0
 
 
 def test_a_bad_network_is_as_bad_as_asked_for() -> None:

@@ -6,6 +6,7 @@ Shapes: B rows, N audio samples.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from commands import REPOSITORY
 from page_scripts import runner
 
 from benchmarks.musicians import MOST, block_ends
+from livejam.serving.anticipating import Anticipating
 from livejam.serving.playout import Playout
 from livejam.serving.web_frames import Heard, Played, read_heard, write_played
 from livejam.streaming.rings import Audio
@@ -101,6 +103,27 @@ def test_the_buffer_is_that_of_python(script: Any, tmp_path: Path) -> None:
     difference_BN = np.abs(theirs_BN - np.concatenate(ours, axis=1))
     assert difference_BN.max() < 0.02
     assert (difference_BN > 1e-5).mean() < 0.005
+
+
+ANTICIPATING = (
+    READ_GIVEN
+    + """
+import { Anticipating } from "./anticipating.js";
+const { begun, heard } = given;
+const chosen = new Anticipating(...begun);
+console.log(JSON.stringify(heard.map(([slack, now]) => [chosen.change(slack ?? Infinity, now), chosen.frames])));
+"""
+)
+
+
+def test_the_anticipation_is_that_of_python(script: Any) -> None:
+    rng = np.random.default_rng(2)
+    begun = [1, 1, 11, 0.0929]
+    heard = [(round(float(rng.normal(0.05, 0.3)), 6) if rng.random() < 0.9 else None, now / 2) for now in range(400)]
+    chosen = Anticipating(*begun)
+    ours = [[chosen.change(math.nan if slack is None else slack, now), chosen.frames] for slack, now in heard]
+    assert script(ANTICIPATING, {"begun": begun, "heard": heard}) == ours
+    assert len({frames for _, frames in ours}) > 5
 
 
 JAM = (

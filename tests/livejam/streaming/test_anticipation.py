@@ -106,7 +106,10 @@ def test_an_anticipation_that_would_be_late_is_refused() -> None:
         session.set_anticipation(0)
     with pytest.raises(UserError, match="knows 0 to 5"):
         session.set_anticipation(6)
+    assert session.anticipations == range(1, ANTICIPATIONS)
     late = Session(told(), anticipation_frames=0)
+    assert late.anticipations == range(ANTICIPATIONS)
+    assert Session(liveband(pocket(), 1)).anticipations == range(1, 2)
     late.set_anticipation(3)
     late.set_anticipation(0)
     assert late.process(sound(1, 10_000)).shape == (1, 10_000)
