@@ -22,29 +22,37 @@ from livejam.errors import UserError
 from livejam.processes import gathered
 from metrics.cocola import PARTS, Cocola, masked
 from metrics.cocola_score import area_under_curve
-from metrics.cocola_spectrogram import FRAMES, relative_db
-from metrics.cocola_weights import save_cocola
+from metrics.cocola_spectrogram import FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ, harmonic_percussive_db, relative_db
+from metrics.cocola_weights import pretrained_cocola, save_cocola
 
-FRAMES_PER_SECOND = 100
+FRAMES_PER_SECOND = SAMPLE_RATE_HZ // HOP_SAMPLES
+NOISES = 4
+"""Windows of noise in a step: one draw, which is like any other, with the masks of so many items."""
 
 
 class CocolaTraining(Recipe):
     """InfoNCE with a bilinear similarity, over a batch of five-second windows of mixes and stems.
 
-    Batches come from `Slakh2100DataModule`: as audio, or as spectrograms from its bank. Three things are not in the
+    Batches come from `Slakh2100DataModule`: as audio, or as spectrograms from its bank. Four things are not in the
     paper and can be turned off. `late_stems` adds silence to the negatives, and every mix's own stem, too early or too
-    late. `pooled_weight` makes scores of different mixes comparable. `parts_per_item: false` masks all items of a batch
-    alike, so that the mask does not reveal a pair.
+    late. `cheats` adds what can win without listening: the mixes themselves and white noise. `pooled_weight` makes
+    scores of different mixes comparable. `parts_per_item: false` masks all items of a batch alike, so that the mask
+    does not reveal a pair.
 
-    Validation scores pairs that belong together, the same pairs with the stem half a beat late, and stems of other
-    songs; `val/auc` is how often the first scores above one of the others, and the best network is kept.
+    Validation scores pairs that belong together, the same pairs with the stem half a beat late, stems of other songs,
+    and with `cheats` the mix with itself and with noise; `val/auc` is the mean over the kinds of how often the first
+    scores above one of the others, and the best network is kept.
 
     Args:
         cocola: the network to train.
         optimizer: optimiser of its parameters.
         export_path: the file for the best weights.
+        warm_start: weights that training begins with, as in `metrics.cocola_weights.pretrained_cocola`; None = those of
+            `cocola`.
         late_stems: smallest and largest shift of early or late stems as negatives, in seconds; None = only the other
             stems of the batch, as published.
+        cheats: whether every mix (also shifted in time, if late stems are) and white noise are negatives; False = as
+            published.
         pooled_weight: weight ≥ 0 of `pooled_contrast`; 0 = off, as published.
         parts_per_item: whether each item is masked on its own (as published) or the batch as a whole.
         warmup_steps: steps of linear warm-up; 0 = none.
@@ -61,7 +69,9 @@ class CocolaTraining(Recipe):
         cocola: Cocola,
         optimizer: OptimizerCallable,
         export_path: str,
+        warm_start: str | None = None,
         late_stems: tuple[float, float] | None = (0.1, 0.6),
+        cheats: bool = False,
         pooled_weight: float = 1.0,
         parts_per_item: bool = False,
         warmup_steps: int = 0,
@@ -72,7 +82,10 @@ class CocolaTraining(Recipe):
         if late_stems is not None and not 0 < late_stems[0] <= late_stems[1]:
             raise UserError(f"late_stems {late_stems} must be two times in seconds, the shorter one first and above 0")
         self.cocola, self.optimizer, self.codec = cocola, optimizer, SpectrogramLatents()
-        self.late_stems, self.pooled_weight, self.parts_per_item = late_stems, pooled_weight, parts_per_item
+        if warm_start is not None:
+            _start_with(cocola, warm_start)
+        self.late_stems, self.cheats = late_stems, cheats
+        self.pooled_weight, self.parts_per_item = pooled_weight, parts_per_item
         self.warmup_steps, self.decay, self.export_path = warmup_steps, decay, export_path
         self.register_buffer("best_auc", torch.tensor(0.0))
         self._held_out: dict[int, tuple[Tensor, Tensor]] = {}
@@ -86,11 +99,9 @@ class CocolaTraining(Recipe):
         seed_layers(seed)
         mix_BTC, stem_BTC = self._levels(batch)
         size, begin, late = len(mix_BTC), *self._moments(mix_BTC.shape[1], rng)
-        windows = [_window(mix_BTC, begin), _window(stem_BTC, begin)]
-        if late is not None:
-            windows += [_window(stem_BTC, late), torch.zeros_like(windows[0][:1])]
-        windows = self._masked(windows, size, rng)
-        mix_BD, *stems = self.cocola.embed(torch.cat(windows)).split(size)
+        windows = [_window(mix_BTC, begin), _window(stem_BTC, begin), *self._negatives(mix_BTC, stem_BTC, late, rng)]
+        mix_BD, *stems = self.cocola.embed(torch.cat(self._masked(windows, size, rng))).split(size)
+        stems += [mix_BD] if self.cheats else []
         logits_BS = self.cocola.similarity(mix_BD, torch.cat(stems))
         truth_B = torch.arange(size, device=logits_BS.device)
         losses = {"contrast": F.cross_entropy(logits_BS, truth_B)}
@@ -122,6 +133,24 @@ class CocolaTraining(Recipe):
         begin = _draw(0, free - by, rng)
         return (begin, begin + by) if _draw(0, 1, rng) else (begin + by, begin)
 
+    def _negatives(self, mix_BTC: Tensor, stem_BTC: Tensor, late: int | None, rng: torch.Generator) -> list[Tensor]:
+        """Windows that belong to no mix: late stems, silence, late mixes, noise."""
+        windows = []
+        if late is not None:
+            late_B2FT = _window(stem_BTC, late)
+            windows += [late_B2FT, torch.zeros_like(late_B2FT[:1])]
+        if late is not None and self.cheats:
+            windows.append(_window(mix_BTC, late))
+        if self.cheats:
+            windows.append(self._noise(rng).expand(min(NOISES, len(mix_BTC)), -1, -1, -1))
+        return windows
+
+    def _noise(self, rng: torch.Generator) -> Tensor:
+        """Levels_12FT of white noise; how loud it is does not matter."""
+        audio_1N = torch.randn(1, (FRAMES - 1) * HOP_SAMPLES, generator=rng).to(self.device)
+        with torch.autocast(self.device.type, enabled=False):
+            return relative_db(harmonic_percussive_db(audio_1N))
+
     def _masked(self, windows: list[Tensor], size: int, rng: torch.Generator) -> list[Tensor]:
         """Windows with both parts or only one of them; a mix and its stems have the same parts."""
         keep = torch.tensor(list(PARTS.values()))
@@ -148,6 +177,10 @@ class CocolaTraining(Recipe):
             self._keep("late", pairwise(mix_BD, self._embedded(late)))
             if len(mix_BD) > 1:
                 self._keep("foreign", pairwise(mix_BD, stem_BD.roll(1, 0)))
+            if self.cheats:
+                noise_1D = self._embedded([self._noise(torch.Generator().manual_seed(begin))])
+                self._keep("echo", pairwise(mix_BD, mix_BD))
+                self._keep("noise", pairwise(mix_BD, noise_1D.expand_as(mix_BD)))
 
     def _embedded(self, windows: list[Tensor]) -> Tensor:
         return self.cocola.embed(masked(torch.cat(windows), "full"))
@@ -160,7 +193,7 @@ class CocolaTraining(Recipe):
         shards, self._scores = gathered(self._scores), {}
         kinds = dict.fromkeys(kind for shard in shards for kind in shard)
         scores = {kind: torch.cat([part for shard in shards for part in shard.get(kind, [])]) for kind in kinds}
-        areas = {kind: area_under_curve(scores["true"], scores[kind]) for kind in ("late", "foreign") if kind in scores}
+        areas = {kind: area_under_curve(scores["true"], wrong_W) for kind, wrong_W in scores.items() if kind != "true"}
         auc = sum(areas.values()) / len(areas)
         self.log_dict({f"val/{kind}": scores_W.mean() for kind, scores_W in scores.items()}, rank_zero_only=True)
         self.log_dict({f"val/auc_{kind}": area for kind, area in areas.items()}, rank_zero_only=True)
@@ -199,6 +232,19 @@ def pooled_contrast(logits_BS: Tensor) -> Tensor:
     """
     wrong_BS = logits_BS.masked_fill(torch.eye(*logits_BS.shape, dtype=torch.bool, device=logits_BS.device), -torch.inf)
     return F.softplus(wrong_BS.logsumexp((0, 1)) - logits_BS.diagonal()).mean()
+
+
+def _start_with(cocola: Cocola, weights: str) -> None:
+    """Copy trained weights.
+
+    Raises:
+        UserError: there are none, or they are another network's.
+    """
+    trained = pretrained_cocola(weights)
+    try:
+        cocola.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise UserError(f"the weights {weights} are of another network; give model.cocola their sizes") from error
 
 
 def _draw(least: int, most: int, rng: torch.Generator) -> int:

@@ -6,6 +6,7 @@ Shapes: B batch, T frames, C levels, S stems, A audio channels, N audio samples.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import lightning
 import pytest
@@ -18,8 +19,8 @@ from lightning_modules.spectrogram_latents import SpectrogramLatents, as_spectro
 from livejam.batch import AccompanimentBatch
 from livejam.errors import UserError
 from metrics.cocola import Cocola, PocketEncoder
-from metrics.cocola_spectrogram import FRAMES, harmonic_percussive_db
-from metrics.cocola_weights import load_cocola
+from metrics.cocola_spectrogram import FRAMES, harmonic_percussive_db, relative_db
+from metrics.cocola_weights import load_cocola, save_cocola
 
 SIZE = 4
 
@@ -80,6 +81,50 @@ def losses(module: CocolaTraining) -> list[Tensor]:
         found = [module.training_step(batch(), 0)]
     del module.log, module.log_dict
     return found
+
+
+def test_cheats_are_negatives_only_where_they_are_asked_for() -> None:
+    one, rng = batch(), torch.Generator().manual_seed(0)
+    kinds = {}
+    for cheats, late in ((False, None), (False, 30), (True, None), (True, 30)):
+        module = recipe("unused", cheats=cheats)
+        kinds[cheats, late] = [len(windows) for windows in module._negatives(one.mix, one.target, late, rng)]
+    assert kinds == {
+        (False, None): [],
+        (False, 30): [SIZE, 1],
+        (True, None): [SIZE],
+        (True, 30): [SIZE, 1, SIZE, SIZE],
+    }
+    _, _, late_mix_B2FT, noise_B2FT = module._negatives(one.mix, one.target, 30, rng)
+    assert torch.allclose(late_mix_B2FT, relative_db(as_spectrogram(one.mix[:, 30 : 30 + FRAMES])))
+    spread_F = noise_B2FT[0, 0].mean(-1)
+    assert float(spread_F.max() - spread_F.min()) < 12, "white noise is as loud in every band but for their widths"
+
+
+@pytest.mark.parametrize("cheats", [False, True])
+def test_validation_scores_cheats_where_they_are_negatives(cheats: bool) -> None:
+    module, one = recipe("unused", cheats=cheats).eval(), batch()
+    with torch.no_grad():
+        module.validation_step(one, 0)
+        heard_BD = module.cocola.embed(relative_db(as_spectrogram(one.mix[:, :FRAMES])))
+    assert set(module._scores) == {"true", "late", "foreign"} | ({"echo", "noise"} if cheats else set())
+    if cheats:
+        torch.testing.assert_close(
+            module._scores["echo"][0], module.cocola.similarity.pairwise(heard_BD, heard_BD), atol=1e-2, rtol=0
+        )
+        assert module._scores["noise"][0].shape == (SIZE,)
+
+
+def test_it_begins_with_trained_weights(tmp_path: Path) -> None:
+    trained = recipe("unused").cocola
+    with torch.no_grad():
+        trained.similarity.w.add_(1)
+    save_cocola(trained, tmp_path / "trained.safetensors", {})
+    started = recipe("unused", warm_start=str(tmp_path / "trained.safetensors")).cocola
+    assert torch.allclose(started.similarity.w, trained.similarity.w, atol=1e-3)
+    assert started.similarity.w.requires_grad
+    with pytest.raises(UserError, match="of another network"):
+        recipe("unused", warm_start="pocket")
 
 
 def test_late_stems_are_late_by_what_is_asked_for() -> None:
