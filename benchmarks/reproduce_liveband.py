@@ -32,7 +32,8 @@ from livejam.errors import UserError
 from livejam.files import atomic_path
 from metrics.anchor_rows import ANCHORS
 from metrics.cells import Rows
-from metrics.results import LABELS, Table, as_markdown, as_text, read_table
+from metrics.headings import heading
+from metrics.results import Table, as_markdown, as_text, read_table
 from metrics.seeds import over_seeds
 
 BASE = Path("configs/quickstart.yaml")
@@ -226,7 +227,7 @@ def draw(rows: Rows, out: Path) -> None:
             value = rows.get(row, {}).get(name, {}).get("value")
             if value is not None:
                 axes.axvline(value, color=colour, ls="--", lw=1, label=row.replace("_", " "))
-        axes.set(title=LABELS.get(name, name), yticks=range(len(models)), yticklabels=models)
+        axes.set(title=heading(name), yticks=range(len(models)), yticklabels=models)
         axes.grid(alpha=0.3)
     if figure.axes:
         figure.axes[0].legend(fontsize=8)

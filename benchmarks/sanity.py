@@ -2,7 +2,8 @@
 
 No model is needed: the anchors are measured on the test split of a configuration's data, through its codec, by its
 monitors. Every metric of adherence has to prefer the true stem to that of another song, with 95 % intervals that do
-not overlap, and the Fréchet distance of true stems has to grow through the codec and again with noise in its latents.
+not overlap, and the Fréchet and the kernel distance of true stems have to grow through the codec and again with noise
+in its latents.
 The last line is one JSON object: `columns`, one entry per metric with both rows, and `holds`, whether all of it is
 true. Exit status 1 if it is not.
 """
@@ -27,9 +28,9 @@ from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.codecs.codec import Codec
 from metrics.adherence import cheats_that_win
 from metrics.cells import Rows, separate
-from metrics.results import as_text, read_rows
+from metrics.results import Table, as_text, known, read_table
 
-ADHERENCE = ("beat_f1", "cocola", "chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
+ADHERENCE = ("apa", "beat_f1", "cocola", "chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
 """How the names of columns begin in which the true stem must win."""
 
 
@@ -57,7 +58,7 @@ class Echo(LightningModule):
         )
 
 
-def anchors(made: Experiment, root: Path) -> Rows:
+def anchors(made: Experiment, root: Path) -> Table:
     """The table of a model that plays the true stem."""
     codec: Any = made.model.codec
     trainer = Trainer(
@@ -69,7 +70,7 @@ def anchors(made: Experiment, root: Path) -> Rows:
         enable_checkpointing=False,
     )
     trainer.test(Echo(codec), made.data, verbose=False)
-    return read_rows(root / "results.json")
+    return read_table(root / "results.json")
 
 
 def verdicts(rows: Rows) -> dict[str, dict[str, Any]]:
@@ -81,7 +82,7 @@ def verdicts(rows: Rows) -> dict[str, dict[str, Any]]:
             holds = truth["value"] > other["value"] and separate(truth, other)
             won = cheats_that_win(rows, column)
             judged[column] = {"ground_truth": truth, "random_pairing": other, "holds": holds, "cheats_that_win": won}
-        if column.startswith("fad"):
+        if column.startswith(("fad", "kad")):
             distances = [rows[row][column]["value"] for row in ("ground_truth", "codec", "latent_noise")]
             judged[column] = {"distances": distances, "holds": distances[0] < distances[1] < distances[2]}
     return judged
@@ -96,9 +97,9 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     made = experiment(given.config or [Path("configs/quickstart.yaml")], given.data_root)
     with tempfile.TemporaryDirectory() as root:
-        rows = anchors(made, Path(root))
-    judged = verdicts(rows)
-    print(as_text(rows))
+        table = anchors(made, Path(root))
+    judged = verdicts(table.rows)
+    print(as_text(table.rows, measured_on=known(table.measured_on)))
     holds = all(verdict["holds"] for verdict in judged.values())
     print(json.dumps({"columns": judged, "holds": holds}))
     sys.exit(0 if holds else 1)

@@ -6,6 +6,7 @@ from callbacks.monitor import Monitor
 from metrics.embeddings.embedding import Embedding
 from metrics.embeddings.log_mel import LogMel
 from metrics.evaluation.apa_measure import APAMeasure
+from metrics.evaluation.protocols import Protocol
 
 
 class APAMonitor(Monitor):
@@ -26,6 +27,7 @@ class APAMonitor(Monitor):
         max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: the folder for anchors; None = `cache` in the trainer's root.
+        protocol: what is done to recordings before; None = nothing (`metrics.evaluation.protocols`).
     """
 
     def __init__(
@@ -36,6 +38,9 @@ class APAMonitor(Monitor):
         max_test_items: int | None = None,
         segment_seconds: float = 10.0,
         cache_folder: str | None = None,
+        protocol: Protocol | None = None,
     ) -> None:
         measure = APAMeasure(embedding or LogMel())
-        super().__init__(measure, every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
+        super().__init__(
+            measure, every_n_validations, max_items, max_test_items, segment_seconds, cache_folder, protocol
+        )

@@ -9,6 +9,7 @@ from metrics.beat_tracking import BeatTracker, CachedBeatTracker
 from metrics.beats import MadmomRNN
 from metrics.evaluation.beat_f1_measure import BeatF1Measure
 from metrics.evaluation.clips import known_categories
+from metrics.evaluation.protocols import Protocol
 
 
 class BeatF1Monitor(Monitor):
@@ -33,6 +34,7 @@ class BeatF1Monitor(Monitor):
         segment_seconds: length of a segment in seconds.
         cache_folder: the folder for anchors and beats; None = `cache` in the trainer's root.
         together: whether a test also tracks mix and stem together, which takes as long again.
+        protocol: what is done to recordings before; None = nothing (`metrics.evaluation.protocols`).
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class BeatF1Monitor(Monitor):
         segment_seconds: float = 10.0,
         cache_folder: str | None = None,
         together: bool = True,
+        protocol: Protocol | None = None,
     ) -> None:
         self.beats = CachedBeatTracker(tracker or MadmomRNN(), None, workers)
         known = known_categories(categories)
@@ -56,6 +59,7 @@ class BeatF1Monitor(Monitor):
             max_test_items,
             segment_seconds,
             cache_folder,
+            protocol,
             test_measure=BeatF1Measure(self.beats, known, together),
         )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from callbacks.monitor import Monitor
-from metrics.cocola_weights import pretrained_cocola
+from metrics.cocola_weights import PUBLISHED, pretrained_cocola
 from metrics.evaluation.cocola_measure import COCOLAMeasure
+from metrics.evaluation.protocols import Protocol
 
 
 class COCOLAMonitor(Monitor):
@@ -22,6 +23,7 @@ class COCOLAMonitor(Monitor):
         max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: the folder for anchors; None = `cache` in the trainer's root.
+        protocol: what is done to recordings before; None = nothing (`metrics.evaluation.protocols`).
     """
 
     def __init__(
@@ -32,6 +34,9 @@ class COCOLAMonitor(Monitor):
         max_test_items: int | None = None,
         segment_seconds: float = 10.0,
         cache_folder: str | None = None,
+        protocol: Protocol | None = None,
     ) -> None:
-        measure = COCOLAMeasure(pretrained_cocola(weights))
-        super().__init__(measure, every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
+        measure = COCOLAMeasure(pretrained_cocola(weights), published=weights == PUBLISHED)
+        super().__init__(
+            measure, every_n_validations, max_items, max_test_items, segment_seconds, cache_folder, protocol
+        )

@@ -14,6 +14,7 @@ from metrics.embeddings.embedding import Embedding
 from metrics.embeddings.log_mel import LogMel
 from metrics.evaluation.clips import Stem, takes_of
 from metrics.evaluation.fad_measure import FADMeasure
+from metrics.evaluation.protocols import Protocol
 from metrics.frechet_reference import FrechetReference
 
 
@@ -44,6 +45,7 @@ class FADMonitor(Monitor):
         max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: the folder for anchors; None = `cache` in the trainer's root.
+        protocol: what is done to recordings before; None = nothing (`metrics.evaluation.protocols`).
     """
 
     def __init__(
@@ -57,13 +59,16 @@ class FADMonitor(Monitor):
         max_test_items: int | None = None,
         segment_seconds: float = 10.0,
         cache_folder: str | None = None,
+        protocol: Protocol | None = None,
     ) -> None:
         if save_reference is not None:
             read = [Path(reference)] if reference is not None else []
             require_free({"save_reference": Path(save_reference)}, read, overwrite=True)
         loaded = FrechetReference.load(reference) if reference is not None else None
         self.fad, self.save_reference = FADMeasure(embedding or LogMel(), loaded, extrapolate), save_reference
-        super().__init__(self.fad, every_n_validations, max_items, max_test_items, segment_seconds, cache_folder)
+        super().__init__(
+            self.fad, every_n_validations, max_items, max_test_items, segment_seconds, cache_folder, protocol
+        )
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Also write the reference, if there is a file for it."""

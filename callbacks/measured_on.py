@@ -49,6 +49,7 @@ def _measure(outcome: Outcome) -> Facts:
         "segment_seconds": outcome.segment_seconds,
         "items": len(outcome.places),
         "sha256": short_hash(outcome.places),
+        "protocol": outcome.protocol,
     }
 
 

@@ -11,6 +11,7 @@ from metrics.anchor_rows import anchor_tag
 from metrics.evaluation.clips import Clip
 from metrics.evaluation.evaluate import Outcome, Task, evaluate
 from metrics.evaluation.measure import Measure, Result
+from metrics.evaluation.protocols import Protocol
 
 
 class Monitor(ItemCallback):
@@ -32,6 +33,7 @@ class Monitor(ItemCallback):
         max_test_items: number of items in test, the first of the plan; None = all.
         segment_seconds: length of a segment in seconds.
         cache_folder: the folder for anchors and beats; None = `cache` in the trainer's root.
+        protocol: what is done to recordings before; None = nothing.
         test_measure: the measure in tests; None = the same.
     """
 
@@ -43,11 +45,12 @@ class Monitor(ItemCallback):
         max_test_items: int | None,
         segment_seconds: float,
         cache_folder: str | None,
+        protocol: Protocol | None = None,
         test_measure: Measure | None = None,
     ) -> None:
         super().__init__(every_n_validations, max_items, max_test_items)
         self.measure, self.test_measure = measure, test_measure or measure
-        self.segment_seconds = segment_seconds
+        self.segment_seconds, self.protocol = segment_seconds, protocol or Protocol()
         self.cache_folder = Path(cache_folder) if cache_folder is not None else None
         self.outcome: Outcome | None = None
 
@@ -92,7 +95,8 @@ class Monitor(ItemCallback):
     def task(self, measure: Measure, limit: int | None) -> Task:
         """A measure, applied to the items that were collected."""
         assert self.cache_folder is not None
-        return Task(measure, self.clips, limit, self.segment_seconds, self.cache_folder / "anchors")
+        folder = self.cache_folder / "anchors"
+        return Task(measure, self.clips, limit, self.segment_seconds, folder, self.protocol)
 
 
 def _log(pl_module: LightningModule, numbers: dict[str, float]) -> None:

@@ -22,6 +22,7 @@ from metrics.results import (
     Table,
     as_text,
     columns_of,
+    known,
     read_table,
     set_aside,
     sorted_rows,
@@ -76,14 +77,14 @@ class ResultsTable(Callback):
         outcomes = [monitor.outcome for monitor in monitors if monitor.outcome is not None]
         path, rows = self._file(trainer), rows_of(outcomes, self.row, self.columns)
         if is_dry_run(trainer):
-            self._table = f"\n{_on_screen(sorted_rows(rows))}\n\na dry run: nothing is written\n"
+            self._table = f"\n{_on_screen(Table(sorted_rows(rows)))}\n\na dry run: nothing is written\n"
             return
         with one_after_the_other(path):
             table, said = _with_like_rows(rows, measured_on(trainer, pl_module, outcomes, self.row), path)
             assert table.measured_on is not None
             write_table(table.rows, path, table.measured_on)
         summary = f"{notes_of(table.measured_on)[0]}; all numbers: {path}, {path.stem}.md, {path.stem}.csv"
-        self._table = f"\n{_on_screen(table.rows)}\n\n{said}{summary}\n"
+        self._table = f"\n{_on_screen(table)}\n\n{said}{summary}\n"
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print last, below the trainer's own output."""
@@ -115,6 +116,8 @@ def _alarms(rows: Rows, column: str) -> bool:
     return column == "broken_rate" and any(cells[column]["value"] for cells in rows.values() if column in cells)
 
 
-def _on_screen(rows: Rows) -> str:
+def _on_screen(table: Table) -> str:
+    rows = table.rows
     columns = [column for column in columns_of(with_summary(rows)) if column not in UNSEEN or _alarms(rows, column)]
-    return as_text(rows, columns, shutil.get_terminal_size((120, 24)).columns)
+    width = shutil.get_terminal_size((120, 24)).columns
+    return as_text(rows, columns, width, measured_on=known(table.measured_on))

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,23 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
-from datamodules.crops import ActivityRule
+from datamodules.drawing import Drawing, alone, category_of, full_mix, is_enough, is_long_enough, number, starts
 from datamodules.excerpts import Excerpt, ExcerptAudio, ExcerptReader
 from datamodules.run_sampler import BatchShare
 from datamodules.slakh_scan import Song
 from livejam.batch import AccompanimentBatch, Annotations, Partner, PlannedItem
-from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.spec import CodecSpec
 
 log = logging.getLogger(__name__)
 
 SCHEMA = 2
-TRIES = 16
 LARGEST_MEMORY_BYTES = 1 << 30
 """Decoded items are kept in memory if all of them together fit into this."""
 
@@ -87,7 +82,7 @@ class EvaluationBatches(Dataset[AccompanimentBatch]):
     @property
     def categories(self) -> tuple[int, ...]:
         """Class indices that occur among the targets."""
-        return tuple(sorted({_category(item.excerpt) for item in self.plan}))
+        return tuple(sorted({category_of(item.excerpt) for item in self.plan}))
 
     @property
     def songs(self) -> tuple[Song, ...]:
@@ -132,8 +127,9 @@ def evaluation_plan(
     items: int,
     seed: int,
     folder: Path,
+    drawing: Drawing,
 ) -> list[PairedExcerpt]:
-    """The plan of `plan_excerpts` with the partners of `paired`, kept as a JSON file in `folder`.
+    """The plan of a drawing with the partners of `paired`, kept as a JSON file in `folder`.
 
     So the audio is searched only once.
     """
@@ -148,13 +144,15 @@ def evaluation_plan(
         "items": items,
         "seed": seed,
     }
+    # plans of before there were two drawings are balanced ones
+    key |= {} if type(drawing) is Drawing else {"drawing": drawing.name}
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"evaluation-{name}.json"
     by_folder = {song.folder: song for song in (*songs, *training)}
     try:
         return [_from_row(row, by_folder) for row in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, KeyError, TypeError, IndexError):
-        plan = paired(reader, plan_excerpts(reader, songs, categories, items, seed), training, seed)
+        plan = paired(reader, drawing.plan(reader, songs, categories, items, seed), training, seed)
     try:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps([_to_row(item) for item in plan], indent=1), encoding="utf-8")
@@ -169,9 +167,9 @@ def _to_row(item: PairedExcerpt) -> dict[str, Any]:
 
 
 def _from_row(row: dict[str, Any], by_folder: dict[str, Song]) -> PairedExcerpt:
-    excerpt = _full_mix(by_folder[row["song"]], row["target"], row["start_frame"])
+    excerpt = full_mix(by_folder[row["song"]], row["target"], row["start_frame"])
     other = row["partner"]
-    partner = other and _alone(by_folder[other["song"]], other["target"], other["start_frame"])
+    partner = other and alone(by_folder[other["song"]], other["target"], other["start_frame"])
     return PairedExcerpt(excerpt, partner or None)
 
 
@@ -196,104 +194,18 @@ def paired(reader: ExcerptReader, plan: Sequence[Excerpt], training: Sequence[So
 def _next_alike(plan: Sequence[Excerpt], position: int) -> Excerpt | None:
     item = plan[position]
     for other in (*plan[position + 1 :], *plan[:position]):
-        if _category(other) == _category(item) and other.song.name != item.song.name:
-            return _alone(other.song, other.target, other.start_frame)
+        if category_of(other) == category_of(item) and other.song.name != item.song.name:
+            return alone(other.song, other.target, other.start_frame)
     return None
 
 
 def _from_training(reader: ExcerptReader, item: Excerpt, training: Sequence[Song], seed: int) -> Excerpt | None:
-    songs = [song for song in training if song.name != item.song.name and _is_long_enough(song, reader)]
-    stems = [(song, i) for song in songs for i, s in enumerate(song.stems) if s.category == _category(item)]
-    for choice in np.random.default_rng([seed, _number(item.song, item.target)]).permutation(len(stems)):
+    songs = [song for song in training if song.name != item.song.name and is_long_enough(song, reader)]
+    stems = [(song, i) for song in songs for i, s in enumerate(song.stems) if s.category == category_of(item)]
+    for choice in np.random.default_rng([seed, number(item.song, item.target)]).permutation(len(stems)):
         song, stem = stems[choice]
-        sounding = (_alone(song, stem, start) for start in _starts(reader, song, stem, seed))
-        found = next((e for e in sounding if _is_enough(reader.rule, reader.read(e).target_active_T)), None)
+        sounding = (alone(song, stem, start) for start in starts(reader, song, stem, [seed]))
+        found = next((e for e in sounding if is_enough(reader.rule, reader.read(e).target_active_T)), None)
         if found is not None:
             return found
     return None
-
-
-def _category(excerpt: Excerpt) -> int:
-    return excerpt.song.stems[excerpt.target].category
-
-
-def plan_excerpts(
-    reader: ExcerptReader, songs: Sequence[Song], categories: tuple[int, ...], items: int, seed: int
-) -> list[Excerpt]:
-    """Choose targets and crops: different songs first, and the categories in turn.
-
-    The first n items of the plan are as balanced as possible, for every n. Every (song, target) is used at most once,
-    with all other stems as its mix.
-
-    Raises:
-        UserError: no song offers an item.
-    """
-    rng = np.random.default_rng(seed)
-    order = [songs[i] for i in rng.permutation(len(songs)) if _is_long_enough(songs[i], reader)]
-    untried = {song.name: _targets(song, categories, rng) for song in order}
-    song_uses, category_uses = Counter[str](), Counter[int]()
-    plan: list[Excerpt] = []
-    with tqdm(total=items, desc="choosing items", unit="item", leave=False, delay=2.0) as progress:
-        while len(plan) < items and any(untried.values()):
-            song = min((s for s in order if untried[s.name]), key=lambda s: song_uses[s.name])
-            target = min(untried[song.name], key=lambda t: category_uses[song.stems[t].category])
-            untried[song.name].remove(target)
-            excerpt = _find_crop(reader, song, target, seed)
-            if excerpt:
-                plan.append(excerpt)
-                song_uses[song.name] += 1
-                category_uses[song.stems[target].category] += 1
-                progress.update()
-    if not plan:
-        raise UserError(
-            f"none of {len(songs)} songs offers {reader.frames} frames in which a target and the others sound; make "
-            "data.eval_seconds smaller, choose other data.targets, or render more songs with `livejam data render`"
-        )
-    if len(plan) < items:
-        log.warning("%d songs offer %d evaluation items, %d were asked for", len(songs), len(plan), items)
-    return plan
-
-
-def _is_long_enough(song: Song, reader: ExcerptReader) -> bool:
-    return len(song.stems) > 1 and reader.spec.frames_in(song.seconds) >= reader.frames
-
-
-def _targets(song: Song, categories: tuple[int, ...], rng: np.random.Generator) -> list[int]:
-    targets = [i for i, stem in enumerate(song.stems) if stem.category in categories]
-    return [targets[i] for i in rng.permutation(len(targets))]
-
-
-def _find_crop(reader: ExcerptReader, song: Song, target: int, seed: int) -> Excerpt | None:
-    """The first of some random crops that the rule accepts; it depends on nothing but song, target and seed."""
-    for start in _starts(reader, song, target, seed):
-        # most refusals show in the target alone, which costs a fraction of the whole mix
-        if not _is_enough(reader.rule, reader.read(_alone(song, target, start)).target_active_T):
-            continue
-        excerpt = _full_mix(song, target, start)
-        if _is_enough(reader.rule, reader.read(excerpt).both_active_T):
-            return excerpt
-    return None
-
-
-def _starts(reader: ExcerptReader, song: Song, stem: int, seed: int) -> list[int]:
-    """First frames of some random crops."""
-    rng = np.random.default_rng([seed, _number(song, stem)])
-    return rng.permutation(reader.spec.frames_in(song.seconds) - reader.frames + 1)[:TRIES].tolist()
-
-
-def _number(song: Song, stem: int) -> int:
-    """A number for a song's stem, for seeds."""
-    return int.from_bytes(hashlib.sha256(f"{song.name}/{song.stems[stem].name}".encode()).digest()[:8], "big")
-
-
-def _is_enough(rule: ActivityRule, active_T: NDArray[np.bool_]) -> bool:
-    return bool(active_T.any() and active_T.mean() >= rule.min_active_ratio)
-
-
-def _full_mix(song: Song, target: int, start_frame: int) -> Excerpt:
-    others = tuple(i for i in range(len(song.stems)) if i != target)
-    return Excerpt(song, target, others, start_frame, (0.0,) * len(song.stems))
-
-
-def _alone(song: Song, stem: int, start_frame: int) -> Excerpt:
-    return Excerpt(song, stem, (), start_frame, (0.0,))

@@ -23,6 +23,7 @@ from datamodules.bank_building import BankBuilder
 from datamodules.bank_store import BankStore
 from datamodules.categories import target_categories
 from datamodules.crops import ActivityRule
+from datamodules.drawing import Drawing
 from datamodules.evaluation import EvaluationBatches, evaluation_frames, evaluation_plan
 from datamodules.excerpts import ExcerptReader
 from datamodules.latent_bank import MANIFEST, BankSettings
@@ -41,6 +42,8 @@ from livejam.spec import CodecSpec, LatentStatistics
 log = logging.getLogger(__name__)
 
 STATISTICS_BATCHES = 16
+PUBLISHED_SECONDS = 20.0
+"""Of the papers' items."""
 
 
 class Slakh2100DataModule(LightningDataModule):
@@ -72,6 +75,8 @@ class Slakh2100DataModule(LightningDataModule):
         eval_items: validation items, at least 1.
         test_items: test items, at least 1; None is as many as `eval_items`.
         eval_batch_size: validation and test items per batch; processes share whole batches.
+        drawing: how validation and test items are drawn; None is balanced over songs and instruments
+            (`datamodules.drawing`).
         bad_stems: a text file with stems that are left out, one per line, as Track00001/S05; None leaves out none but
             those that cannot be used.
         splits: which songs are for training, validation and test; None is `SplitByFolder`.
@@ -104,6 +109,7 @@ class Slakh2100DataModule(LightningDataModule):
         eval_items: int = 16,
         test_items: int | None = None,
         eval_batch_size: int = 8,
+        drawing: Drawing | None = None,
         bad_stems: str | None = None,
         splits: SplitPolicy | None = None,
         render_if_missing: RenderIfMissing | None = None,
@@ -123,6 +129,7 @@ class Slakh2100DataModule(LightningDataModule):
         self.full_mix, self.submixes_per_song, self.gain_db = full_mix, submixes_per_song, gain_db
         self.rule = ActivityRule(threshold_dbfs, min_active_ratio)
         self.eval_seconds, self.eval_batch_size = eval_seconds, eval_batch_size
+        self.drawing = drawing or Drawing()
         self.items = {"validation": eval_items, "test": eval_items if test_items is None else test_items}
         self.bad_stems, self.splits = bad_stems, splits or SplitByFolder()
         self.render_if_missing = render_if_missing
@@ -169,7 +176,12 @@ class Slakh2100DataModule(LightningDataModule):
             return None
         songs = {song.folder: song.digest for song in self._evaluation["test"].songs}
         digest = hashlib.sha256(json.dumps(songs, sort_keys=True).encode()).hexdigest()[:12]
-        return {"root": str(self.root), "songs": len(songs), "sha256": digest}
+        return {"root": str(self.root), "songs": len(songs), "sha256": digest, "protocol": self._items_protocol}
+
+    @property
+    def _items_protocol(self) -> str:
+        """The papers' if items are drawn like theirs, and as long."""
+        return self.drawing.name if self.eval_seconds == PUBLISHED_SECONDS else Drawing.name
 
     @property
     def bank_settings(self) -> BankSettings:
@@ -321,7 +333,9 @@ class Slakh2100DataModule(LightningDataModule):
         frames = evaluation_frames(songs, self.codec.spec, self.eval_seconds)
         reader = ExcerptReader(self.root, self.codec.spec, frames, self.rule)
         training, items = self.index.split("train", self.splits), self.items[split]
-        plan = evaluation_plan(reader, songs, training, self.categories, items, self.seed, self.cache_root)
+        plan = evaluation_plan(
+            reader, songs, training, self.categories, items, self.seed, self.cache_root, self.drawing
+        )
         return EvaluationBatches(reader, plan, self.eval_batch_size)
 
     def _evaluation_loader(self, split: str) -> DataLoader[AccompanimentBatch]:

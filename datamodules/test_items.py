@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from datamodules.crops import ActivityRule
-from datamodules.evaluation import Item, evaluation_frames, plan_excerpts
+from datamodules.drawing import plan_excerpts
+from datamodules.evaluation import Item, evaluation_frames
 from datamodules.excerpts import Excerpt, ExcerptReader
 from datamodules.slakh_index import SlakhIndex
 from datamodules.splits import SplitByFolder

@@ -47,8 +47,8 @@ class CocolaTraining(Recipe):
         cocola: the network to train.
         optimizer: optimiser of its parameters.
         export_path: the file for the best weights.
-        warm_start: weights that training begins with, as in `metrics.cocola_weights.pretrained_cocola`; None = those of
-            `cocola`.
+        initial_weights: what training begins with, as in `metrics.cocola_weights.pretrained_cocola`; None = the weights
+            of `cocola`.
         late_stems: smallest and largest shift of early or late stems as negatives, in seconds; None = only the other
             stems of the batch, as published.
         cheats: whether every mix (also shifted in time, if late stems are) and white noise are negatives; False = as
@@ -69,7 +69,7 @@ class CocolaTraining(Recipe):
         cocola: Cocola,
         optimizer: OptimizerCallable,
         export_path: str,
-        warm_start: str | None = None,
+        initial_weights: str | None = None,
         late_stems: tuple[float, float] | None = (0.1, 0.6),
         cheats: bool = False,
         pooled_weight: float = 1.0,
@@ -82,8 +82,8 @@ class CocolaTraining(Recipe):
         if late_stems is not None and not 0 < late_stems[0] <= late_stems[1]:
             raise UserError(f"late_stems {late_stems} must be two times in seconds, the shorter one first and above 0")
         self.cocola, self.optimizer, self.codec = cocola, optimizer, SpectrogramLatents()
-        if warm_start is not None:
-            _start_with(cocola, warm_start)
+        if initial_weights is not None:
+            _start_with(cocola, initial_weights)
         self.late_stems, self.cheats = late_stems, cheats
         self.pooled_weight, self.parts_per_item = pooled_weight, parts_per_item
         self.warmup_steps, self.decay, self.export_path = warmup_steps, decay, export_path

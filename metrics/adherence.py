@@ -95,16 +95,21 @@ def with_summary(rows: Rows) -> Rows:
     """
     columns, summed = honest_columns(rows), {}
     for row, cells in rows.items():
-        shares = [normalised(rows, row, column) for column in columns]
-        found = [share["value"] for share in shares if share is not None]
-        complete = columns and len(found) == len(columns)
-        own = {SUMMARY: _summary(fmean(found), len(columns))} if complete else {}
+        shares = [share for column in columns if (share := normalised(rows, row, column)) is not None]
+        own = {SUMMARY: _summary(shares)} if columns and len(shares) == len(columns) else {}
         summed[row] = {**cells, **own}
     return summed
 
 
-def _summary(value: float, columns: int) -> Cell:
-    return {"value": value, "drift": None, "count": columns, "drift_count": 0, "interval": None, "drift_interval": None}
+def _summary(shares: Sequence[Cell]) -> Cell:
+    """The mean of normalised columns, and the mean of their intervals.
+
+    Columns of the same songs err together. If they did so wholly, this would be the interval; otherwise it is too wide.
+    """
+    value, ends = fmean(share["value"] for share in shares), [share["interval"] for share in shares]
+    interval = [fmean(end[side] for end in ends) for side in (0, 1)] if all(ends) else None
+    drift = {"drift": None, "drift_count": 0, "drift_interval": None}
+    return {"value": value, "count": len(shares), "interval": interval, **drift}
 
 
 def notes_on_columns(rows: Rows, columns: Sequence[str]) -> list[str]:

@@ -30,7 +30,11 @@ class BeatTracker(ABC):
     """Finds the beats of recordings."""
 
     identity: str
-    """The method and its settings; results of trackers with equal identity are interchangeable."""
+    """The method and its settings; results of trackers with equal identity are interchangeable. Tables name the tracker
+    by its first word."""
+
+    published = False
+    """Whether the papers track beats with it."""
 
     @abstractmethod
     def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:

@@ -7,6 +7,7 @@ within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seco
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,47 @@ class MadmomRNN(BeatTracker):
             return np.asarray(self.features(Signal(pcm_N, sample_rate=self.sample_rate_hz, num_channels=1)))
 
 
+class LibrosaBeats(BeatTracker):
+    """librosa's beat tracker: onsets, one tempo, and the beats that fit both best (Ellis 2007).
+
+    Signal processing without any model, under the ISC licence: unlike madmom's models (CC BY-NC-SA) it may be used
+    commercially. Silent recordings have no beats by definition.
+
+    Raises:
+        UserError: librosa is not installed.
+    """
+
+    sample_rate_hz = 22_050
+
+    def __init__(self) -> None:
+        self.track = optional_module("librosa.beat").beat_track
+        self.identity = f"librosa-{version('librosa')} beat_track"
+
+    def __reduce__(self) -> tuple[type[LibrosaBeats], tuple[()]]:
+        """Worker processes find the function themselves."""
+        return type(self), ()
+
+    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
+        """Beats of every recording.
+
+        Args:
+            audios: mono recordings.
+            sample_rate_hz: their sample rate; other rates than 22.05 kHz are resampled.
+
+        Raises:
+            ValueError: a recording has more than one dimension or samples that are not finite.
+        """
+        return [self._beats(audio_N, sample_rate_hz) for audio_N in audios]
+
+    def _beats(self, audio_N: Floats, sample_rate_hz: int) -> Floats:
+        _require_mono(audio_N)
+        if is_silent(audio_N):
+            return np.zeros(0)
+        resampled_N = soxr.resample(np.ascontiguousarray(audio_N, np.float32), sample_rate_hz, self.sample_rate_hz)
+        _, beats = self.track(y=resampled_N, sr=self.sample_rate_hz, units="time", trim=False)
+        return np.asarray(beats, dtype=np.float64)
+
+
 class BeatThis(BeatTracker):
     """Beat This! (Foscarin et al. 2024), the papers' tracker: a transformer and its peaks, without a Bayesian network.
 
@@ -123,6 +165,7 @@ class BeatThis(BeatTracker):
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path} is no checkpoint of beat_this ({reason}); fetch it again") from error
         self.identity = f"beat_this {codec_hash(self.track.model)} minimal"
+        self.published = weights is None
 
     def __reduce__(self) -> tuple[type[BeatThis], tuple[str | Path | None, str]]:
         """Worker processes read the file themselves."""

@@ -17,6 +17,9 @@ from livejam.errors import UserError
 from livejam.files import atomic_path
 from metrics.cocola import Cocola, PocketEncoder, PublishedEncoder
 
+PUBLISHED = "cocola"
+"""Name of the papers' weights."""
+
 BUNDLED = Path(__file__).parent / "weights" / "pocket_cocola.safetensors"
 
 
@@ -112,8 +115,8 @@ def pretrained_cocola(weights: str = "pocket") -> Cocola:
     """
     if weights == "pocket":
         return load_cocola(BUNDLED)
-    if weights == "cocola":
-        return load_published_cocola(find_weights("cocola").require())
+    if weights == PUBLISHED:
+        return load_published_cocola(find_weights(PUBLISHED).require())
     if weights.endswith(".ckpt"):
         return load_published_cocola(weights)
     if weights.endswith(".safetensors"):

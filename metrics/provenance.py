@@ -2,10 +2,10 @@
 
 On disk it is the entry `measured_on` beside the rows, plain data:
 
-- `data`: `root`, number of `songs`, and `sha256` of what their files hold;
+- `data`: `root`, number of `songs`, `sha256` of what their files hold, and the `protocol` by which items were drawn;
 - `codec`: `name`, and `sha256` of its weights and settings;
-- `measures`: per chart the `method` (embedding, tracker or weights with their settings), `segment_seconds`, and of the
-  `items` their number and `sha256`;
+- `measures`: per chart the `method` (embedding, tracker or weights with their settings), `segment_seconds`, of the
+  `items` their number and `sha256`, and the `protocol`;
 - `models`: per row the `recipe`, its `iteration`, the `checkpoint` with its `sha256`, and the `config`, a hash of the
   settings of the model.
 

@@ -17,54 +17,13 @@ from typing import Any
 
 from livejam.errors import UserError
 from livejam.files import atomic_path
-from metrics.adherence import MARK, SUMMARY, adheres, cheats_that_win, normalised, notes_on_columns, with_summary
+from metrics.adherence import MARK, adheres, cheats_that_win, normalised, notes_on_columns, with_summary
 from metrics.anchor_rows import ANCHORS
 from metrics.cells import Cell, Rows, separate
+from metrics.headings import DISTANCES, LABELS, heading
 from metrics.provenance import MEASURED_ON, Facts, are_facts, notes_of
 
 ORDER = ("trained", "untrained", *ANCHORS)
-
-LABELS = {
-    SUMMARY: "adherence ↑",
-    "fad_vggish": "FAD vgg ↓",
-    "fad_laion_clap": "FAD clap ↓",
-    "fad_clap": "FAD clap ↓",
-    "fad": "FAD log-mel ↓",
-    "fad_cocola": "FAD cocola ↓",
-    "kad_vggish": "KAD vgg ↓",
-    "kad_laion_clap": "KAD clap ↓",
-    "kad_log_mel": "KAD log-mel ↓",
-    "kad_cocola": "KAD cocola ↓",
-    "apa_vggish": "APA vgg ↑",
-    "apa_laion_clap": "APA clap ↑",
-    "apa_log_mel": "APA log-mel ↑",
-    "apa_cocola": "APA cocola ↑",
-    "beat_f1": "BA ↑",
-    "cocola_full": "COC full ↑",
-    "cocola_harmonic": "COC harm ↑",
-    "cocola_percussive": "COC perc ↑",
-    "beat_f1_mix": "BA drums ↑",
-    "beat_f1_truth": "beat F1 ↑",
-    "beat_f1_drums": "beat F1 drums ↑",
-    "beat_f1_together": "beat F1 with mix ↑",
-    "beat_f1_together_truth": "beat F1 with mix, truth ↑",
-    "chord_tone_share": "chord tones ↑",
-    "chroma_agreement": "chroma ↑",
-    "key_agreement": "key ↑",
-    "phase_lock": "phase lock ↑",
-    "onset_ratio": "onset ratio → 1",
-    "loudness_db": "loudness dB → 0",
-    "loudness_error_db": "loudness error dB ↓",
-    "loudness_lufs": "loudness LUFS",
-    "silence_rate": "silence",
-    "click_db": "clicks dB → 0",
-    "copied": "copied ↓",
-    "broken_rate": "broken ↓",
-}
-"""Column → heading; those of LiveBand's Table 1 come first, in its words. Other columns are headed by their names."""
-
-DISTANCES = ("fad", "kad", "apa")
-"""How columns of clouds of embeddings begin; they come first."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +97,7 @@ def write_table(rows: Rows, path: Path, measured_on: Facts | None = None) -> Non
     said = {} if measured_on is None else {MEASURED_ON: measured_on}
     texts = {
         ".json": json.dumps({**rows, **said}, indent=2, allow_nan=False) + "\n",
-        ".md": as_markdown(rows, notes=notes_of(measured_on) if measured_on else ()),
+        ".md": as_markdown(rows, notes=notes_of(measured_on) if measured_on else (), measured_on=known(measured_on)),
         ".csv": as_csv(rows),
     }
     for ending, text in texts.items():
@@ -151,7 +110,18 @@ def marked(rows: Rows, row: str, column: str, against: str | None) -> bool:
     return against is not None and row != against and separate(rows[row].get(column), rows[against].get(column))
 
 
-def as_text(rows: Rows, columns: Sequence[str] | None = None, width: int = 120, against: str | None = None) -> str:
+def known(*measured_on: Facts | None) -> list[Facts]:
+    """What rows were measured on, where tables say it."""
+    return [facts for facts in measured_on if facts is not None]
+
+
+def as_text(
+    rows: Rows,
+    columns: Sequence[str] | None = None,
+    width: int = 120,
+    against: str | None = None,
+    measured_on: Sequence[Facts] = (),
+) -> str:
     """Aligned text: per cell the first segment, in round brackets the drift, in square ones the interval.
 
     Args:
@@ -159,6 +129,7 @@ def as_text(rows: Rows, columns: Sequence[str] | None = None, width: int = 120, 
         columns: those that are shown; None = all.
         width: characters per line; columns that do not fit go into another block below.
         against: a row; cells whose interval does not overlap with this row's get an asterisk; None = no asterisks.
+        measured_on: what the rows were measured on, as far as it is known; headings depend on it.
 
     In curly braces stands the normalised number of a column of adherence, and below the table what is to be said of it.
     """
@@ -169,7 +140,7 @@ def as_text(rows: Rows, columns: Sequence[str] | None = None, width: int = 120, 
     blocks: list[list[list[str]]] = [[]]
     for column in columns:
         cells = [_shown(rows, row, column, against) for row in rows]
-        drawn = _aligned([marked_heading(rows, column), *cells, _count(rows, column)])
+        drawn = _aligned([marked_heading(rows, column, measured_on), *cells, _count(rows, column)])
         if blocks[-1] and sum(len(other[0]) + 2 for other in [*blocks[-1], drawn]) > room:
             blocks.append([])
         blocks[-1].append(drawn)
@@ -202,11 +173,13 @@ def set_aside(path: Path) -> Path | None:
     return kept
 
 
-def as_markdown(rows: Rows, against: str | None = None, notes: Sequence[str] = ()) -> str:
-    """A table in GitHub's Markdown, with a line that says how to read it, and notes below it."""
+def as_markdown(
+    rows: Rows, against: str | None = None, notes: Sequence[str] = (), measured_on: Sequence[Facts] = ()
+) -> str:
+    """A table in GitHub's Markdown, with a line that says how to read it, and notes below it; else as `as_text`."""
     rows = with_summary(rows)
     columns, notes = columns_of(rows), [*notes_on_columns(rows, columns_of(rows)), *notes]
-    headings = [marked_heading(rows, column) for column in columns]
+    headings = [marked_heading(rows, column, measured_on) for column in columns]
     lines = [[_legend(rows), *headings], ["---", *("---:" for _ in columns)]]
     for row in rows:
         values = [_shown(rows, row, column, against) for column in columns]
@@ -236,15 +209,16 @@ def as_csv(rows: Rows, against: str | None = None) -> str:
     return text.getvalue()
 
 
-def heading(column: str) -> str:
-    """The heading of a column."""
-    name = column[:3].upper() + column[3:] if column.startswith(DISTANCES) else column
-    return LABELS.get(column, name.replace("_", " "))
+def marked_heading(rows: Rows, column: str, measured_on: Sequence[Facts] = ()) -> str:
+    """The heading of a column, with a mark if a cheat wins in it.
 
-
-def marked_heading(rows: Rows, column: str) -> str:
-    """The heading of a column, with a mark if a cheat wins in it."""
-    return f"{heading(column)} {MARK}" if cheats_that_win(rows, column) else heading(column)
+    Args:
+        rows: the table.
+        column: its name.
+        measured_on: what the rows were measured on, as far as it is known.
+    """
+    name = heading(column, measured_on)
+    return f"{name} {MARK}" if cheats_that_win(rows, column) else name
 
 
 def _legend(rows: Rows) -> str:

@@ -154,6 +154,16 @@ def test_fast_dev_run_of_overlays(overlay: Path, tiny: Path, lightning_command: 
     assert status == 0, err
 
 
+def test_the_papers_protocol_without_their_weights_names_the_command(
+    tiny: Path, lightning_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEJAM_WEIGHTS", str(tmp_path))
+    config, overlay = (REPOSITORY / "configs" / name for name in ("liveband/pocket.yaml", "overlays/published.yaml"))
+    status, err = lightning_command("test", "--config", config, "--config", tiny_overlay(config), "--config", overlay)
+    assert status == 2, err
+    assert re.fullmatch(r"error: .* run `livejam weights fetch \w+` .*", err.splitlines()[-1])
+
+
 def test_bank_is_built(
     tiny: Path, lightning_command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,7 +24,16 @@ from lightning_modules import cli, run_folder
 
 Command = Callable[..., tuple[int, str]]
 
-SAME_RUN = ("untrained", "published_metrics", "best", "export", "logger_csv", "logger_wandb", "logger_mlflow")
+SAME_RUN = (
+    "untrained",
+    "published",
+    "published_metrics",
+    "best",
+    "export",
+    "logger_csv",
+    "logger_wandb",
+    "logger_mlflow",
+)
 """Overlays that change only how a run is tested, or what is kept of it, and where."""
 
 TRAINED = [path for path in overlays() if path.stem not in (*SAME_RUN, "slurm")]

@@ -111,13 +111,14 @@ def found_results(checkpoint: Path, digests: Sequence[str], named: Path | None) 
         UserError: the file that was named is no table, or was measured on other weights.
     """
     from metrics.provenance import notes_of
-    from metrics.results import as_markdown, read_table
+    from metrics.results import as_markdown, known, read_table
 
     of_the_run = (checkpoint.parent.parent / "results.json", checkpoint.parent / "results.json")
     for path in of_the_run if named is None else (named,):
         table = read_table(path)
         if table.rows and any(_is_of(table, digest) for digest in digests):
-            return as_markdown(table.rows, notes=notes_of(table.measured_on)), f"with the numbers of {path}"
+            notes, measured_on = notes_of(table.measured_on), known(table.measured_on)
+            return as_markdown(table.rows, notes=notes, measured_on=measured_on), f"with the numbers of {path}"
     if named is not None:
         raise UserError(
             f"{named} holds no test of {checkpoint}; test it with `lightning test --ckpt_path {checkpoint}` and the "

@@ -109,7 +109,7 @@ def run_names(runs: Sequence[Path]) -> list[str]:
 def _compare(options: argparse.Namespace) -> int:
     from livejam.files import atomic_path
     from metrics.provenance import notes_of
-    from metrics.results import as_csv, as_markdown, as_text
+    from metrics.results import as_csv, as_markdown, as_text, known
 
     groups = [_group(text) for text in options.group]
     runs = [*(run for _, members in groups for run in members), *options.runs]
@@ -119,13 +119,14 @@ def _compare(options: argparse.Namespace) -> int:
     tables = _grouped(groups, [(name, _read(run)) for name, run in zip(run_names(runs), runs, strict=True)])
     rows, warnings = joined(tables)
     first = next(iter(rows))
-    print(as_text(rows, width=options.width, against=first))
+    measured_on = known(*(table.measured_on for _, table in tables))
+    print(as_text(rows, width=options.width, against=first, measured_on=measured_on))
     print(f"\n* the 95 % interval does not overlap with that of {first}")
     said = [f"{name}: {line}" for name, table in tables for line in notes_of(table.measured_on)[:1]]
     said += [f"warning: {warning}" for warning in warnings]
     print("\n".join(said))
     notes = [*said, *(f"{name}: {line}" for name, table in tables for line in notes_of(table.measured_on)[1:])]
-    texts = ((options.markdown, as_markdown(rows, first, notes)), (options.csv, as_csv(rows, first)))
+    texts = ((options.markdown, as_markdown(rows, first, notes, measured_on)), (options.csv, as_csv(rows, first)))
     for path, text in texts:
         if path is not None:
             with atomic_path(path) as temporary:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from metrics.provenance import Facts
 
 WITHOUT = ("beats", "chords", "cocola")
+TRACKERS = ("madmom", "librosa", "beat_this")
 
 
 def add_evaluate(commands: Any) -> None:
@@ -50,6 +51,13 @@ def add_evaluate(commands: Any) -> None:
     )
     evaluate.add_argument(
         "--without", nargs="+", choices=WITHOUT, default=[], help="leave these out; they take most of the time"
+    )
+    evaluate.add_argument(
+        "--tracker",
+        choices=TRACKERS,
+        default=TRACKERS[0],
+        help="who tracks beats: madmom is best of those that need no download, but not for commercial use; librosa is "
+        "for any use; beat_this is the papers' (default: madmom)",
     )
     evaluate.add_argument("--vggish", action="store_true", help="distances in VGGish's embeddings too")
     evaluate.add_argument("--clap", action="store_true", help="distances in CLAP's embeddings too")
@@ -90,6 +98,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     Raises:
         UserError: a number is out of its range.
     """
+    from metrics.beats import BeatThis, LibrosaBeats, MadmomRNN
     from metrics.embeddings import Embedding, LaionClap, LogMel, VGGish
     from metrics.evaluation.judges import Settings
 
@@ -102,7 +111,9 @@ def _settings(options: argparse.Namespace) -> Settings:
     embeddings: list[type[Embedding]] = [LogMel]
     embeddings += [kind for kind, asked in ((VGGish, options.vggish), (LaionClap, options.clap)) if asked]
     beats, chords, cocola = (part not in options.without for part in WITHOUT)
-    return Settings(options.segment_seconds, beats, chords, cocola, options.hop_samples, tuple(embeddings))
+    trackers = dict(zip(TRACKERS, (MadmomRNN, LibrosaBeats, BeatThis), strict=True))
+    tracker = trackers[options.tracker] if beats else None
+    return Settings(options.segment_seconds, tracker, chords, cocola, options.hop_samples, tuple(embeddings))
 
 
 def _judged(pairs: list[Pair], settings: Settings, options: argparse.Namespace, name: str) -> tuple[Summary, Facts]:
@@ -135,6 +146,7 @@ def _facts(summary: Summary, parts: list[Part], options: argparse.Namespace, nam
             "segment_seconds": outcome.segment_seconds,
             "items": len(outcome.places),
             "sha256": short_hash(outcome.places),
+            "protocol": outcome.protocol,
         }
         for outcome in summary.outcomes
     }
@@ -155,8 +167,8 @@ def _write(summary: Summary, facts: Facts, name: str, out: Path) -> None:
 
     rows = sorted_rows(rows_of(summary.outcomes, name))
     write_table(rows, out / "results.json", facts)
-    draw(rows, out / "results.png")
-    print(as_text(rows, width=shutil.get_terminal_size((120, 24)).columns))
+    draw(rows, out / "results.png", facts)
+    print(as_text(rows, width=shutil.get_terminal_size((120, 24)).columns, measured_on=[facts]))
     print(f"\n{len(summary.measured)} pairs; all numbers: {out / 'results.json'}, .md, .csv, .png")
     for pair, reason in summary.skipped.items():
         print(f"skipped {pair}: {reason}")

@@ -19,6 +19,9 @@ class Embedding(ABC):
     name: str
     """A short lower-case name for the tags of the logs."""
 
+    published = False
+    """Whether the papers measure with it."""
+
     @property
     @abstractmethod
     def identity(self) -> str:

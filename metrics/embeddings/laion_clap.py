@@ -92,6 +92,7 @@ class LaionClap(PretrainedEmbedding):
     """
 
     name = "laion_clap"
+    published = True
     sample_rate_hz = SAMPLE_RATE_HZ
     dimension = DIMENSION
 

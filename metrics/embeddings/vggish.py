@@ -88,6 +88,7 @@ class VGGish(PretrainedEmbedding):
     """
 
     name = "vggish"
+    published = True
     sample_rate_hz = SAMPLE_RATE_HZ
     dimension = 128
 

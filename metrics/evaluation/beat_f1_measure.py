@@ -31,6 +31,11 @@ class BeatF1Measure(ScoreMeasure):
         return self.beats.tracker.identity
 
     @property
+    def published(self) -> bool:
+        """Whether the tracker is the papers', and tracks all instruments."""
+        return self.beats.tracker.published and self.categories is None
+
+    @property
     def charts(self) -> list[str]:
         """Both references, and if asked for the same with the mix."""
         return ["beat_f1", "beat_f1_truth", *(["beat_f1_together", "beat_f1_together_truth"] * self.together)]

@@ -22,16 +22,22 @@ class COCOLAMeasure(ScoreMeasure):
 
     Args:
         cocola: the network, in evaluation mode.
+        published: whether its weights are the papers'.
     """
 
-    def __init__(self, cocola: Cocola) -> None:
-        self.cocola = cocola
+    def __init__(self, cocola: Cocola, published: bool = False) -> None:
+        self.cocola, self._published = cocola, published
         self._known: dict[str, Tensor] = {}
 
     @property
     def identity(self) -> str:
         """Hash of the weights, and the protocol."""
         return f"cocola {codec_hash(self.cocola)} {PROTOCOL}"
+
+    @property
+    def published(self) -> bool:
+        """Whether its weights are the papers'."""
+        return self._published
 
     @property
     def charts(self) -> list[str]:

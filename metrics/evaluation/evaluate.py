@@ -6,7 +6,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from metrics.anchor_rows import ANCHORS, anchor_tag
 from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions, anchor_stems
 from metrics.evaluation.clips import Clip, Place, Stem, first_of_run, takes_of
 from metrics.evaluation.measure import Measure, Metrics, Result, meet
+from metrics.evaluation.protocols import SEGMENT_SECONDS, Protocol, Published
 from metrics.intervals import SongRows
 
 MODEL = "model"
@@ -38,6 +39,7 @@ class Task:
         limit: items that are measured, the first of the plan over all processes; None = all.
         segment_seconds: length of a segment in seconds.
         folder: where anchors are kept; None = they are computed each time.
+        protocol: what is done to the clips before.
     """
 
     measure: Measure
@@ -45,10 +47,23 @@ class Task:
     limit: int | None = None
     segment_seconds: float = 10.0
     folder: Path | None = None
+    protocol: Protocol = field(default_factory=Protocol)
 
     def chosen(self) -> list[Clip]:
-        """The clips that are measured; every process has to ask, also one without any."""
-        return first_of_run([clip for clip in self.clips if self.measure.accepts(clip)], self.limit)
+        """The clips that are measured, prepared; every process has to ask, also one without any."""
+        chosen = first_of_run([clip for clip in self.clips if self.measure.accepts(clip)], self.limit)
+        return [self.protocol.prepared(clip) for clip in chosen]
+
+    @property
+    def method(self) -> str:
+        """What is measured, and what was done before."""
+        return self.measure.identity + self.protocol.method
+
+    @property
+    def protocol_name(self) -> str:
+        """The papers' if everything is: loudness, segments, and what the measure judges by."""
+        alike = isinstance(self.protocol, Published) and self.segment_seconds == SEGMENT_SECONDS
+        return Published.name if alike and self.measure.published else Protocol.name
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class Outcome:
         method: identity of the measure.
         segment_seconds: length of a segment in seconds.
         places: of the items of all processes, in an order of their own.
+        protocol: name of the protocol (`metrics.evaluation.protocols`).
     """
 
     rows: dict[str, dict[str, Result]]
@@ -68,6 +84,7 @@ class Outcome:
     method: str
     segment_seconds: float
     places: list[Place]
+    protocol: str = Protocol.name
 
     def curves(self, stage: str) -> dict[str, float]:
         """The model's numbers by their tags: `<stage>/<name>`, and of charts `…/drift` and both counts.
@@ -111,7 +128,8 @@ def evaluate(task: Task, reconstructions: Reconstructions, intervals: bool = Tru
         # Metrics restored from disk were never updated by this process.
         warnings.filterwarnings("ignore", message=".*method of metric .* was called before.*")
         results = {row: task.measure.read(metrics) for row, metrics in rows.items()}
-    return Outcome(results, task.measure.charts, task.measure.identity, task.segment_seconds, items.places())
+    places = items.places()
+    return Outcome(results, task.measure.charts, task.method, task.segment_seconds, places, task.protocol_name)
 
 
 @dataclass(frozen=True)

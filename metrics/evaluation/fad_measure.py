@@ -43,6 +43,11 @@ class FADMeasure(Measure):
         return " ".join(parts + ["infinity"] * self.extrapolate)
 
     @property
+    def published(self) -> bool:
+        """Whether the embedding is the papers', and the reference the true stems of the same items."""
+        return self.embedding.published and self.reference is None
+
+    @property
     def name(self) -> str:
         """The name under which the distance is logged."""
         return f"fad/{self.embedding.name}"

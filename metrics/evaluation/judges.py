@@ -9,7 +9,6 @@ import torch
 
 from livejam.batch import Annotations
 from metrics.beat_tracking import BeatTracker, CachedBeatTracker
-from metrics.beats import MadmomRNN
 from metrics.chord_tracking import ChordTracker, LvChordia
 from metrics.cocola import Cocola
 from metrics.cocola_weights import pretrained_cocola
@@ -36,7 +35,7 @@ class Settings:
 
     Args:
         segment_seconds: length of a segment in seconds.
-        beats: whether beats are tracked.
+        tracker: tracks beats; None = they are not.
         chords: whether chords are tracked.
         cocola: whether COCOLA scores are measured.
         hop_samples: distance of the joins at which clicks are looked for; None = they are not.
@@ -44,7 +43,7 @@ class Settings:
     """
 
     segment_seconds: float
-    beats: bool
+    tracker: type[BeatTracker] | None
     chords: bool
     cocola: bool
     hop_samples: int | None
@@ -63,7 +62,7 @@ class Judges:
 
     def __init__(self, settings: Settings) -> None:
         self.segment_seconds, self.hop_samples = settings.segment_seconds, settings.hop_samples
-        self.tracker: BeatTracker | None = MadmomRNN() if settings.beats else None
+        self.tracker: BeatTracker | None = settings.tracker and settings.tracker()
         self.chords: ChordTracker | None = LvChordia() if settings.chords else None
         self.network: Cocola | None = pretrained_cocola().eval() if settings.cocola else None
         self.embeddings = {kind.name: kind() for kind in settings.embeddings}

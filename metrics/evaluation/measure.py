@@ -65,6 +65,11 @@ class Measure(ABC):
         """Names the measurement and its settings; equal identities give equal numbers for equal audio."""
 
     @property
+    def published(self) -> bool:
+        """Whether this judges by what the papers judge by: their embedding, beat tracker or weights."""
+        return False
+
+    @property
     @abstractmethod
     def charts(self) -> list[str]:
         """Names of the numbers that get a chart with their anchors."""

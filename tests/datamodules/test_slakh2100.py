@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from slakh_tree import HOP, PROGRAMS, RATE_HZ, FrameCodec, tone, tone_hz, write_song, write_tree
 
 from datamodules import RenderIfMissing, Slakh2100DataModule, SplitByHash
+from datamodules.drawing import UniformDrawing
 from datamodules.run_sampler import BatchKey, BatchShare, RunSampler, ShardSampler, ShareSampler
 from livejam.errors import UserError
 
@@ -225,6 +226,16 @@ def test_evaluation_items_are_the_same_every_time_and_spread_over_songs_and_cate
     assert len(list((tmp_path / "a").glob("evaluation-*.json"))) == 1
     other = ready(root, seed=1, cache_root=str(tmp_path / "c"))
     assert excerpts(other) != plans[0]
+
+
+def test_uniform_drawing_takes_songs_and_stems_at_random(root, tmp_path):
+    drawn = {"eval_items": 24, "drawing": UniformDrawing(), "cache_root": str(tmp_path)}
+    plan = excerpts(ready(root, "validate", **drawn))
+    assert plan == excerpts(ready(root, "validate", **drawn)), "also from disk"
+    assert len(plan) == 24
+    assert len({place[:2] for place in plan}) < 24, "stems come again"
+    assert len(set(plan)) > len({place[:2] for place in plan}), "with other crops"
+    assert plan != excerpts(ready(root, "validate", eval_items=24, cache_root=str(tmp_path)))
 
 
 def test_validation_decodes_once(root, monkeypatch):

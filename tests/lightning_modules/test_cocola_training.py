@@ -120,11 +120,11 @@ def test_it_begins_with_trained_weights(tmp_path: Path) -> None:
     with torch.no_grad():
         trained.similarity.w.add_(1)
     save_cocola(trained, tmp_path / "trained.safetensors", {})
-    started = recipe("unused", warm_start=str(tmp_path / "trained.safetensors")).cocola
+    started = recipe("unused", initial_weights=str(tmp_path / "trained.safetensors")).cocola
     assert torch.allclose(started.similarity.w, trained.similarity.w, atol=1e-3)
     assert started.similarity.w.requires_grad
     with pytest.raises(UserError, match="of another network"):
-        recipe("unused", warm_start="pocket")
+        recipe("unused", initial_weights="pocket")
 
 
 def test_late_stems_are_late_by_what_is_asked_for() -> None:

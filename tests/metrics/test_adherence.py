@@ -107,10 +107,28 @@ def test_columns_that_tell_nothing_or_flatter_do_not_count() -> None:
     ]
 
 
+def test_the_summary_has_an_interval_that_holds_however_columns_err_together() -> None:
+    rng = np.random.default_rng(1)
+    means, together, held = {"trained": 0.6, "ground_truth": 0.8, "random_pairing": 0.2}, 0.7, 0
+    for _ in range(200):
+        rows: Rows = {name: {"phase_lock": cell(0.0), "chord_tone_share": cell(0.0)} for name in CHEATS}
+        for name, mean in means.items():
+            shared_U, rows[name] = rng.normal(0, 0.15 * together, 12), {}
+            for column in ("phase_lock", "chord_tone_share"):
+                scores_U = mean + shared_U + rng.normal(0, 0.15 * (1 - together**2) ** 0.5, 12)
+                left_out_U = (scores_U.sum() - scores_U) / 11
+                interval = list(jackknife_interval(float(scores_U.mean()), left_out_U))
+                rows[name][column] = {**cell(float(scores_U.mean())), "interval": interval}
+        low, high = with_summary(rows)["trained"]["adherence"]["interval"]
+        held += low <= 2 / 3 <= high
+    assert held >= 0.93 * 200
+    assert with_summary(rows)["ground_truth"]["adherence"]["interval"] is None
+
+
 def test_tables_show_it() -> None:
     rows = table()
     for shown in (as_text(rows, width=200), as_markdown(rows)):
-        assert f"COC full ↑ {MARK}" in shown
+        assert f"COCOLA full ↑ {MARK}" in shown
         assert "phase lock ↑ ‡" not in shown
         assert "{0.50}" in shown
         assert "adherence: mean of phase_lock" in shown

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from livejam.errors import UserError
 from metrics.beat_tracking import BeatTracker, CachedBeatTracker
-from metrics.beats import BeatThis, MadmomRNN, beat_f_measure
+from metrics.beats import BeatThis, LibrosaBeats, MadmomRNN, beat_f_measure
 from metrics.madmom_shims import old_names, spectrum_of
 from metrics.scores import MeanScore
 
@@ -194,6 +194,19 @@ def test_tracker_refuses_what_is_no_mono_audio(tracker: MadmomRNN) -> None:
     with pytest.raises(ValueError, match="mono"):
         tracker([np.zeros((2, 100))], SAMPLE_RATE_HZ)
     assert [len(beats) for beats in tracker([np.zeros(0)], SAMPLE_RATE_HZ)] == [0]
+
+
+def test_librosa_finds_clicks_and_nothing_in_silence() -> None:
+    tracker = LibrosaBeats()
+    recordings = [clicks(100), clicks(120, seed=1), np.zeros(SAMPLE_RATE_HZ, np.float32), np.zeros(0, np.float32)]
+    beats = tracker(recordings, SAMPLE_RATE_HZ)
+    for bpm, found in zip((100, 120), beats, strict=False):
+        assert beat_f_measure(np.arange(0.3, 5.95, 60 / bpm), found) >= 0.9
+    assert [len(found) for found in beats[2:]] == [0, 0]
+    assert len(tracker([np.full(100, 0.5, np.float32)], SAMPLE_RATE_HZ)[0]) == 0
+    with pytest.raises(ValueError, match="not finite"):
+        tracker([np.array([0.0, np.nan])], SAMPLE_RATE_HZ)
+    assert pickle.loads(pickle.dumps(tracker)).identity == tracker.identity
 
 
 class Counting(BeatTracker):

@@ -109,7 +109,7 @@ def test_numbers_of_other_weights_are_no_ones_of_this(bare: Path, capsys: pytest
     assert livejam_cli.main(["card", str(bare)]) == 0
     assert "without numbers" in capsys.readouterr().out
     card = bare.with_name("MODEL_CARD.md")
-    assert "BA ↑" not in card.read_text()
+    assert "beat F1, mix ↑" not in card.read_text()
 
     card.write_text("what its maker added")
     assert livejam_cli.main(["card", str(bare)]) == 2

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from torch import Tensor
 
 from livejam.cli.main import main
 from livejam.errors import UserError
+from metrics import embeddings
 from metrics.embeddings import LogMel
+from metrics.evaluation import pair_parts
 from metrics.evaluation.clips import Clip, Stem, takes_of
 from metrics.evaluation.fad_measure import FADMeasure
 from metrics.evaluation.kad_measure import KADMeasure
@@ -113,6 +117,74 @@ def test_without_references_nothing_is_said_that_needs_them(songs: Path, tmp_pat
     columns = set(rows["theirs"])
     assert {"chroma_agreement", "loudness_lufs", "click_db", "copied"} <= columns
     assert not any(column.startswith(("fad", "kad", "apa", "loudness_db", "onset")) for column in columns)
+
+
+def test_neither_recordings_nor_embeddings_are_kept(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory must not grow with the number of pairs: three parts are measured and summed up one after the other."""
+    made: dict[str, list[weakref.ref[Any]]] = {"clips": [], "embeddings": []}
+    most = dict.fromkeys(made, 0)
+
+    def seen(kind: str, thing: Any) -> Any:
+        made[kind].append(weakref.ref(thing))
+        most[kind] = max(most[kind], sum(one() is not None for one in made[kind]))
+        return thing
+
+    read_clip, read_clouds = pair_parts.clip_of, pair_parts.Part.clouds
+    monkeypatch.setattr(pair_parts, "PAIRS_PER_PART", 2)
+    monkeypatch.setattr(pair_parts, "clip_of", lambda *arguments: seen("clips", read_clip(*arguments)))
+    monkeypatch.setattr(
+        pair_parts.Part,
+        "clouds",
+        lambda part, names: ((n, seen("embeddings", x_WD), of_W) for n, x_WD, of_W in read_clouds(part, names)),
+    )
+    rows = judged(songs, "--out", tmp_path / "out")
+    assert rows["songs"]["copied"]["count"] == len(made["clips"]) == SONGS
+    assert most["clips"] <= 2, "the one before is let go when the next one is there"
+    assert len(made["embeddings"]) > 30
+    assert most["embeddings"] <= 2
+
+
+class StandIn(LogMel):
+    """In place of a network whose weights are not here; it has the interface, and no weights."""
+
+    name = "vggish"
+
+    def __init__(self) -> None:
+        super().__init__(bands=4, window_seconds=0.5)
+
+
+class LongStandIn(StandIn):
+    """Embeds ten seconds, as CLAP does, hence nothing of segments that are shorter."""
+
+    name = "laion_clap"
+
+    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
+        return super().__call__(audio_N, sample_rate_hz)[: 10**6 if len(audio_N) >= 10 * sample_rate_hz else 0]
+
+
+def test_other_embeddings_have_columns_of_their_own(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "VGGish", StandIn)
+    monkeypatch.setattr(embeddings, "LaionClap", LongStandIn)
+    rows = judged(songs, "--out", tmp_path / "out", "--vggish", "--clap")
+    for kind in ("fad", "kad", "apa"):
+        assert rows["ground_truth"][f"{kind}_vggish"]["count"] > 2
+        assert rows["ground_truth"][f"{kind}_vggish"]["value"] is not None
+        assert rows["ground_truth"][f"{kind}_laion_clap"]["value"] is None
+    assert "Fréchet VGGish ↓" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+
+
+def test_weights_that_are_not_here_are_one_sentence(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LIVEJAM_WEIGHTS", str(tmp_path / "none"))
+    assert main(["evaluate", str(songs), "--out", str(tmp_path / "out"), *CHEAP, "--vggish"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "livejam weights fetch vggish" in said
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 @pytest.mark.slow
