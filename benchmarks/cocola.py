@@ -1,4 +1,5 @@
-"""What COCOLA hears in stems that belong to a mix, that come half a beat late, and that belong to other songs.
+"""What COCOLA hears in stems that belong to a mix, that come half a beat late, and that belong to other songs; in an
+echo of the mix, and in white noise.
 
   python -m benchmarks.cocola --root data/pocket_slakh --json cocola.json
 
@@ -32,7 +33,7 @@ from metrics.cocola_weights import pretrained_cocola
 from metrics.intervals import jackknife_interval
 
 SEGMENT_SECONDS = 10
-KINDS = ("true", "late", "foreign")
+KINDS = ("true", "late", "foreign", "echo", "noise")
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ def _levels(audio_N: Tensor) -> Tensor:
 
 
 def scores(cocola: Cocola, segments: list[Segment]) -> dict[str, dict[str, Tensor]]:
-    """Per part: score_I of true and of late stems, score_II of every mix with every stem."""
+    """Per part: score_I of true and late stems, an echo and noise, score_II of every mix with every stem."""
     found = {}
+    noise_N = torch.randn(SEGMENT_SECONDS * SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0))
+    noise_W2FT = _levels(noise_N).float()
     for part in PARTS:
         mix_IWD, true_IWD, late_IWD = (
             torch.stack([cocola.embed(masked(getattr(segment, kind).float(), part)) for segment in segments])
@@ -84,22 +87,23 @@ def scores(cocola: Cocola, segments: list[Segment]) -> dict[str, dict[str, Tenso
         heard_IWD, windows = mix_IWD @ cocola.similarity.w, mix_IWD.shape[1]
         every_II = torch.einsum("iwd,jwd->ij", heard_IWD, true_IWD) / windows
         late_I = torch.einsum("iwd,iwd->i", heard_IWD, late_IWD) / windows
-        found[part] = {"true": every_II.diagonal(), "late": late_I, "every": every_II}
+        echo_I = torch.einsum("iwd,iwd->i", heard_IWD, mix_IWD) / windows
+        noise_I = torch.einsum("iwd,wd->i", heard_IWD, cocola.embed(masked(noise_W2FT, part))) / windows
+        found[part] = {"true": every_II.diagonal(), "late": late_I, "every": every_II, "echo": echo_I, "noise": noise_I}
     return found
 
 
 def statistics(found: dict[str, Tensor], songs: list[str], chosen: NDArray[np.int64]) -> dict[str, float]:
     """Means and areas over the chosen segments; foreign stems are of other songs, and chosen too."""
     names = np.array(songs)[chosen]
-    true, late = found["true"][chosen], found["late"][chosen]
-    foreign = found["every"][chosen][:, chosen][torch.from_numpy(names[:, None] != names[None])]
-    means = {kind: float(values.mean()) for kind, values in zip(KINDS, (true, late, foreign), strict=True)}
+    scored = {kind: found[kind][chosen] for kind in KINDS if kind in found}
+    scored["foreign"] = found["every"][chosen][:, chosen][torch.from_numpy(names[:, None] != names[None])]
+    means = {kind: float(scored[kind].mean()) for kind in KINDS}
     return {
         **means,
         "true_minus_late": means["true"] - means["late"],
         "late_minus_foreign": means["late"] - means["foreign"],
-        "auc_foreign": area_under_curve(true, foreign),
-        "auc_late": area_under_curve(true, late),
+        **{f"auc_{kind}": area_under_curve(scored["true"], scored[kind]) for kind in KINDS[1:]},
     }
 
 

@@ -79,7 +79,13 @@ class KernelSums:
 
 
 def kernel_sums(
-    real_WD: Tensor, real_W: Tensor, fake_XD: Tensor, fake_X: Tensor, groups: int, bandwidth: float
+    real_WD: Tensor,
+    real_W: Tensor,
+    fake_XD: Tensor,
+    fake_X: Tensor,
+    groups: int,
+    bandwidth: float,
+    real_GG: Floats | None = None,
 ) -> KernelSums:
     """Sums of the Gaussian kernel exp(-‖x - y‖² / 2 bandwidth²), without ever holding all pairs.
 
@@ -90,11 +96,12 @@ def kernel_sums(
         fake_X: group of each.
         groups: their number.
         bandwidth: width of the kernel, above 0.
+        real_GG: the sums of the reference, where they were computed for something else that is judged; None = not yet.
     """
     real, fake = (real_WD.double(), real_W), (fake_XD.double(), fake_X)
     real_G, fake_G = (np.bincount(of.numpy(), minlength=groups).astype(np.float64) for of in (real_W, fake_X))
     # an embedding and itself are no pair
-    real_GG = _sums(*real, *real, groups, bandwidth) - np.diag(real_G)
+    real_GG = _sums(*real, *real, groups, bandwidth) - np.diag(real_G) if real_GG is None else real_GG
     fake_GG = _sums(*fake, *fake, groups, bandwidth) - np.diag(fake_G)
     return KernelSums(real_GG, fake_GG, _sums(*real, *fake, groups, bandwidth), real_G, fake_G)
 

@@ -98,6 +98,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     Raises:
         UserError: a number is out of its range.
     """
+    from metrics.beat_tracking import BeatTracker
     from metrics.beats import BeatThis, LibrosaBeats, MadmomRNN
     from metrics.embeddings import Embedding, LaionClap, LogMel, VGGish
     from metrics.evaluation.judges import Settings
@@ -111,7 +112,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     embeddings: list[type[Embedding]] = [LogMel]
     embeddings += [kind for kind, asked in ((VGGish, options.vggish), (LaionClap, options.clap)) if asked]
     beats, chords, cocola = (part not in options.without for part in WITHOUT)
-    trackers = dict(zip(TRACKERS, (MadmomRNN, LibrosaBeats, BeatThis), strict=True))
+    trackers: dict[str, type[BeatTracker]] = dict(zip(TRACKERS, (MadmomRNN, LibrosaBeats, BeatThis), strict=True))
     tracker = trackers[options.tracker] if beats else None
     return Settings(options.segment_seconds, tracker, chords, cocola, options.hop_samples, tuple(embeddings))
 

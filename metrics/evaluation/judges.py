@@ -62,7 +62,7 @@ class Judges:
 
     def __init__(self, settings: Settings) -> None:
         self.segment_seconds, self.hop_samples = settings.segment_seconds, settings.hop_samples
-        self.tracker: BeatTracker | None = settings.tracker and settings.tracker()
+        self.tracker: BeatTracker | None = None if settings.tracker is None else settings.tracker()
         self.chords: ChordTracker | None = LvChordia() if settings.chords else None
         self.network: Cocola | None = pretrained_cocola().eval() if settings.cocola else None
         self.embeddings = {kind.name: kind() for kind in settings.embeddings}

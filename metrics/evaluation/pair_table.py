@@ -197,14 +197,15 @@ def _distances(
     if true not in clouds:
         return {}
     chosen = _chosen(parts, songs, {name: count for name, count in counts.items() if "/alone/" in name})
+    kernel = _Kernel(chosen[true], _groups(songs))
     results: dict[str, dict[str, Result]] = {}
     for row in ROWS:
         alone = f"{embedding}/alone/{row}"
         if alone in clouds:
             count = counts[alone]
-            kernel = _kernel(chosen[true], chosen[alone], _groups(songs))
+            value, interval = kernel.distance(chosen[alone])
             own = {f"fad/{embedding}": _frechet(clouds[true], clouds[alone], count)}
-            own[f"kad/{embedding}"] = Result(kernel[0], math.nan, count, 0, kernel[1])
+            own[f"kad/{embedding}"] = Result(value, math.nan, count, 0, interval)
             results[row] = own | _adherence(clouds, embedding, row, count)
     return results
 
@@ -226,13 +227,26 @@ def _chosen(
     }
 
 
-def _kernel(true: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor], groups: int) -> tuple[float, Interval]:
-    bandwidth = median_distance(true[0])
-    if not bandwidth > 0:
-        return math.nan, UNKNOWN
-    sums = kernel_sums(*true, *judged, groups, bandwidth)
-    value = sums.distance()
-    return value, jackknife_interval(value, sums.left_out())
+class _Kernel:
+    """Kernel distances of several clouds to one reference, whose own sums take a third of the time of each.
+
+    Args:
+        true: embeddings of the reference and the group of each.
+        groups: their number.
+    """
+
+    def __init__(self, true: tuple[Tensor, Tensor], groups: int) -> None:
+        self.true, self.groups = true, groups
+        self.bandwidth = median_distance(true[0])
+        self._real_GG: Floats | None = None
+
+    def distance(self, judged: tuple[Tensor, Tensor]) -> tuple[float, Interval]:
+        """Distance and interval."""
+        if not self.bandwidth > 0:
+            return math.nan, UNKNOWN
+        sums = kernel_sums(*self.true, *judged, self.groups, self.bandwidth, self._real_GG)
+        self._real_GG, value = sums.real_GG, sums.distance()
+        return value, jackknife_interval(value, sums.left_out())
 
 
 def _frechet(true: GroupedCloud, judged: GroupedCloud, count: int) -> Result:

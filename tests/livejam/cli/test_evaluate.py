@@ -143,7 +143,7 @@ def test_neither_recordings_nor_embeddings_are_kept(
     assert rows["songs"]["copied"]["count"] == len(made["clips"]) == SONGS
     assert most["clips"] <= 2, "the one before is let go when the next one is there"
     assert len(made["embeddings"]) > 30
-    assert most["embeddings"] <= 2
+    assert most["embeddings"] <= 3, "that of the loop, the one before, and the last of the loop before"
 
 
 class StandIn(LogMel):
