@@ -3,6 +3,7 @@
 from lightning_modules.arc_forcing import ARCForcing
 from lightning_modules.codec_training import CodecTraining
 from lightning_modules.consistency_distillation import ConsistencyDistillation
+from lightning_modules.dense_flow_matching import DenseFlowMatching
 from lightning_modules.flow_matching import FlowMatching
 from lightning_modules.fully_sharded import FullyShardedStrategy
 from lightning_modules.latent_encoding import LatentEncoding
@@ -14,6 +15,7 @@ __all__ = [
     "ARCForcing",
     "CodecTraining",
     "ConsistencyDistillation",
+    "DenseFlowMatching",
     "FlowMatching",
     "FullyShardedStrategy",
     "LatentEncoding",

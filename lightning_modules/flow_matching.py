@@ -146,15 +146,19 @@ class FlowMatching(LMDMRecipe):
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> Tensor:
         self.begin_iteration(self._done)
+        loss_B, time_B = self.losses(batch)
+        self._log(loss_B, time_B)
+        self.count_iteration()
+        return self.about_to_step("generator", loss_B.mean())
+
+    def losses(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor]:
+        """The loss of every window, and its noise level."""
         window = self._window(batch)
         time_B = self.times.draw(len(batch), self._rng)
         noise_BTC = torch.randn(window.clean_BTC.shape, generator=self._rng, device=self.device)
         noisy_BTC = interpolate(window.clean_BTC, noise_BTC, time_B)
         velocity_BTC = self.generator.transformer(noisy_BTC, time_B, window.conditions)
-        loss_B = flow_matching_loss(velocity_BTC.float(), window.clean_BTC, noise_BTC, window.target_BT)
-        self._log(loss_B, time_B)
-        self.count_iteration()
-        return self.about_to_step("generator", loss_B.mean())
+        return flow_matching_loss(velocity_BTC.float(), window.clean_BTC, noise_BTC, window.target_BT), time_B
 
     def configure_model(self) -> None:
         """Spread the networks over the processes, where the trainer's strategy does that."""

@@ -18,17 +18,21 @@ from torch import Tensor
 from livejam.errors import UserError
 
 
-class AttentionMask(ABC):
-    """The keys that a query may attend to; equal masks compare equal."""
+class Visibility(ABC):
+    """The keys that a query may attend to; equal ones compare equal."""
+
+    @abstractmethod
+    def allowed(self, query_index: Tensor, key_index: Tensor) -> Tensor:
+        """Whether the query may attend to the key; broadcasts."""
+
+
+class AttentionMask(Visibility):
+    """What is visible in a window of frames and the token behind them."""
 
     @property
     @abstractmethod
     def token_position(self) -> int:
         """Rotary position of the token; that of frame i is i + 1."""
-
-    @abstractmethod
-    def allowed(self, query_index: Tensor, key_index: Tensor) -> Tensor:
-        """Whether the query may attend to the key; broadcasts."""
 
     @abstractmethod
     def check(self, frames: int) -> None:
@@ -145,7 +149,7 @@ class BlockCausal(AttentionMask):
 
 
 @functools.lru_cache(maxsize=32)
-def dense_mask(mask: AttentionMask, positions: int, device: torch.device) -> Tensor | None:
+def dense_mask(mask: Visibility, positions: int, device: torch.device) -> Tensor | None:
     """The mask as a boolean matrix over frames and token; None if everything is allowed."""
     if isinstance(mask, Bidirectional):
         return None
@@ -156,7 +160,7 @@ def dense_mask(mask: AttentionMask, positions: int, device: torch.device) -> Ten
 
 
 @functools.lru_cache(maxsize=32)
-def flex_mask(mask: AttentionMask, positions: int, device: torch.device) -> Any:
+def flex_mask(mask: Visibility, positions: int, device: torch.device) -> Any:
     """FlexAttention's block-sparse form of the same function."""
     from torch.nn.attention.flex_attention import create_block_mask
 

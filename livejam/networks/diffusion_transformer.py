@@ -29,6 +29,7 @@ from livejam.networks.diffusion_masks import (
     AttentionMask,
     Bidirectional,
     BlockCausal,
+    Visibility,
     attend_flex,
     dense_mask,
     flex_mask,
@@ -255,7 +256,7 @@ def _require_sizes(width: int, heads: int, prompt_hidden: int) -> None:
         raise UserError(f"prompt_hidden {prompt_hidden} must hold a divisor of {heads} heads of {width // heads}")
 
 
-def masked_attention(mask: AttentionMask, positions: int, device: torch.device) -> Attend:
+def masked_attention(mask: Visibility, positions: int, device: torch.device) -> Attend:
     """Attention over frames and token: FlexAttention on CUDA where a mask is sparse, SDPA everywhere else."""
     if device.type == "cuda" and not isinstance(mask, Bidirectional):
         sparse = flex_mask(mask, positions, device)
