@@ -1,10 +1,15 @@
 """Whether a model plays for an hour as in its first minute: `python -m benchmarks.stability --plot stability.png`.
 
 A song of the test split is repeated for an hour, from its first downbeat to its last, and a model accompanies it
-through the path of live playing, in constant memory. Every minute is measured on its own: Fréchet distance of log-mel
-embeddings from the true stem's, beat F1 of drums or chord tones, phase lock, chroma, level, silence, and how much of it
-is the mix. Over all minutes: diversity, the number of different minutes (Vendi score), and repetition, how much every
-minute resembles an earlier one. The true stem's row, which repeats itself with the song, stands beside both.
+through the path of live playing, in constant memory and as fast as it can. Every minute is measured on its own, by the
+columns of a test: COCOLA, chord tones, chroma, key, phase lock or beat F1 of drums, level, silence, clicks at the
+joins of frames, and how much of it is the mix; Fréchet distance of log-mel embeddings from those of the true stem; and
+variety, the number of different sounds in it (Vendi score of its windows). Over all minutes: diversity, the number of
+different minutes (Vendi score), and repetition, how much every minute resembles an earlier one. The true stem's row,
+which repeats itself with the song, stands beside both.
+
+What was measured is kept in `--folder`, by the contents of checkpoint and song: a run that was stopped plays from its
+beginning again, as the model has a memory, but measures only the minutes that are missing.
 
 The last line is one JSON object: per row and column the value of the first minute, the mean of the second half minus
 that of the first (`drift`), and all minutes; `diversity` and `repetition`.
@@ -13,40 +18,81 @@ that of the first (`drift`), and all minutes; `diversity` and `repetition`.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 from tqdm import tqdm
 
 import livejam
-from benchmarks.error_accumulation import LongSong, long_song, looped, summary
+from benchmarks.error_accumulation import LongSong, long_song, looped, songs_hash, summary
 from datamodules import Slakh2100DataModule
 from datamodules.excerpts import ExcerptReader
-from livejam.batch import CATEGORIES, NAMES, Annotations
+from livejam.batch import CATEGORIES, NAMES
 from livejam.checkpoints.player import Player
+from livejam.checkpoints.published import find_model
+from livejam.checkpoints.weights import sha256_of
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.spec import CodecSpec
 from livejam.streaming import Session
 from metrics.beats import MadmomRNN, beat_f_measure
-from metrics.chroma import chroma, chroma_agreement
-from metrics.copying import copied
+from metrics.cocola_weights import pretrained_cocola
 from metrics.diversity import gaussian_kernel, repetition, vendi_score
 from metrics.embeddings import LogMel
-from metrics.evaluation.clips import Audio
+from metrics.evaluation.clips import Audio, Clip, Segment, Stem
+from metrics.evaluation.cocola_measure import COCOLAMeasure
+from metrics.evaluation.harmony_measure import HarmonyMeasure
 from metrics.frechet import FrechetAudioDistance
-from metrics.harmony import chord_tone_share
 from metrics.kernel import median_distance
-from metrics.loudness import relative_level_db, silence_rate
-from metrics.phase_lock import onset_strength, phase_lock
 
 STRETCH_SECONDS = 60.0
-COPY_SECONDS = 10.0
+"""About a minute: whole frames of the codec, so that the joins of frames are where a measure looks for them."""
+
+COLUMNS = {
+    "fad": "Fréchet distance",
+    "variety": "variety",
+    "cocola/full": "COCOLA full",
+    "cocola/harmonic": "COCOLA harmonic",
+    "cocola/percussive": "COCOLA percussive",
+    "beat_f1_drums": "drums beat F1",
+    "chord_tone_share": "chord tones",
+    "chroma_agreement": "chroma",
+    "key_agreement": "key",
+    "phase_lock": "phase lock",
+    "onset_ratio": "onsets, ratio to the true stem's",
+    "loudness_db": "level (dB)",
+    "silence_rate": "silence",
+    "click_db": "clicks (dB)",
+    "copied": "share of the mix",
+}
+"""Column → heading; those that an instrument does not have are left out."""
+
+
+COLOURS = {"model": "#0072b2", "ground truth": "#009e73"}
+"""Okabe and Ito's."""
+
+
+@dataclass(frozen=True)
+class Minute:
+    """What was measured of a minute.
+
+    Args:
+        scores: by column.
+        embedded_WD: what it sounds like, window by window.
+    """
+
+    scores: dict[str, float]
+    embedded_WD: Audio
 
 
 def repeated_song(data: Slakh2100DataModule, place: int, seconds: float) -> LongSong:
@@ -71,17 +117,22 @@ def repeated_song(data: Slakh2100DataModule, place: int, seconds: float) -> Long
     return LongSong(once.mix_N, once.target_N, once.category, once.name, annotations)
 
 
-def minutes_of(audio_N: Audio, rate_hz: int, seconds: float) -> Iterator[Audio]:
+def minute_samples(spec: CodecSpec) -> int:
+    """About a minute, in whole frames."""
+    return round(spec.sample_rate_hz * STRETCH_SECONDS / spec.hop_samples) * spec.hop_samples
+
+
+def minutes_of(audio_N: Audio, length: int, minutes: int) -> Iterator[Audio]:
     """A recording that is repeated, minute by minute."""
-    length, samples = round(STRETCH_SECONDS * rate_hz), round(seconds * rate_hz)
-    for start in range(0, samples - length + 1, length):
+    for start in range(0, length * minutes, length):
         yield np.take(audio_N, np.arange(start, start + length), mode="wrap")
 
 
-def played(player: Player, song: LongSong, seconds: float, seed: int) -> Iterator[Audio]:
+def played(player: Player, song: LongSong, minutes: int, seed: int) -> Iterator[Audio]:
     """What a model plays to it, minute by minute."""
     session = Session(player, channels=1, instruments=[NAMES[song.category]], seeds=[seed])
-    for mix_N in minutes_of(song.mix_N, player.codec.spec.sample_rate_hz, seconds):
+    mixes = minutes_of(song.mix_N, minute_samples(player.codec.spec), minutes)
+    for mix_N in tqdm(mixes, "minutes", minutes, leave=False):
         yield session.process(torch.from_numpy(mix_N)[None])[0].numpy()
 
 
@@ -90,76 +141,128 @@ class Judge:
 
     Args:
         song: what is accompanied.
-        rate_hz: its rate.
+        spec: of the codec whose frames are joined.
     """
 
-    def __init__(self, song: LongSong, rate_hz: int) -> None:
-        self.song, self.rate = song, rate_hz
-        self.embed, self.pitched = LogMel(), CATEGORIES[song.category] != "Percussive"
-        self.track = None if self.pitched else MadmomRNN()
+    def __init__(self, song: LongSong, spec: CodecSpec) -> None:
+        self.song, self.spec = song, spec
+        self.embed, self.measures = LogMel(), (COCOLAMeasure(pretrained_cocola()), HarmonyMeasure())
+        self.track = MadmomRNN() if CATEGORIES[song.category] == "Percussive" else None
         true_WD = self._embedded(song.target_N)
         self.width = median_distance(true_WD)
         metric = FrechetAudioDistance(self.embed.dimension)
         metric.update(true_WD, real=True)
-        self.reference = metric.reference(self.embed.identity, rate_hz, STRETCH_SECONDS)
+        self.reference = metric.reference(self.embed.identity, spec.sample_rate_hz, STRETCH_SECONDS)
 
-    def __call__(self, stems: Iterable[Audio], seconds: float) -> dict[str, Any]:
-        """Every column of every minute, and what they say together."""
-        mixes, targets = (minutes_of(x_N, self.rate, seconds) for x_N in (self.song.mix_N, self.song.target_N))
-        found: list[dict[str, float]] = []
-        sounds = []
-        for number, (stem_N, mix_N, target_N) in enumerate(zip(stems, mixes, targets, strict=True)):
-            truth = self.song.annotations.excerpt(number * STRETCH_SECONDS, STRETCH_SECONDS)
-            embedded_WD = self._embedded(stem_N)
-            sounds.append(embedded_WD.numpy())
-            found.append(self._scores(stem_N, mix_N, target_N, truth) | {"fad": self._distance(embedded_WD)})
-        sounds_SWD = np.stack(sounds)
-        columns = summary({name: [one[name] for one in found] for name in found[0]})
-        alike_SS = gaussian_kernel(sounds_SWD.mean(1), self.width)
-        return {**columns, "diversity": vendi_score(alike_SS), "repetition": repetition(sounds_SWD)}
+    @property
+    def identity(self) -> str:
+        """Hash of the song and of all that it measures with."""
+        trackers = [] if self.track is None else [self.track.identity]
+        parts = [songs_hash([self.song]), *(measure.identity for measure in self.measures), *trackers]
+        parts += [self.embed.identity, *COLUMNS, str(minute_samples(self.spec))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def _scores(self, stem_N: Audio, mix_N: Audio, target_N: Audio, truth: Annotations) -> dict[str, float]:
-        onsets = [onset_strength(torch.from_numpy(x_N.copy()), self.rate).numpy() for x_N in (stem_N, target_N)]
-        chromas = [chroma(x_N, self.rate) for x_N in (stem_N, mix_N, target_N)]
-        copy = round(COPY_SECONDS * self.rate)
-        scores = {
-            "phase_lock": phase_lock(onsets[0], onsets[1], truth.beats_seconds),
-            "loudness_db": relative_level_db(stem_N, target_N, self.rate),
-            "silence_rate": silence_rate(stem_N, self.rate),
-            "copied": copied(stem_N[:copy], mix_N[:copy], self.rate),
-        }
+    def __call__(self, number: int, stem_N: Audio, mix_N: Audio, target_N: Audio) -> Minute:
+        """Every column of a minute.
+
+        Args:
+            number: of the minute, from 0.
+            stem_N: what is judged.
+            mix_N: what is accompanied.
+            target_N: the true stem.
+        """
+        rate = self.spec.sample_rate_hz
+        start, seconds = number * len(stem_N) / rate, len(stem_N) / rate
+        truth, song = self.song.annotations.excerpt(start, seconds), self.song
+        clip = Clip(mix_N, target_N, stem_N, rate, song.category, song.name, start, truth)
+        segment = Segment(clip, Stem(stem_N, song.name), 0, len(stem_N), self.spec.hop_samples)
+        found = {name: score for m in self.measures for name, score in m.scores([segment], keep=False)[0].items()}
         if self.track is not None:
-            beats = self.track([stem_N], self.rate)[0]
-            return scores | {"beat_f1_drums": beat_f_measure(truth.beats_seconds, beats)}
-        share = chord_tone_share(stem_N, target_N, self.rate, truth.chords)
-        return scores | {"chord_tone_share": share, "chroma_agreement": chroma_agreement(*chromas)}
+            found["beat_f1_drums"] = beat_f_measure(truth.beats_seconds, self.track([stem_N], rate)[0])
+        embedded_WD = self._embedded(stem_N)
+        found["fad"] = self._distance(embedded_WD)
+        found["variety"] = vendi_score(gaussian_kernel(embedded_WD.numpy(), self.width))
+        return Minute({name: found.get(name, math.nan) for name in COLUMNS}, embedded_WD.numpy())
 
-    def _distance(self, embedded_WD: torch.Tensor) -> float:
+    def _distance(self, embedded_WD: Tensor) -> float:
         metric = FrechetAudioDistance(self.embed.dimension)
         metric.use_reference(self.reference)
         metric.update(embedded_WD, real=False)
         return float(metric.compute().distance)
 
-    def _embedded(self, audio_N: Audio) -> torch.Tensor:
-        return self.embed(torch.from_numpy(np.ascontiguousarray(audio_N)), self.rate)
+    def _embedded(self, audio_N: Audio) -> Tensor:
+        return self.embed(torch.from_numpy(np.ascontiguousarray(audio_N)), self.spec.sample_rate_hz)
+
+
+def measured(judge: Judge, stems: Iterator[Audio], minutes: int, folder: Path) -> list[Minute]:
+    """Every minute of a row, measured now or before.
+
+    Args:
+        judge: measures.
+        stems: what is played, minute by minute; nobody plays if all is known.
+        minutes: how many.
+        folder: where they are kept.
+    """
+    length, files = minute_samples(judge.spec), [folder / f"{number:03d}.npz" for number in range(minutes)]
+    missing = [not file.is_file() for file in files]
+    if any(missing):
+        parts = (minutes_of(x_N, length, minutes) for x_N in (judge.song.mix_N, judge.song.target_N))
+        for number, (stem_N, mix_N, target_N) in enumerate(zip(stems, *parts, strict=True)):
+            if missing[number]:
+                save(files[number], judge(number, stem_N, mix_N, target_N))
+    return [load(file) for file in files]
+
+
+def save(path: Path, minute: Minute) -> None:
+    """Keep a minute."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, scores=np.array([minute.scores[name] for name in COLUMNS]), embedded_WD=minute.embedded_WD)
+
+
+def load(path: Path) -> Minute:
+    """A minute that was kept."""
+    with np.load(path, allow_pickle=False) as held:
+        return Minute(dict(zip(COLUMNS, held["scores"].tolist(), strict=True)), held["embedded_WD"])
+
+
+def row_of(minutes: list[Minute], width: float) -> dict[str, Any]:
+    """Every column that an instrument has, and what all minutes say together."""
+    columns = {name: [minute.scores[name] for minute in minutes] for name in COLUMNS}
+    sounds_SWD = np.stack([minute.embedded_WD for minute in minutes])
+    return {
+        **summary({name: values for name, values in columns.items() if not all(map(math.isnan, values))}),
+        "diversity": vendi_score(gaussian_kernel(sounds_SWD.mean(1), width)),
+        "repetition": repetition(sounds_SWD),
+    }
 
 
 def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
     """A panel per column: a line per row, over minutes."""
     names = [name for name, cell in next(iter(rows.values())).items() if isinstance(cell, dict)]
-    figure = Figure(figsize=(3.2 * 4, 2.3 * -(-len(names) // 4)), layout="constrained")
-    panels = figure.subplots(-(-len(names) // 4), 4, squeeze=False).flat
+    figure = Figure(figsize=(3.2 * 4, 2.1 * -(-len(names) // 4)), layout="constrained")
+    panels = figure.subplots(-(-len(names) // 4), 4, squeeze=False, sharex=True).flat
     for panel in panels[len(names) :]:
         panel.set_visible(False)
     for panel, name in zip(panels, names, strict=False):
         for row, columns in rows.items():
-            panel.plot(columns[name]["segments"], label=row, linewidth=1.3)
-        panel.set_title(name.replace("_", " "), fontsize=9)
+            values = columns[name]["segments"]
+            panel.plot(np.arange(1, len(values) + 1), values, label=row, color=COLOURS[row], linewidth=1.3)
+        panel.set_title(COLUMNS[name], fontsize=9)
         panel.tick_params(labelsize=7)
-    figure.axes[0].legend(fontsize=7)
-    figure.supxlabel("minutes", fontsize=9)
+        panel.ticklabel_format(useOffset=False)
+        _not_too_near(panel)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    figure.supxlabel("minute", fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def _not_too_near(panel: Axes) -> None:
+    """Lines that hardly move look so: an axis shows at least a tenth of the largest value that is on it."""
+    low, high = panel.get_ylim()
+    missing = 0.1 * max(abs(low), abs(high)) - (high - low)
+    if missing > 0:
+        panel.set_ylim(low - missing / 2, high + missing / 2)
 
 
 def lines_of(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -188,18 +291,24 @@ def main() -> None:
     parser.add_argument("--root", default="data/quickstart", help="data set")
     parser.add_argument("--song", type=int, default=0, help="number of the item in the plan of the test split")
     parser.add_argument("--minutes", type=int, default=60, help="at least 2")
+    parser.add_argument("--seed", type=int, default=0, help="of the model's noise")
+    parser.add_argument("--folder", type=Path, default="runs/stability", help="where what was measured is kept")
     parser.add_argument("--plot", type=Path, help="PNG file for the curves")
     given = parser.parse_args()
     if given.minutes < 2:
         parser.error(f"--minutes {given.minutes} is less than 2")
-    player, seconds = livejam.load(given.checkpoint), STRETCH_SECONDS * given.minutes
+    player, minutes = livejam.load(given.checkpoint), given.minutes
     known = [name for name in player.instruments if name in CATEGORIES]
     data = Slakh2100DataModule(given.root, player.codec, mode="audio", full_mix=True, seed=1, targets=known)
-    song = repeated_song(data, given.song, seconds)
-    rate = player.codec.spec.sample_rate_hz
-    judge = Judge(song, rate)
-    stems = tqdm(played(player, song, seconds, 0), total=given.minutes, desc="minutes", leave=False)
-    rows = {"model": judge(stems, seconds), "ground truth": judge(minutes_of(song.target_N, rate, seconds), seconds)}
+    song = repeated_song(data, given.song, STRETCH_SECONDS * (minutes + 1))
+    judge = Judge(song, player.codec.spec)
+    who = {"model": f"{sha256_of(find_model(given.checkpoint))[:16]} {given.seed}", "ground truth": "ground truth"}
+    stems = {
+        "model": played(player, song, minutes, given.seed),
+        "ground truth": minutes_of(song.target_N, minute_samples(judge.spec), minutes),
+    }
+    folders = {row: given.folder / judge.identity / name for row, name in who.items()}
+    rows = {row: row_of(measured(judge, own, minutes, folders[row]), judge.width) for row, own in stems.items()}
     print("\n".join(lines_of(rows)))
     if given.plot is not None:
         draw(rows, given.plot)
