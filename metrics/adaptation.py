@@ -1,6 +1,6 @@
-"""How soon an accompaniment is as good again as it was, after something happened in the music.
+"""How well an accompaniment goes on when something happens in the music, beat by beat; and players to compare it with.
 
-Shapes: N audio samples, T frames of onset strength, S songs, B beats around the event.
+Shapes: N audio samples, T frames of onset strength, B beats around the event.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from livejam.batch import Annotations
 from metrics.beats import beat_f_measure
 from metrics.evaluation.clips import Audio
 from metrics.harmony import chord_tone_share
-from metrics.intervals import Interval, jackknife_interval
-from metrics.loudness import silence_rate
 from metrics.phase_lock import FRAME_SECONDS, onset_strength, phase_lock
 
 Floats = NDArray[np.floating[Any]]
@@ -27,15 +25,18 @@ Floats = NDArray[np.floating[Any]]
 STRETCH_BEATS = 4
 """What is measured at a beat is that of this beat and the next three."""
 
-STEADY_BEATS = 4
-"""So long it has to stay as good as before."""
-
 BEFORE, AFTER = 16, 32
 """Beats before and after the event that are looked at."""
 
 BEATS_B = np.arange(-BEFORE, AFTER + 1)
 
-COLUMNS = ("beat_f1", "phase_lock", "chord_tone_share", "sounding")
+SCORES = ("beat_f1", "phase_lock", "chord_tone_share")
+"""What may get worse, and come back."""
+
+LEVEL = "level_db"
+COLUMNS = (*SCORES, LEVEL)
+
+LOWEST_DB = -60.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Happening:
         sample_rate_hz: its rate.
         annotations: true beats, downbeats and chords of the whole song.
         event_seconds: when it happens.
+        resumes_seconds: from when on beats after it are counted: the event itself or, if everybody rests then, the end
+            of the rest.
         pitched: whether chords say something about the stem; otherwise tracked beats do.
     """
 
@@ -54,19 +57,30 @@ class Happening:
     sample_rate_hz: int
     annotations: Annotations
     event_seconds: float
+    resumes_seconds: float
     pitched: bool
 
     @property
     def event_beat(self) -> int:
         """Number of the first beat of the event."""
-        return int(np.searchsorted(self.annotations.beats_seconds, self.event_seconds - 1e-3))
+        return self._number(self.event_seconds)
+
+    @property
+    def rest_beats(self) -> int:
+        """Beats for which everybody rests; 0 where nobody does."""
+        return self._number(self.resumes_seconds) - self.event_beat
 
     def edges(self, beat: int) -> tuple[float, float] | None:
-        """Beginning and end in seconds of the stretch at a beat, counted from the event; None outside the song."""
-        first = self.event_beat + beat
+        """Beginning and end in seconds of the stretch at a beat, as in `BEATS_B`; None outside the song."""
+        return self.times(self.event_beat + beat + (self.rest_beats if beat >= 0 else 0), STRETCH_BEATS)
+
+    def times(self, first: int, length: int) -> tuple[float, float] | None:
+        """Beginning and end in seconds of so many beats of the song; None outside of it."""
         beats = self.annotations.beats_seconds
-        inside = first >= 0 and first + STRETCH_BEATS < len(beats)
-        return (beats[first], beats[first + STRETCH_BEATS]) if inside else None
+        return (beats[first], beats[first + length]) if first >= 0 and first + length < len(beats) else None
+
+    def _number(self, seconds: float) -> int:
+        return int(np.searchsorted(self.annotations.beats_seconds, seconds - 1e-3))
 
 
 def curves(song: Happening, stem_N: Audio, tracked_seconds: Floats) -> dict[str, Floats]:
@@ -85,7 +99,27 @@ def curves(song: Happening, stem_N: Audio, tracked_seconds: Floats) -> dict[str,
             scores = _at(song, stem_N, onsets, tracked_seconds, *edges)
             for name, score in scores.items():
                 found[name][place] = score
-    return found
+    return found | {LEVEL: levels_db(song, stem_N)}
+
+
+def levels_db(song: Happening, stem_N: Audio) -> Floats:
+    """Level of single beats in `BEATS_B`, against that of all beats before the event together; at least -60 dB.
+
+    They are counted from the event, also if everybody rests. Nan outside the song, and if nothing sounded before.
+    """
+    powers_B = np.array([_power(song, stem_N, beat) for beat in BEATS_B.tolist()])
+    usual = float(np.nanmean(powers_B[BEATS_B < 0]))
+    if not usual > 0:
+        return np.full(len(BEATS_B), math.nan)
+    return np.asarray(10 * np.log10(np.maximum(powers_B / usual, 10 ** (LOWEST_DB / 10))))
+
+
+def _power(song: Happening, stem_N: Audio, beat: int) -> float:
+    times = song.times(song.event_beat + beat, 1)
+    if times is None:
+        return math.nan
+    start, stop = (round(t * song.sample_rate_hz) for t in times)
+    return float(np.mean(np.square(stem_N[start:stop], dtype=np.float64)))
 
 
 def _at(
@@ -98,74 +132,27 @@ def _at(
     part_N, true_N = stem_N[samples], song.target_N[samples]
     # the beat at the end belongs to the grid, though not to the stretch
     grid = (*truth.beats_seconds, stop - start)
-    scores = {
-        "phase_lock": phase_lock(onsets[0][frames], onsets[1][frames], grid),
-        "sounding": 1 - silence_rate(part_N, song.sample_rate_hz),
-    }
+    scores = {"phase_lock": phase_lock(onsets[0][frames], onsets[1][frames], grid)}
     if song.pitched:
         return scores | {"chord_tone_share": chord_tone_share(part_N, true_N, song.sample_rate_hz, truth.chords)}
     heard = tracked_seconds[(tracked_seconds >= start) & (tracked_seconds < stop)] - start
     return scores | {"beat_f1": beat_f_measure(truth.beats_seconds, heard)}
 
 
-@dataclass(frozen=True)
-class Recovery:
-    """What an event does to a number.
-
-    Args:
-        before: its mean over the beats before the event, over songs.
-        interval: of that, over songs.
-        lowest: the lowest mean over songs after the event.
-        beats: from the event until the mean over songs is within the interval or above it, and stays there for four
-            beats; None if that does not happen in 32 beats.
-        songs: that have the number.
-    """
-
-    before: float
-    interval: Interval
-    lowest: float
-    beats: int | None
-    songs: int
-
-
-def recovery(curves_SB: Floats) -> Recovery:
-    """When songs are as good again as before an event.
-
-    Args:
-        curves_SB: a number of every song at every beat in `BEATS_B`.
-    """
-    whole = BEATS_B <= -STRETCH_BEATS
-    known_S = np.isfinite(curves_SB[:, whole]).any(1)
-    curves_SB = curves_SB[known_S]
-    if not len(curves_SB):
-        return Recovery(math.nan, Interval(math.nan, math.nan), math.nan, None, 0)
-    before_S = np.nanmean(curves_SB[:, whole], axis=1)
-    without_S = np.array([np.delete(before_S, place).mean() for place in range(len(before_S))])
-    before = float(before_S.mean())
-    interval = jackknife_interval(before, without_S)
-    after_B = mean_of(curves_SB)[BEATS_B >= 0]
-    fine_B = after_B >= interval.low
-    steady = (place for place in range(len(fine_B) - STEADY_BEATS + 1) if fine_B[place : place + STEADY_BEATS].all())
-    return Recovery(before, interval, float(np.nanmin(after_B)), next(steady, None), len(curves_SB))
-
-
-def mean_of(curves_SB: Floats) -> Floats:
-    """The mean over the songs that have a number, at every beat; nan where none has."""
-    known_SB = np.isfinite(curves_SB)
-    counts_B = known_SB.sum(0)
-    totals_B = np.where(known_SB, curves_SB, 0).sum(0)
-    return np.where(counts_B > 0, totals_B / np.maximum(counts_B, 1), math.nan)
-
-
 def ignoring(song: Happening) -> Audio:
     """What somebody plays who ignores the event: the four bars before it, again and again."""
-    return _goes_on(song, song.event_seconds, len(song.target_N) / song.sample_rate_hz)
+    return _goes_on(song, song.event_seconds, math.inf)
 
 
-def late(song: Happening) -> Audio:
-    """What somebody plays who notices the event a bar late: the true stem, but for the first bar as before."""
+def late(song: Happening, bars: int = 1) -> Audio:
+    """What somebody plays who notices the event late: the true stem, but for the first bars as before.
+
+    Args:
+        song: what is played to.
+        bars: how many, at least 1; if the song has fewer left, it is never noticed.
+    """
     downbeats = [t for t in song.annotations.downbeats_seconds if t > song.event_seconds + 1e-3]
-    return _goes_on(song, song.event_seconds, downbeats[0] if downbeats else song.event_seconds)
+    return _goes_on(song, song.event_seconds, [*downbeats, math.inf][min(bars - 1, len(downbeats))])
 
 
 BARS_BEFORE = 4
@@ -174,9 +161,9 @@ BARS_BEFORE = 4
 def _goes_on(song: Happening, start: float, stop: float) -> Audio:
     """The true stem, with its four bars before the start repeated until the stop."""
     earlier = [t for t in song.annotations.downbeats_seconds if t < start - 1e-3][-BARS_BEFORE:]
-    first, begin, end = (round(t * song.sample_rate_hz) for t in (earlier[0] if earlier else 0.0, start, stop))
     played_N: Audio = song.target_N.copy()
-    end = min(end, len(played_N))
+    stop = min(stop, len(played_N) / song.sample_rate_hz)
+    first, begin, end = (round(t * song.sample_rate_hz) for t in (earlier[0] if earlier else 0.0, start, stop))
     if first < begin < end:
         played_N[begin:end] = np.resize(song.target_N[first:begin], end - begin)
     return played_N

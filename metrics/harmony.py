@@ -104,8 +104,9 @@ def pitch_class_energies(segment_N: NDArray[np.float64], sample_rate_hz: int) ->
 def _peak_energies(windows_KN: NDArray[np.float64], sample_rate_hz: int) -> NDArray[np.float64]:
     window = windows_KN.shape[1]
     size = 1 << (ZERO_PADDING * window - 1).bit_length()  # powers of two transform fastest
-    level_KF = np.log(np.abs(np.fft.rfft(windows_KN * np.hanning(window), size)) / window + 1e-12)
     lowest, highest = int(LOWEST_HZ * size / sample_rate_hz), int(HIGHEST_HZ * size / sample_rate_hz)
+    spectrum_KF = np.fft.rfft(windows_KN * np.hanning(window), size)[:, : highest + 1]
+    level_KF = np.log(np.abs(spectrum_KF) / window + 1e-12)
     left, centre, right = (level_KF[:, lowest + shift : highest + shift] for shift in (-1, 0, 1))
     is_peak = (centre > left) & (centre >= right)
     offset = 0.5 * (left - right)[is_peak] / (left - 2 * centre + right)[is_peak]
