@@ -5,8 +5,8 @@ through the path of live playing, in constant memory and as fast as it can. Ever
 columns of a test: COCOLA, chord tones, chroma, key, phase lock or beat F1 of drums, level, silence, clicks at the
 joins of frames, and how much of it is the mix; Fréchet distance of log-mel embeddings from those of the true stem; and
 variety, the number of different sounds in it (Vendi score of its windows). Over all minutes: diversity, the number of
-different minutes (Vendi score), and repetition, how much every minute resembles an earlier one. The true stem's row,
-which repeats itself with the song, stands beside both.
+different minutes (Vendi score), and repetition, how much every minute resembles an earlier one. The first six minutes
+of the true stem, which repeats itself with the song, stand beside all of it.
 
 What was measured is kept in `--folder`, by the contents of checkpoint and song: a run that was stopped plays from its
 beginning again, as the model has a memory, but measures only the minutes that are missing.
@@ -77,6 +77,12 @@ COLUMNS = {
 }
 """Column → heading; those that an instrument does not have are left out."""
 
+
+TRUE_MINUTES = 6
+"""So many of the true stem, which repeats itself with the song."""
+
+LEAST = {"loudness_db": 2.0, "click_db": 2.0, "silence_rate": 0.1, "copied": 0.1}
+"""What an axis shows at least of a column that is near 0."""
 
 COLOURS = {"model": "#0072b2", "ground truth": "#009e73"}
 """Okabe and Ito's."""
@@ -248,19 +254,19 @@ def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
             values = columns[name]["segments"]
             panel.plot(np.arange(1, len(values) + 1), values, label=row, color=COLOURS[row], linewidth=1.3)
         panel.set_title(COLUMNS[name], fontsize=9)
-        panel.tick_params(labelsize=7)
+        panel.tick_params(labelsize=7, labelbottom=True)
         panel.ticklabel_format(useOffset=False)
-        _not_too_near(panel)
+        _not_too_near(panel, LEAST.get(name, 0.0))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     figure.supxlabel("minute", fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
-def _not_too_near(panel: Axes) -> None:
-    """Lines that hardly move look so: an axis shows at least a tenth of the largest value that is on it."""
+def _not_too_near(panel: Axes, least: float) -> None:
+    """Lines that hardly move look so: an axis shows at least so much, and a tenth of the largest value on it."""
     low, high = panel.get_ylim()
-    missing = 0.1 * max(abs(low), abs(high)) - (high - low)
+    missing = max(least, 0.1 * max(abs(low), abs(high))) - (high - low)
     if missing > 0:
         panel.set_ylim(low - missing / 2, high + missing / 2)
 
@@ -303,12 +309,13 @@ def main() -> None:
     song = repeated_song(data, given.song, STRETCH_SECONDS * (minutes + 1))
     judge = Judge(song, player.codec.spec)
     who = {"model": f"{sha256_of(find_model(given.checkpoint))[:16]} {given.seed}", "ground truth": "ground truth"}
+    true_minutes = min(minutes, TRUE_MINUTES)
     stems = {
-        "model": played(player, song, minutes, given.seed),
-        "ground truth": minutes_of(song.target_N, minute_samples(judge.spec), minutes),
+        "model": (minutes, played(player, song, minutes, given.seed)),
+        "ground truth": (true_minutes, minutes_of(song.target_N, minute_samples(judge.spec), true_minutes)),
     }
     folders = {row: given.folder / judge.identity / name for row, name in who.items()}
-    rows = {row: row_of(measured(judge, own, minutes, folders[row]), judge.width) for row, own in stems.items()}
+    rows = {row: row_of(measured(judge, own, n, folders[row]), judge.width) for row, (n, own) in stems.items()}
     print("\n".join(lines_of(rows)))
     if given.plot is not None:
         draw(rows, given.plot)

@@ -1,5 +1,6 @@
 """Callbacks, which pass the output of a module to metrics, files and loggers."""
 
+from callbacks.adaptation_monitor import AdaptationMonitor
 from callbacks.apa_monitor import APAMonitor
 from callbacks.audio_logger import AudioLogger
 from callbacks.beat_f1_monitor import BeatF1Monitor
@@ -20,6 +21,7 @@ from callbacks.training_speed import TrainingSpeed
 
 __all__ = [
     "APAMonitor",
+    "AdaptationMonitor",
     "AudioLogger",
     "BeatF1Monitor",
     "BestCheckpoints",

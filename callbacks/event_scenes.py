@@ -36,7 +36,7 @@ ANCHORS: dict[str, Callable[[Happening], Audio]] = {
 }
 """Row → what it plays: the true stem, a bar late, and as if nothing had happened."""
 
-METHOD = "stretches of 4 beats, levels of single ones, 16 beats before and 32 after"
+METHOD = "stretches of 4 beats, levels of single ones, 16 beats before and 32 after, tracked on their own"
 """What kept numbers depend on besides the songs."""
 
 Found = dict[str, Floats]
@@ -148,13 +148,18 @@ def _measured(scene: Scene, stems: Sequence[Audio], track: BeatTracker) -> Found
 
 
 def _tracked(song: Happening, stem_N: Audio, track: BeatTracker) -> Floats:
-    """Beats of a drummer's stem around the event, in seconds of the song."""
+    """Beats of a drummer's stem before and after the event, in seconds of the song.
+
+    Either part is tracked on its own: a tracker looks for one tempo in all that it hears, and what comes after the
+    event would move the beats before it.
+    """
     if song.pitched:
         return np.zeros(0)
     rate, beats = song.sample_rate_hz, song.annotations.beats_seconds
-    first = max(0, song.event_beat + int(BEATS_B[0]))
-    start = round(max(0.0, beats[first] - MARGIN_SECONDS) * rate)
-    return np.asarray(track([stem_N[start:]], rate)[0]) + start / rate
+    start = max(0.0, beats[max(0, song.event_beat + int(BEATS_B[0]))] - MARGIN_SECONDS)
+    parts = ((start, song.event_seconds), (song.resumes_seconds, len(stem_N) / rate))
+    heard = [stem_N[round(first * rate) : round(last * rate)] for first, last in parts]
+    return np.concatenate([np.asarray(own) + first for own, (first, _) in zip(track(heard, rate), parts, strict=True)])
 
 
 def kept(folder: Path, event: str, row: str, what: Sequence[str], measure: Callable[[], Found]) -> Found:

@@ -84,13 +84,13 @@ class Monitor(ItemCallback):
         task = self.task(self.measure, self.max_items)
         outcome = evaluate(task, shared.reconstructions(pl_module), intervals=False)
         numbers = {**outcome.curves("val"), **outcome.anchor_curves()}
-        _log(pl_module, numbers)
+        log(pl_module, numbers)
         shared.keep(trainer, pl_module, numbers)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         task = self.task(self.test_measure, self.max_test_items)
         self.outcome = evaluate(task, SharedEvaluation.of(trainer).reconstructions(pl_module))
-        _log(pl_module, self.outcome.curves("test"))
+        log(pl_module, self.outcome.curves("test"))
 
     def task(self, measure: Measure, limit: int | None) -> Task:
         """A measure, applied to the items that were collected."""
@@ -99,7 +99,7 @@ class Monitor(ItemCallback):
         return Task(measure, self.clips, limit, self.segment_seconds, folder, self.protocol)
 
 
-def _log(pl_module: LightningModule, numbers: dict[str, float]) -> None:
+def log(pl_module: LightningModule, numbers: dict[str, float]) -> None:
     """Log numbers that are the same on all ranks already."""
     for name, value in numbers.items():
         pl_module.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
