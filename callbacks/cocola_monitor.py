@@ -16,8 +16,8 @@ class COCOLAMonitor(Monitor):
     only with scores of the same weights. The bundled weights are not the papers'.
 
     Args:
-        weights: "pocket", the bundled ones; "cocola", the published ones after `livejam weights fetch cocola`; or a
-            file (`metrics.cocola_weights.pretrained_cocola`).
+        weights: "pocket" or "strict", the bundled ones; "cocola", the published ones after `livejam weights fetch
+            cocola`; or a file (`metrics.cocola_weights.pretrained_cocola`).
         every_n_validations: n: measure only in every n-th validation (≥ 1).
         max_items: number of items in validation, the first of the plan; None = all.
         max_test_items: number of items in test, the first of the plan; None = all.

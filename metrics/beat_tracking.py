@@ -31,7 +31,7 @@ class BeatTracker(ABC):
 
     identity: str
     """The method and its settings; results of trackers with equal identity are interchangeable. Tables name the tracker
-    by its first word."""
+    by what comes before the first space or hyphen."""
 
     published = False
     """Whether the papers track beats with it."""

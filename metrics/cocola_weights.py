@@ -20,7 +20,9 @@ from metrics.cocola import Cocola, PocketEncoder, PublishedEncoder
 PUBLISHED = "cocola"
 """Name of the papers' weights."""
 
-BUNDLED = Path(__file__).parent / "weights" / "pocket_cocola.safetensors"
+FOLDER = Path(__file__).parent / "weights"
+BUNDLED = {"pocket": FOLDER / "pocket_cocola.safetensors", "strict": FOLDER / "strict_cocola.safetensors"}
+"""By name: the one that monitors use, and one that knows echoes and noise."""
 
 
 def save_cocola(cocola: Cocola, path: str | Path, training: Mapping[str, str | int | float]) -> None:
@@ -107,18 +109,20 @@ def pretrained_cocola(weights: str = "pocket") -> Cocola:
     """A trained network, frozen, in evaluation mode. Scores of different weights cannot be compared.
 
     Args:
-        weights: "pocket", the bundled one; "cocola", the published one after `livejam weights fetch cocola`; the
-            path of a .safetensors file of `lightning_modules.cocola_training`; or the path of a published .ckpt.
+        weights: "pocket" or "strict", the bundled ones (`docs/cocola.md`); "cocola", the published one after
+            `livejam weights fetch cocola`; the path of a .safetensors file of `lightning_modules.cocola_training`; or
+            the path of a published .ckpt.
 
     Raises:
         UserError: no such weights.
     """
-    if weights == "pocket":
-        return load_cocola(BUNDLED)
+    if weights in BUNDLED:
+        return load_cocola(BUNDLED[weights])
     if weights == PUBLISHED:
         return load_published_cocola(find_weights(PUBLISHED).require())
     if weights.endswith(".ckpt"):
         return load_published_cocola(weights)
     if weights.endswith(".safetensors"):
         return load_cocola(weights)
-    raise UserError(f"no COCOLA is called '{weights}'; use 'pocket', 'cocola', a .safetensors or a published .ckpt")
+    names = ", ".join(f"'{name}'" for name in (*BUNDLED, PUBLISHED))
+    raise UserError(f"no COCOLA is called '{weights}'; use {names}, a .safetensors or a published .ckpt")

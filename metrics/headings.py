@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,7 +82,7 @@ def heading(column: str, measured_on: Sequence[Facts] = ()) -> str:
         return TABLE_1[column]
     name = column[:3].upper() + column[3:] if column.startswith(DISTANCES) else column
     label = LABELS.get(column, name.replace("_", " "))
-    trackers = dict.fromkeys(str(one["method"]).split()[0] for one in facts if one and one.get("method"))
+    trackers = dict.fromkeys(re.split(r"[\s-]", str(one["method"]))[0] for one in facts if one and one.get("method"))
     return f"{label} ({', '.join(trackers)})" if column.startswith(TRACKED) and trackers else label
 
 

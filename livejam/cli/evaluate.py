@@ -59,6 +59,13 @@ def add_evaluate(commands: Any) -> None:
         help="who tracks beats: madmom is best of those that need no download, but not for commercial use; librosa is "
         "for any use; beat_this is the papers' (default: madmom)",
     )
+    evaluate.add_argument(
+        "--cocola",
+        default="pocket",
+        metavar="WEIGHTS",
+        help="COCOLA's weights: pocket, strict (which knows echoes and noise), cocola (the published ones) or a file "
+        "(default: pocket)",
+    )
     evaluate.add_argument("--vggish", action="store_true", help="distances in VGGish's embeddings too")
     evaluate.add_argument("--clap", action="store_true", help="distances in CLAP's embeddings too")
     add_overwrite(evaluate)
@@ -111,20 +118,22 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise UserError(f"--workers {options.workers} is not from 1 to 256")
     embeddings: list[type[Embedding]] = [LogMel]
     embeddings += [kind for kind, asked in ((VGGish, options.vggish), (LaionClap, options.clap)) if asked]
-    beats, chords, cocola = (part not in options.without for part in WITHOUT)
+    beats, chords, scores = (part not in options.without for part in WITHOUT)
     trackers: dict[str, type[BeatTracker]] = dict(zip(TRACKERS, (MadmomRNN, LibrosaBeats, BeatThis), strict=True))
     tracker = trackers[options.tracker] if beats else None
+    cocola = options.cocola if scores else None
     return Settings(options.segment_seconds, tracker, chords, cocola, options.hop_samples, tuple(embeddings))
 
 
 def _judged(pairs: list[Pair], settings: Settings, options: argparse.Namespace, name: str) -> tuple[Summary, Facts]:
     """Measure what is not measured yet, and sum up."""
-    from metrics.evaluation.judges import Judges
+    from metrics.evaluation.judges import Judges, return_large_arrays
     from metrics.evaluation.pair_parts import measure_all, parts_of
     from metrics.evaluation.pair_table import summarised
     from metrics.evaluation.pairs import partners_of
     from metrics.provenance import short_hash
 
+    return_large_arrays()
     judges = Judges(settings)
     methods = judges.methods
     key = short_hash([methods, settings.segment_seconds, settings.hop_samples])

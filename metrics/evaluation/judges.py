@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import math
 from dataclasses import dataclass
 
@@ -37,7 +39,7 @@ class Settings:
         segment_seconds: length of a segment in seconds.
         tracker: tracks beats; None = they are not.
         chords: whether chords are tracked.
-        cocola: whether COCOLA scores are measured.
+        cocola: COCOLA's weights, as in `metrics.cocola_weights.pretrained_cocola`; None = it is not measured.
         hop_samples: distance of the joins at which clicks are looked for; None = they are not.
         embeddings: of the distances.
     """
@@ -45,7 +47,7 @@ class Settings:
     segment_seconds: float
     tracker: type[BeatTracker] | None
     chords: bool
-    cocola: bool
+    cocola: str | None
     hop_samples: int | None
     embeddings: tuple[type[Embedding], ...]
 
@@ -64,7 +66,7 @@ class Judges:
         self.segment_seconds, self.hop_samples = settings.segment_seconds, settings.hop_samples
         self.tracker: BeatTracker | None = None if settings.tracker is None else settings.tracker()
         self.chords: ChordTracker | None = LvChordia() if settings.chords else None
-        self.network: Cocola | None = pretrained_cocola().eval() if settings.cocola else None
+        self.network: Cocola | None = None if settings.cocola is None else pretrained_cocola(settings.cocola)
         self.embeddings = {kind.name: kind() for kind in settings.embeddings}
         self.beats: CachedBeatTracker | None = None
         self.measures: list[ScoreMeasure] = []
@@ -121,12 +123,27 @@ def _finite(value: float) -> float:
     return value if math.isfinite(value) else math.nan
 
 
+M_MMAP_THRESHOLD, LARGE_BYTES = -3, 1 << 20
+"""glibc's name of the option, and from which size on an array gets pages of its own."""
+
+
+def return_large_arrays() -> None:
+    """Let this process give the memory of every large array back as soon as it is freed; does nothing without glibc.
+
+    Otherwise arrays of a pair come to lie between the few numbers that are kept of it, and the holes that they leave
+    are not filled by those of the next pair.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
 _judges: Judges | None = None
 
 
 def start_judges(settings: Settings) -> None:
     """Make the judges of this worker process, which takes one thread, because the processes share the cores."""
     global _judges
+    return_large_arrays()
     torch.set_num_threads(1)
     _judges = Judges(settings)
 

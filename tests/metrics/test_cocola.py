@@ -15,7 +15,9 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from cocola_case import seeded_pairs, seeded_weights
 from safetensors.torch import load_file
@@ -27,6 +29,7 @@ from metrics.cocola_embedding import CocolaEmbedding
 from metrics.cocola_score import CocolaScore, area_under_curve, cocola_score, windows_of
 from metrics.cocola_spectrogram import harmonic_percussive_db, relative_db, slaney_filterbank
 from metrics.cocola_weights import BUNDLED, load_cocola, pretrained_cocola, save_cocola
+from metrics.embeddings.embedding import mono_at
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "cocola_reference.safetensors")
 LEVEL_TOLERANCE_DB = 0.02
@@ -240,7 +243,24 @@ class TestWeights:
             torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
 
     def test_the_bundled_one_is_small(self) -> None:
-        assert BUNDLED.stat().st_size < 8e6
+        assert all(path.stat().st_size < 8e6 for path in BUNDLED.values())
+
+    def test_strict_knows_cheats_that_pocket_falls_for(self, rendered_songs: Path) -> None:
+        """Echo and noise against the true stem, as the mean over the songs."""
+        ahead: dict[str, dict[str, list[float]]] = {name: {"echo": [], "noise": []} for name in BUNDLED}
+        for song in sorted(path.parent for path in rendered_songs.glob("**/metadata.yaml")):
+            stems = [soundfile.read(path, frames=20 * 44_100)[0] for path in sorted(song.glob("stems/*.flac"))]
+            stem_N, *others = (mono_at(torch.from_numpy(stem[10 * 44_100 :]), 44_100, 16_000) for stem in stems)
+            mix_N = torch.stack(others).sum(0)
+            heard = {"true": stem_N, "echo": mix_N, "noise": recording(10.0)}
+            for name in BUNDLED:
+                cocola = pretrained_cocola(name)
+                score = {kind: cocola_score(cocola, mix_N, audio_N, 16_000)["full"] for kind, audio_N in heard.items()}
+                for kind, found in ahead[name].items():
+                    found.append(score[kind] - score["true"])
+        assert np.mean(ahead["pocket"]["echo"]) > 2
+        assert np.mean(ahead["strict"]["echo"]) < np.mean(ahead["pocket"]["echo"]) - 3
+        assert max(ahead["strict"]["noise"]) < 0
 
 
 class TestEmbedding:
