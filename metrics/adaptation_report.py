@@ -103,7 +103,7 @@ def picture(events: Events, title: str) -> Figure:
     """
     levels = [event for event, rows in events.items() if _rests(answers(next(iter(rows.values()))))]
     lines = [*((event, False) for event in events), *((event, True) for event in levels)]
-    figure = Figure(figsize=(3.3 * len(HEADINGS), 1.75 * len(lines) + 0.8), layout="constrained")
+    figure = Figure(figsize=(3.0 * len(HEADINGS), 1.45 * len(lines) + 0.8), layout="constrained")
     panels = figure.subplots(len(lines), len(HEADINGS), squeeze=False, sharex=True)
     for (event, rests), own in zip(lines, panels, strict=True):
         for panel, name in zip(own, _columns(rests), strict=True):
@@ -128,7 +128,8 @@ def _columns(rests: bool) -> list[str | None]:
 
 def _panel(panel: Axes, name: str | None, rows: Mapping[str, Mapping[str, Floats]]) -> None:
     if not any(name in found for found in rows.values()):
-        panel.set_axis_off()
+        panel.spines[:].set_visible(False)
+        panel.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
         return
     assert name is not None
     panel.axvline(0, color="black", linewidth=0.7)
