@@ -33,7 +33,7 @@ from livejam.files import atomic_path
 from metrics.anchor_rows import ANCHORS
 from metrics.cells import Rows
 from metrics.headings import heading
-from metrics.results import Table, as_markdown, as_text, read_table
+from metrics.results import Table, as_markdown, as_text, known, read_table
 from metrics.seeds import over_seeds
 
 BASE = Path("configs/quickstart.yaml")
@@ -187,25 +187,28 @@ class Plan:
         return [s for s in seeds if all(self.table_of(cell, s, frames).is_file() for _, frames in cell.rows())]
 
 
-def rows_of(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[Rows, list[str]]:
-    """All that is finished, as one table: a row per test, then the anchors; and what does not compare."""
+def tables_of(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> list[tuple[str, Table]]:
+    """Name and table of every test that is finished with any seed, over the seeds."""
     tables: list[tuple[str, Table]] = []
     for cell in cells:
         done = plan.finished(cell, seeds)
         for name, frames in cell.rows() if done else ():
             runs = [(f"{name}, seed {seed}", read_table(plan.table_of(cell, seed, frames))) for seed in done]
             tables.append((name, over_seeds(name, runs) if len(runs) > 1 else runs[0][1]))
-    return joined(tables) if tables else ({}, [])
+    return tables
 
 
 def report(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> Rows:
     """Write table and plot of what is finished."""
-    rows, warnings = rows_of(plan, cells, seeds)
+    tables = tables_of(plan, cells, seeds)
+    rows, warnings = joined(tables) if tables else ({}, [])
     if rows:
         shown = {row: {name: columns[name] for name in SHOWN if name in columns} for row, columns in rows.items()}
         counts = [f"{cell.name}: {len(plan.finished(cell, seeds))} of {len(seeds)} seeds" for cell in cells]
+        measured_on = known(*(table.measured_on for _, table in tables))
+        text = as_markdown(shown, next(iter(shown)), [*counts, *warnings], measured_on)
         with atomic_path(plan.folder / "table.md") as temporary:
-            temporary.write_text(as_markdown(shown, next(iter(shown)), [*counts, *warnings]), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
         draw(rows, plan.folder / "plot.png")
     return rows
 
