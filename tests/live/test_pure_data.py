@@ -126,5 +126,5 @@ def test_a_foreign_program_is_answered(tmp_path: Path) -> None:
         finally:
             ear.kill()
     together = "".join(heard)
-    assert "/welcome iiiifs 44100" in together
+    assert "/welcome iiiifsiii 44100" in together
     assert "/error s" in together
