@@ -119,7 +119,7 @@ def pretrained_cocola(weights: str = "pocket") -> Cocola:
     if weights in BUNDLED:
         return load_cocola(BUNDLED[weights])
     if weights == PUBLISHED:
-        return load_published_cocola(find_weights(PUBLISHED).require())
+        return load_published_cocola(find_weights("cocola").require())
     if weights.endswith(".ckpt"):
         return load_published_cocola(weights)
     if weights.endswith(".safetensors"):
