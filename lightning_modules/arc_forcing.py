@@ -6,7 +6,6 @@ Shapes: B batch, T latent frames, C latent channels, M places of a score map.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +15,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_modules.lmdm import WarmStarted, load_base, load_warm_start
+from lightning_modules.lmdm import WarmStarted, load_warm_start
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, rollout_crop
 from lightning_modules.training import linear_warmup
+from lightning_modules.warm_start import load_base
 from livejam.accompanist import Controls
 from livejam.batch import AccompanimentBatch
 from livejam.checkpoints.facts import ancestors, require_same_statistics
@@ -218,7 +218,7 @@ class ARCForcing(WarmStarted):
             if self.ema_generator is not None:
                 self.ema_generator.load_state_dict(self.generator.state_dict())
         if self.discriminator_checkpoint is not None:
-            judge = load_base(Path(self.discriminator_checkpoint), self.discriminator.base, self.codec)
+            judge = load_base(self.discriminator_checkpoint, self.discriminator.base, self.codec)
             require_same_statistics(judge, self.statistics)
 
     def _crop(self, batch: AccompanimentBatch) -> RolloutCrop:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +16,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.lmdm import LMDMRecipe, load_base
+from lightning_modules.lmdm import LMDMRecipe
 from lightning_modules.training import linear_warmup
+from lightning_modules.warm_start import load_base
 from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -114,7 +114,7 @@ class FlowMatching(LMDMRecipe):
         self.mix_dropout, self.mix_partial_dropout = mix_dropout, mix_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.unconditional_dropout = unconditional_dropout
-        self.base = None if base_checkpoint is None else load_base(Path(base_checkpoint), generator, codec)
+        self.base = None if base_checkpoint is None else load_base(base_checkpoint, generator, codec)
         self.lineage = [] if self.base is None else self.base["livejam"]["lineage"]
         if lora is not None:
             self._adapt(lora)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from lightning_modules.accompaniment import AccompanimentModule, described
-from livejam.checkpoints.facts import ancestors, mask_name, require_same_codec, shape_difference, transformer_settings
-from livejam.checkpoints.file import part, read_checkpoint
+from lightning_modules.warm_start import load_base
+from livejam.checkpoints.facts import mask_name, transformer_settings
+from livejam.checkpoints.file import read_checkpoint
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
@@ -142,7 +140,7 @@ def load_warm_start(
         raise UserError(
             f"{path} was trained with cutoff_blocks {known}, not with {list(cutoff_blocks)}; choose of those"
         )
-    load_base(Path(path), generator, codec)
+    load_base(path, generator, codec)
     return checkpoint
 
 
@@ -169,43 +167,3 @@ def require_same_window(path: str, checkpoint: Mapping[str, Any], network: Diffu
             raise UserError(
                 f"{path} was trained with {name} {theirs}, this model has {own[name]}; use the generator of its config"
             )
-
-
-def load_base(path: Path, generator: nn.Module, codec: Codec) -> dict[str, Any]:
-    """Start a generator from a checkpoint's generator, or from the averaged one if there is one.
-
-    Args:
-        path: a checkpoint of a recipe that trains such a generator.
-        generator: changed in place.
-        codec: the codec whose latents the generator is trained on.
-
-    Returns:
-        the checkpoint's record of its latents and its origin.
-
-    Raises:
-        UserError: it cannot be read, is of another codec, or its generator has another width, depth or encoder.
-    """
-    checkpoint = read_checkpoint(path)
-    require_same_latents(checkpoint, codec)
-    state = checkpoint["state_dict"]
-    weights = part(state, "ema_generator") or part(state, "generator")
-    if not weights:
-        raise UserError(f"base_checkpoint {path} holds no generator; name a checkpoint of FlowMatching")
-    if difference := shape_difference(weights, generator):
-        raise UserError(
-            f"base_checkpoint {path} does not fit this generator ({difference}); set width, depth and encoders to "
-            "those of the config it was trained with"
-        )
-    generator.load_state_dict(weights)
-    return {"livejam": {**checkpoint["livejam"], "lineage": ancestors(checkpoint)}}
-
-
-def require_same_latents(checkpoint: dict[str, Any], codec: Codec) -> None:
-    """Refuse a base of another codec; published models record only the shape of their latents, not the codec's weights.
-
-    Raises:
-        UserError: names every field that differs.
-    """
-    facts = checkpoint["livejam"]
-    known = facts if facts["latents_hash"] is not None else {**facts, "latents_hash": codec.latents_hash}
-    require_same_codec({"livejam": known}, codec)

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule, described
 from lightning_modules.training import linear_warmup
+from lightning_modules.warm_start import load_base
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -31,6 +32,9 @@ from livejam.objectives import (
     zero_centred_penalty,
 )
 from livejam.systems.liveband import LiveBandAccompanist, require_anticipation
+
+BEGUN = ("anticipation_embedding.weight",)
+"""Weights that a generator to begin with may lack: they are 0 in a new one, and so change nothing."""
 
 COLLAPSED_SPREAD = 0.1
 """There is a warning when the spread of generated sequences is less than this share of the real ones'."""
@@ -63,7 +67,13 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             `anticipations` are trained at all of them, drawn anew for every item; this is the one of validation.
         generator_optimizer: optimiser of the generator; the paper's is Adam without weight decay.
         discriminator_optimizer: optimiser of the discriminator.
-        warmup_iterations: iterations in which both learning rates rise linearly from 0; fixed afterwards.
+        base_checkpoint: a LiveBand to begin with: a checkpoint, a published model or a bundled one's name. What its
+            generator lacks, as the embedding of anticipations, begins as in a new one; the latents are normalised as
+            for it. The discriminator, which is not published, begins anew. None = both do. Ours.
+        discriminator_lead: iterations at the start in which only the discriminator learns, so that one that knows
+            nothing does not undo a trained generator. Ours.
+        warmup_iterations: iterations in which both learning rates rise linearly from 0, the generator's after the
+            discriminator's lead; fixed afterwards.
         generator_class_dropout: share of items in [0, 1] whose instrument is hidden from both networks (p_G).
         discriminator_class_dropout: share of the other items whose instrument is hidden from the discriminator (p_D).
         penalty_every: discriminator steps per gradient penalty (k), R1 and R2 in turn.
@@ -98,6 +108,8 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         anticipation_frames: int = 1,
         generator_optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4, betas=(0.5, 0.9)),
         discriminator_optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4, betas=(0.5, 0.9)),
+        base_checkpoint: str | None = None,
+        discriminator_lead: int = 0,
         warmup_iterations: int = 1000,
         generator_class_dropout: float = 0.1,
         discriminator_class_dropout: float = 0.1,
@@ -114,7 +126,11 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         seed: int = 0,
         compile_generator: bool = False,
     ) -> None:
+        base = None if base_checkpoint is None else load_base(base_checkpoint, generator, codec, BEGUN)
         super().__init__(generator, codec, ema_decay, gradient_clip, seed)
+        self.base = base
+        if base is not None:
+            self.lineage = base["livejam"]["lineage"]
         require_anticipation(generator, anticipation_frames)
         for name, network in (("generator", generator), ("discriminator", discriminator)):
             _require_fit(name, network, codec)
@@ -133,7 +149,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         self.anticipation_frames = anticipation_frames
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
-        self.warmup_iterations = warmup_iterations
+        self.discriminator_lead, self.warmup_iterations = discriminator_lead, warmup_iterations
         self.generator_class_dropout = generator_class_dropout
         self.discriminator_class_dropout = discriminator_class_dropout
         self.penalty_every = penalty_every
@@ -169,6 +185,11 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
     @staticmethod
     def player(settings: Mapping[str, Any]) -> dict[str, Any]:
         return described(LiveBandAccompanist, {name: settings[name] for name in ("generator", "anticipation_frames")})
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.base is not None:
+            self.adopt_statistics(self.base)
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
         iteration = self._done
@@ -212,8 +233,11 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
         generator = self.generator_optimizer(self.generator.parameters())
         discriminator = self.discriminator_optimizer(self.discriminator.parameters())
-        optimizers = [generator, discriminator]
-        return optimizers, [linear_warmup(optimizer, self.warmup_iterations) for optimizer in optimizers]
+        # A rate of 0 keeps the generator's weights while its optimiser already gets to know the gradients.
+        return [generator, discriminator], [
+            linear_warmup(generator, self.warmup_iterations, rest=self.discriminator_lead),
+            linear_warmup(discriminator, self.warmup_iterations),
+        ]
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
