@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -30,6 +30,7 @@ PEAK_DB = -1.0
 FULL_SCALE = 32_767
 
 Pcm = NDArray[np.int16]
+T = TypeVar("T")
 
 
 def song_folder(out: Path, split: str, index: int) -> Path:
@@ -53,8 +54,20 @@ def write_missing(
         write: writes the song of an index into a folder, which must not exist yet.
         workers: threads; None takes one per CPU.
     """
+    missing = missing_songs(out, splits)
+    write_all([(song_folder(out, splits[index], index), index) for index in missing], write, workers)
+
+
+def write_all(songs: Sequence[tuple[Path, T]], write: Callable[[Path, T], None], workers: int | None = None) -> None:
+    """Have songs written, with a bar that shows how far that is.
+
+    Args:
+        songs: folders that must not exist yet, each with what `write` makes its song of.
+        write: writes a song into a folder.
+        workers: threads; None takes one per CPU.
+    """
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        jobs = [pool.submit(write, song_folder(out, splits[i], i), i) for i in missing_songs(out, splits)]
+        jobs = [pool.submit(write, folder, song) for folder, song in songs]
         try:
             for job in tqdm(as_completed(jobs), total=len(jobs), desc="rendering songs", unit="song"):
                 job.result()
@@ -67,7 +80,7 @@ def write_song(
     stems: Sequence[Stem],
     pcm: Sequence[Pcm],
     score: Callable[[Sequence[Stem]], ScoreTick],
-    truth: Mapping[str, Any],
+    truth: Mapping[str, Any] | None,
     metadata: Mapping[str, Any],
 ) -> None:
     """Write one song in Slakh2100's layout; it appears complete or not at all.
@@ -77,7 +90,7 @@ def write_song(
         stems: its stems.
         pcm: their audio, as much for each.
         score: makes the MIDI score of some of the stems.
-        truth: the annotations.
+        truth: the annotations; None where only the score is known.
         metadata: Slakh's metadata.
     """
     with atomic_folder(folder) as temporary:
@@ -88,7 +101,8 @@ def write_song(
             score([stem]).dump_midi(str(temporary / "MIDI" / f"S{number:02d}.mid"))
         _write_flac(temporary / "mix.flac", np.sum(pcm, axis=0, dtype=np.int16))
         score(stems).dump_midi(str(temporary / "all_src.mid"))
-        (temporary / "annotations.json").write_text(json.dumps(truth, indent=1))
+        if truth is not None:
+            (temporary / "annotations.json").write_text(json.dumps(truth, indent=1))
         (temporary / "metadata.yaml").write_text(yaml.safe_dump(dict(metadata)))
 
 

@@ -34,6 +34,7 @@ def add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="render, import, list or download songs", description="Songs to train on.")
     actions = data.add_subparsers(metavar="ACTION", required=True)
     _add_render(actions)
+    _add_midi(actions)
     _add_import(actions)
     _add_index(actions)
     _add_download(actions)
@@ -71,6 +72,31 @@ def _add_render(actions: Any) -> None:
     render.set_defaults(run=_render)
 
 
+def _add_midi(actions: Any) -> None:
+    command = actions.add_parser(
+        "midi",
+        help="render your own MIDI files in Slakh2100's format",
+        description="Render every General MIDI file in a folder, one stem per instrument, with a SoundFont. The beats\n"
+        "are those of the tempo map. A file that cannot be used is left out, with the reason. What was\n"
+        "interrupted continues; files that are added to the folder join the songs.",
+        epilog="example:\n  livejam data midi my_midi_files --out data/my_songs --soundfont FluidR3_GM.sf2",
+    )
+    command.add_argument("source", type=Path, help="the folder of MIDI files; it is only read")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the songs")
+    command.add_argument(
+        "--soundfont", type=Path, action="append", metavar="SF2",
+        help="General MIDI SoundFont (default: TimGM6mb.sf2); of several, each plays what those before it lack",
+    )  # fmt: skip
+    command.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
+    _add_shares(command, "share of the songs for {} (default: 0.1)")
+    command.set_defaults(run=_midi)
+
+
+def _add_shares(command: argparse.ArgumentParser, help_text: str) -> None:
+    for split in ("validation", "test"):
+        command.add_argument(f"--{split}", type=float, default=0.1, metavar="SHARE", help=help_text.format(split))
+
+
 def _add_import(actions: Any) -> None:
     command = actions.add_parser(
         "import",
@@ -84,11 +110,7 @@ def _add_import(actions: Any) -> None:
     command.add_argument("--layout", choices=LAYOUTS, required=True, help="how the collection is laid out")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the new data set")
     command.add_argument("--map", type=Path, metavar="YAML", help="instruments, groups of stems and splits")
-    for split in ("validation", "test"):
-        command.add_argument(
-            f"--{split}", type=float, default=0.1, metavar="SHARE",
-            help=f"share of the songs for {split} where the collection has none (default: 0.1)",
-        )  # fmt: skip
+    _add_shares(command, "share of the songs for {} where the collection has none (default: 0.1)")
     command.add_argument("--follow-links", action="store_true", help="trust links that lead out of the source")
     command.set_defaults(run=_import)
 
@@ -162,6 +184,16 @@ def _render_wide(options: argparse.Namespace, fonts: list[Path]) -> int:
     names = tuple(str(font) for font in fonts)
     wide = WideSongs(names, options.takes, not options.no_effects, GROOVES[options.grooves], options.event)
     render_wide_songs(options.out, options.songs, options.seed, wide, options.workers)
+    return 0
+
+
+def _midi(options: argparse.Namespace) -> int:
+    from datamodules.midi_songs import render_midi_songs
+
+    require_number("--workers", options.workers, Range(1))
+    shares = options.validation, options.test
+    for reason in render_midi_songs(options.source, options.out, options.soundfont or [], options.workers, *shares):
+        print(f"left out: {reason}")
     return 0
 
 
