@@ -6,6 +6,7 @@ within ±70 ms count, and nothing is trimmed (mir_eval drops the first five seco
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -98,17 +99,39 @@ class MadmomRNN(BeatTracker):
             return np.asarray(self.features(Signal(pcm_N, sample_rate=self.sample_rate_hz, num_channels=1)))
 
 
-class LibrosaBeats(BeatTracker):
+class OneByOneBeatTracker(BeatTracker):
+    """A tracker that hears one recording after the other. Silent recordings have no beats by definition."""
+
+    sample_rate_hz = 22_050
+
+    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
+        """Beats of every recording.
+
+        Args:
+            audios: mono recordings in [-1, 1].
+            sample_rate_hz: their sample rate; other rates than 22.05 kHz are resampled.
+
+        Raises:
+            ValueError: a recording has more than one dimension or samples that are not finite.
+        """
+        for audio_N in audios:
+            _require_mono(audio_N)
+        return [np.zeros(0) if is_silent(audio_N) else self._beats(audio_N, sample_rate_hz) for audio_N in audios]
+
+    @abstractmethod
+    def _beats(self, audio_N: Floats, sample_rate_hz: int) -> Floats:
+        """Ascending times in seconds of the beats of one recording that is not silent."""
+
+
+class LibrosaBeats(OneByOneBeatTracker):
     """librosa's beat tracker: onsets, one tempo, and the beats that fit both best (Ellis 2007).
 
     Signal processing without any model, under the ISC licence: unlike madmom's models (CC BY-NC-SA) it may be used
-    commercially. Silent recordings have no beats by definition.
+    commercially.
 
     Raises:
         UserError: librosa is not installed.
     """
-
-    sample_rate_hz = 22_050
 
     def __init__(self) -> None:
         self.track = optional_module("librosa.beat").beat_track
@@ -118,31 +141,16 @@ class LibrosaBeats(BeatTracker):
         """Worker processes find the function themselves."""
         return type(self), ()
 
-    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
-        """Beats of every recording.
-
-        Args:
-            audios: mono recordings.
-            sample_rate_hz: their sample rate; other rates than 22.05 kHz are resampled.
-
-        Raises:
-            ValueError: a recording has more than one dimension or samples that are not finite.
-        """
-        return [self._beats(audio_N, sample_rate_hz) for audio_N in audios]
-
     def _beats(self, audio_N: Floats, sample_rate_hz: int) -> Floats:
-        _require_mono(audio_N)
-        if is_silent(audio_N):
-            return np.zeros(0)
         resampled_N = soxr.resample(np.ascontiguousarray(audio_N, np.float32), sample_rate_hz, self.sample_rate_hz)
         _, beats = self.track(y=resampled_N, sr=self.sample_rate_hz, units="time", trim=False)
         return np.asarray(beats, dtype=np.float64)
 
 
-class BeatThis(BeatTracker):
+class BeatThis(OneByOneBeatTracker):
     """Beat This! (Foscarin et al. 2024), the papers' tracker: a transformer and its peaks, without a Bayesian network.
 
-    Silent recordings have no beats by definition, as with `MadmomRNN`. Beats come on a grid of 20 ms.
+    Beats come on a grid of 20 ms. Samples beyond full scale are clipped.
 
     Args:
         weights: a checkpoint of beat_this; None = `final0`, where `livejam weights fetch beat_this` puts it.
@@ -151,8 +159,6 @@ class BeatThis(BeatTracker):
     Raises:
         UserError: beat-this is not installed, or the weights are missing or damaged.
     """
-
-    sample_rate_hz = 22_050
 
     def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
         path = weights_file("beat_this", weights)
@@ -171,22 +177,7 @@ class BeatThis(BeatTracker):
         """Worker processes read the file themselves."""
         return type(self), (self.weights, self.device)
 
-    def __call__(self, audios: Sequence[Floats], sample_rate_hz: int) -> list[Floats]:
-        """Beats of every recording.
-
-        Args:
-            audios: mono recordings in [-1, 1]; louder samples are clipped.
-            sample_rate_hz: their sample rate; other rates than 22.05 kHz are resampled.
-
-        Raises:
-            ValueError: a recording has more than one dimension or samples that are not finite.
-        """
-        return [self._beats(audio_N, sample_rate_hz) for audio_N in audios]
-
     def _beats(self, audio_N: Floats, sample_rate_hz: int) -> Floats:
-        _require_mono(audio_N)
-        if is_silent(audio_N):
-            return np.zeros(0)
         clipped_N = np.clip(np.ascontiguousarray(audio_N, np.float32), -1, 1)
         resampled_N = soxr.resample(clipped_N, sample_rate_hz, self.sample_rate_hz)
         if len(resampled_N) < SHORTEST_SAMPLES:
