@@ -56,6 +56,7 @@ LABELS = {
     "silence_rate": "silence",
     "click_db": "clicks dB → 0",
     "copied": "copied ↓",
+    "copied_spectrum": "copied, spectrum ↓",
     "broken_rate": "broken ↓",
 }
 """Column → heading, in the order of tables: LiveBand's Table 1 first. Other columns are headed by their names."""

@@ -1,6 +1,6 @@
 """Cheap musical numbers: harmony, time, level and faults, in milliseconds per item.
 
-Shapes: N audio samples, W windows, P the twelve pitch classes, T frames.
+Shapes: N audio samples, W windows, P the twelve pitch classes, T frames, F mel bands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from livejam.batch import Chord
 from metrics.chord_tracking import ChordTracker
 from metrics.chroma import Floats, chroma, chroma_agreement, key_agreement
 from metrics.clicks import click_db
-from metrics.copying import copied
+from metrics.copying import copied, copied_spectrum, deviations
 from metrics.evaluation.clips import Audio, Segment
 from metrics.evaluation.measure import ScoreMeasure, Scores
 from metrics.harmony import chord_tone_share
@@ -28,7 +28,10 @@ UNPITCHED = ("Percussive", "Sound Effects", "Synth Effects", "Unknown")
 ADHERENCE = ("chord_tone_share", "chroma_agreement", "key_agreement", "phase_lock")
 """How well a stem fits."""
 
-TEXTURE = ("onset_ratio", "loudness_db", "loudness_error_db", "silence_rate", "click_db", "copied", "broken_rate")
+TEXTURE = (
+    *("onset_ratio", "loudness_db", "loudness_error_db", "silence_rate", "click_db"),
+    *("copied", "copied_spectrum", "broken_rate"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Truth:
 
     Args:
         mix_chroma_WP: of what is accompanied.
+        mix_TF: its spectrogram (`metrics.copying.deviations`).
         chroma_WP: of the true stem.
         onsets_T: onset strength of the true stem.
         onsets: how often something begins in the true stem.
@@ -44,6 +48,7 @@ class Truth:
     """
 
     mix_chroma_WP: Floats
+    mix_TF: Floats
     chroma_WP: Floats
     onsets_T: Floats
     onsets: int
@@ -66,7 +71,7 @@ class HarmonyMeasure(ScoreMeasure):
     @property
     def identity(self) -> str:
         """Its version, and the tracker's."""
-        return "adherence texture 5" + ("" if self.chords is None else f" {self.chords.identity}")
+        return "adherence texture 6" + ("" if self.chords is None else f" {self.chords.identity}")
 
     @property
     def charts(self) -> list[str]:
@@ -78,15 +83,19 @@ class HarmonyMeasure(ScoreMeasure):
         return [self._scores(segment, self._truth(segment)) for segment in segments]
 
     def _scores(self, segment: Segment, truth: Truth) -> Scores:
-        return _adherence(segment, truth) | _texture(segment, truth.onsets)
+        return _adherence(segment, truth) | _texture(segment, truth)
 
     def _truth(self, segment: Segment) -> Truth:
         key = (segment.clip.identity, segment.start)
         if key not in self._truths:
             rate, target_N = segment.clip.sample_rate_hz, segment.target_N
-            chromas = chroma(segment.mix_N, rate), chroma(target_N, rate)
             self._truths[key] = Truth(
-                *chromas, _onsets(target_N, rate), len(onset_seconds(target_N, rate)), self._chords(segment)
+                chroma(segment.mix_N, rate),
+                deviations(segment.mix_N, rate),
+                chroma(target_N, rate),
+                _onsets(target_N, rate),
+                len(onset_seconds(target_N, rate)),
+                self._chords(segment),
             )
         return self._truths[key]
 
@@ -98,17 +107,18 @@ class HarmonyMeasure(ScoreMeasure):
         return self.chords(segment.mix_N, segment.clip.sample_rate_hz)
 
 
-def _texture(segment: Segment, true_onsets: int) -> Scores:
+def _texture(segment: Segment, truth: Truth) -> Scores:
     """What a stem sounds like, whatever is played."""
     stem_N, rate = segment.stem_N, segment.clip.sample_rate_hz
     level_db = relative_level_db(stem_N, segment.target_N, rate)
     return {
-        "onset_ratio": len(onset_seconds(stem_N, rate)) / true_onsets if true_onsets else math.nan,
+        "onset_ratio": len(onset_seconds(stem_N, rate)) / truth.onsets if truth.onsets else math.nan,
         "loudness_db": level_db,
         "loudness_error_db": abs(level_db),
         "silence_rate": silence_rate(stem_N, rate),
         "click_db": click_db(stem_N, segment.hop_samples, segment.first_join),
         "copied": copied(stem_N, segment.mix_N, rate),
+        "copied_spectrum": copied_spectrum(deviations(stem_N, rate), truth.mix_TF),
         "broken_rate": float(segment.stem.broken),
     }
 

@@ -88,6 +88,7 @@ def test_validation_logs_curves_with_anchors_audio_and_pictures(tmp_path: Path) 
         assert {f"anchor/{row}/{metric}" for row in ANCHORS} - {
             "anchor/silence/click_db",
             "anchor/silence/copied",
+            "anchor/silence/copied_spectrum",
         } <= logged
     assert {"val/beat_f1_truth/Percussive", "val/beat_f1_truth/Bass", "val/chord_tone_share/Bass"} <= logged
     assert not any("Piano" in name or name == "val/chord_tone_share/Percussive" for name in logged)
@@ -108,7 +109,7 @@ def test_validation_logs_curves_with_anchors_audio_and_pictures(tmp_path: Path) 
     for metric, (curve, anchors) in charts.items():
         assert [tag for tag in tags["scalars"] if re.search(curve, tag)] == [f"val/{metric}"]
         # Silence has no clicks, not even none.
-        shown = len(ANCHORS) - (metric in ("click_db", "copied"))
+        shown = len(ANCHORS) - (metric in ("click_db", "copied", "copied_spectrum"))
         assert len([tag for tag in tags["scalars"] if re.search(anchors, tag)]) == shown
 
     # Whatever the logger: one line per number of every validation.
