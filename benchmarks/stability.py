@@ -21,6 +21,7 @@ import argparse
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,7 +296,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="liveband-pocket", help="what plays")
     parser.add_argument("--root", default="data/quickstart", help="data set")
-    parser.add_argument("--song", type=int, default=0, help="number of the item in the plan of the test split")
+    parser.add_argument("--song", type=int, default=0, help="item of the test split: which song, and what to play")
     parser.add_argument("--minutes", type=int, default=60, help="at least 2")
     parser.add_argument("--seed", type=int, default=0, help="of the model's noise")
     parser.add_argument("--folder", type=Path, default="runs/stability", help="where what was measured is kept")
@@ -307,6 +308,7 @@ def main() -> None:
     known = [name for name in player.instruments if name in CATEGORIES]
     data = Slakh2100DataModule(given.root, player.codec, mode="audio", full_mix=True, seed=1, targets=known)
     song = repeated_song(data, given.song, STRETCH_SECONDS * (minutes + 1))
+    sys.stderr.write(f"{NAMES[song.category]} in {song.name}\n")
     judge = Judge(song, player.codec.spec)
     who = {"model": f"{sha256_of(find_model(given.checkpoint))[:16]} {given.seed}", "ground truth": "ground truth"}
     true_minutes = min(minutes, TRUE_MINUTES)
