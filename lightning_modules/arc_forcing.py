@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -27,7 +28,7 @@ from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, RolloutDiscriminator
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
 from livejam.objectives.arc import ARCObjective, SharedNoise
-from livejam.sampling import Sampler
+from livejam.sampling import PingPong, Sampler
 from livejam.systems.context import ContextMode
 from livejam.systems.lmdm import cutoff_frames
 from livejam.systems.rollout import Rollout, boundary_jump, rollout
@@ -220,6 +221,19 @@ class ARCForcing(WarmStarted):
         if self.discriminator_checkpoint is not None:
             judge = load_base(self.discriminator_checkpoint, self.discriminator.base, self.codec)
             require_same_statistics(judge, self.statistics)
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if not isinstance(self.sampler, PingPong):
+            return
+        untrained = self.rollout.untrained(self.sampler.schedule.times(self.sampler.steps))
+        if untrained:
+            rank_zero_warn(
+                f"no rollout trains the noise levels {', '.join(f'{time:.3f}' for time in untrained)}, from which the "
+                f"sampler plays in {self.sampler.steps} steps; set rollout.schedule_steps to {self.sampler.steps} or a "
+                "multiple of it, with fewest_steps 1 and most_steps null, or the sampler's schedule to "
+                "livejam.sampling.EarlyExits"
+            )
 
     def _crop(self, batch: AccompanimentBatch) -> RolloutCrop:
         smallest = 2 if self.objective.contrastive_weight else 1

@@ -49,8 +49,8 @@ _COUNTS = """
     accumulated_pieces audio_channels bands batch_size batches_per_epoch blocks blocks_per_level channels classes
     code_frames crop_samples curves denoising_steps depth dimension eval_batch_size
     eval_items every_n_iterations
-    every_n_validations expansion fewest_steps frequencies groups harmonics heads hidden hop_samples inputs
-    keep latent_channels levels longest multipliers parity_steps penalty_every prompt_hidden sample_rate_hz
+    every_n_validations expansion fewest_steps frequencies full_steps groups harmonics heads hidden hop_samples inputs
+    keep latent_channels levels longest most_steps multipliers parity_steps penalty_every prompt_hidden sample_rate_hz
     schedule_steps songs steps strides subframe_blocks subframe_width submixes_per_song test_items validation_crops
     views width
 """

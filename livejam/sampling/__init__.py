@@ -19,9 +19,17 @@ from livejam.sampling.samplers import (
     ping_pong,
     ping_pong_plus_plus,
 )
-from livejam.sampling.schedules import LogSNRSchedule, Schedule, ShiftedSchedule, UniformSchedule, length_shift
+from livejam.sampling.schedules import (
+    EarlyExits,
+    LogSNRSchedule,
+    Schedule,
+    ShiftedSchedule,
+    UniformSchedule,
+    length_shift,
+)
 
 __all__ = [
+    "EarlyExits",
     "Euler",
     "EulerPlusPlus",
     "Heun",

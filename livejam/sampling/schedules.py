@@ -69,6 +69,37 @@ class ShiftedSchedule(Schedule):
         return length_shift(self.schedule.times(steps), self.frames)
 
 
+@dataclass(frozen=True)
+class EarlyExits(Schedule):
+    """The first levels of another schedule, and then 0: K steps leave it after its K-th level.
+
+    What ARC-Forcing trains: each of its blocks leaves one schedule at a random level, and its estimate there is the
+    block (LMDM section 3.3). The same number of steps over the whole range would end at a level
+    that training may never have seen.
+
+    Args:
+        full_steps: steps of the whole schedule; no more can be taken.
+        schedule: the schedule that is left.
+    """
+
+    full_steps: int
+    schedule: Schedule = field(default_factory=LogSNRSchedule)
+
+    def times(self, steps: int) -> Tensor:
+        """Its first `steps` levels, then 0 (float64).
+
+        Raises:
+            UserError: there are more steps than levels.
+        """
+        if _checked(steps) > self.full_steps:
+            raise UserError(
+                f"{steps} steps are more than the {self.full_steps} of the schedule that they leave early; set steps "
+                f"to 1 … {self.full_steps}"
+            )
+        times_K1 = self.schedule.times(self.full_steps)
+        return torch.cat((times_K1[:steps], times_K1.new_zeros(1)))
+
+
 def length_shift(times: Tensor, frames: int) -> Tensor:
     """t' = s t / (1 - t + s t): the longer the sequence, the more noise it takes to hide it.
 

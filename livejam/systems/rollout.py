@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from livejam.errors import UserError
-from livejam.sampling import LogSNRSchedule, Noise, Sampler, Schedule, Velocity, ping_pong
+from livejam.sampling import EarlyExits, LogSNRSchedule, Noise, Sampler, Schedule, Velocity, ping_pong
 
 State = TypeVar("State")
 
@@ -54,10 +54,9 @@ class RolloutSampler(Sampler):
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
         """The block."""
-        times_K1 = self.schedule.times(self.schedule_steps)
-        stopped_K1 = torch.cat((times_K1[: self.steps], times_K1.new_zeros(1)))
+        times_K1 = EarlyExits(self.schedule_steps, self.schedule).times(self.steps)
         with torch.set_grad_enabled(self.differentiable):
-            return ping_pong(self._constant_but_last(velocity), stopped_K1, noise)
+            return ping_pong(self._constant_but_last(velocity), times_K1, noise)
 
     def _constant_but_last(self, velocity: Velocity) -> Velocity:
         """The velocity, without gradient except in its last call."""
@@ -88,11 +87,16 @@ class RolloutSampler(Sampler):
 class Rollout:
     """The length of a rollout, and the steps of its blocks (LMDM section 3.3).
 
+    A block of k steps trains the k-th level of the schedule. The paper has k ~ U[2, K_max], its code
+    k = 1 … K_max - 1 (`randint(1, 6)`): probably the same five values, counted from 2 and from 1. Neither trains the
+    last level, from which a model plays that takes all steps; here the last one is trained by default.
+
     Args:
         blocks: blocks of a rollout (B), 1 or more.
-        schedule_steps: steps of the whole schedule (K_max), 2 or more.
-        fewest_steps: each block takes `fewest_steps` … `schedule_steps` - 1 of them; the code of the paper has 1, its
-            text 2.
+        schedule_steps: steps of the whole schedule (K_max), 1 or more. All levels of K_max / 2, K_max / 4, … steps are
+            among its levels, so that one training serves them all.
+        fewest_steps: each block takes `fewest_steps` … `most_steps` of them.
+        most_steps: the most; None = `schedule_steps`.
         checkpointing: whether to compute the activations of rollouts again in the backward pass: less memory, more
             time.
 
@@ -103,23 +107,37 @@ class Rollout:
     blocks: int = 12
     schedule_steps: int = 6
     fewest_steps: int = 1
+    most_steps: int | None = None
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.blocks < 1:
             raise UserError(f"rollout.blocks is {self.blocks}, but a rollout has 1 or more; the paper's is 12")
-        if self.schedule_steps < 2:
-            raise UserError(
-                f"rollout.schedule_steps is {self.schedule_steps}, but a rollout stops early; set 2 or more (paper: 6)"
-            )
-        if not 1 <= self.fewest_steps < self.schedule_steps:
-            raise UserError(
-                f"rollout.fewest_steps is {self.fewest_steps}, but must lie in 1 … {self.schedule_steps - 1}, below "
-                "schedule_steps"
-            )
+        if self.schedule_steps < 1:
+            raise UserError(f"rollout.schedule_steps is {self.schedule_steps}; set 1 or more (paper: 6)")
+        if not 1 <= self._most <= self.schedule_steps:
+            raise UserError(f"rollout.most_steps is {self.most_steps}, but must lie in 1 … {self.schedule_steps}")
+        if not 1 <= self.fewest_steps <= self._most:
+            raise UserError(f"rollout.fewest_steps is {self.fewest_steps}, but must lie in 1 … {self._most}")
+
+    @property
+    def _most(self) -> int:
+        return self.schedule_steps if self.most_steps is None else self.most_steps
+
+    def trained_times(self) -> Tensor:
+        """The noise levels that carry gradient, falling (float64)."""
+        return LogSNRSchedule().times(self.schedule_steps)[self.fewest_steps - 1 : self._most]
+
+    def untrained(self, times_K1: Tensor) -> list[float]:
+        """The levels of a sampler's schedule (t_0 = 1 … t_K = 0) from which it asks for x̂_0, but none that is trained.
+
+        Its answer there would be what fine-tuning has left, judged by nobody.
+        """
+        trained = self.trained_times()
+        return [time for time in times_K1[:-1].tolist() if (trained - time).abs().min() > 1e-9]
 
     def draw(self, differentiable: bool, rng: torch.Generator) -> list[RolloutSampler]:
-        """A sampler per block, whose steps are independent and uniform in `fewest_steps` … `schedule_steps` - 1.
+        """A sampler per block, whose steps are independent and uniform in `fewest_steps` … `most_steps`.
 
         All ranks must draw from equal generators, because the others would have to wait for a rank with more steps.
 
@@ -127,7 +145,7 @@ class Rollout:
             differentiable: whether the last evaluation of each block carries gradient.
             rng: the source of randomness.
         """
-        steps = torch.randint(self.fewest_steps, self.schedule_steps, (self.blocks,), generator=rng, device=rng.device)
+        steps = torch.randint(self.fewest_steps, self._most + 1, (self.blocks,), generator=rng, device=rng.device)
         parts = self.schedule_steps, differentiable, self.checkpointing
         return [RolloutSampler(count, *parts) for count in steps.tolist()]
 

@@ -13,6 +13,7 @@ from toy_rollouts import BLOCK, CONTEXT, FRAMES, MASKS, data, make_module, make_
 from lightning_modules import ARCForcing
 from livejam.checkpoints.description import describe
 from livejam.errors import UserError
+from livejam.sampling import PingPong
 
 BLOCK_CAUSAL = {
     "class_path": "livejam.networks.BlockCausal",
@@ -95,7 +96,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         fit(tmp_path, make_module(), frames=FRAMES - 1)
     with pytest.raises(UserError, match="contrastive pairs take two items"):
         fit(tmp_path, make_module(accumulated_pieces=3), size=4)
-    with pytest.raises(UserError, match="fewest_steps is 4"):
-        make_module(fewest_steps=4)
+    with pytest.raises(UserError, match="fewest_steps is 5"):
+        make_module(fewest_steps=5)
     with pytest.raises(UserError, match="cutoff_blocks is 2"):
         make_module(cutoff_blocks=[2])
+
+
+def test_it_warns_of_levels_that_are_played_but_never_trained(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"no rollout trains the noise levels 0.993, .* plays in 8 steps; set rollout"):
+        fit(tmp_path, make_module(schedule_steps=4, most_steps=3, sampler=PingPong(steps=8)))

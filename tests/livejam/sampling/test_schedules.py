@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livejam.errors import UserError
-from livejam.sampling import LogSNRSchedule, Schedule, ShiftedSchedule, UniformSchedule, length_shift
+from livejam.sampling import EarlyExits, LogSNRSchedule, Schedule, ShiftedSchedule, UniformSchedule, length_shift
 
 
 def test_the_papers_six_steps() -> None:
@@ -18,7 +18,7 @@ def test_the_papers_six_steps() -> None:
     assert LogSNRSchedule().times(6).tolist() == pytest.approx(expected, abs=5e-5)
 
 
-@pytest.mark.parametrize("schedule", [UniformSchedule(), LogSNRSchedule(), ShiftedSchedule(240)])
+@pytest.mark.parametrize("schedule", [UniformSchedule(), LogSNRSchedule(), ShiftedSchedule(240), EarlyExits(60)])
 @given(steps=st.integers(1, 60))
 def test_from_noise_to_clean(schedule: Schedule, steps: int) -> None:
     times = schedule.times(steps)
@@ -40,3 +40,12 @@ def test_what_makes_no_schedule_is_refused() -> None:
         UniformSchedule().times(0)
     with pytest.raises(UserError, match="less than its high"):
         LogSNRSchedule(2, -6)
+
+
+@given(full=st.integers(1, 40), data=st.data())
+def test_early_exits_are_the_first_levels(full: int, data: st.DataObject) -> None:
+    steps, schedule = data.draw(st.integers(1, full)), EarlyExits(full)
+    assert schedule.times(steps).tolist() == [*LogSNRSchedule().times(full)[:steps].tolist(), 0]
+    assert schedule.times(full).equal(LogSNRSchedule().times(full))
+    with pytest.raises(UserError, match=f"are more than the {full} of the schedule that they leave early"):
+        schedule.times(full + 1)

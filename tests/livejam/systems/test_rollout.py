@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.sampling import LogSNRSchedule, PingPong
+from livejam.sampling import EarlyExits, LogSNRSchedule, PingPong
 from livejam.systems.rollout import Rollout, RolloutSampler, boundary_jump, rollout
 
 SHAPE = (2, 1, 1)
@@ -138,22 +138,75 @@ def test_drawn_steps_are_uniform_and_equal_for_equal_generators() -> None:
     drawn = drawn_steps(blocks=3000)
     assert drawn == drawn_steps(blocks=3000)
     shares = torch.bincount(torch.tensor(drawn), minlength=7) / len(drawn)
-    assert shares.tolist() == pytest.approx([0, 0.2, 0.2, 0.2, 0.2, 0.2, 0], abs=0.03)
-    assert set(drawn_steps(blocks=300, schedule_steps=4, fewest_steps=2)) == {2, 3}
+    assert shares.tolist() == pytest.approx([0, *[1 / 6] * 6], abs=0.03)
+    assert set(drawn_steps(blocks=300, schedule_steps=4, fewest_steps=2)) == {2, 3, 4}
+    paper = drawn_steps(blocks=300, schedule_steps=6, most_steps=5)
+    assert set(paper) == {1, 2, 3, 4, 5}
 
 
 @pytest.mark.parametrize(
     ("blocks", "fewest", "most", "message"),
     [
         (0, 1, 6, r"rollout.blocks is 0"),
-        (2, 1, 1, r"rollout.schedule_steps is 1, .* set 2 or more"),
-        (2, 0, 6, r"rollout.fewest_steps is 0, but must lie in 1 … 5"),
-        (2, 6, 6, r"rollout.fewest_steps is 6, but must lie in 1 … 5"),
+        (2, 1, 0, r"rollout.schedule_steps is 0; set 1 or more"),
+        (2, 0, 6, r"rollout.fewest_steps is 0, but must lie in 1 … 6"),
+        (2, 7, 6, r"rollout.fewest_steps is 7, but must lie in 1 … 6"),
     ],
 )
 def test_steps_out_of_range_are_refused(blocks: int, fewest: int, most: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Rollout(blocks, most, fewest)
+
+
+@pytest.mark.parametrize("most", [0, 7])
+def test_more_steps_than_the_schedule_has_are_refused(most: int) -> None:
+    with pytest.raises(UserError, match=rf"rollout.most_steps is {most}, but must lie in 1 … 6"):
+        Rollout(2, 6, 1, most)
+
+
+def levels_with_gradient(settings: Rollout) -> set[float]:
+    """The noise levels at which the network is evaluated with gradient, in many rollouts."""
+    found: set[float] = set()
+
+    def velocity(x_BTC: Tensor, time_B: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            found.update(time_B.tolist())
+        return x_BTC
+
+    rng = torch.Generator().manual_seed(1)
+    for sampler in settings.draw(True, rng):
+        sampler.sample(velocity, lambda number: torch.zeros(SHAPE, dtype=torch.float64))
+    return found
+
+
+def played_levels(sampler: PingPong) -> set[float]:
+    """The noise levels from which x̂_0 is estimated in playing."""
+    found: set[float] = set()
+
+    def velocity(x_BTC: Tensor, time_B: Tensor) -> Tensor:
+        found.update(time_B.tolist())
+        return x_BTC
+
+    sampler.sample(velocity, lambda number: torch.zeros(SHAPE, dtype=torch.float64))
+    return found
+
+
+def test_levels_that_are_trained_are_those_that_are_played() -> None:
+    """What carries gradient is what 8, 4 and 2 steps estimate x̂_0 from, spread or as exits of the same schedule."""
+    trained = levels_with_gradient(Rollout(200, schedule_steps=8))
+    assert trained == set(Rollout(schedule_steps=8).trained_times().tolist())
+    for sampler in (PingPong, lambda steps: PingPong(steps, schedule=EarlyExits(8))):
+        played = [played_levels(sampler(steps)) for steps in (8, 4, 2)]
+        assert sorted(set.union(*played)) == pytest.approx(sorted(trained))
+        assert not any(Rollout(schedule_steps=8).untrained(sampler(s).schedule.times(s)) for s in (8, 4, 2, 1))
+
+
+def test_untrained_levels_are_named() -> None:
+    """With six steps and the last one left out, as in the paper's code, eight steps end where nothing was trained."""
+    paper = Rollout(schedule_steps=6, fewest_steps=1, most_steps=5)
+    assert levels_with_gradient(Rollout(200, 6, 1, 5)) == set(paper.trained_times().tolist())
+    assert paper.untrained(PingPong().schedule.times(8))[-2:] == pytest.approx([0.5, 0.268941], abs=1e-6)
+    assert paper.untrained(PingPong().schedule.times(2)) == []
 
 
 def test_a_seam_shows_and_its_absence_too() -> None:
