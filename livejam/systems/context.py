@@ -15,7 +15,8 @@ from livejam.errors import UserError
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
-from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache, Outpainting
+from livejam.systems.blocks import BlockCausalCache, BlockVelocity, EncoderDecoderCache, Outpainting
+from livejam.systems.diffusion_cache import DiffusionCache
 
 
 @dataclass(frozen=True)
