@@ -70,7 +70,7 @@ class AudioLogger(ItemCallback):
         clips = _on_rank_zero(self.clips, self.max_test_items)
         if not is_dry_run(trainer):
             folder = self.folder or Path(trainer.default_root_dir) / "audio"
-            reconstructions = SharedEvaluation.of(trainer).reconstructions(pl_module)
+            reconstructions = SharedEvaluation.of(trainer).reconstructions(trainer, pl_module)
             for name, clip in zip(names_of(clips), clips, strict=True):
                 write_wavs(folder, name, clip, reconstructions)
         self._log(trainer, pl_module, "test", clips)

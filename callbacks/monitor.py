@@ -82,14 +82,14 @@ class Monitor(ItemCallback):
             return
         shared = SharedEvaluation.of(trainer)
         task = self.task(self.measure, self.max_items)
-        outcome = evaluate(task, shared.reconstructions(pl_module), intervals=False)
+        outcome = evaluate(task, shared.reconstructions(trainer, pl_module), intervals=False)
         numbers = {**outcome.curves("val"), **outcome.anchor_curves()}
         log(pl_module, numbers)
         shared.keep(trainer, pl_module, numbers)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         task = self.task(self.test_measure, self.max_test_items)
-        self.outcome = evaluate(task, SharedEvaluation.of(trainer).reconstructions(pl_module))
+        self.outcome = evaluate(task, SharedEvaluation.of(trainer).reconstructions(trainer, pl_module))
         log(pl_module, self.outcome.curves("test"))
 
     def task(self, measure: Measure, limit: int | None) -> Task:

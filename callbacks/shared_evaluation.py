@@ -15,6 +15,7 @@ from callbacks.trainer_facts import callbacks_of, is_dry_run
 from callbacks.validations import ValidationCallback, iteration_of
 from metrics.evaluation.anchors import Reconstructions
 from metrics.evaluation.clips import Clip, clips_of
+from metrics.lag_copy import Horizon
 
 
 class ItemCallback(ValidationCallback):
@@ -62,11 +63,14 @@ class SharedEvaluation(Callback):
         callbacks_of(trainer).append(SharedEvaluation())
         return SharedEvaluation.of(trainer)
 
-    def reconstructions(self, pl_module: LightningModule) -> Reconstructions:
-        """True stems through the module's codec, kept for the duration of an evaluation."""
+    def reconstructions(self, trainer: Trainer, pl_module: LightningModule) -> Reconstructions:
+        """True stems through the module's codec, kept for the duration of an evaluation, and what else it has beside
+        it: a horizon, and in tests what it estimates in one step."""
         if self._reconstructions is None:
-            codec: Any = pl_module.codec
-            self._reconstructions = Reconstructions(codec)
+            module: Any = pl_module
+            horizon: Horizon | None = getattr(module, "horizon", None)  # of our recipes; others need not say it
+            estimates = trainer.testing and getattr(module, "estimates", False)
+            self._reconstructions = Reconstructions(module.codec, horizon, estimates)
         return self._reconstructions
 
     def keep(self, trainer: Trainer, pl_module: LightningModule, numbers: dict[str, float]) -> None:

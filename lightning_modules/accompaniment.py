@@ -128,21 +128,10 @@ class AccompanimentModule(Recipe, Generic[Network]):
         self, batch: AccompanimentBatch, batch_idx: int
     ) -> AccompanimentOutput:
         """Play along with each mix, step by step, exactly as a server would."""
-        with torch.autocast(self.device.type, enabled=False):
-            mix_BTC = self.codec.encode(batch.mix)
-        # Equal items get equal noise, for any batch size and number of ranks.
-        seeds = [zlib.crc32(f"{s}@{t:.3f}".encode()) for s, t in zip(batch.song, batch.start_seconds, strict=True)]
-        controls = Controls(batch.instrument_B, torch.tensor(seeds, device=self.device))
-        accompanist, frames = self.accompanist(), mix_BTC.shape[1]
-        missing = -frames % accompanist.block_frames
-        padded_BTC = torch.cat((mix_BTC, self.silence_C.expand(len(batch), missing, -1)), dim=1)
-        played_BTC = accompany(accompanist, padded_BTC, controls, self.silence_C)[:, :frames]
-        with torch.autocast(self.device.type, enabled=False):
-            generated_BAN = self.codec.decode(played_BTC.float())
         return AccompanimentOutput(
             mix_BAN=batch.mix,
             target_BAN=batch.target,
-            generated_BAN=generated_BAN,
+            generated_BAN=self.played(self.accompanist(), batch),
             sample_rate_hz=self.codec.spec.sample_rate_hz,
             instrument_B=batch.instrument_B,
             song=batch.song,
@@ -150,6 +139,10 @@ class AccompanimentModule(Recipe, Generic[Network]):
             annotations=batch.annotations,
             planned=batch.planned,
         )
+
+    def played(self, accompanist: Accompanist[Any], batch: AccompanimentBatch) -> Tensor:
+        """What an accompanist plays to each mix, audio_BAN."""
+        return played_audio(accompanist, self.codec, self.silence_C, batch)
 
     def test_step(  # type: ignore[override]
         self, batch: AccompanimentBatch, batch_idx: int
@@ -250,6 +243,28 @@ class AccompanimentModule(Recipe, Generic[Network]):
         self.instruments = learnt_instruments(checkpoint)
         if self._trainer is not None and self.trainer.training:
             require_same_statistics(checkpoint, self.statistics)
+
+
+def played_audio(accompanist: Accompanist[Any], codec: Codec, silence_C: Tensor, batch: AccompanimentBatch) -> Tensor:
+    """What an accompanist plays to each mix of a batch of audio, step by step, audio_BAN.
+
+    Args:
+        accompanist: the model that plays.
+        codec: its codec.
+        silence_C: the codec's latent of silence.
+        batch: the mixes, as audio. Equal items get equal noise, for any batch size and number of ranks.
+    """
+    with torch.autocast(silence_C.device.type, enabled=False):
+        mix_BTC = codec.encode(batch.mix)
+    seeds = [zlib.crc32(f"{s}@{t:.3f}".encode()) for s, t in zip(batch.song, batch.start_seconds, strict=True)]
+    controls = Controls(batch.instrument_B, torch.tensor(seeds, device=silence_C.device))
+    frames = mix_BTC.shape[1]
+    missing = -frames % accompanist.block_frames
+    padded_BTC = torch.cat((mix_BTC, silence_C.expand(len(batch), missing, -1)), dim=1)
+    played_BTC = accompany(accompanist, padded_BTC, controls, silence_C)[:, :frames]
+    with torch.autocast(silence_C.device.type, enabled=False):
+        played_BAN: Tensor = codec.decode(played_BTC.float())
+    return played_BAN
 
 
 def described(accompanist: type, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning_modules.accompaniment import AccompanimentModule, described
 from lightning_modules.warm_start import load_base
+from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.checkpoints.facts import mask_name, transformer_settings
 from livejam.checkpoints.file import read_checkpoint
 from livejam.codecs.codec import Codec
@@ -18,9 +19,10 @@ from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import Unconditional
 from livejam.networks.diffusion_transformer import DiffusionTransformer
-from livejam.sampling import Sampler
+from livejam.sampling import NoiseFree, Sampler
 from livejam.systems.context import ContextMode
 from livejam.systems.lmdm import LMDMAccompanist, cutoff_frames, require_window
+from metrics.lag_copy import Horizon, horizon_of
 
 
 class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
@@ -78,6 +80,22 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         """A generator in playing, at a cutoff."""
         parts = generator, self.codec.spec, self.statistics, self.context_mode, self.sampler, cutoff_blocks
         return LMDMAccompanist(*parts, unconditional=self.unconditional)
+
+    @property
+    def horizon(self) -> Horizon | None:
+        """How far ahead of what it hears it plays; None if it plays longer blocks than repeats can be told for."""
+        return horizon_of(self.accompanist())
+
+    estimates = True
+    """Whether tests also play what the model expects (`NoiseFree`), a row of their tables."""
+
+    # As Lightning's declaration is too narrow for `validation_step`, so here.
+    def test_step(  # type: ignore[override]
+        self, batch: AccompanimentBatch, batch_idx: int
+    ) -> AccompanimentOutput:
+        """As in validation; and what the model expects, on a past of its own."""
+        expected_BAN = self.played(self.accompanist().with_sampler(NoiseFree()), batch)
+        return dataclasses.replace(self.validation_step(batch, batch_idx), estimate_BAN=expected_BAN)
 
     @staticmethod
     def player(settings: Mapping[str, Any]) -> dict[str, Any]:

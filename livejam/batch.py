@@ -198,7 +198,7 @@ class AccompanimentOutput:
     `generated_BAN` was made by `Accompanist.step`, frame by frame, and is aligned with `mix_BAN`: what the
     model would have played at that moment. All audio is float32 on the CPU or the module's device, of equal
     length, at `sample_rate_hz`. `planned` is the batch's. Without it, all items count, and there is no partner to
-    compare them with.
+    compare them with. `estimate_BAN` is what the model expects, in one step and without noise, where it denoises.
     """
 
     mix_BAN: Tensor
@@ -210,6 +210,7 @@ class AccompanimentOutput:
     start_seconds: tuple[float, ...]
     annotations: tuple[Annotations | None, ...]
     planned: tuple[PlannedItem, ...] | None = None
+    estimate_BAN: Tensor | None = None
 
     @property
     def counting(self) -> tuple[int, ...]:

@@ -208,6 +208,25 @@ class PingPong(CfgSampler):
 
 
 @dataclass(frozen=True)
+class NoiseFree(Sampler):
+    """The estimate x̂_0 of one step from t = 1, where the input is noise and says nothing; here it is noise's mean, 0.
+
+    It is what the model expects, E[x_0 | conditions], and so rather blurred than wrong: what further steps and noise
+    add is detail, and what it does not know about time and pitch they cannot.
+    """
+
+    @property
+    def needs_unconditional(self) -> bool:
+        """It knows no guidance."""
+        return False
+
+    def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
+        x_BTC = torch.zeros_like(noise(0))
+        time_B = _time(x_BTC, 1.0)
+        return clean_estimate(x_BTC, time_B, velocity(x_BTC, time_B))
+
+
+@dataclass(frozen=True)
 class CfgPlusPlusSampler(Sampler, ABC):
     """What the CFG++ samplers share.
 

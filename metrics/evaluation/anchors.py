@@ -1,4 +1,5 @@
-"""The rows that a model's numbers are read against: perfect, as good as the codec, deaf, mute, spoilt, and cheating.
+"""The rows that a model's numbers are read against: perfect, as good as the codec, deaf, mute, spoilt, and cheating;
+and for models that play in blocks: the stem at the mix's best lag, and what the model itself expects.
 
 Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
 """
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.codec import Codec
+from metrics.anchor_rows import LAG_COPY, ONE_STEP
 from metrics.evaluation.clips import Audio, Clip, Stem
+from metrics.lag_copy import Horizon, lag_copy
 
 LATENT_NOISE = 4.0
 """Noise at the end of an item, in standard deviations of each latent channel over the item; it rises from 0 in a
@@ -27,10 +30,12 @@ class Reconstructions:
 
     Args:
         codec: the codec of the model.
+        horizon: how far ahead the model plays; None = frame by frame or not known, so that there is no `lag_copy`.
+        estimates: whether clips have what the model estimates in one step, so that there is the row `one_step`.
     """
 
-    def __init__(self, codec: Codec) -> None:
-        self.codec = codec
+    def __init__(self, codec: Codec, horizon: Horizon | None = None, estimates: bool = False) -> None:
+        self.codec, self.horizon, self.estimates = codec, horizon, estimates
         self._known: dict[tuple[str, float], Audio] = {}
 
     @property
@@ -74,7 +79,7 @@ def anchor_stems(row: str, clips: list[Clip], reconstructions: Reconstructions |
     """The stems of an anchor row, one per clip; None where there is none.
 
     Args:
-        row: one of `metrics.anchor_rows.ANCHORS`.
+        row: one of `metrics.anchor_rows.ANCHORS` or `BESIDE`.
         clips: the items that are evaluated.
         reconstructions: by the codec of the model; None for a row that needs none.
     """
@@ -98,6 +103,13 @@ def _own_stem(row: str, clip: Clip, reconstructions: Reconstructions | None) -> 
     if row in THROUGH_CODEC:
         assert reconstructions is not None
         return reconstructions(clip, LATENT_NOISE if row == "latent_noise" else 0.0)
+    if row == LAG_COPY:
+        assert reconstructions is not None
+        assert reconstructions.horizon is not None
+        return lag_copy(clip.mix_N, clip.target_N, clip.sample_rate_hz, reconstructions.horizon)
+    if row == ONE_STEP:
+        assert clip.estimate_N is not None
+        return clip.estimate_N
     if row == "echo":
         return clip.mix_N
     if row == "noise":

@@ -42,6 +42,7 @@ class Clip:
         broken: whether what the model played was no sound, and `generated_N` is silence in its place.
         position: in the plan of the evaluation; None where there is no plan.
         partner: a true stem of the same instrument from another song; None if there is none.
+        estimate_N: what the model estimates in one step without noise; None if there is none.
     """
 
     mix_N: Audio
@@ -55,6 +56,7 @@ class Clip:
     broken: bool = False
     position: int | None = None
     partner: Stem | None = None
+    estimate_N: Audio | None = None
 
     @property
     def instrument(self) -> str:
@@ -178,6 +180,9 @@ def clips_of(output: object) -> list[Clip]:
     audio = (output.mix_BAN, output.target_BAN, output.generated_BAN)
     (mixes, _), (targets, _), (generated, broken) = (_mono(audio_BAN, output.song) for audio_BAN in audio)
     planned = output.planned or [None] * len(output.song)
+    estimates: list[Audio] | list[None] = [None] * len(output.song)
+    if output.estimate_BAN is not None:
+        estimates = _mono(output.estimate_BAN, output.song)[0]
     return [
         Clip(
             mixes[i],
@@ -190,6 +195,7 @@ def clips_of(output: object) -> list[Clip]:
             output.annotations[i],
             broken[i],
             *_place(planned[i]),
+            estimates[i],
         )
         for i in output.counting
     ]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from livejam.codecs.codec import codec_identity
 from livejam.files import atomic_path
 from livejam.processes import gathered
-from metrics.anchor_rows import ANCHORS, anchor_tag
+from metrics.anchor_rows import ANCHORS, LAG_COPY, ONE_STEP, anchor_tag
 from metrics.evaluation.anchors import LATENT_NOISE, Reconstructions, anchor_stems
 from metrics.evaluation.clips import Clip, Place, Stem, first_of_run, takes_of
 from metrics.evaluation.measure import Measure, Metrics, Result, meet
@@ -103,7 +103,7 @@ class Outcome:
 
     def anchor_curves(self) -> dict[str, float]:
         """The anchors' numbers by their tags, `anchor/<row>/<name>`."""
-        names = ((row, name) for row in ANCHORS for name in self.charts)
+        names = ((row, name) for row in self.rows if row != MODEL for name in self.charts)
         return _defined({anchor_tag(row, name): self.rows[row][name].value for row, name in names})
 
 
@@ -122,7 +122,7 @@ def evaluate(task: Task, reconstructions: Reconstructions, intervals: bool = Tru
         intervals: whether every number gets a 95 % interval over songs; memory then grows with the number of items.
     """
     items = _Items(task, task.chosen(), reconstructions, intervals)
-    rows = {MODEL: items.played(), **items.anchors()}
+    rows = {MODEL: items.played(), **items.anchors(), **items.expected()}
     meet(_flat(rows).values(), reconstructions.device)
     with warnings.catch_warnings():
         # Metrics restored from disk were never updated by this process.
@@ -147,13 +147,25 @@ class _Items:
 
     def anchors(self) -> dict[str, Metrics]:
         """Metrics of every anchor row, from disk where these items were measured before."""
+        horizon, rows = self.reconstructions.horizon, self._kept(ANCHORS, self._key())
+        # A file of its own: the others do not depend on how far ahead the model plays.
+        return rows if horizon is None else rows | self._kept((LAG_COPY,), self._key(f"{LAG_COPY} {horizon}"))
+
+    def _kept(self, names: Sequence[str], key: str) -> dict[str, Metrics]:
+        """Metrics of some anchor rows, from the disk if they are there."""
         if self.task.folder is None:
-            return {row: self._anchor(row) for row in ANCHORS}
-        path, rows = self.task.folder / f"{self._key()}.safetensors", {row: self._empty() for row in ANCHORS}
+            return {row: self._anchor(row) for row in names}
+        path, rows = self.task.folder / f"{key}.safetensors", {row: self._empty() for row in names}
         if not load_states(path, _flat(rows)):
-            rows = {row: self._anchor(row) for row in ANCHORS}
+            rows = {row: self._anchor(row) for row in names}
             save_states(path, _flat(rows))
         return rows
+
+    def expected(self) -> dict[str, Metrics]:
+        """Metrics of what the model expects, which other weights would change, so it is not kept."""
+        if not self.reconstructions.estimates:
+            return {}
+        return {ONE_STEP: self._measured(anchor_stems(ONE_STEP, self.clips, None), keep=False)}
 
     def places(self) -> list[Place]:
         """Of the items of all processes."""
@@ -176,7 +188,7 @@ class _Items:
                 metric.keep_songs()
         return metrics
 
-    def _key(self) -> str:
+    def _key(self, *more: str) -> str:
         """One short name for everything that the anchors depend on."""
         measure = self.task.measure
         parts = (
@@ -188,6 +200,7 @@ class _Items:
             "songs" if self.intervals else "sums",
             f"noise {LATENT_NOISE}",
             codec_identity(self.reconstructions.codec),
+            *more,
             *(part for clip in self.clips for part in (clip.identity, clip.pairing)),
         )
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

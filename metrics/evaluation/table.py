@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from metrics.anchor_rows import BESIDE
 from metrics.cells import Cell, Rows
 from metrics.evaluation.evaluate import MODEL, Outcome
 from metrics.evaluation.measure import Result
@@ -19,7 +20,7 @@ RENAMED = {
 
 
 def rows_of(outcomes: Sequence[Outcome], row: str, columns: Mapping[str, str] | None = None) -> Rows:
-    """The rows of a table, one for the model and one for each anchor.
+    """The rows of a table, one for the model and one for each anchor; those that depend on the model bear its name.
 
     Args:
         outcomes: of the evaluations of one model.
@@ -29,10 +30,11 @@ def rows_of(outcomes: Sequence[Outcome], row: str, columns: Mapping[str, str] | 
     if columns is None:
         charts = [name for outcome in outcomes for name in outcome.charts if name not in RENAMED.values()]
         columns = RENAMED | {name.replace("/", "_"): name for name in charts}
+    names = {MODEL: row, **{anchor: f"{row}: {called}" for anchor, called in BESIDE.items()}}
     results: dict[str, dict[str, Result]] = {}
     for outcome in outcomes:
         for name, found in outcome.rows.items():
-            results.setdefault(row if name == MODEL else name, {}).update(found)
+            results.setdefault(names.get(name, name), {}).update(found)
     return {
         row: {column: _cell(found[name]) for column, name in columns.items() if name in found}
         for row, found in results.items()

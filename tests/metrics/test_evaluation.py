@@ -22,6 +22,7 @@ from metrics.evaluation.evaluate import MODEL, Task, evaluate
 from metrics.evaluation.fad_measure import FADMeasure
 from metrics.evaluation.harmony_measure import HarmonyMeasure
 from metrics.evaluation.table import rows_of
+from metrics.lag_copy import Horizon
 
 SECONDS, ITEMS = 4.0, 6
 
@@ -95,3 +96,17 @@ def test_nothing_to_measure_has_no_value(codec: Codec) -> None:
     counts = {f"val/{name}{end}" for name in outcome.charts for end in ("/count", "/drift/count")}
     assert set(outcome.curves("val")) == counts
     assert not outcome.anchor_curves()
+
+
+def test_a_model_that_plays_in_blocks_has_two_more_rows(codec: Codec, tmp_path: Path) -> None:
+    """The lag copy is kept with the other anchors, under its horizon; what the model expects is measured every time."""
+    clips = [clip for output in outputs(codec.spec.sample_rate_hz, gain=0.5) for clip in clips_of(output)]
+    task = Task(HarmonyMeasure(), clips, None, SECONDS / 2, tmp_path)
+    for gain, block in ((0.25, 4000), (0.5, 4000), (0.5, 8000)):
+        expected = [replace(clip, estimate_N=gain * clip.target_N) for clip in clips]
+        outcome = evaluate(replace(task, clips=expected), Reconstructions(codec, Horizon(block, block), estimates=True))
+        rows = rows_of([outcome], "half as loud")
+        assert set(rows) == {"half as loud", "half as loud: lag copy", "half as loud: one step", *ANCHORS}
+        assert rows["half as loud: one step"]["loudness_db"]["value"] == pytest.approx(20 * math.log10(gain), abs=0.01)
+    assert len(list(tmp_path.iterdir())) == 3, "all other anchors, and one lag copy per horizon"
+    assert "anchor/lag_copy/silence_rate" in outcome.anchor_curves()

@@ -18,6 +18,7 @@ from livejam.sampling import (
     EulerPlusPlus,
     Heun,
     Noise,
+    NoiseFree,
     PingPong,
     PingPongPlusPlus,
     Sampler,
@@ -67,6 +68,13 @@ def test_every_sampler_finds_data_that_are_one_point(goal: float, steps: int) ->
     for make_guided in (EulerPlusPlus, PingPongPlusPlus):
         found = make_guided(steps, schedule=UniformSchedule()).sample(towards(goal), noise())
         assert torch.allclose(found, torch.full(SHAPE, goal, dtype=torch.float64))
+
+
+@given(goal=st.floats(-3, 3))
+def test_without_noise_one_step_says_what_is_expected(goal: float) -> None:
+    """At t = 1 the exact velocity is ε - E[x_0], of whatever data."""
+    found = NoiseFree().sample(lambda x, t: x - goal, noise())
+    assert torch.allclose(found, torch.full(SHAPE, goal, dtype=torch.float64))
 
 
 def field(x: Tensor, t: Tensor) -> Tensor:
