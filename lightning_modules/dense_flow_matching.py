@@ -5,16 +5,23 @@ Shapes: B batch, T latent frames of the crop, N frames to generate (T - context)
 
 from __future__ import annotations
 
+import math
+
 import torch
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from lightning_modules.flow_matching import FlowMatching
 from livejam.batch import AccompanimentBatch
+from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.networks import ConditionedTransformer
 from livejam.networks.dense_block_causal import dense_layout, dense_velocity
-from livejam.networks.diffusion_conditions import DiffusionConditions
-from livejam.objectives.flow import flow_matching_loss, interpolate
-from livejam.systems.context import RoutedContext
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
+from livejam.networks.lora import LoRA
+from livejam.objectives.flow import TimeDistribution, flow_matching_loss, interpolate
+from livejam.sampling import Sampler
+from livejam.systems.context import ContextMode, RoutedContext
 
 
 class DenseFlowMatching(FlowMatching):
@@ -22,9 +29,46 @@ class DenseFlowMatching(FlowMatching):
 
     Every block draws its own noise level. What is dropped is dropped for a whole item: its own past altogether or up to
     a random block, the mix altogether or up to a random block. Cutoffs are 0, the block after what was heard, and 1,
-    the same block, which cannot be played live; at others, the blocks behind a context block would hear it differently.
-    Arguments are those of `FlowMatching`; `data.init_args.crop_frames` is the context and any number of blocks.
+    the same block, which cannot be played live; `dense_velocity` says why not others. `data.init_args.crop_frames` is
+    the context and any number of blocks. The other arguments are those of `FlowMatching`.
+
+    Args:
+        easy_iterations: iterations at the beginning with easier horizons, in frames: every item hears so many first
+            frames of the mix of the blocks that it generates, a number drawn between all of a block and a least one
+            that falls from all to none in this time; then `cutoff_blocks` alone. 0 = none; ours, not the paper's.
     """
+
+    def __init__(
+        self,
+        generator: ConditionedTransformer,
+        codec: Codec,
+        context_mode: ContextMode,
+        sampler: Sampler,
+        cutoff_blocks: list[int],
+        play_cutoff_blocks: int | None = None,
+        times: TimeDistribution | None = None,
+        mix_dropout: float = 0.05,
+        mix_partial_dropout: float = 0.15,
+        prompt_dropout: float = 0.1,
+        unconditional_dropout: float = 0.0,
+        description_dropout: float = 0.5,
+        unconditional: Unconditional = NOTHING_ASKED,
+        base_checkpoint: str | None = None,
+        lora: LoRA | None = None,
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=5e-5, betas=(0.9, 0.999), weight_decay=0.0),
+        warmup_iterations: int = 0,
+        ema_decay: float | None = None,
+        gradient_clip: float | None = None,
+        seed: int = 0,
+        compile_generator: bool = False,
+        easy_iterations: int = 0,
+    ) -> None:
+        super().__init__(
+            generator, codec, context_mode, sampler, cutoff_blocks, play_cutoff_blocks, times, mix_dropout,
+            mix_partial_dropout, prompt_dropout, unconditional_dropout, description_dropout, unconditional,
+            base_checkpoint, lora, optimizer, warmup_iterations, ema_decay, gradient_clip, seed, compile_generator,
+        )  # fmt: skip
+        self.easy_iterations = easy_iterations
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -46,12 +90,20 @@ class DenseFlowMatching(FlowMatching):
         noise_BNC = torch.randn(target_BNC.shape, generator=self._rng, device=self.device)
         blocks = dense_layout(network, clean_BTC.shape[1]).targets
         time_BK = self.times.draw(len(batch) * blocks, self._rng).view(len(batch), blocks)
-        hears_itself_B = self.cutoffs_K[self._integers(len(batch), len(self.cutoffs_K))] > network.context_frames
+        heard_frames_B = self._horizons(len(batch))
         target, noise = (x_BNC.reshape(-1, network.block_frames, x_BNC.shape[-1]) for x_BNC in (target_BNC, noise_BNC))
         noisy_BNC = interpolate(target, noise, time_BK.flatten()).view_as(target_BNC)
-        velocity_BNC = dense_velocity(network, noisy_BNC, time_BK, conditions, hears_itself_B).float()
+        velocity_BNC = dense_velocity(network, noisy_BNC, time_BK, conditions, heard_frames_B).float()
         everything = torch.ones(target.shape[:2], dtype=torch.bool, device=self.device)
         return flow_matching_loss(velocity_BNC.view_as(target), target, noise, everything), time_BK.flatten()
+
+    def _horizons(self, batch: int) -> Tensor:
+        """How many first frames of its own mix every block of an item hears."""
+        network = self.generator.transformer
+        if self._done >= self.easy_iterations:
+            return self.cutoffs_K[self._integers(batch, len(self.cutoffs_K))] - network.context_frames
+        least = math.floor(network.block_frames * (1 - self._done / self.easy_iterations))
+        return least + self._integers(batch, network.block_frames - least + 1)
 
     def _crop(self, batch: AccompanimentBatch) -> tuple[Tensor, DiffusionConditions]:
         """The normalised target, and what is known of past, mix and prompt."""

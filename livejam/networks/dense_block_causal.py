@@ -91,12 +91,17 @@ def dense_velocity(
     noisy_BNC: Tensor,
     time_BK: Tensor,
     conditions: DiffusionConditions,
-    hears_itself_B: Tensor,
+    heard_frames_B: Tensor,
 ) -> Tensor:
     """The velocity_BNC of all blocks that have a context.
 
     That of the first one is `network` on its window. Those of the others are what the cached passes compute in playing,
     whose context blocks remember what was before the window.
+
+    It is exact for horizons from cutoff 0 to +1, in frames. Below 0, the newest context blocks have no mix yet, and in
+    playing they are encoded again with every block, until their mix is known: at cutoff -m a clean frame would have m
+    encodings besides its last one, one for each distance from the block to generate, and a block of two frames at -2 s
+    eleven. One clean stream is not enough for that, so those cutoffs are trained window by window (`FlowMatching`).
 
     Args:
         network: the model, under the mask `BlockCausal`.
@@ -104,8 +109,8 @@ def dense_velocity(
         time_BK: noise level of every block.
         conditions: conditions of the whole crop, with the context wherever something was played, also in the blocks
             that are generated, and with all of the mix.
-        hears_itself_B: rows in which a block to generate hears its own frames of the mix (cutoff +1), which cannot be
-            played live; the others hear the mix up to the block (cutoff 0).
+        heard_frames_B: first frames of its own mix that every block to generate hears, per row: 0 is cutoff 0, all of
+            the block is cutoff +1, which cannot be played live.
 
     Raises:
         UserError: mask or crop do not fit (`dense_layout`), or shapes differ.
@@ -118,7 +123,7 @@ def dense_velocity(
     if tuple(noisy_BNC.shape) != expected:
         raise UserError(f"the blocks have shape {tuple(noisy_BNC.shape)}; conditions and network expect {expected}")
     network.require_conditions(batch, frames, conditions)
-    embedded = _embed(network, dense, noisy_BNC, conditions, hears_itself_B)
+    embedded = _embed(network, dense, noisy_BNC, conditions, heard_frames_B)
     tokens = _tokens(network, time_BK, conditions)
     hidden = torch.cat((*embedded, tokens), dim=1)
     table = network.rotary.table(dense.positions(noisy_BNC.device))
@@ -134,13 +139,15 @@ def _embed(
     dense: DenseBlockCausal,
     noisy_BNC: Tensor,
     conditions: DiffusionConditions,
-    hears_itself_B: Tensor,
+    heard_frames_B: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Both streams before the first block."""
     clean_BTD = network.embed_context(conditions.frames(0, dense.clean_frames))
     own = conditions.frames(network.context_frames, dense.blocks * dense.mask.block_frames)
+    frame_N = torch.arange(noisy_BNC.shape[1], device=noisy_BNC.device) % dense.mask.block_frames
+    heard_BN = frame_N < heard_frames_B[:, None]
     heard = {
-        name: None if (x := getattr(own, name)) is None else x * hears_itself_B.view(-1, *[1] * (x.ndim - 1)).to(x)
+        name: None if (x := getattr(own, name)) is None else x * heard_BN.view(*heard_BN.shape, *[1] * (x.ndim - 2))
         for name in ("mix_BTC", "mix_mask_BT")
     }
     # only the mix is given where a block is generated

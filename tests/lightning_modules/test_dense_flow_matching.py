@@ -67,6 +67,20 @@ def test_it_learns_what_the_mix_tells(tmp_path: Path) -> None:
     assert error < 0.5 < swapped
 
 
+def test_easy_horizons_come_first(tmp_path: Path) -> None:
+    """At first all of a block is heard, then less and less at the least; after that what is played, and never else."""
+    module = make_module(cutoff_blocks=[0], easy_iterations=10)
+    fit(module, tmp_path)
+    found = []
+    for iteration in (0, 4, 9, 10, 99):
+        module._done = iteration
+        found.append(set(module._horizons(500).tolist()))
+    assert found == [{2}, {1, 2}, {0, 1, 2}, {0}, {0}]
+    plain = make_module()
+    fit(plain, tmp_path / "plain")
+    assert set(plain._horizons(500).tolist()) == {0, BLOCK}
+
+
 @pytest.mark.parametrize(
     ("settings", "frames", "words"),
     [

@@ -16,7 +16,8 @@ from livejam.networks.diffusion_masks import flex_mask
 from livejam.systems.blocks import bootstrap, fused
 
 TARGETS = 5
-NOBODY, EVERYBODY = torch.zeros(ROWS, dtype=torch.bool), torch.ones(ROWS, dtype=torch.bool)
+NOTHING = torch.zeros(ROWS, dtype=torch.int64)
+"""Of its own mix: cutoff 0."""
 
 
 def crop(song: Song, heard_blocks: int = BLOCKS + TARGETS) -> DiffusionConditions:
@@ -51,7 +52,7 @@ def test_every_block_is_what_the_cached_pass_plays(mask: BlockCausal) -> None:
     network, song = make_network(mask, mix=True), Song.random(BLOCKS + TARGETS)
     (noisy_BNC, time_BK), cache = drawn(), None
     with torch.no_grad():
-        dense_BNC = dense_velocity(network, noisy_BNC, time_BK, crop(song), NOBODY)
+        dense_BNC = dense_velocity(network, noisy_BNC, time_BK, crop(song), NOTHING)
         for target, noisy_BTC in enumerate(noisy_BNC.split(BLOCK, dim=1)):
             window, time_B = song.conditions(target, BLOCKS + target, CONTEXT), time_BK[:, target]
             if cache is None:
@@ -61,20 +62,29 @@ def test_every_block_is_what_the_cached_pass_plays(mask: BlockCausal) -> None:
             assert close(dense_BNC[:, target * BLOCK : (target + 1) * BLOCK], played_BTC)
 
 
-@pytest.mark.parametrize("hears_itself", [False, True])
-def test_the_first_block_is_the_window_pass_and_with_one_layer_every_block(hears_itself: bool) -> None:
-    rows = EVERYBODY if hears_itself else NOBODY
+@pytest.mark.parametrize("heard_frames", range(BLOCK + 1))
+def test_the_first_block_is_the_window_pass_and_with_one_layer_every_block(heard_frames: int) -> None:
+    """For every horizon from cutoff 0 to +1."""
     for depth in (3, 1):
         network, song = make_network(BLOCK_CAUSAL, mix=True, depth=depth), Song.random(BLOCKS + TARGETS)
         noisy_BNC, time_BK = drawn()
         with torch.no_grad():
-            dense_BNC = dense_velocity(network, noisy_BNC, time_BK, crop(song), rows)
+            dense_BNC = dense_velocity(network, noisy_BNC, time_BK, crop(song), NOTHING + heard_frames)
             for target in range(1 if depth > 1 else TARGETS):
                 block = slice(target * BLOCK, (target + 1) * BLOCK)
-                cutoff = CONTEXT + BLOCK if hears_itself else CONTEXT
-                window = song.conditions(target, BLOCKS + target, cutoff)
+                window = song.conditions(target, BLOCKS + target, CONTEXT + heard_frames)
                 whole = network(in_window(noisy_BNC[:, block], CONTEXT + BLOCK), time_BK[:, target], window)
                 assert close(dense_BNC[:, block], whole[:, CONTEXT:])
+
+
+def test_every_row_has_its_own_horizon() -> None:
+    network, song, (noisy_BNC, time_BK) = make_network(BLOCK_CAUSAL, mix=True), Song.random(BLOCKS + TARGETS), drawn()
+    horizons = torch.arange(ROWS) % (BLOCK + 1)
+    with torch.no_grad():
+        mixed_BNC = dense_velocity(network, noisy_BNC, time_BK, crop(song), horizons)
+        for row, frames in enumerate(horizons.tolist()):
+            alike_BNC = dense_velocity(network, noisy_BNC, time_BK, crop(song), NOTHING + frames)
+            assert close(mixed_BNC[row], alike_BNC[row])
 
 
 def test_a_block_depends_on_nothing_that_is_later_and_not_on_another_blocks_noise() -> None:
@@ -90,8 +100,8 @@ def test_a_block_depends_on_nothing_that_is_later_and_not_on_another_blocks_nois
     own = slice(2 * BLOCK, 3 * BLOCK)
     noise_BNC[:, own], levels_BK[:, 2] = noisy_BNC[:, own], time_BK[:, 2]
     with torch.no_grad():
-        one = dense_velocity(network, noisy_BNC, time_BK, crop(song), NOBODY)[:, own]
-        same = dense_velocity(network, noise_BNC, levels_BK, crop(later), NOBODY)[:, own]
+        one = dense_velocity(network, noisy_BNC, time_BK, crop(song), NOTHING)[:, own]
+        same = dense_velocity(network, noise_BNC, levels_BK, crop(later), NOTHING)[:, own]
     assert close(one, same)
 
 
@@ -109,7 +119,7 @@ def test_flex_attention_sees_the_same() -> None:
 def _refused(network: DiffusionTransformer, blocks: int, words: str) -> None:
     song, noisy_BNC = Song.random(BLOCKS + TARGETS), torch.zeros(ROWS, blocks, CHANNELS, dtype=torch.float64)
     with pytest.raises(UserError, match=words):
-        dense_velocity(network, noisy_BNC, torch.zeros(ROWS, TARGETS), crop(song), NOBODY)
+        dense_velocity(network, noisy_BNC, torch.zeros(ROWS, TARGETS), crop(song), NOTHING)
 
 
 def test_what_does_not_fit_is_refused() -> None:
