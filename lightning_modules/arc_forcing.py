@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lightning_modules.guidance import Dropouts, require_trained_guidance
 from lightning_modules.lmdm import WarmStarted, load_warm_start
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, rollout_crop
 from lightning_modules.training import linear_warmup
@@ -214,6 +215,9 @@ class ARCForcing(WarmStarted):
             )
         if self.base_checkpoint is not None:
             base = load_warm_start(self.base_checkpoint, self.generator, self.codec, self.cutoff_blocks)
+            if self.sampler.needs_unconditional:
+                dropouts = Dropouts.of(base["config"]["model"]["init_args"])
+                require_trained_guidance("the sampler", self.unconditional, dropouts, self.generator, self.hears_mix)
             self.adopt_statistics(base)
             self.lineage = ancestors(base)
             if self.ema_generator is not None:

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.flow_matching import FlowMatching
+from lightning_modules.guidance import Dropouts, require_trained_guidance
 from lightning_modules.lmdm import WarmStarted, load_warm_start
 from livejam.batch import AccompanimentBatch
 from livejam.checkpoints.facts import ancestors
@@ -161,7 +162,7 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
         """Teacher, student and average start equal.
 
         Raises:
-            UserError: there is no teacher, or it does not fit.
+            UserError: there is no teacher, it does not fit, or its guidance was not trained.
         """
         if self.teacher_checkpoint is None and not self.allow_untrained:
             raise UserError(
@@ -170,6 +171,9 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
             )
         if self.teacher_checkpoint is not None:
             teacher = load_warm_start(self.teacher_checkpoint, self.generator, self.codec, self.cutoff_blocks)
+            if self.teacher_guidance != 1:
+                dropouts = Dropouts.of(teacher["config"]["model"]["init_args"])
+                require_trained_guidance("the teacher", self.unconditional, dropouts, self.generator, self.hears_mix)
             self.adopt_statistics(teacher)
             self.lineage = ancestors(teacher)
         for network in (self.teacher, self.ema_generator):

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_modules.guidance import Dropouts, require_trained_guidance
 from lightning_modules.lmdm import LMDMRecipe
 from lightning_modules.training import linear_warmup
 from lightning_modules.warm_start import load_base
@@ -173,7 +174,9 @@ class FlowMatching(LMDMRecipe):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        self._require_trained_guidance()
+        if self.sampler.needs_unconditional:
+            dropouts = Dropouts(self.prompt_dropout, self.mix_dropout, self.unconditional_dropout)
+            require_trained_guidance("the sampler", self.unconditional, dropouts, self.generator, self.hears_mix)
         if self.compile_generator:
             self.generator.transformer.compile()
 
@@ -187,23 +190,6 @@ class FlowMatching(LMDMRecipe):
         """The average moves with the weights, before any callback may save a checkpoint."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.move_average(self._done - 1)
-
-    def _require_trained_guidance(self) -> None:
-        """Refuse guidance whose unconditional side is never trained.
-
-        Raises:
-            UserError: no training window lacks as much as the unconditional side.
-        """
-        untrained = []
-        if self.unconditional.without_prompt and self.generator.prompt_encoder is not None and not self.prompt_dropout:
-            untrained.append("prompt")
-        if self.unconditional.without_mix and self.hears_mix and not self.mix_dropout:
-            untrained.append("mix")
-        if self.sampler.needs_unconditional and untrained and not self.unconditional_dropout:
-            raise UserError(
-                f"the sampler guides away from a model without {' and '.join(untrained)}, but every training window "
-                "has it; set unconditional_dropout, 0.1 for example, or the sampler's guidance to 1"
-            )
 
     def _window(self, batch: AccompanimentBatch) -> TrainingWindow:
         network = self.generator.transformer

@@ -24,8 +24,9 @@ from livejam.networks import (
     Unconditional,
 )
 from livejam.networks.diffusion_masks import AttentionMask
-from livejam.sampling import Euler
+from livejam.sampling import Euler, NoiseFree
 from livejam.systems.context import InpaintedContext, RoutedContext
+from metrics.lag_copy import Horizon
 
 CONTEXT, BLOCK = 12, 4
 
@@ -94,6 +95,24 @@ def test_validation_is_what_a_server_would_play(tmp_path: Path) -> None:
         controls = Controls(batch.instrument_B, seed_B)
         played_BTC = accompany(module.accompanist(), mix_BTC, controls, module.silence_C)
     assert torch.equal(output.generated_BAN, module.codec.decode(played_BTC))
+
+
+@pytest.mark.parametrize("cutoff", [1, 0, -1])
+def test_a_test_also_says_what_the_model_expects(tmp_path: Path, cutoff: int) -> None:
+    """The estimate of one step, played block by block without noise; and the horizon of the cutoff that is played."""
+    module = fit(make_module(mask=EncoderDecoder(CONTEXT), cutoff_blocks=[cutoff]), tmp_path, batches=2).eval()
+    batch = make_batch(40, 2, seed=3, is_audio=True)
+    with torch.no_grad():
+        tested, validated = module.test_step(batch, 0), module.validation_step(batch, 0)
+        player = module.accompanist().with_sampler(NoiseFree())
+        played = [module.played(player, batch) for _ in range(2)]
+    assert torch.equal(tested.generated_BAN, validated.generated_BAN)
+    assert tested.estimate_BAN is not None
+    assert torch.equal(tested.estimate_BAN, played[0])
+    assert torch.equal(*played)
+    assert validated.estimate_BAN is None
+    hop = module.codec.spec.hop_samples
+    assert module.horizon == Horizon(BLOCK * hop, (1 - cutoff) * BLOCK * hop)
 
 
 def test_learns_what_the_mix_tells(tmp_path: Path) -> None:
@@ -200,13 +219,13 @@ def test_guidance_is_trained_as_it_is_used(unconditional: Unconditional, setting
 
 def test_guidance_away_from_what_is_never_trained_is_refused(tmp_path: Path) -> None:
     for unconditional, settings, words in (
-        (Unconditional(True, True), {"mix_dropout": 0.0}, "mix"),
+        (Unconditional(True, True), {}, "prompt and mix"),
         (Unconditional(True, True), {"mix_dropout": 0.0, "prompt_dropout": 0.0}, "prompt and mix"),
         (Unconditional(True, False), {"prompt_dropout": 0.0}, "prompt"),
         (Unconditional(False, True), {"mix_dropout": 0.0}, "mix"),
     ):
         module = make_module(unconditional=unconditional, sampler=Euler(2, guidance=3.0), **settings)
-        with pytest.raises(UserError, match=rf"without {words}, but every .*set unconditional_dropout"):
+        with pytest.raises(UserError, match=rf"without {words}, but 0.[05] % of .*set unconditional_dropout"):
             fit(module, tmp_path)
         fit(make_module(unconditional=unconditional, **settings), tmp_path, batches=1)  # does not guide
         trained = settings | {"unconditional_dropout": 0.1}
