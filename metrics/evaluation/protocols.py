@@ -52,6 +52,7 @@ class Published(Protocol):
             mix_N=self._at_loudness(clip.mix_N, rate),
             target_N=self._at_loudness(clip.target_N, rate),
             generated_N=self._at_loudness(clip.generated_N, rate),
+            estimate_N=None if clip.estimate_N is None else self._at_loudness(clip.estimate_N, rate),
             partner=partner and Stem(self._at_loudness(partner.audio_N, rate), partner.song, partner.broken),
         )
 

@@ -26,14 +26,16 @@ def clip() -> Clip:
     rng = np.random.default_rng(0)
     levels = np.array([[0.3], [0.01], [0.0], [0.1]])
     mix_N, target_N, generated_N, partner_N = (levels * rng.normal(size=(4, 2 * RATE))).astype(np.float32)
-    return Clip(mix_N, target_N, generated_N, RATE, 0, "song", 0.0, None, partner=Stem(partner_N, "other"))
+    other = Stem(partner_N, "other")
+    return Clip(mix_N, target_N, generated_N, RATE, 0, "song", 0.0, None, partner=other, estimate_N=0.2 * mix_N)
 
 
 def test_everything_is_equally_loud_and_silence_stays_silence() -> None:
     before = clip()
     after = Published().prepared(before)
     assert after.partner is not None
-    for audio_N in (after.mix_N, after.target_N, after.partner.audio_N):
+    assert after.estimate_N is not None
+    for audio_N in (after.mix_N, after.target_N, after.partner.audio_N, after.estimate_N):
         assert integrated_lufs(audio_N, RATE) == pytest.approx(-18, abs=0.05)
         assert audio_N.dtype == np.float32
     assert not after.generated_N.any()
