@@ -22,7 +22,7 @@ Audio = NDArray[np.float32]
 Floats = NDArray[np.floating[Any]]
 
 MEMORY_SECONDS = 6.0
-"""How much of the mix is remembered: as much as the longest context of our configs. With 3.7 s phase lock is 0.01 lower."""
+"""How much of the mix is remembered: as much as our longest context. With 3.7 s phase lock is 0.01 lower."""
 
 SHORTEST_OVERLAP_SECONDS = 1.0
 """A lag counts where at least so much of the memory can be compared with itself."""
