@@ -62,7 +62,7 @@ def make_module(width: int, depth: int, blocks: int, checkpointing: bool, device
         cutoff_blocks=[0],
         allow_untrained=True,
         # the same number of steps for every block
-        rollout=Rollout(blocks, schedule_steps=3, fewest_steps=2, checkpointing=checkpointing),
+        rollout=Rollout(blocks, schedule_steps=3, fewest_steps=2, most_steps=2, checkpointing=checkpointing),
         objective=ARCObjective(),
     ).to(device)
     module._rng, module._shared_rng = torch.Generator(device), torch.Generator()

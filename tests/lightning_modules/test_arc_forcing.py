@@ -135,7 +135,7 @@ def test_checkpointing_changes_no_gradient(mask: str) -> None:
 @pytest.mark.parametrize("cutoff", [-2, -1, 0, 1])
 def test_a_rollout_is_what_is_played_live(mask: str, cutoff: int) -> None:
     """The blocks are those that an accompanist plays after the same context, with as many steps."""
-    module = make_module(mask, cutoff_blocks=[cutoff], schedule_steps=3, fewest_steps=2)
+    module = make_module(mask, cutoff_blocks=[cutoff], schedule_steps=3, fewest_steps=2, most_steps=2)
     module.latent_mean_C.fill_(0.3)
     module.latent_std_C.copy_(torch.linspace(0.5, 2.0, CHANNELS))
     crop = ready(module)
