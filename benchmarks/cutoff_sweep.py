@@ -45,7 +45,6 @@ from livejam.files import atomic_path
 from livejam.systems.lmdm import LMDMAccompanist
 from metrics.cells import Rows
 from metrics.headings import heading
-from metrics.lag_copy import horizon_of
 from metrics.provenance import short_hash
 from metrics.results import as_text, known, read_table
 
@@ -109,8 +108,12 @@ class Playing(LightningModule):
 
     def __init__(self, player: Player, accompanist: LMDMAccompanist) -> None:
         super().__init__()
-        self.codec, self.accompanist, self.horizon = player.codec, accompanist, horizon_of(accompanist)
+        self.codec, self._accompanist = player.codec, accompanist
         self.register_buffer("silence_C", player.silence_C)
+
+    def accompanist(self) -> LMDMAccompanist:
+        """What plays."""
+        return self._accompanist
 
     # as the recipes' own
     def test_step(  # type: ignore[override]
@@ -119,7 +122,7 @@ class Playing(LightningModule):
         return AccompanimentOutput(
             mix_BAN=batch.mix,
             target_BAN=batch.target,
-            generated_BAN=played_audio(self.accompanist, self.codec, self.silence_C, batch),
+            generated_BAN=played_audio(self._accompanist, self.codec, self.silence_C, batch),
             sample_rate_hz=self.codec.spec.sample_rate_hz,
             instrument_B=batch.instrument_B,
             song=batch.song,

@@ -15,7 +15,7 @@ from callbacks.trainer_facts import callbacks_of, is_dry_run
 from callbacks.validations import ValidationCallback, iteration_of
 from metrics.evaluation.anchors import Reconstructions
 from metrics.evaluation.clips import Clip, clips_of
-from metrics.lag_copy import Horizon
+from metrics.lag_copy import horizon_of
 
 
 class ItemCallback(ValidationCallback):
@@ -68,7 +68,8 @@ class SharedEvaluation(Callback):
         it: a horizon, and in tests what it estimates in one step."""
         if self._reconstructions is None:
             module: Any = pl_module
-            horizon: Horizon | None = getattr(module, "horizon", None)  # of our recipes; others need not say it
+            player = getattr(module, "accompanist", None)  # of our recipes; others need not have it
+            horizon = None if player is None else horizon_of(player())
             estimates = trainer.testing and getattr(module, "estimates", False)
             self._reconstructions = Reconstructions(module.codec, horizon, estimates)
         return self._reconstructions

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_modules.guidance import Dropouts, require_trained_guidance
-from lightning_modules.lmdm import WarmStarted, load_warm_start
+from lightning_modules.lmdm import Dropouts, WarmStarted, load_warm_start, require_trained_guidance
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, rollout_crop
 from lightning_modules.training import linear_warmup
 from lightning_modules.warm_start import load_base
@@ -30,8 +29,7 @@ from livejam.networks import ConditionedTransformer, RolloutDiscriminator
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
 from livejam.objectives.arc import ARCObjective, SharedNoise
 from livejam.sampling import PingPong, Sampler
-from livejam.systems.context import ContextMode
-from livejam.systems.lmdm import cutoff_frames
+from livejam.systems.context import ContextMode, cutoff_frames
 from livejam.systems.rollout import Rollout, boundary_jump, rollout
 
 

@@ -12,8 +12,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.flow_matching import FlowMatching
-from lightning_modules.guidance import Dropouts, require_trained_guidance
-from lightning_modules.lmdm import WarmStarted, load_warm_start
+from lightning_modules.lmdm import Dropouts, WarmStarted, load_warm_start, require_trained_guidance
 from livejam.batch import AccompanimentBatch
 from livejam.checkpoints.facts import ancestors
 from livejam.codecs.codec import Codec

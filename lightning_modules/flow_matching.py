@@ -16,8 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.guidance import Dropouts, require_trained_guidance
-from lightning_modules.lmdm import LMDMRecipe
+from lightning_modules.lmdm import Dropouts, LMDMRecipe, require_trained_guidance
 from lightning_modules.training import linear_warmup
 from lightning_modules.warm_start import load_base
 from livejam.batch import AccompanimentBatch
@@ -28,8 +27,7 @@ from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionCondit
 from livejam.networks.lora import LoRA
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
-from livejam.systems.context import ContextMode
-from livejam.systems.lmdm import cutoff_frames
+from livejam.systems.context import ContextMode, cutoff_frames
 
 
 @dataclass(frozen=True)

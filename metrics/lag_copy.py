@@ -50,9 +50,9 @@ class Horizon:
 
 
 def horizon_of(accompanist: Accompanist[Any]) -> Horizon | None:
-    """That of a model; None if its blocks are longer than any lag that the memory can tell."""
+    """That of a model; None if it plays frame by frame, or blocks that are longer than any lag that can be told."""
     hop, longest = accompanist.spec.hop_samples, MEMORY_SECONDS - SHORTEST_OVERLAP_SECONDS
-    if accompanist.spec.seconds_in(accompanist.block_frames) > longest:
+    if accompanist.block_frames == 1 or accompanist.spec.seconds_in(accompanist.block_frames) > longest:
         return None
     return Horizon(hop * accompanist.block_frames, hop * (1 + accompanist.anticipation_frames))
 

@@ -16,8 +16,8 @@ from livejam.codecs import pretrained_codec
 from livejam.networks import ConditionedTransformer, DiffusionTransformer
 from livejam.sampling import Euler
 from livejam.spec import CodecSpec, LatentStatistics
-from livejam.systems.context import InpaintedContext
-from livejam.systems.lmdm import LMDMAccompanist, cutoff_frames
+from livejam.systems.context import InpaintedContext, cutoff_frames
+from livejam.systems.lmdm import LMDMAccompanist
 
 GLOSSARY = (REPOSITORY / "docs/glossary.md").read_text(encoding="utf-8")
 

@@ -19,10 +19,9 @@ from livejam.networks.conditioning import Prompt
 from livejam.noise import Noise
 from livejam.sampling.samplers import CfgPlusPlusSampler, CfgSampler, Sampler
 from livejam.sampling.schedules import Schedule
+from livejam.systems.blocks import DiffusionCache
 from livejam.systems.context import InpaintedContext
-from livejam.systems.diffusion_cache import DiffusionCache
-from livejam.systems.lmdm import LMDMAccompanist
-from livejam.systems.lmdm_state import LMDMState
+from livejam.systems.lmdm import LMDMAccompanist, LMDMState
 
 
 class LMDMGraph(StepGraph):

@@ -1,8 +1,8 @@
 """The generation of a Live Music Diffusion Model's next block (LMDM, section 3).
 
-Three ways, one per mask: `Outpainting` computes the whole window at every denoising step; `EncoderDecoderCache` encodes
-the context once per block; `BlockCausalCache` encodes every block once, and slides. Each is a velocity that a sampler
-calls, and afterwards has the cache for the next block. In the cached passes every query sees a range of the
+`EncoderDecoderCache` encodes the context once per block; `BlockCausalCache` encodes every block once, and slides.
+Without a cache, every denoising step computes the whole window (`livejam.systems.context`). Each is a velocity that a
+sampler calls, and afterwards has the cache for the next block. In the cached passes every query sees a range of the
 cached and new keys without holes, so no pass needs a mask, and none computes what one would hide.
 
 Shapes: B batch, T frames, K cached frames and room for the pass in progress, C latent channels, D width, H heads,
@@ -11,7 +11,9 @@ E channels per head, P prompt tokens.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,51 @@ from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_layers import PromptKeys, rotate
 from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
-from livejam.systems.diffusion_cache import DiffusionCache, constant, joined, with_room
+
+
+@dataclass(frozen=True)
+class DiffusionCache:
+    """Keys and values of the context, of constant size, and of the prompt.
+
+    The first `frames` rows of a buffer are the cache. A pass without gradient writes its own keys into the rows after
+    them, so that nothing is concatenated. So two passes must not share a cache at the same time, but may one after the
+    other. Nothing in a cache carries a gradient: to train the maps of the prompt through a cached pass, give it
+    `cache.with_prompt(network.prompt_keys(conditions))`.
+
+    Args:
+        key: per block, key_BKHE, oldest frame first, rotated to its position in the window.
+        value: per block, value_BKHE.
+        frames: number of cached frames.
+        prompt: keys and values of the prompt; None without one.
+    """
+
+    key: tuple[Tensor, ...]
+    value: tuple[Tensor, ...]
+    frames: int
+    prompt: PromptKeys | None
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of the network: twice as many as musicians under guidance."""
+        return len(self.key[0])
+
+    def with_prompt(self, prompt: PromptKeys | None) -> DiffusionCache:
+        """The same context under another prompt, as in a cross-fade; a bootstrap also encodes the context again."""
+        return dataclasses.replace(self, prompt=prompt)
+
+    def put(self, rows: Tensor, other: DiffusionCache) -> DiffusionCache:
+        """A cache whose rows `rows` are those of another cache, with which one of several musicians starts again."""
+
+        def changed(old: Tensor, new: Tensor) -> Tensor:
+            return old.index_copy(0, rows, new)
+
+        prompt = None
+        if self.prompt is not None and other.prompt is not None:
+            pairs = zip(self.prompt, other.prompt, strict=True)
+            prompt = tuple((changed(k, new_k), changed(v, new_v)) for (k, v), (new_k, new_v) in pairs)
+        key = tuple(map(changed, self.key, other.key))
+        value = tuple(map(changed, self.value, other.value))
+        return DiffusionCache(key, value, self.frames, prompt)
 
 
 class BlockVelocity(ABC):
@@ -43,24 +89,6 @@ class BlockVelocity(ABC):
     @abstractmethod
     def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
         """One denoising step."""
-
-
-class Outpainting(BlockVelocity):
-    """Every step computes the whole window (LMDM, algorithm 1).
-
-    Args:
-        network: the model, under any mask.
-        conditions: conditions of the whole window, with its context.
-    """
-
-    def __init__(self, network: DiffusionTransformer, conditions: DiffusionConditions) -> None:
-        super().__init__(network, conditions, network.block_frames, None)
-
-    def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
-        context = self.network.context_frames
-        # The noisy path is switched off on context frames, so their values do not matter.
-        empty_BTC = noisy_BTC.new_zeros(len(noisy_BTC), context, noisy_BTC.shape[2])
-        return self.network(torch.cat((empty_BTC, noisy_BTC), dim=1), time_B, self.conditions)[:, context:]
 
 
 class EncoderDecoderCache(BlockVelocity):
@@ -140,12 +168,12 @@ def prefill(
     keys, values = [], []
     for index, block in enumerate(network.layers):
         q, k, v = block.project(hidden, table)
-        keys.append(with_room(k.transpose(1, 2), room))
-        values.append(with_room(v.transpose(1, 2), room))
+        keys.append(_with_room(k.transpose(1, 2), room))
+        values.append(_with_room(v.transpose(1, 2), room))
         if index < len(network.layers) - 1:
             attended = F.scaled_dot_product_attention(q, k, v)
             hidden = block.rest(hidden, block.attention.merge(attended), prompt[index] if prompt else None)
-    return DiffusionCache(tuple(keys), tuple(values), context, constant(prompt))
+    return DiffusionCache(tuple(keys), tuple(values), context, _constant(prompt))
 
 
 def denoise(
@@ -173,8 +201,8 @@ def denoise(
     unseen = cache.frames - _seen_context(network)
     for index, block in enumerate(network.layers):
         q, k, v = block.project(hidden, table)
-        keys = joined(cache.key[index], cache.frames, k.transpose(1, 2))[:, unseen:]
-        values = joined(cache.value[index], cache.frames, v.transpose(1, 2))[:, unseen:]
+        keys = _joined(cache.key[index], cache.frames, k.transpose(1, 2))[:, unseen:]
+        values = _joined(cache.value[index], cache.frames, v.transpose(1, 2))[:, unseen:]
         if index == len(network.layers) - 1:
             q, hidden = q[:, :, :-1], hidden[:, :-1]
         attended = F.scaled_dot_product_attention(q, keys.transpose(1, 2), values.transpose(1, 2))
@@ -274,13 +302,13 @@ def _encode_and_denoise(
             old = slice(frames - dropped, frames - dropped + kept)
             k = torch.cat((rotate(cache.key[index][:, old, None], turn)[:, :, 0].to(k), k), dim=1)
             v = torch.cat((cache.value[index][:, old].to(v), v), dim=1)
-        keys.append(with_room(k[:, dropped:], context + frames + 1 - dropped))
-        values.append(with_room(v[:, dropped:], context + frames + 1 - dropped))
+        keys.append(_with_room(k[:, dropped:], context + frames + 1 - dropped))
+        values.append(_with_room(v[:, dropped:], context + frames + 1 - dropped))
         if index == len(network.layers) - 1:
             hidden, q, first = hidden[:, context - kept : -1], q[:, :, context - kept : -1], mask.context_blocks
         attended = _attend_blocks(q, k.transpose(1, 2), v.transpose(1, 2), mask, first)
         hidden = block.rest(hidden, block.attention.merge(attended), prompt[index] if prompt else None)
-    return network.velocity(hidden), DiffusionCache(tuple(keys), tuple(values), context - dropped, constant(prompt))
+    return network.velocity(hidden), DiffusionCache(tuple(keys), tuple(values), context - dropped, _constant(prompt))
 
 
 def _attend_blocks(q_BHTE: Tensor, k_BHKE: Tensor, v_BHKE: Tensor, mask: BlockCausal, first: int) -> Tensor:
@@ -301,6 +329,28 @@ def _seen_context(network: DiffusionTransformer) -> int:
     if isinstance(mask, BlockCausal):
         return (mask.context_blocks - mask.seen(mask.context_blocks)) * mask.block_frames
     return network.context_frames
+
+
+def _constant(prompt: PromptKeys | None) -> PromptKeys | None:
+    """The prompt's keys and values, without gradient."""
+    return prompt and tuple((k.detach(), v.detach()) for k, v in prompt)
+
+
+def _with_room(x_BKHE: Tensor, frames: int) -> Tensor:
+    """A buffer of `frames` rows that begins with these, without gradient."""
+    buffer = x_BKHE.new_empty(x_BKHE.shape[0], frames, *x_BKHE.shape[2:])
+    buffer[:, : x_BKHE.shape[1]] = x_BKHE.detach()
+    return buffer
+
+
+def _joined(buffer_BKHE: Tensor, cached: int, new_BTHE: Tensor) -> Tensor:
+    """The cached rows followed by new ones: within the buffer, or as a new tensor if gradients flow."""
+    frozen = buffer_BKHE.is_inference() and not torch.is_inference_mode_enabled()
+    if torch.is_grad_enabled() or frozen or new_BTHE.dtype != buffer_BKHE.dtype:
+        return torch.cat((buffer_BKHE[:, :cached].to(new_BTHE), new_BTHE), dim=1)
+    stop = cached + new_BTHE.shape[1]
+    buffer_BKHE[:, cached:stop] = new_BTHE
+    return buffer_BKHE[:, :stop]
 
 
 def _require_context(network: DiffusionTransformer, conditions: DiffusionConditions) -> None:

@@ -15,8 +15,7 @@ from livejam.errors import UserError
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
-from livejam.systems.blocks import BlockCausalCache, BlockVelocity, EncoderDecoderCache, Outpainting
-from livejam.systems.diffusion_cache import DiffusionCache
+from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,24 @@ class RoutedContext(ContextMode):
         return Outpainting(network, conditions)
 
 
+class Outpainting(BlockVelocity):
+    """Every step computes the whole window (LMDM, algorithm 1).
+
+    Args:
+        network: the model, under any mask.
+        conditions: conditions of the whole window, with its context.
+    """
+
+    def __init__(self, network: DiffusionTransformer, conditions: DiffusionConditions) -> None:
+        super().__init__(network, conditions, network.block_frames, None)
+
+    def __call__(self, noisy_BTC: Tensor, time_B: Tensor) -> Tensor:
+        context = self.network.context_frames
+        # The noisy path is switched off on context frames, so their values do not matter.
+        empty_BTC = noisy_BTC.new_zeros(len(noisy_BTC), context, noisy_BTC.shape[2])
+        return self.network(torch.cat((empty_BTC, noisy_BTC), dim=1), time_B, self.conditions)[:, context:]
+
+
 @dataclass(frozen=True)
 class InpaintedContext(ContextMode):
     """Look-ahead co-performance: the model knows no past; sampling inpaints it (Karchkhadze and Dubnov).
@@ -174,3 +191,28 @@ def with_context(conditions: DiffusionConditions, context_BTC: Tensor, block_fra
         context_BTC=torch.cat((context_BTC, empty_BTC), dim=1),
         context_mask_BT=torch.cat((mask_BT, mask_BT.new_zeros(batch, block_frames)), dim=1),
     )
+
+
+def require_window(network: DiffusionTransformer, cutoff_blocks: int) -> None:
+    """Refuse a window that cannot be played block by block.
+
+    Raises:
+        UserError: the context is not a multiple of the block, or the cutoff is outside the window.
+    """
+    context, block = network.context_frames, network.block_frames
+    if context % block:
+        raise UserError(
+            f"context_frames ({context}) must be a multiple of block_frames ({block}), because the context slides by "
+            f"blocks; set it to {context // block * block or block}"
+        )
+    lowest = -(context // block)
+    if not lowest <= cutoff_blocks <= 1:
+        raise UserError(
+            f"cutoff_blocks is {cutoff_blocks}, outside of the window of {context // block} context blocks and one "
+            f"more; set it between {lowest} and 1"
+        )
+
+
+def cutoff_frames(network: DiffusionTransformer, cutoff_blocks: int) -> int:
+    """Frames of the window in which the mix is known."""
+    return network.context_frames + cutoff_blocks * network.block_frames

@@ -5,7 +5,7 @@ Shapes: B batch, T latent frames, C latent channels, P prompt tokens.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,13 +17,33 @@ from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.conditioning import Prompt
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
 from livejam.networks.diffusion_masks import BlockCausal
-from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import Noise, Sampler, row_noise
 from livejam.spec import CodecSpec, LatentStatistics
-from livejam.systems.blocks import BlockCausalCache
-from livejam.systems.context import BlockRequest, ContextMode, with_context
-from livejam.systems.diffusion_cache import DiffusionCache
-from livejam.systems.lmdm_state import LMDMState, filled, heard, known_mix, played
+from livejam.systems.blocks import BlockCausalCache, DiffusionCache
+from livejam.systems.context import BlockRequest, ContextMode, cutoff_frames, require_window, with_context
+
+
+@dataclass(frozen=True)
+class LMDMState:
+    """The state of a stream; latents are normalised.
+
+    Args:
+        mix_BTC: the last mix frames, as many as the model sees; 0 where nothing was heard yet.
+        position_B: mix frames heard since the stream began.
+        played_BTC: the last frames that were played, as many as the context has; 0 where nothing was played.
+        played_B: frames played since the stream began.
+        seed_B: seed of each row's noise.
+        prompt: the prompts; None if the model takes no prompts.
+        cache: keys and values of the context and of the prompt; None = they are computed in the next step.
+    """
+
+    mix_BTC: Tensor
+    position_B: Tensor
+    played_BTC: Tensor
+    played_B: Tensor
+    seed_B: Tensor
+    prompt: Prompt | None
+    cache: DiffusionCache | None
 
 
 class LMDMAccompanist:
@@ -310,31 +330,6 @@ class LMDMAccompanist:
         return window.cache
 
 
-def require_window(network: DiffusionTransformer, cutoff_blocks: int) -> None:
-    """Refuse a window that cannot be played block by block.
-
-    Raises:
-        UserError: the context is not a multiple of the block, or the cutoff is outside the window.
-    """
-    context, block = network.context_frames, network.block_frames
-    if context % block:
-        raise UserError(
-            f"context_frames ({context}) must be a multiple of block_frames ({block}), because the context slides by "
-            f"blocks; set it to {context // block * block or block}"
-        )
-    lowest = -(context // block)
-    if not lowest <= cutoff_blocks <= 1:
-        raise UserError(
-            f"cutoff_blocks is {cutoff_blocks}, outside of the window of {context // block} context blocks and one "
-            f"more; set it between {lowest} and 1"
-        )
-
-
-def cutoff_frames(network: DiffusionTransformer, cutoff_blocks: int) -> int:
-    """Frames of the window in which the mix is known."""
-    return network.context_frames + cutoff_blocks * network.block_frames
-
-
 def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
     """The prompt if there is one, else the instrument's name, else nothing.
 
@@ -348,3 +343,36 @@ def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt |
     unasked_B = controls.instrument_B == NULL_CATEGORY
     prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])
     return None if prompt is None else prompt.without(unasked_B.to(prompt.mask_BP.device))
+
+
+def heard(state: LMDMState, mix_BTC: Tensor) -> LMDMState:
+    """The state after more of the mix."""
+    frames = mix_BTC.shape[1]
+    return replace(state, mix_BTC=_appended(state.mix_BTC, mix_BTC), position_B=state.position_B + frames)
+
+
+def played(state: LMDMState, block_BTC: Tensor) -> LMDMState:
+    """The state after more of the accompaniment."""
+    played_BTC = _appended(state.played_BTC, block_BTC)
+    return replace(state, played_BTC=played_BTC, played_B=state.played_B + block_BTC.shape[1])
+
+
+def _appended(memory_BTC: Tensor, new_BTC: Tensor) -> Tensor:
+    """The last frames of both, in the length of the memory."""
+    joined_BTC = torch.cat((memory_BTC, new_BTC.to(memory_BTC)), dim=1)
+    return joined_BTC[:, new_BTC.shape[1] :]
+
+
+def filled(count_B: Tensor, frames: int) -> Tensor:
+    """Which of the last `frames` frames exist, after `count_B` frames in all (bool)."""
+    return torch.arange(frames, device=count_B.device) >= frames - count_B[:, None]
+
+
+def known_mix(state: LMDMState, window_frames: int) -> tuple[Tensor, Tensor]:
+    """Mix latents and mask of the window."""
+    batch, frames, channels = state.mix_BTC.shape
+    mask_BT = filled(state.position_B, frames).to(state.mix_BTC)
+    missing = window_frames - frames
+    later_BTC = state.mix_BTC.new_zeros(batch, missing, channels)
+    mix_BTC = torch.cat((state.mix_BTC, later_BTC), dim=1)
+    return mix_BTC, torch.cat((mask_BT, later_BTC[..., 0]), dim=1)

@@ -26,7 +26,7 @@ from livejam.networks import (
 from livejam.networks.diffusion_masks import AttentionMask
 from livejam.sampling import Euler, NoiseFree
 from livejam.systems.context import InpaintedContext, RoutedContext
-from metrics.lag_copy import Horizon
+from metrics.lag_copy import Horizon, horizon_of
 
 CONTEXT, BLOCK = 12, 4
 
@@ -112,7 +112,7 @@ def test_a_test_also_says_what_the_model_expects(tmp_path: Path, cutoff: int) ->
     assert torch.equal(*played)
     assert validated.estimate_BAN is None
     hop = module.codec.spec.hop_samples
-    assert module.horizon == Horizon(BLOCK * hop, (1 - cutoff) * BLOCK * hop)
+    assert horizon_of(module.accompanist()) == Horizon(BLOCK * hop, (1 - cutoff) * BLOCK * hop)
 
 
 def test_learns_what_the_mix_tells(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from toy_latents import CountingData, ToyCodec, make_batch, make_trainer
 from toy_rollouts import BLOCK, CONTEXT, FRAMES, data, make_module, make_transformer, save_warm_start
 
 from lightning_modules import ConsistencyDistillation
-from lightning_modules.guidance import Dropouts
+from lightning_modules.lmdm import Dropouts
 from livejam.errors import UserError
 from livejam.networks import Unconditional
 from livejam.sampling import PingPong

@@ -66,10 +66,10 @@ def test_no_repeat_is_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frames", "ahead", "expected"), [(2, 1, (2, 2)), (2, 3, (2, 4)), (8, -1, (8, 0)), (60, 59, None)]
+    ("frames", "ahead", "expected"), [(2, 1, (2, 2)), (2, 3, (2, 4)), (8, -1, (8, 0)), (60, 59, None), (1, 1, None)]
 )
 def test_the_horizon_is_that_of_blocks_and_cutoff(frames: int, ahead: int, expected: tuple[int, int] | None) -> None:
-    """Blocks of more than five seconds are longer than any lag that can be told."""
+    """Blocks of more than five seconds are longer than any lag that can be told; frame by frame there is no block."""
     spec = CodecSpec("toy", RATE, 1, 1600, 4, 0)
     player: Any = SimpleNamespace(spec=spec, block_frames=frames, anticipation_frames=ahead)
     found = horizon_of(player)

@@ -24,8 +24,7 @@ from torch import Tensor
 
 from livejam.errors import UserError
 from livejam.networks import BlockCausal, DiffusionConditions, DiffusionTransformer
-from livejam.systems.blocks import bootstrap, denoise, fused, prefill
-from livejam.systems.diffusion_cache import DiffusionCache
+from livejam.systems.blocks import DiffusionCache, bootstrap, denoise, fused, prefill
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -19,12 +19,10 @@ from livejam.errors import UserError
 from livejam.networks import BlockCausal, DiffusionConditions, EncoderDecoder, Unconditional
 from livejam.networks.conditioning import Prompt
 from livejam.sampling import Euler, EulerPlusPlus, Heun, PingPong, PingPongPlusPlus, Sampler, row_noise
-from livejam.systems.blocks import BlockCausalCache, BlockVelocity, EncoderDecoderCache, Outpainting
-from livejam.systems.context import InpaintedContext, with_context
-from livejam.systems.diffusion_cache import DiffusionCache
-from livejam.systems.lmdm import LMDMAccompanist
-from livejam.systems.lmdm_state import LMDMState, filled, heard
-from livejam.systems.lmdm_state import played as with_played
+from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache
+from livejam.systems.context import InpaintedContext, Outpainting, with_context
+from livejam.systems.lmdm import LMDMAccompanist, LMDMState, filled, heard
+from livejam.systems.lmdm import played as with_played
 
 SAMPLERS: list[Sampler] = [
     Euler(2),
