@@ -80,7 +80,7 @@ class SlakhIndex:
         """
         root = Path(root)
         cache = root / DEFAULT_CACHE if cache is None else Path(cache)
-        folders, twice = _each_once(list(_track_folders(root)))
+        folders, twice = _each_once(list(track_folders(root)))
         if not folders:
             raise UserError(missing_root_message(root))
         known = _read_cache(cache)
@@ -165,7 +165,7 @@ def missing_root_message(root: Path) -> str:
     if root.is_dir():
         names = sorted(p.name for p in root.iterdir())
         found = f"it holds {', '.join(names[:5]) or 'nothing'}{' …' if len(names) > 5 else ''}"
-        nested = [p for p in sorted(root.iterdir()) if p.is_dir() and any(_track_folders(p))]
+        nested = [p for p in sorted(root.iterdir()) if p.is_dir() and any(track_folders(p))]
         if nested:
             found += f" (did you mean {nested[0]}?)"
     return (
@@ -178,11 +178,11 @@ def missing_root_message(root: Path) -> str:
 
 def has_tracks(root: Path) -> bool:
     """Whether there is any track folder under `root`."""
-    return any(True for _ in _track_folders(root))
+    return any(True for _ in track_folders(root))
 
 
-def _track_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
-    """Track folders with the split folder they lie in."""
+def track_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
+    """Track folders with the split folder they lie in; None in a flat data set."""
     if not root.is_dir():
         return
     for entry in sorted(p for p in root.iterdir() if p.is_dir()):

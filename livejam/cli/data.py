@@ -36,6 +36,7 @@ def add_data(commands: Any) -> None:
     _add_render(actions)
     _add_midi(actions)
     _add_import(actions)
+    _add_join(actions)
     _add_index(actions)
     _add_download(actions)
 
@@ -113,6 +114,19 @@ def _add_import(actions: Any) -> None:
     _add_shares(command, "share of the songs for {} where the collection has none (default: 0.1)")
     command.add_argument("--follow-links", action="store_true", help="trust links that lead out of the source")
     command.set_defaults(run=_import)
+
+
+def _add_join(actions: Any) -> None:
+    join = actions.add_parser(
+        "join",
+        help="make one data set of several",
+        description="Link the songs of several data sets into one, every song in the split that it has in its own.\n"
+        "Songs that are added to a set later join when the command is repeated.",
+        epilog="example:\n  livejam data join data/pocket data/wide --out data/both",
+    )
+    join.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="the data sets' folders; they are only read")
+    join.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the links")
+    join.set_defaults(run=_join)
 
 
 def _add_index(actions: Any) -> None:
@@ -205,6 +219,14 @@ def _import(options: argparse.Namespace) -> int:
     source = Source(options.source, options.follow_links)
     report = import_songs(source, options.layout, options.out, stem_map, options.validation, options.test)
     print(f"{options.out}: {report.summary()}")
+    return 0
+
+
+def _join(options: argparse.Namespace) -> int:
+    from datamodules.joining import join_data_sets
+
+    counts = join_data_sets(options.roots, options.out)
+    print(f"{options.out}: {', '.join(f'{count} {split}' for split, count in counts.items())}")
     return 0
 
 
