@@ -74,6 +74,8 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             nothing does not undo a trained generator. Ours.
         warmup_iterations: iterations in which both learning rates rise linearly from 0, the generator's after the
             discriminator's lead; fixed afterwards.
+        decay_from: iteration from which both learning rates fall linearly; None = they stay, as in the paper.
+        decay_iterations: iterations of that fall to 0, after which nothing is learnt any more.
         generator_class_dropout: share of items in [0, 1] whose instrument is hidden from both networks (p_G).
         discriminator_class_dropout: share of the other items whose instrument is hidden from the discriminator (p_D).
         penalty_every: discriminator steps per gradient penalty (k), R1 and R2 in turn.
@@ -111,6 +113,8 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         base_checkpoint: str | None = None,
         discriminator_lead: int = 0,
         warmup_iterations: int = 1000,
+        decay_from: int | None = None,
+        decay_iterations: int = 5000,
         generator_class_dropout: float = 0.1,
         discriminator_class_dropout: float = 0.1,
         penalty_every: int = 8,
@@ -150,6 +154,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.discriminator_lead, self.warmup_iterations = discriminator_lead, warmup_iterations
+        self.decay_from, self.decay_iterations = decay_from, decay_iterations
         self.generator_class_dropout = generator_class_dropout
         self.discriminator_class_dropout = discriminator_class_dropout
         self.penalty_every = penalty_every
@@ -233,10 +238,11 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
         generator = self.generator_optimizer(self.generator.parameters())
         discriminator = self.discriminator_optimizer(self.discriminator.parameters())
+        decay = self.decay_from, self.decay_iterations
         # A rate of 0 keeps the generator's weights while its optimiser already gets to know the gradients.
         return [generator, discriminator], [
-            linear_warmup(generator, self.warmup_iterations, rest=self.discriminator_lead),
-            linear_warmup(discriminator, self.warmup_iterations),
+            linear_warmup(generator, self.warmup_iterations, self.discriminator_lead, *decay),
+            linear_warmup(discriminator, self.warmup_iterations, 0, *decay),
         ]
 
     def on_fit_start(self) -> None:

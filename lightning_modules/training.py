@@ -242,15 +242,25 @@ def update_average(averaged: nn.Module, trained: nn.Module, decay: float, iterat
     torch._foreach_lerp_(list(averaged.parameters()), list(trained.parameters()), 1 - decay)
 
 
-def linear_warmup(optimizer: Optimizer, steps: float, rest: int = 0) -> LambdaLR:
+def linear_warmup(
+    optimizer: Optimizer, steps: float, rest: int = 0, decay_from: int | None = None, decay_steps: int = 0
+) -> LambdaLR:
     """The optimiser's own rate after so many of its steps, a linear rise from 0 until then.
 
     Args:
         optimizer: of one network.
         steps: of the optimiser; 0 = no rise.
         rest: steps before the rise, in which the rate is 0.
+        decay_from: steps after which the rate falls linearly; None = it stays.
+        decay_steps: steps of that fall to 0.
     """
-    return LambdaLR(optimizer, lambda done: min(1.0, max(0.0, (done + 1 - rest) / max(1, steps))))
+
+    def share(done: int) -> float:
+        risen = min(1.0, max(0.0, (done + 1 - rest) / max(1, steps)))
+        fallen = 0.0 if decay_from is None else min(1.0, max(0, done - decay_from) / max(1, decay_steps))
+        return risen * (1 - fallen)
+
+    return LambdaLR(optimizer, share)
 
 
 def warm_cosine(warmup_steps: int, total: Callable[[], float]) -> Callable[[int], float]:

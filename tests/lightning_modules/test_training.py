@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from toy_latents import make_trainer
 
 from callbacks import LastCheckpoint
-from lightning_modules.training import Recipe, update_average
+from lightning_modules.training import Recipe, linear_warmup, update_average
 
 
 def scalar(value: float) -> nn.Module:
@@ -90,3 +91,34 @@ def test_early_stopping_goes_on_from_between_a_validation_and_the_end_of_its_epo
     with pytest.raises(RuntimeError, match="killed"):
         fit_judged(tmp_path, Killed())
     assert fit_judged(tmp_path, checkpoint=tmp_path / "last.ckpt") == whole
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 40), st.integers(1, 30), st.integers(0, 60))
+def test_a_rate_rests_rises_stays_and_falls(rest: int, rise: int, stay: int, fall: int, stop: int) -> None:
+    """And a resumed one goes on where it was."""
+    begin = rest + rise + stay
+
+    def schedule() -> tuple[torch.optim.Optimizer, LambdaLR]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+        return optimizer, linear_warmup(optimizer, rise, rest, begin, fall)
+
+    def rates(optimizer: torch.optim.Optimizer, scheduler: LambdaLR, steps: int) -> list[float]:
+        found = []
+        for _ in range(steps):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return found
+
+    optimizer, scheduler = schedule()
+    whole = rates(optimizer, scheduler, begin + fall + 5)
+    assert whole[:rest] == [0.0] * rest
+    assert whole[rest : rest + rise] == pytest.approx([2.0 * (k + 1) / max(1, rise) for k in range(rise)])
+    assert whole[rest + rise : begin] == [2.0] * stay
+    assert whole[begin:] == pytest.approx([2.0 * max(0.0, 1 - k / fall) for k in range(fall + 5)])
+    first, second = schedule(), schedule()
+    kept = rates(*first, min(stop, len(whole)))
+    second[0].load_state_dict(first[0].state_dict())
+    second[1].load_state_dict(first[1].state_dict())
+    assert kept + rates(*second, len(whole) - len(kept)) == whole
