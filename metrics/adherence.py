@@ -115,7 +115,10 @@ def _summary(shares: Sequence[Cell]) -> Cell:
 def notes_on_columns(rows: Rows, columns: Sequence[str]) -> list[str]:
     """What has to be said of a table of which some columns are shown; the summary is that of all."""
     won = {column: cheats for column in columns if (cheats := cheats_that_win(rows, column))}
-    said = [f"{MARK} {column}: {' and '.join(cheats)} score as the true stem does" for column, cheats in won.items()]
+    said = [
+        f"{MARK} {column}: {' and '.join(cheats)} score{'s' if len(cheats) == 1 else ''} as the true stem does"
+        for column, cheats in won.items()
+    ]
     honest = honest_columns(rows)
     if honest:
         said.append(f"adherence: mean of {', '.join(honest)}, each with 0 for random pairing and 1 for ground truth")

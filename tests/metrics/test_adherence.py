@@ -102,7 +102,7 @@ def test_columns_that_tell_nothing_or_flatter_do_not_count() -> None:
     assert summed["trained"]["adherence"]["value"] == pytest.approx(0.5)
     assert with_summary(summed) == summed
     assert notes_on_columns(rows, ["cocola_full", "loudness_db"]) == [
-        f"{MARK} cocola_full: echo score as the true stem does",
+        f"{MARK} cocola_full: echo scores as the true stem does",
         "adherence: mean of phase_lock, each with 0 for random pairing and 1 for ground truth",
     ]
 
