@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from metrics.anchor_rows import ANCHORS, BESIDE, anchor_tag
+from metrics.anchor_rows import ANCHORS, BESIDE, PLAYERS, anchor_tag
 
 CHARTS = {
     "val/beat_f1_truth/Percussive": "drums: beat F1 against the true beats",
@@ -38,7 +38,7 @@ def read_scalars(run: Path) -> dict[str, tuple[list[float], list[float]]]:
         events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
         row = file.parent.name
         for tag in events.Tags()["scalars"]:
-            known = anchor_tag(row, tag.removeprefix("val/")) if row in (*ANCHORS, *BESIDE) else tag
+            known = anchor_tag(row, tag.removeprefix("val/")) if row in (*ANCHORS, *BESIDE, *PLAYERS) else tag
             curves.setdefault(known, []).extend((event.step, event.value) for event in events.Scalars(tag))
     if not curves:
         raise SystemExit(f"no TensorBoard events under {run}; train first")

@@ -37,8 +37,9 @@ class AdaptationMonitor(ValidationCallback):
     What `python -m benchmarks.adaptation` measures, on few songs, which the composer renders with held-out grooves
     (`docs/evaluation.md`). Per event and column (`beat_f1_drums`, `phase_lock_drums`, `chord_tone_share_pitched`,
     `phase_lock_pitched`) it logs `val/adaptation/<event>/<column>`, the mean over 32 beats from the event on minus that
-    before it, and `…/beats`, the beats until the mean over songs is back in its usual range (0: it never leaves it, 33:
-    it does not come back). For silent bars also `…/rest_<part>/silent_after` and `…/sounds_after` in beats. The same of
+    before it; `…/before`, the latter, because who could do nothing has nothing to lose; and `…/beats`, the beats until
+    the mean over songs is back in its usual range (0: it never leaves it, 33: it does not come back). For silent bars
+    also `…/rest_<part>/silent_after` and `…/sounds_after` in beats. The same of
     a perfect player, one that is a bar late and one that ignores the event as `anchor/<row>/…`, and the curves as a
     picture. A test logs `test/…`, and writes `adaptation.json` and `adaptation.png` into the trainer's root.
 
@@ -158,7 +159,8 @@ def _numbers(said: Answers) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for name, answer in said.items():
         if isinstance(answer, Recovery):
-            numbers |= {name: answer.after - answer.before, f"{name}/beats": float(answer.beats_or_more)}
+            numbers |= {f"{name}/before": answer.before, name: answer.after - answer.before}
+            numbers[f"{name}/beats"] = float(answer.beats_or_more)
         elif answer.silent_after is not None and answer.sounds_after is not None:
             numbers |= {f"{name}/silent_after": answer.silent_after, f"{name}/sounds_after": answer.sounds_after}
     return numbers

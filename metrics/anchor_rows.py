@@ -19,6 +19,9 @@ ONE_STEP = "one_step"
 BESIDE = {LAG_COPY: "lag copy", ONE_STEP: "one step"}
 """The rows that depend on the model, and what they are called in tables behind the name of its own row."""
 
+PLAYERS = ("perfect", "late", "ignores")
+"""Who else plays when the music changes: the true stem, the same a bar late, and as if nothing had happened."""
+
 
 def anchor_tag(row: str, name: str) -> str:
     """What an anchor's number is called in logs."""
@@ -29,4 +32,4 @@ def anchor_of(tag: str) -> tuple[str, str] | None:
     """Row and name of an anchor's number; None if it is none."""
     first, _, rest = tag.partition("/")
     row, _, name = rest.partition("/")
-    return (row, name) if first == "anchor" and row in (*ANCHORS, *BESIDE) else None
+    return (row, name) if first == "anchor" and row in (*ANCHORS, *BESIDE, *PLAYERS) else None

@@ -17,13 +17,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from callbacks import AdaptationMonitor
-from callbacks.event_scenes import performed, scene_of
+from callbacks.event_scenes import ANCHORS, performed, scene_of
 from datamodules.event_songs import EventSong
 from livejam.accompanist import Controls
 from livejam.batch import CATEGORIES
 from livejam.checkpoints.player import Player as TrainedPlayer
 from livejam.errors import UserError
 from livejam.spec import CodecSpec
+from metrics.anchor_rows import PLAYERS, anchor_of, anchor_tag
 from metrics.loudness import silence_rate
 
 EVENTS = ["key_up", "silence"]
@@ -117,6 +118,7 @@ def test_a_training_logs_numbers_anchors_and_curves_and_measures_anchors_once(tm
     fit = trainer(tmp_path, own, logger=logger, log_every_n_steps=1)
     fit.fit(Echoing(), loader(2), loader(2))
     tags = {f"adaptation/key_up/{name}" for name in ("phase_lock_drums", "chord_tone_share_pitched/beats")}
+    tags |= {"adaptation/key_up/phase_lock_drums/before"}
     tags |= {"adaptation/silence/rest_drums/silent_after", "adaptation/silence/rest_drums/sounds_after"}
     assert {f"val/{tag}" for tag in tags} | {f"anchor/perfect/{tag}" for tag in tags} <= set(fit.callback_metrics)
     assert float(fit.callback_metrics["anchor/ignores/adaptation/key_up/chord_tone_share_pitched"]) < 0
@@ -129,6 +131,11 @@ def test_a_training_logs_numbers_anchors_and_curves_and_measures_anchors_once(tm
     fit = trainer(tmp_path, own, logger=False)
     fit.validate(Echoing(), loader(2), verbose=False)
     assert tracker.calls == tracked + 2 * len(EVENTS), "before and after each event, of the model alone"
+
+
+def test_other_players_have_runs_of_their_own() -> None:
+    assert tuple(ANCHORS) == PLAYERS
+    assert [anchor_of(anchor_tag(row, "adaptation/x")) for row in PLAYERS] == [(row, "adaptation/x") for row in PLAYERS]
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
