@@ -37,6 +37,7 @@ def model_card(
     lineage: str,
     results: str | None,
     licence: str | None = None,
+    songs: str | None = None,
 ) -> str:
     """A checkpoint's card, as Markdown.
 
@@ -48,6 +49,7 @@ def model_card(
         lineage: the trainings that led to it, in words.
         results: the table of its test, as Markdown; None where there is none.
         licence: licence of the weights, as their publisher states it; None = not stated.
+        songs: what it learnt from and under which licences, as its publisher states it; None = what `config` says.
     """
     model, data = (config.get(part) or {} for part in ("model", "data"))
     play = f"livejam play --checkpoint {file} --mix song.wav --out played"
@@ -56,7 +58,7 @@ def model_card(
         "What it is": fenced(described, "text"),
         "How to play it": fenced(play, "bash"),
         "How well it plays": numbers,
-        "Licences": _licence_table(licences(model, data, lineage, licence)),
+        "Licences": _licence_table(licences(model, data, lineage, licence, songs)),
         "What it learnt from": fenced(_settings(data), "yaml"),
         "How it was trained": fenced(_settings(model), "yaml"),
     }
@@ -66,7 +68,11 @@ def model_card(
 
 
 def licences(
-    model: Mapping[str, Any], data: Mapping[str, Any], lineage: str, licence: str | None = None
+    model: Mapping[str, Any],
+    data: Mapping[str, Any],
+    lineage: str,
+    licence: str | None = None,
+    songs: str | None = None,
 ) -> dict[str, str]:
     """Part → licence, for everything that went into a model.
 
@@ -75,6 +81,7 @@ def licences(
         data: class path and arguments of the data module.
         lineage: the trainings that led to it, in words.
         licence: licence of the weights themselves; None = not stated.
+        songs: what is said of the songs; None = what follows from `data`.
     """
     found = {"livejam, the code": "Apache License 2.0"}
     codec = (model.get("init_args") or {}).get("codec") or {}
@@ -82,7 +89,7 @@ def licences(
     found |= {f"{name}, {w.purpose}": w.licence for name, w in _used_weights(model)}
     if "unknown recipe" in lineage:
         found["the weights that training began with"] = NOT_KNOWN
-    found |= _songs(data.get("init_args") or {})
+    found |= {"the songs": songs} if songs else _songs(data.get("init_args") or {})
     found["these weights"] = licence or (
         "not stated in the checkpoint; whoever publishes them chooses one that the rows above allow"
     )

@@ -55,7 +55,12 @@ class Published:
 
 
 def publish(
-    checkpoint: Path, out: Path, licence: str | None, results: str | None = None, trusted: Sequence[str] = ()
+    checkpoint: Path,
+    out: Path,
+    licence: str | None,
+    results: str | None = None,
+    trusted: Sequence[str] = (),
+    songs: str | None = None,
 ) -> Published:
     """Write the model of a checkpoint as one file, whole or not at all.
 
@@ -70,6 +75,7 @@ def publish(
         licence: licence of the weights, in words; None = not stated.
         results: the table of its test, as Markdown; None = not known.
         trusted: packages besides livejam whose classes the checkpoint may name.
+        songs: what it learnt from and under which licences, in words; None = what the configuration says.
 
     Raises:
         UserError: the checkpoint does not play, or its codec can be neither referred to nor copied.
@@ -84,6 +90,7 @@ def publish(
     precision = "float16" if half else "float32"
     facts = {
         "licence": licence,
+        "songs": songs,
         "results": results,
         "precision": precision,
         "float16_change": change,

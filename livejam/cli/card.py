@@ -79,11 +79,12 @@ def card_of(checkpoint: Path, results: str | None) -> str:
     from livejam.checkpoints.weights import sha256_of
 
     content = read_model(checkpoint)
-    licence = published_facts(content).get("licence")
+    published = published_facts(content)
+    stated = published.get("licence"), published.get("songs")
     try:
         config, lineage = content.get("config", {}), lineage_text(ancestors(content))
         return model_card(
-            checkpoint.name, sha256_of(checkpoint), describe(checkpoint), config, lineage, results, licence
+            checkpoint.name, sha256_of(checkpoint), describe(checkpoint), config, lineage, results, *stated
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]

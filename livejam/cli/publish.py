@@ -28,6 +28,10 @@ def add_publish(commands: Any) -> None:
     publish.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file, NAME.safetensors")
     publish.add_argument("--licence", metavar="TEXT", help="licence of these weights (default: not stated)")
     publish.add_argument(
+        "--songs", metavar="TEXT",
+        help="what it learnt from, and under which licences (default: what its configuration says)",
+    )  # fmt: skip
+    publish.add_argument(
         "--results", type=Path, metavar="JSON",
         help="the table that `lightning test` wrote (default: as for `livejam card`)",
     )  # fmt: skip
@@ -65,7 +69,7 @@ def _publish(options: argparse.Namespace) -> int:
     read = [path for path in (checkpoint, options.results) if path]
     require_free({"--out": out, "the card": card}, read, options.overwrite)
     results, said = found_results(checkpoint, [sha256_of(checkpoint)], options.results)
-    made = publish(checkpoint, out, options.licence, results, find_trusted(options.trust))
+    made = publish(checkpoint, out, options.licence, results, find_trusted(options.trust), options.songs)
     write_card(out, card, results)
     codec = "with its codec" if made.with_codec else "without its codec, which is bundled"
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB in {made.precision} {codec}")

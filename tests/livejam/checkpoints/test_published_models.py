@@ -201,6 +201,9 @@ def test_the_command(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "| these weights | CC BY 4.0 |" in card
     assert "# Model card: band.safetensors" in card
     assert NOT_KNOWN not in card.partition("## Licences")[2].partition("the songs")[0]
+    said = tmp_path / "said.safetensors"
+    assert main([*command, str(said), "--songs", "my own, CC0"]) == 0
+    assert "| the songs | my own, CC0 |" in said.with_suffix(".md").read_text()
     before = out.read_bytes()
     assert main([*command, str(out)]) == 2
     out.unlink()
