@@ -69,7 +69,8 @@ def test_it_answers_what_was_heard_a_block_and_the_codec_later(feedback: float) 
     heard_AN = audio_AN + feedback * wet_AN
     answer_AN = saturated(offline(player(), heard_AN, RATE, ["Percussive"], [0])[0])
     assert answer_AN.abs().max() > 0.01
-    assert (wet_AN[:, late:] - answer_AN[:, :-late]).abs().max() <= 1e-5
+    # an untrained model plays loud, and what is rounded differently in one pass and in blocks with it
+    assert (wet_AN[:, late:] - answer_AN[:, :-late]).abs().max() <= 5e-5
 
 
 def test_the_answer_is_made_to_the_block_that_was_heard() -> None:

@@ -34,7 +34,7 @@ def test_the_bundled_model_plays_for_five_threads_what_it_plays_for_one() -> Non
     ]
     for thread in threads:
         thread.start()
-        time.sleep(0.05)
+        time.sleep(0.01)
     for thread in threads:
         thread.join(120)
     for i in range(5):
