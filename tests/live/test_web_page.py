@@ -33,9 +33,9 @@ SECONDS = float(os.environ.get("LIVEJAM_WEB_SECONDS", "600"))
 
 
 @contextmanager
-def served(songs: Path, *options: str) -> Iterator[str]:
+def served(songs: Path, *options: str, model: str = "liveband-pocket") -> Iterator[str]:
     """The page's address."""
-    command = [sys.executable, "-m", "livejam.cli.main", "serve", "web", "--checkpoint", "liveband-pocket"]
+    command = [sys.executable, "-m", "livejam.cli.main", "serve", "web", "--checkpoint", model]
     command += ["--port", "0", "--songs", str(songs), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     assert process.stdout is not None
@@ -94,6 +94,24 @@ def test_a_song_is_accompanied_recorded_and_undone(rendered_songs: Path, tmp_pat
         page.click("#start")
         page.until("document.body.dataset.state === 'idle'")
         assert page.complaints == []
+
+
+def test_a_model_that_learnt_several_anticipations_plays_as_far_ahead_as_asked(
+    rendered_songs: Path, tmp_path: Path
+) -> None:
+    with served(rendered_songs, model="liveband-wide") as url, browser(tmp_path) as new_page:
+        page = ready(new_page(), url)
+        start(page)
+        page.until("!document.querySelector('#ahead').hidden")
+        page.run("""(() => { const range = document.querySelector("#ahead-range"); range.value = 11;
+            range.dispatchEvent(new Event("input")); range.dispatchEvent(new Event("change")); })()""")
+        page.until("document.querySelector('#ahead-frames').textContent.startsWith('11 frames')")
+        heard = record(page, 6.0)
+        assert number(page, "#ahead-frames") == 11
+        assert all(np.abs(sound[-2 * RATE :]).max() > 1e-3 for sound in heard.values()), "it plays on"
+        if pictures := os.environ.get("LIVEJAM_PICTURES"):
+            page.picture(Path(pictures) / "anticipation.png")
+        assert not page.complaints
 
 
 def test_the_microphone_is_heard(rendered_songs: Path, tmp_path: Path) -> None:
