@@ -99,9 +99,9 @@ def read_midi(path: Path) -> MidiSong:
     from symusic.core import ScoreTick
 
     try:
-        data = path.read_bytes()
-        if len(data) > MOST_BYTES:
+        if path.stat().st_size > MOST_BYTES:
             raise UserError(f"{path} is larger than {MOST_BYTES // 1_000_000} MB, which no song is")
+        data = path.read_bytes()
         score = ScoreTick.from_midi(data)
     except UserError:
         raise
