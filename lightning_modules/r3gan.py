@@ -136,18 +136,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         if base is not None:
             self.lineage = base["livejam"]["lineage"]
         require_anticipation(generator, anticipation_frames)
-        for name, network in (("generator", generator), ("discriminator", discriminator)):
-            _require_fit(name, network, codec)
-        if generator.window_frames % discriminator.frame_multiple:
-            raise UserError(
-                f"the generator's window_frames ({generator.window_frames}) must be a multiple of "
-                f"{discriminator.frame_multiple}, because the discriminator halves the frames at each further level"
-            )
-        if generator.anticipations != discriminator.anticipations:
-            raise UserError(
-                f"the generator's anticipations ({generator.anticipations}) and the discriminator's "
-                f"({discriminator.anticipations}) must be equal: both are told how far ahead an item is played"
-            )
+        _require_match(generator, discriminator, codec)
         self.automatic_optimization = False
         self.discriminator = discriminator
         self.anticipation_frames = anticipation_frames
@@ -368,6 +357,26 @@ def ahead(latents_BTC: Tensor, anticipation_B: Tensor, frames: int) -> Tensor:
     offset_B1 = 1 + anticipation_B[:, None]
     index_BT = offset_B1 + torch.arange(frames, device=latents_BTC.device)
     return latents_BTC.gather(1, index_BT[..., None].expand(-1, -1, latents_BTC.shape[-1]))
+
+
+def _require_match(generator: CausalTransformer, discriminator: SequenceDiscriminator, codec: Codec) -> None:
+    """Refuse networks that do not go with the codec, or with each other.
+
+    Raises:
+        UserError: names the option, and what it must be.
+    """
+    for name, network in (("generator", generator), ("discriminator", discriminator)):
+        _require_fit(name, network, codec)
+    if generator.window_frames % discriminator.frame_multiple:
+        raise UserError(
+            f"the generator's window_frames ({generator.window_frames}) must be a multiple of "
+            f"{discriminator.frame_multiple}, because the discriminator halves the frames at each further level"
+        )
+    if generator.anticipations != discriminator.anticipations:
+        raise UserError(
+            f"the generator's anticipations ({generator.anticipations}) and the discriminator's "
+            f"({discriminator.anticipations}) must be equal: both are told how far ahead an item is played"
+        )
 
 
 def _require_fit(name: str, network: CausalTransformer | SequenceDiscriminator, codec: Codec) -> None:
