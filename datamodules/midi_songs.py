@@ -190,7 +190,14 @@ def render_midi_songs(
     if missing:
         fonts = [Font(path, tuned_programs(path, ALL_PROGRAMS)) for path in map(corrected_soundfont, soundfonts)]
         fonts.append(Font(corrected_soundfont(), frozenset(ALL_PROGRAMS)))
-        write_all(missing, lambda folder, song: render_midi_song(folder, song, fonts, origin), workers)
+
+        def render(folder: Path, song: MidiSong) -> None:
+            try:
+                render_midi_song(folder, song, fonts, origin)
+            except UserError as reason:  # only heard now: one song must not cost the others
+                left_out.append(str(reason))
+
+        write_all(missing, render, workers)
     return left_out
 
 

@@ -20,7 +20,9 @@ from livejam.errors import UserError
 BAR_SECONDS = 2.0
 
 
-def write_midi(path: Path, parts: dict[tuple[int, bool], int], bars: int = 6, tempo: float = 120.0) -> Path:
+def write_midi(
+    path: Path, parts: dict[tuple[int, bool], int], bars: int = 6, tempo: float = 120.0, drum: int = 38
+) -> Path:
     """A file with a note per beat on each (program, is drum), and the volume that goes with it."""
     from symusic.core import ControlChangeTick, NoteTick, ScoreTick, TempoTick, TrackTick
 
@@ -30,7 +32,7 @@ def write_midi(path: Path, parts: dict[tuple[int, bool], int], bars: int = 6, te
         track = TrackTick("", program, is_drum)
         track.controls.append(ControlChangeTick(0, 7, volume))
         for beat in range(4 * bars):
-            track.notes.append(NoteTick(480 * beat, 400, 38 if is_drum else 60, 90))
+            track.notes.append(NoteTick(480 * beat, 400, drum if is_drum else 60, 90))
         score.tracks.append(track)
     path.parent.mkdir(parents=True, exist_ok=True)
     score.dump_midi(str(path))
@@ -117,6 +119,15 @@ def test_the_command_says_what_it_left_out(tmp_path: Path, capsys: pytest.Captur
     assert "not above 1 together" in capsys.readouterr().err
     assert main(["data", "midi", str(tmp_path / "none"), "--out", str(out)]) == 2
     assert "holds no MIDI file" in capsys.readouterr().err
+
+
+def test_a_song_that_is_not_heard_does_not_cost_the_others(tmp_path: Path) -> None:
+    source, out = collection(tmp_path / "midi"), tmp_path / "songs"
+    write_midi(source / "a/inaudible.mid", {(0, False): 127, (0, True): 127}, drum=1)  # no drum of General MIDI
+    (said,) = render_midi_songs(source, out, workers=1)
+    assert "fewer than two instruments of" in said
+    assert "inaudible.mid" in said
+    assert len(list(out.glob("*/Track*/mix.flac"))) == 2
 
 
 def test_songs_of_another_origin_are_not_joined(tmp_path: Path) -> None:
