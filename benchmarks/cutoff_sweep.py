@@ -119,16 +119,8 @@ class Playing(LightningModule):
     def test_step(  # type: ignore[override]
         self, batch: AccompanimentBatch, batch_idx: int
     ) -> AccompanimentOutput:
-        return AccompanimentOutput(
-            mix_BAN=batch.mix,
-            target_BAN=batch.target,
-            generated_BAN=played_audio(self._accompanist, self.codec, self.silence_C, batch),
-            sample_rate_hz=self.codec.spec.sample_rate_hz,
-            instrument_B=batch.instrument_B,
-            song=batch.song,
-            start_seconds=batch.start_seconds,
-            annotations=batch.annotations,
-            planned=batch.planned,
+        return AccompanimentOutput.played_to(
+            batch, played_audio(self._accompanist, self.codec, self.silence_C, batch), self.codec.spec.sample_rate_hz
         )
 
 

@@ -49,17 +49,7 @@ class TrueStem(LightningModule):
     def test_step(  # type: ignore[override]
         self, batch: AccompanimentBatch, batch_idx: int
     ) -> AccompanimentOutput:
-        return AccompanimentOutput(
-            mix_BAN=batch.mix,
-            target_BAN=batch.target,
-            generated_BAN=batch.target,
-            sample_rate_hz=self.codec.spec.sample_rate_hz,
-            instrument_B=batch.instrument_B,
-            song=batch.song,
-            start_seconds=batch.start_seconds,
-            annotations=batch.annotations,
-            planned=batch.planned,
-        )
+        return AccompanimentOutput.played_to(batch, batch.target, self.codec.spec.sample_rate_hz)
 
 
 def monitors(made: Experiment, cocola: str | None) -> list[Callback]:

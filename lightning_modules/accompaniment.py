@@ -128,16 +128,8 @@ class AccompanimentModule(Recipe, Generic[Network]):
         self, batch: AccompanimentBatch, batch_idx: int
     ) -> AccompanimentOutput:
         """Play along with each mix, step by step, exactly as a server would."""
-        return AccompanimentOutput(
-            mix_BAN=batch.mix,
-            target_BAN=batch.target,
-            generated_BAN=self.played(self.accompanist(), batch),
-            sample_rate_hz=self.codec.spec.sample_rate_hz,
-            instrument_B=batch.instrument_B,
-            song=batch.song,
-            start_seconds=batch.start_seconds,
-            annotations=batch.annotations,
-            planned=batch.planned,
+        return AccompanimentOutput.played_to(
+            batch, self.played(self.accompanist(), batch), self.codec.spec.sample_rate_hz
         )
 
     def played(self, accompanist: Accompanist[Any], batch: AccompanimentBatch) -> Tensor:

@@ -212,6 +212,21 @@ class AccompanimentOutput:
     planned: tuple[PlannedItem, ...] | None = None
     estimate_BAN: Tensor | None = None
 
+    @classmethod
+    def played_to(cls, batch: AccompanimentBatch, generated_BAN: Tensor, sample_rate_hz: int) -> AccompanimentOutput:
+        """What was played to a batch of audio."""
+        return cls(
+            mix_BAN=batch.mix,
+            target_BAN=batch.target,
+            generated_BAN=generated_BAN,
+            sample_rate_hz=sample_rate_hz,
+            instrument_B=batch.instrument_B,
+            song=batch.song,
+            start_seconds=batch.start_seconds,
+            annotations=batch.annotations,
+            planned=batch.planned,
+        )
+
     @property
     def counting(self) -> tuple[int, ...]:
         """The items that no other batch of the evaluation repeats."""
