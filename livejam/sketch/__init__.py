@@ -1,0 +1,25 @@
+"""Sketches: curves of loudness, brightness and pitch that a model follows, made of any sound."""
+
+from livejam.sketch.analysis import SketchAnalysis, Sketcher, SketcherState
+from livejam.sketch.controls import Brightness, Control, Loudness, Pitch
+from livejam.sketch.curves import CHANNELS, CONTROLS, AskedCurves, excerpt, packed, require_packed, unpacked
+from livejam.sketch.smoothing import median_filtered, randomly_smoothed
+
+__all__ = [
+    "CHANNELS",
+    "CONTROLS",
+    "AskedCurves",
+    "Brightness",
+    "Control",
+    "Loudness",
+    "Pitch",
+    "SketchAnalysis",
+    "Sketcher",
+    "SketcherState",
+    "excerpt",
+    "median_filtered",
+    "packed",
+    "randomly_smoothed",
+    "require_packed",
+    "unpacked",
+]
