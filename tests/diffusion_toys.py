@@ -23,6 +23,7 @@ def make_network(
     context_frames: int = CONTEXT,
     depth: int = 3,
     mix: bool = False,
+    sketch: list[int] | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> DiffusionTransformer:
     """Random weights everywhere, so that nothing cancels by being zero."""
@@ -38,6 +39,7 @@ def make_network(
         global_width=GLOBAL,
         mix_channels=CHANNELS if mix else 0,
         mask=mask,
+        sketch_channels=sketch,
     )
     for name, parameter in network.named_parameters():
         scale = parameter[0].numel() ** -0.5 if parameter.ndim == 2 else 0.2

@@ -1,6 +1,7 @@
 """A diffusion transformer together with the encoders of its conditions, which are trained and stored together.
 
-Shapes: B batch, T latent frames, C latent channels, P prompt tokens, D channels of an embedding.
+Shapes: B batch, T latent frames, C latent channels, P prompt tokens, D channels of an embedding, K channels and G
+controls of a sketch.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class ConditionedTransformer(nn.Module):
         *,
         context: tuple[Tensor, Tensor] | None = None,
         mix: tuple[Tensor, Tensor] | None = None,
+        sketch: tuple[Tensor, Tensor] | None = None,
     ) -> DiffusionConditions:
         """The conditions, in the network's form.
 
@@ -80,6 +82,7 @@ class ConditionedTransformer(nn.Module):
             seconds: duration of the piece.
             context: clean latents (BTC) and mask (BT).
             mix: latents of the mix (BTC) and mask (BT).
+            sketch: curves (BTK) and masks (BTG).
         """
         global_BD = None
         if self.duration is not None and prompt is not None:
@@ -95,4 +98,6 @@ class ConditionedTransformer(nn.Module):
             prompt_BPD=None if prompt is None else prompt.embedding_BPD,
             prompt_mask_BP=None if prompt is None else prompt.mask_BP,
             global_BD=global_BD,
+            sketch_BTK=None if sketch is None else sketch[0],
+            sketch_mask_BTG=None if sketch is None else sketch[1],
         )

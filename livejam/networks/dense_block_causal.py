@@ -152,7 +152,7 @@ def _embed(
     }
     # only the mix is given where a block is generated
     given = network.given(replace(own, context_BTC=None, context_mask_BT=None, **heard))
-    noisy_BND = network.project_noisy(network.before(noisy_BNC))
+    noisy_BND = network.sketched(network.project_noisy(network.before(noisy_BNC)), own)
     return clean_BTD, noisy_BND if given is None else noisy_BND + network.project_given(given)
 
 

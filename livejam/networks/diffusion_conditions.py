@@ -1,7 +1,7 @@
-"""The conditions of a diffusion transformer: context, mix, prompt and global embedding, and what guidance leaves out.
+"""The conditions of a diffusion transformer, from context to global embedding, and what guidance leaves out.
 
 Shapes: B batch, T latent frames of the whole window (context, then block), C latent channels, P prompt tokens,
-D channels of an embedding.
+D channels of an embedding, K channels and G controls of a sketch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
+
+SKETCH = ("sketch_BTK", "sketch_mask_BTG")
+"""Fields of the conditions that are a sketch."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class DiffusionConditions:
         prompt_BPD: embeddings of the prompt's tokens. All zero is the same as None.
         prompt_mask_BP: 0 on padding, which then counts as zero embeddings, as published weights expect.
         global_BD: one embedding that is added to the noise level's, such as that of the duration.
+        sketch_BTK: curves to follow, all controls one after the other, 0 where nothing is asked.
+        sketch_mask_BTG: 1 where a control is asked for.
     """
 
     context_BTC: Tensor | None = None
@@ -37,6 +42,8 @@ class DiffusionConditions:
     prompt_BPD: Tensor | None = None
     prompt_mask_BP: Tensor | None = None
     global_BD: Tensor | None = None
+    sketch_BTK: Tensor | None = None
+    sketch_mask_BTG: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> DiffusionConditions:
         """The conditions with a function applied to every tensor."""
@@ -66,7 +73,7 @@ class DiffusionConditions:
         """The conditions of a part of the window."""
         parts = {
             name: None if (x := getattr(self, name)) is None else x[:, first:stop]
-            for name in ("context_BTC", "context_mask_BT", "mix_BTC", "mix_mask_BT")
+            for name in ("context_BTC", "context_mask_BT", "mix_BTC", "mix_mask_BT", *SKETCH)
         }
         return dataclasses.replace(self, **parts)
 
@@ -81,6 +88,7 @@ class Unconditional:
     Args:
         without_prompt: whether it has no prompt.
         without_mix: whether it has no mix.
+        without_sketch: whether it has no sketch.
 
     Raises:
         UserError: it lacks nothing, so that there is nothing to guide away from.
@@ -88,12 +96,13 @@ class Unconditional:
 
     without_prompt: bool
     without_mix: bool
+    without_sketch: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.without_prompt or self.without_mix):
+        if not (self.without_prompt or self.without_mix or self.without_sketch):
             raise UserError(
-                "guidance's unconditional side lacks nothing; set without_prompt or without_mix to true, "
-                "or guidance to 1"
+                "guidance's unconditional side lacks nothing; set without_prompt, without_mix or without_sketch to "
+                "true, or guidance to 1"
             )
 
     def of(self, conditions: DiffusionConditions) -> DiffusionConditions:
@@ -122,7 +131,8 @@ class Unconditional:
     def _dropped(self) -> tuple[str, ...]:
         """Fields of the conditions that are 0 here."""
         prompt = ("prompt_BPD", "prompt_mask_BP") if self.without_prompt else ()
-        return (*prompt, "mix_BTC", "mix_mask_BT") if self.without_mix else prompt
+        mix = ("mix_BTC", "mix_mask_BT") if self.without_mix else ()
+        return (*prompt, *mix, *(SKETCH if self.without_sketch else ()))
 
 
 NOTHING_ASKED = Unconditional(without_prompt=True, without_mix=True)

@@ -1,8 +1,8 @@
 """LMDM's network: a diffusion transformer that continues a clean context, weight-compatible with Stable Audio Open.
 
 Shapes: B batch, T latent frames of the window (context, then block), C latent channels, D width, H heads,
-E channels per head, P prompt tokens. After the T frames there is one token, which carries noise level and global
-embedding.
+E channels per head, P prompt tokens, K channels and G controls of a sketch. After the T frames there is one token,
+which carries noise level and global embedding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.diffusion_conditions import SKETCH, DiffusionConditions
 from livejam.networks.diffusion_layers import (
     Attend,
     DiffusionBlock,
@@ -55,6 +55,8 @@ class DiffusionTransformer(nn.Module):
         prompt_width: channels of a prompt token; 0 = no cross-attention.
         global_width: channels of the global embedding; 0 = none.
         mix_channels: channels of a latent of what the musician plays; 0 = none.
+        sketch_channels: channels of every control of a sketch; None = it follows no sketch. Each control has an input
+            of its own, which starts at zero.
         mask: the attention mask, for the same frames of context and block.
         prompt_hidden: channels of the projected prompt (Stable Audio Open 1.0: those of the prompt); None = `width`.
         query_key_norm: whether queries and keys are normalised per head (Small: yes, 1.0: no).
@@ -79,6 +81,7 @@ class DiffusionTransformer(nn.Module):
         prompt_hidden: int | None = None,
         query_key_norm: bool = True,
         rotary_base: float = 10_000.0,
+        sketch_channels: list[int] | None = None,
     ) -> None:
         super().__init__()
         self.latent_channels, self.width, self.heads = latent_channels, width, heads
@@ -97,6 +100,10 @@ class DiffusionTransformer(nn.Module):
         given_channels = 1 + latent_channels + (1 + mix_channels if mix_channels else 0)
         self.project_given = nn.Linear(given_channels, width, bias=False)
         nn.init.zeros_(self.project_given.weight)
+        self.sketch_channels = tuple(sketch_channels or ())
+        self.project_sketch = nn.ModuleList(nn.Linear(1 + k, width, bias=False) for k in self.sketch_channels)
+        for projection in self.layers_of_sketch:
+            nn.init.zeros_(projection.weight)
         self.rotary = Rotary(width // heads, rotary_base)
         self.blocks = nn.ModuleList(DiffusionBlock(width, heads, prompt_hidden, query_key_norm) for _ in range(depth))
         self.project_out = nn.Linear(width, latent_channels, bias=False)
@@ -106,6 +113,11 @@ class DiffusionTransformer(nn.Module):
     def layers(self) -> list[DiffusionBlock]:
         """The blocks, with their type."""
         return cast("list[DiffusionBlock]", list(self.blocks))
+
+    @property
+    def layers_of_sketch(self) -> list[nn.Linear]:
+        """The input of every control, with its type."""
+        return cast("list[nn.Linear]", list(self.project_sketch))
 
     @property
     def window_frames(self) -> int:
@@ -146,21 +158,23 @@ class DiffusionTransformer(nn.Module):
         if mask_BT is not None:
             x_BTC = x_BTC * (1 - mask_BT[..., None]).to(x_BTC)
         given = self.given(conditions)
-        hidden = self.project_noisy(x_BTC)
+        hidden = self.sketched(self.project_noisy(x_BTC), conditions)
         return hidden if given is None else hidden + self.project_given(given)
 
     def embed_context(self, conditions: DiffusionConditions) -> Tensor:
         """Context frames before the first block, where the noisy path is switched off."""
         given = self.given(conditions)
         assert given is not None, "the cached passes refuse conditions without context"
-        return self.project_given(given)
+        return self.sketched(self.project_given(given), conditions)
 
     def embed_block(self, noisy_BTC: Tensor, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
         """The block's frames and the token before the first block."""
         hidden = self.project_noisy(self.before(noisy_BTC))
+        own = conditions.frames(self.context_frames, self.window_frames)
         if conditions.mix_BTC is not None:
-            given = self.given(conditions.frames(self.context_frames, self.window_frames))
+            given = self.given(own)
             hidden = hidden if given is None else hidden + self.project_given(given)
+        hidden = self.sketched(hidden, own)
         return torch.cat((hidden, self.token(time_B, conditions)), dim=1)
 
     def given(self, conditions: DiffusionConditions) -> Tensor | None:
@@ -177,6 +191,16 @@ class DiffusionTransformer(nn.Module):
             for part, size in zip(parts, channels, strict=False)
         ]
         return torch.cat(columns, dim=-1)
+
+    def sketched(self, hidden_BTD: Tensor, conditions: DiffusionConditions) -> Tensor:
+        """Frames with what the sketch asks for in them added, every control through its own map."""
+        sketch_BTK, mask_BTG = conditions.sketch_BTK, conditions.sketch_mask_BTG
+        if sketch_BTK is None or mask_BTG is None:
+            return hidden_BTD
+        parts = zip(mask_BTG.split(1, dim=-1), sketch_BTK.split(self.sketch_channels, dim=-1), strict=True)
+        for projection, part in zip(self.layers_of_sketch, parts, strict=True):
+            hidden_BTD = hidden_BTD + projection(torch.cat(part, dim=-1).to(projection.weight))
+        return hidden_BTD
 
     def token(self, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
         """The one token of noise level and global embedding (B, 1, D)."""
@@ -231,10 +255,18 @@ class DiffusionTransformer(nn.Module):
                 raise UserError(f"conditions need {name}_BTC and {name}_mask_BT together")
             if latents is not None and latents.shape[:2] != (batch, frames):
                 raise UserError(f"{name}_BTC has shape {tuple(latents.shape)}; the window is ({batch}, {frames}, …)")
-        for name, channels in (("mix_BTC", self.mix_channels), ("prompt_BPD", self.prompt_width)):
+        if (conditions.sketch_BTK is None) != (conditions.sketch_mask_BTG is None):
+            raise UserError("conditions need sketch_BTK and sketch_mask_BTG together")
+        wanted = {"mix_BTC": self.mix_channels, "prompt_BPD": self.prompt_width}
+        wanted |= {"sketch_BTK": sum(self.sketch_channels), "sketch_mask_BTG": len(self.sketch_channels)}
+        for name, channels in wanted.items():
             given = getattr(conditions, name)
             if given is not None and given.shape[-1] != channels:
                 raise UserError(f"{name} has {given.shape[-1]} channels, this network takes {channels}")
+        for name in SKETCH:
+            given = getattr(conditions, name)
+            if given is not None and given.shape[:2] != (batch, frames):
+                raise UserError(f"{name} has shape {tuple(given.shape)}; the window is ({batch}, {frames}, …)")
 
     def _require_mask(self) -> None:
         """Refuse a mask of another window."""
