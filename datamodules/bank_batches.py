@@ -1,6 +1,6 @@
 """Training batches from a latent bank: a target stem, and a sub-mix that does not contain it, at a random crop.
 
-Shapes: B batch, T latent frames, C latent channels.
+Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from torch.utils.data import Dataset, get_worker_info
 
 from datamodules.bank_pairs import usable_pairs
 from datamodules.crops import ActivityRule
-from datamodules.local_bank import Bank
+from datamodules.local_bank import Bank, LatentBank
 from datamodules.run_sampler import BatchKey
 from datamodules.shared_batches import SharedMemory, in_float32
+from datamodules.sketch_bank import SketchBank
 from livejam.batch import AccompanimentBatch
 from livejam.errors import UserError
+from livejam.sketch import SketchAnalysis
 
 AT_ONCE = 16
 """Items that are drawn together: what sounds in them fits into a processor's cache."""
@@ -47,6 +49,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         rule: the rule that decides which crops may be used.
         seed: seed of the run.
         workers: processes that will load the batches; those that are forked share memory with this one.
+        sketch: how the curves of targets were made that batches hold besides; None = they hold none.
 
     Raises:
         UserError: no song offers a crop.
@@ -61,6 +64,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         rule: ActivityRule,
         seed: int,
         workers: int = 0,
+        sketch: SketchAnalysis | None = None,
     ) -> None:
         self.bank, self.crop_frames, self.batch_size, self.rule, self.seed = bank, crop_frames, batch_size, rule, seed
         self.index = bank.index(rule.threshold_dbfs)
@@ -71,6 +75,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
                 "sound; make data.crop_frames smaller, or choose other data.targets"
             )
         shape = (batch_size, crop_frames, bank.manifest.settings.codec.latent_channels)
+        self._sketches = None if sketch is None else SketchBank(_on_this_machine(bank), self.index, sketch)
         self._memory = SharedMemory(shape, workers) if workers else None
         self._read = np.empty((2, *shape), np.float16)
 
@@ -136,6 +141,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         mix_BTC, target_BTC = torch.from_numpy(self._read)
         songs, spec = crops.song_B.tolist(), self.bank.manifest.settings.codec
         stems = [self.index.stem(song, stem) for song, stem in zip(songs, crops.stem_B.tolist(), strict=True)]
+        place, curves = (crops.song_B, crops.stem_B, crops.start_B), self._sketches
         return AccompanimentBatch(
             mix=mix_BTC,
             target=target_BTC,
@@ -147,4 +153,14 @@ class BankBatches(Dataset[AccompanimentBatch]):
             start_seconds=tuple(start * spec.frame_seconds for start in crops.start_B.tolist()),
             # excerpts of them would cost more than the latents; they can be read from the bank
             annotations=(None,) * len(stems),
+            sketch_BTP=None if curves is None else curves.read(*place, self.crop_frames),
         )
+
+
+def _on_this_machine(bank: Bank) -> LatentBank:
+    if not isinstance(bank, LatentBank):
+        raise UserError(
+            "the curves of a sketch lie beside a bank on this machine's disk: name data.bank_root instead of "
+            "data.bank_store, or leave data.sketch out"
+        )
+    return bank

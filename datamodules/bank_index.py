@@ -155,13 +155,13 @@ def index_songs(paths: Iterable[Path], threshold_dbfs: float) -> BankIndex:
 
 def _facts(path: Path, threshold_dbfs: float) -> _SongFacts:
     song, _ = read_song(path)
-    places = _places(path)
+    where = places(path)
     return _SongFacts(
         stems=song.stems,
         frames=song.frames,
         submixes=len(song.membership_MS),
-        stem_bytes=places["stems_STC"],
-        submix_bytes=places["submixes_MTC"],
+        stem_bytes=where["stems_STC"],
+        submix_bytes=where["submixes_MTC"],
         annotated=song.annotations is not None,
         membership=np.packbits(song.membership_MS.numpy()),
         sounds=_sounding(song, threshold_dbfs),
@@ -174,7 +174,7 @@ def _sounding(song: SongLatents, threshold_dbfs: float) -> NDArray[np.uint8]:
     return np.concatenate(packed)
 
 
-def _places(path: Path) -> dict[str, int]:
+def places(path: Path) -> dict[str, int]:
     """Where each tensor begins in a safetensors file: after 8 bytes with the header's length, and the header."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

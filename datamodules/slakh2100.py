@@ -31,12 +31,14 @@ from datamodules.local_bank import Bank, LatentBank
 from datamodules.losses import Demand, leak_line, losses_line
 from datamodules.rendering import RenderIfMissing
 from datamodules.run_sampler import ResumableLoader, RunSampler, ShareSampler
+from datamodules.sketch_bank import SketchBuilder
 from datamodules.slakh_index import INDEX, SlakhIndex
 from datamodules.slakh_scan import Song
 from datamodules.splits import SplitByFolder, SplitPolicy
 from livejam.batch import AccompanimentBatch, named
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.sketch import SketchAnalysis
 from livejam.spec import CodecSpec, LatentStatistics
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ class Slakh2100DataModule(LightningDataModule):
             those that cannot be used.
         splits: which songs are for training, validation and test; None is `SplitByFolder`.
         render_if_missing: render songs where there are none; None raises an error that says what to do.
+        sketch: how the targets' curves are made that batches hold for recipes which learn to follow sketches; the bank
+            gets them when it has none. None: no curves.
         seed: of items and sub-mixes, at least 0.
         num_workers: processes that load training batches; 0 loads them in the training process, which is enough for
             the bank (a batch takes a fraction of a millisecond per item).
@@ -117,6 +121,7 @@ class Slakh2100DataModule(LightningDataModule):
         num_workers: int = 0,
         bank_workers: int | None = None,
         one_disk_per_node: bool = False,
+        sketch: SketchAnalysis | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root)
@@ -139,7 +144,7 @@ class Slakh2100DataModule(LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         if bank_root is not None and bank_store is not None:
             raise UserError("a bank has one place: name data.bank_root or data.bank_store, not both")
-        self._bank_root, self.bank_store = bank_root, bank_store
+        self._bank_root, self.bank_store, self.sketch = bank_root, bank_store, sketch
         self._index: SlakhIndex | None = None
         self._statistics: LatentStatistics | None = None
         self._training: BankBatches | AudioBatches | None = None
@@ -239,8 +244,14 @@ class Slakh2100DataModule(LightningDataModule):
         if self._is(TrainerFn.FITTING) and self.mode == "bank":
             if self.bank_store is None:
                 self.bank_builder.build(self.codec, self.bank_workers)
+                self._build_sketches()
             else:
                 self.open_bank()
+
+    def _build_sketches(self) -> None:
+        if self.sketch is not None:
+            songs, spec = self.songs("train"), self.codec.spec
+            SketchBuilder(self.bank_root, self.root, songs, spec, self.sketch).build(self.bank_workers)
 
     def setup(self, stage: str) -> None:
         """Open what the stage needs, on every rank."""
@@ -320,6 +331,7 @@ class Slakh2100DataModule(LightningDataModule):
             self.rule,
             self.seed,
             self.num_workers,
+            self.sketch,
         )
 
     def _audio_batches(self) -> AudioBatches:

@@ -237,7 +237,13 @@ class AccompanimentModule(Recipe, Generic[Network]):
             require_same_statistics(checkpoint, self.statistics)
 
 
-def played_audio(accompanist: Accompanist[Any], codec: Codec, silence_C: Tensor, batch: AccompanimentBatch) -> Tensor:
+def played_audio(
+    accompanist: Accompanist[Any],
+    codec: Codec,
+    silence_C: Tensor,
+    batch: AccompanimentBatch,
+    curves_BTP: Tensor | None = None,
+) -> Tensor:
     """What an accompanist plays to each mix of a batch of audio, step by step, audio_BAN.
 
     Args:
@@ -245,6 +251,7 @@ def played_audio(accompanist: Accompanist[Any], codec: Codec, silence_C: Tensor,
         codec: its codec.
         silence_C: the codec's latent of silence.
         batch: the mixes, as audio. Equal items get equal noise, for any batch size and number of ranks.
+        curves_BTP: packed curves that it follows; None = no sketch.
     """
     with torch.autocast(silence_C.device.type, enabled=False):
         mix_BTC = codec.encode(batch.mix)
@@ -253,7 +260,7 @@ def played_audio(accompanist: Accompanist[Any], codec: Codec, silence_C: Tensor,
     frames = mix_BTC.shape[1]
     missing = -frames % accompanist.block_frames
     padded_BTC = torch.cat((mix_BTC, silence_C.expand(len(batch), missing, -1)), dim=1)
-    played_BTC = accompany(accompanist, padded_BTC, controls, silence_C)[:, :frames]
+    played_BTC = accompany(accompanist, padded_BTC, controls, silence_C, curves_BTP)[:, :frames]
     with torch.autocast(silence_C.device.type, enabled=False):
         played_BAN: Tensor = codec.decode(played_BTC.float())
     return played_BAN

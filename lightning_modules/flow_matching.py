@@ -27,6 +27,7 @@ from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionCondit
 from livejam.networks.lora import LoRA
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
+from livejam.sketch import SketchTraining
 from livejam.systems.context import ContextMode, cutoff_frames
 
 
@@ -77,6 +78,7 @@ class FlowMatching(LMDMRecipe):
         gradient_clip: largest gradient norm; None = unlimited.
         seed: seed of noise, times and dropouts; the draws of an iteration depend only on seed, rank and iteration.
         compile_generator: whether to compile the network with torch.compile.
+        sketch: the sketches that it learns to follow, curves of the targets; None = none.
     """
 
     cutoffs_K: Tensor
@@ -104,16 +106,19 @@ class FlowMatching(LMDMRecipe):
         gradient_clip: float | None = None,
         seed: int = 0,
         compile_generator: bool = False,
+        sketch: SketchTraining | None = None,
     ) -> None:
         super().__init__(
             generator, codec, context_mode, sampler, cutoff_blocks, play_cutoff_blocks, unconditional,
-            ema_decay, gradient_clip, seed,
+            ema_decay, gradient_clip, seed, sketch,
         )  # fmt: skip
         self.times = SobolTimes() if times is None else times
         self.mix_dropout, self.mix_partial_dropout = mix_dropout, mix_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.unconditional_dropout = unconditional_dropout
-        self.base = None if base_checkpoint is None else load_base(base_checkpoint, generator, codec)
+        self.base = (
+            None if base_checkpoint is None else load_base(base_checkpoint, generator, codec, _of_sketch(generator))
+        )
         self.lineage = [] if self.base is None else self.base["livejam"]["lineage"]
         if lora is not None:
             self._adapt(lora)
@@ -173,7 +178,8 @@ class FlowMatching(LMDMRecipe):
     def on_fit_start(self) -> None:
         super().on_fit_start()
         if self.sampler.needs_unconditional:
-            dropouts = Dropouts(self.prompt_dropout, self.mix_dropout, self.unconditional_dropout)
+            sketch = None if self.sketch is None else self.sketch.whole_dropout
+            dropouts = Dropouts(self.prompt_dropout, self.mix_dropout, self.unconditional_dropout, sketch)
             require_trained_guidance("the sampler", self.unconditional, dropouts, self.generator, self.hears_mix)
         if self.compile_generator:
             self.generator.transformer.compile()
@@ -203,7 +209,11 @@ class FlowMatching(LMDMRecipe):
         if prompt is not None:
             prompt = prompt.without(self.chance(len(batch), self.prompt_dropout))
         conditions = self.generator.conditions(
-            prompt, self.codec.spec.seconds_in(frames), context=given.context, mix=self._mix_condition(mix_BTC)
+            prompt,
+            self.codec.spec.seconds_in(frames),
+            context=given.context,
+            mix=self._mix_condition(mix_BTC),
+            sketch=self._sketch_condition(batch),
         )
         if self.unconditional_dropout:
             conditions = self.unconditional.in_rows(self.chance(len(batch), self.unconditional_dropout), conditions)
@@ -221,6 +231,13 @@ class FlowMatching(LMDMRecipe):
         heard_BT = (index_T >= start_B[:, None]) & (index_T < stop_B[:, None])
         return mix_BTC * heard_BT[..., None], heard_BT.to(mix_BTC)
 
+    def _sketch_condition(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor] | None:
+        """The target's own curves, or what dropout and smoothing leave of them."""
+        if self.sketch is None:
+            return None
+        asked = self.sketch.draw(self.curves(batch)[:, : self.generator.transformer.window_frames], self._rng)
+        return asked.values_BTK, asked.mask_BTG
+
     def _integers(self, batch: int, below: int) -> Tensor:
         return torch.randint(below, (batch,), generator=self._rng, device=self.device)
 
@@ -235,3 +252,8 @@ class FlowMatching(LMDMRecipe):
             mean = torch.where(part_B, loss_B, 0.0).sum() / part_B.sum()
             self._latest[name] = torch.where(part_B.any(), mean, self._latest.get(name, mean).to(mean))
             self.log(f"train/loss/{name}", self._latest[name])
+
+
+def _of_sketch(generator: ConditionedTransformer) -> list[str]:
+    """Names of the inputs of a sketch, which a base that follows none has not."""
+    return [name for name in generator.state_dict() if ".project_sketch." in f".{name}"]

@@ -1,7 +1,7 @@
 """What the recipes of Live Music Diffusion Models share: how the model plays, warm starts from trained networks, and
 guidance only away from what was trained.
 
-Shapes: B batch, T latent frames, C latent channels.
+Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_modules.accompaniment import AccompanimentModule, described
+import torch
+from torch import Tensor
+
+from lightning_modules.accompaniment import AccompanimentModule, described, played_audio
 from lightning_modules.warm_start import load_base
+from livejam.accompanist import Accompanist
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.checkpoints.facts import mask_name, transformer_settings
 from livejam.checkpoints.file import read_checkpoint
@@ -22,6 +26,7 @@ from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_conditions import Unconditional
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import NoiseFree, Sampler
+from livejam.sketch import SketchAnalysis, SketchTraining
 from livejam.systems.context import ContextMode, cutoff_frames, require_window
 from livejam.systems.lmdm import LMDMAccompanist
 
@@ -44,9 +49,10 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         ema_decay: decay in [0, 1) per iteration of the averaged generator; None = no average.
         gradient_clip: largest gradient norm; None = unlimited.
         seed: seed of all draws.
+        sketch: the sketches that it learns to follow; None = none.
 
     Raises:
-        UserError: the window cannot be played with one of the cutoffs.
+        UserError: the window cannot be played with one of the cutoffs, or the network takes other sketches.
     """
 
     def __init__(
@@ -61,8 +67,11 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         ema_decay: float | None,
         gradient_clip: float | None,
         seed: int,
+        sketch: SketchTraining | None = None,
     ) -> None:
         super().__init__(generator, codec, ema_decay, gradient_clip, seed)
+        self.sketch = sketch
+        self.sketcher = None if sketch is None else sketch.analysis.at(codec.spec)
         if not cutoff_blocks:
             raise UserError("cutoff_blocks is empty; name one cutoff at least, for example [0]")
         self.play_cutoff_blocks = cutoff_blocks[0] if play_cutoff_blocks is None else play_cutoff_blocks
@@ -84,7 +93,30 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
     def playing(self, generator: ConditionedTransformer, cutoff_blocks: int) -> LMDMAccompanist:
         """A generator in playing, at a cutoff."""
         parts = generator, self.codec.spec, self.statistics, self.context_mode, self.sampler, cutoff_blocks
-        return LMDMAccompanist(*parts, unconditional=self.unconditional)
+        analysis = None if self.sketch is None else self.sketch.analysis
+        return LMDMAccompanist(*parts, unconditional=self.unconditional, sketch=analysis)
+
+    def played(self, accompanist: Accompanist[Any], batch: AccompanimentBatch) -> Tensor:
+        """What an accompanist plays to each mix; one that follows sketches is given the curves of the true stem."""
+        curves_BTP = None if self.sketcher is None else self.sketcher(batch.target)
+        return played_audio(accompanist, self.codec, self.silence_C, batch, curves_BTP)
+
+    def curves(self, batch: AccompanimentBatch) -> Tensor:
+        """Packed curves of the targets (BTP) of a recipe that has sketches.
+
+        Raises:
+            UserError: the batches have none.
+        """
+        if batch.is_audio and self.sketcher is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                curves_BTP: Tensor = self.sketcher(batch.target)
+            return curves_BTP
+        if batch.sketch_BTP is None:
+            raise UserError(
+                "this recipe learns to follow sketches, but the bank's batches have none; set data.init_args.sketch "
+                "to model.init_args.sketch.analysis"
+            )
+        return batch.sketch_BTP
 
     estimates = True
     """Whether tests also play what the model expects (`NoiseFree`), a row of their tables."""
@@ -99,10 +131,12 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
 
     @staticmethod
     def player(settings: Mapping[str, Any]) -> dict[str, Any]:
-        played = settings["play_cutoff_blocks"]
+        played, sketch = settings["play_cutoff_blocks"], settings.get("sketch")
+        followed = {} if sketch is None else {"sketch": described(SketchAnalysis, sketch["analysis"])}
         return described(
             LMDMAccompanist,
             {
+                **followed,
                 **{name: settings[name] for name in ("generator", "context_mode", "sampler")},
                 "cutoff_blocks": settings["cutoff_blocks"][0] if played is None else played,
                 "unconditional": described(Unconditional, settings["unconditional"]),
@@ -195,17 +229,21 @@ class Dropouts:
         prompt: share of windows, 0 to 1, without a prompt.
         mix: share of windows without any mix.
         unconditional: share of windows that lack what guidance's unconditional side lacks.
+        sketch: share of windows without any sketch; None = the model follows none.
     """
 
     prompt: float
     mix: float
     unconditional: float
+    sketch: float | None = None
 
     @staticmethod
     def of(settings: Mapping[str, Any]) -> Dropouts:
         """Those of a recipe's arguments, as a checkpoint's configuration has them."""
         names = ("prompt_dropout", "mix_dropout", "unconditional_dropout")
-        return Dropouts(*(settings.get(name) or 0.0 for name in names))
+        sketch = settings.get("sketch")
+        prompt, mix, unconditional = (settings.get(name) or 0.0 for name in names)
+        return Dropouts(prompt, mix, unconditional, None if sketch is None else sketch["whole_dropout"])
 
     def share(self, unconditional: Unconditional, has_prompts: bool, hears_mix: bool) -> float:
         """Share of training windows that lack just what the unconditional side lacks.
@@ -214,8 +252,10 @@ class Dropouts:
         """
         prompt, mix = (self.prompt if has_prompts else 1.0), (self.mix if hears_mix else 1.0)
         lacking = (prompt if unconditional.without_prompt else 1.0) * (mix if unconditional.without_mix else 1.0)
+        sketch = 1.0 if self.sketch is None else self.sketch
+        lacking *= sketch if unconditional.without_sketch else 1.0
         # what the side has may be dropped beside what it lacks
-        kept = 1.0
+        kept = 1.0 if unconditional.without_sketch or self.sketch is None else 1 - sketch
         if has_prompts and not unconditional.without_prompt:
             kept *= 1 - prompt
         if hears_mix and not unconditional.without_mix:
@@ -243,6 +283,7 @@ def require_trained_guidance(
     if share >= LEAST_SHARE:
         return
     parts = {"prompt": unconditional.without_prompt and has_prompts, "mix": unconditional.without_mix and hears_mix}
+    parts["sketch"] = unconditional.without_sketch and dropouts.sketch is not None
     lacking = " and ".join(name for name, lacks in parts.items() if lacks)
     raise UserError(
         f"{who} guides away from a model without {lacking}, but {100 * share:.1f} % of the training windows are like "

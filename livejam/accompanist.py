@@ -1,19 +1,22 @@
 """The interface of every trained system when it plays: explicit state in, explicit state out.
 
-Shapes: B batch, T latent frames, C latent channels.
+Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from livejam.errors import UserError
 from livejam.spec import CodecSpec
 
 State = TypeVar("State")
+
+FOLLOWS_NONE = "this model follows no sketch; train one that does, as configs/lmdm/sketch_pocket.yaml, or leave it out"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,43 @@ class Accompanist(Protocol, Generic[State]):
         """
 
 
-def accompany(accompanist: Accompanist[State], mix_BTC: Tensor, controls: Controls, silence_C: Tensor) -> Tensor:
+@runtime_checkable
+class FollowsSketches(Protocol[State]):
+    """What an accompanist has besides, if it follows a sketch."""
+
+    def sketched(self, curves_BTP: Tensor, first_frame: int, state: State) -> State:
+        """The state whose next step follows these curves; the one after it follows none, unless it is told so again.
+
+        Args:
+            curves_BTP: packed curves (`livejam.sketch`) of the accompaniment from its beginning, for each row or one
+                for all; NaN, or an end, where nothing is asked.
+            first_frame: the frame of them that the next step emits first.
+            state: the state before that.
+
+        Raises:
+            UserError: it was never trained to follow one, or the curves have another form.
+        """
+
+
+def follow(accompanist: Accompanist[State], curves_BTP: Tensor, first_frame: int, state: State) -> State:
+    """`FollowsSketches.sketched` of an accompanist that follows sketches.
+
+    Raises:
+        UserError: it follows none.
+    """
+    if not isinstance(accompanist, FollowsSketches):
+        raise UserError(FOLLOWS_NONE)
+    followed: State = accompanist.sketched(curves_BTP, first_frame, state)
+    return followed
+
+
+def accompany(
+    accompanist: Accompanist[State],
+    mix_BTC: Tensor,
+    controls: Controls,
+    silence_C: Tensor,
+    curves_BTP: Tensor | None = None,
+) -> Tensor:
     """Play along with a whole mix, step by step, exactly as a server would.
 
     Args:
@@ -89,12 +128,14 @@ def accompany(accompanist: Accompanist[State], mix_BTC: Tensor, controls: Contro
         mix_BTC: mix latents, T a multiple of `block_frames`.
         controls: instrument and seed per row.
         silence_C: the codec's latent of silence, played until the first emitted frame is due.
+        curves_BTP: packed curves that it follows, aligned with the mix; None = no sketch.
 
     Returns:
         accompaniment_BTC, aligned with the mix: frame t is what sounds while mix frame t sounds. The first
         1 + δ frames are silence, the frames that the last steps emit beyond the end of the mix are dropped.
 
     Raises:
+        UserError: there are curves, but the accompanist follows none.
         ValueError: T is no multiple of the accompanist's block.
     """
     block, offset = accompanist.block_frames, 1 + accompanist.anticipation_frames
@@ -104,6 +145,8 @@ def accompany(accompanist: Accompanist[State], mix_BTC: Tensor, controls: Contro
     state = accompanist.init_state(batch, controls)
     played = [silence_C.expand(batch, offset, -1).to(mix_BTC)]
     for start in range(0, frames, block):
+        if curves_BTP is not None:
+            state = follow(accompanist, curves_BTP, start + offset, state)
         accompaniment_BTC, state = accompanist.step(mix_BTC[:, start : start + block], state)
         played.append(accompaniment_BTC)
     return torch.cat(played, dim=1)[:, :frames]

@@ -1,13 +1,13 @@
 """What a data module passes to a recipe, and what a recipe passes to the evaluation.
 
-Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples.
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples, P numbers of a sketch's frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # lists and indices of data sets need the names of instruments, and no PyTorch
     import torch
@@ -136,6 +136,7 @@ class AccompanimentBatch:
         start_seconds: the start of each item within its song.
         annotations: ground truth about this excerpt, per item; None where it is not known.
         planned: place of every item in the plan of an evaluation; None in training.
+        sketch_BTP: packed curves of the targets (`livejam.sketch`), where the bank keeps them.
     """
 
     mix: Tensor
@@ -148,22 +149,22 @@ class AccompanimentBatch:
     start_seconds: tuple[float, ...]
     annotations: tuple[Annotations | None, ...]
     planned: tuple[PlannedItem, ...] | None = None
+    sketch_BTP: Tensor | None = None
 
     def __len__(self) -> int:
         return self.mix.shape[0]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> AccompanimentBatch:
         """The same batch with its tensors on `device`."""
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=non_blocking)
-            for name in ("mix", "target", "instrument_B", "active_BT")
-        }
-        return replace(self, **moved)
+        return replace(self, **{name: x.to(device, non_blocking=non_blocking) for name, x in self._tensors()})
 
     def pin_memory(self) -> AccompanimentBatch:
         """The same batch in page-locked memory (called by the DataLoader)."""
-        pinned = {name: getattr(self, name).pin_memory() for name in ("mix", "target", "instrument_B", "active_BT")}
-        return replace(self, **pinned)
+        return replace(self, **{name: x.pin_memory() for name, x in self._tensors()})
+
+    def _tensors(self) -> list[tuple[str, Any]]:
+        names = ("mix", "target", "instrument_B", "active_BT", "sketch_BTP")
+        return [(name, x) for name in names if (x := getattr(self, name)) is not None]
 
     def words(self, plain_B: Tensor) -> tuple[str, ...]:
         """What is asked for per item: the instrument's category, and its description where it is not plain (bool)."""
@@ -179,10 +180,7 @@ class AccompanimentBatch:
         pick = lambda values: tuple(values[i] for i in order)  # noqa: E731
         return replace(
             self,
-            mix=self.mix[index_B],
-            target=self.target[index_B],
-            instrument_B=self.instrument_B[index_B],
-            active_BT=self.active_BT[index_B],
+            **{name: x[index_B] for name, x in self._tensors()},
             prompt=pick(self.prompt),
             song=pick(self.song),
             start_seconds=pick(self.start_seconds),

@@ -47,12 +47,11 @@ memory at all times, and a file from a stranger may ask for any number."""
 
 _COUNTS = """
     accumulated_pieces audio_channels bands batch_size batches_per_epoch blocks blocks_per_level channels classes
-    code_frames crop_samples curves denoising_steps depth dimension eval_batch_size
-    eval_items every_n_iterations
+    code_frames crop_samples curves denoising_steps depth dimension eval_batch_size eval_items every_n_iterations
     every_n_validations expansion fewest_steps frequencies full_steps groups harmonics heads hidden hop_samples inputs
-    keep latent_channels levels longest most_steps multipliers parity_steps penalty_every prompt_hidden sample_rate_hz
-    schedule_steps songs steps strides subframe_blocks subframe_width submixes_per_song test_items validation_crops
-    views width
+    keep kept_notes latent_channels levels longest most_steps multipliers parity_steps penalty_every prompt_hidden
+    sample_rate_hz schedule_steps sketch_channels songs steps strides subframe_blocks subframe_width submixes_per_song
+    test_items validation_crops views widest_median width windows
 """
 _WHOLES = """
     bank_workers class_channels cutoff_frames decay_from decay_iterations discriminator_lead easy_iterations
@@ -67,8 +66,8 @@ _SPANS_OR_NONE = """
     anticipations context_frames lookahead_frames
 """
 _POSITIVES = """
-    alpha bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems line_seconds lowest_sigma
-    regression_half_life rho rotary_base seconds segment_seconds window_seconds
+    alpha bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems line_seconds longest_seconds
+    lowest_sigma regression_half_life rho rotary_base seconds segment_seconds window_seconds
 """
 _WEIGHTS = """
     cache_gb
@@ -77,9 +76,9 @@ _WEIGHTS = """
     penalty_weight pooled_weight regression_weight teacher_guidance spectral_gap_weight weight
 """
 _SHARES = """
-    description_dropout discriminator_class_dropout dropout generator_class_dropout mix_dropout mix_partial_dropout
-    largest_pan min_active_ratio mix_share partial_dropout prompt_dropout prompt_time test test_fraction
-    unconditional_dropout validation validation_fraction whole_dropout
+    control_dropout description_dropout discriminator_class_dropout dropout generator_class_dropout largest_pan
+    min_active_ratio mix_dropout mix_partial_dropout mix_share partial_dropout prompt_dropout prompt_time test
+    test_fraction unconditional_dropout validation validation_fraction whole_dropout
 """
 _FINITES = """
     cutoff_blocks high highest_gain_db low lowest_gain_db play_cutoff_blocks residual_gain target_advantage
@@ -96,6 +95,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(_FINITES.split(), FINITE),
     "anticipation_frames": Range(-1, LONGEST_SPAN),  # of a bidirectional generator
     "ema_decay": Range(0, 1, open_high=True),
+    "lowest_note": Range(0, 127),
     "threshold_dbfs": Range(-120, 0),
     "windows_samples": Range(16),
 }

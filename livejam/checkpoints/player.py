@@ -27,7 +27,7 @@ from livejam.errors import UserError, require_finite_weights
 from livejam.option_ranges import require_ranges
 from livejam.spec import CodecSpec, LatentStatistics
 
-OWN = ("livejam.codecs", "livejam.networks", "livejam.sampling", "livejam.systems")
+OWN = ("livejam.codecs", "livejam.networks", "livejam.sampling", "livejam.sketch", "livejam.systems")
 """The packages whose classes any checkpoint may name."""
 
 SPARE = (1_000, 200_000_000)

@@ -21,7 +21,8 @@ from livejam.sampling.samplers import CfgPlusPlusSampler, CfgSampler, Sampler
 from livejam.sampling.schedules import Schedule
 from livejam.systems.blocks import DiffusionCache
 from livejam.systems.context import InpaintedContext
-from livejam.systems.lmdm import LMDMAccompanist, LMDMState
+from livejam.systems.lmdm import LMDMAccompanist
+from livejam.systems.lmdm_state import LMDMState
 
 
 class LMDMGraph(StepGraph):

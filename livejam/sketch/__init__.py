@@ -4,6 +4,7 @@ from livejam.sketch.analysis import SketchAnalysis, Sketcher, SketcherState
 from livejam.sketch.controls import Brightness, Control, Loudness, Pitch
 from livejam.sketch.curves import CHANNELS, CONTROLS, AskedCurves, excerpt, packed, require_packed, unpacked
 from livejam.sketch.smoothing import median_filtered, randomly_smoothed
+from livejam.sketch.training import SketchTraining
 
 __all__ = [
     "CHANNELS",
@@ -14,6 +15,7 @@ __all__ = [
     "Loudness",
     "Pitch",
     "SketchAnalysis",
+    "SketchTraining",
     "Sketcher",
     "SketcherState",
     "excerpt",

@@ -1,49 +1,29 @@
 """A Live Music Diffusion Model when it plays: it hears a block and emits a block, on top of what it played before.
 
-Shapes: B batch, T latent frames, C latent channels, P prompt tokens.
+Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from livejam.accompanist import Controls
+from livejam.accompanist import FOLLOWS_NONE, Controls
 from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.conditioning import Prompt
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
 from livejam.networks.diffusion_masks import BlockCausal
+from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import Noise, Sampler, row_noise
+from livejam.sketch import CHANNELS, SketchAnalysis, excerpt, require_packed, unpacked
 from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.blocks import BlockCausalCache, DiffusionCache
 from livejam.systems.context import BlockRequest, ContextMode, cutoff_frames, require_window, with_context
-
-
-@dataclass(frozen=True)
-class LMDMState:
-    """The state of a stream; latents are normalised.
-
-    Args:
-        mix_BTC: the last mix frames, as many as the model sees; 0 where nothing was heard yet.
-        position_B: mix frames heard since the stream began.
-        played_BTC: the last frames that were played, as many as the context has; 0 where nothing was played.
-        played_B: frames played since the stream began.
-        seed_B: seed of each row's noise.
-        prompt: the prompts; None if the model takes no prompts.
-        cache: keys and values of the context and of the prompt; None = they are computed in the next step.
-    """
-
-    mix_BTC: Tensor
-    position_B: Tensor
-    played_BTC: Tensor
-    played_B: Tensor
-    seed_B: Tensor
-    prompt: Prompt | None
-    cache: DiffusionCache | None
+from livejam.systems.lmdm_state import LMDMState, filled, heard, known_mix, played
 
 
 class LMDMAccompanist:
@@ -62,9 +42,10 @@ class LMDMAccompanist:
         cutoff_blocks: blocks of the mix that are known beyond the context.
         cached: whether keys and values are cached, if the network's mask allows it.
         unconditional: what guidance's unconditional side lacks, as in training.
+        sketch: how the sketches are made that it follows, as in training; None = it follows none.
 
     Raises:
-        UserError: generator, codec and cutoff do not fit together.
+        UserError: generator, codec, cutoff and sketch do not fit together.
     """
 
     def __init__(
@@ -77,9 +58,11 @@ class LMDMAccompanist:
         cutoff_blocks: int = 0,
         cached: bool = True,
         unconditional: Unconditional = NOTHING_ASKED,
+        sketch: SketchAnalysis | None = None,
     ) -> None:
         network = generator.transformer
         require_window(network, cutoff_blocks)
+        require_sketch(network, sketch)
         for name in ("latent_channels", "mix_channels"):
             if getattr(network, name) != spec.latent_channels:
                 raise UserError(
@@ -90,7 +73,7 @@ class LMDMAccompanist:
         self._spec, self._statistics = spec, statistics
         self._context_mode, self._sampler = context_mode, sampler
         self._cutoff_blocks, self._cached = cutoff_blocks, cached
-        self._unconditional = unconditional
+        self._unconditional, self._sketch = unconditional, sketch
 
     @property
     def spec(self) -> CodecSpec:
@@ -131,6 +114,20 @@ class LMDMAccompanist:
         """The map from noise to latents."""
         return self._sampler
 
+    @property
+    def sketch(self) -> SketchAnalysis | None:
+        """How the sketches are made that it follows; None = it follows none."""
+        return self._sketch
+
+    def sketched(self, curves_BTP: Tensor, first_frame: int, state: LMDMState) -> LMDMState:
+        """As in `livejam.accompanist.FollowsSketches`; what a sliding window has encoded keeps its sketch."""
+        if self._sketch is None:
+            raise UserError(FOLLOWS_NONE)
+        require_packed(curves_BTP, self._sketch.kept_notes)
+        network = self.generator.transformer
+        window_BTP = excerpt(curves_BTP, first_frame - network.context_frames, network.window_frames)
+        return replace(state, sketch_BTP=window_BTP.to(state.played_BTC).expand(len(state.seed_B), -1, -1))
+
     def with_cutoff(self, blocks: int) -> LMDMAccompanist:
         """The same model at another cutoff, at its beginning: states of one cutoff do not fit another.
 
@@ -138,7 +135,7 @@ class LMDMAccompanist:
             UserError: the cutoff is outside of the window.
         """
         parts = self.generator, self.spec, self._statistics, self._context_mode, self._sampler
-        return LMDMAccompanist(*parts, blocks, self._cached, self._unconditional)
+        return LMDMAccompanist(*parts, blocks, self._cached, self._unconditional, self._sketch)
 
     def with_sampler(self, sampler: Sampler) -> LMDMAccompanist:
         """The same model with another sampler; its states remain valid.
@@ -146,7 +143,7 @@ class LMDMAccompanist:
         If guidance begins or ends, the next block encodes its context again.
         """
         parts = self.generator, self.spec, self._statistics, self._context_mode, sampler
-        return LMDMAccompanist(*parts, self._cutoff_blocks, self._cached, self._unconditional)
+        return LMDMAccompanist(*parts, self._cutoff_blocks, self._cached, self._unconditional, self._sketch)
 
     def init_state(self, batch_size: int, controls: Controls) -> LMDMState:
         """The state before the first frame: nothing heard, nothing played."""
@@ -276,7 +273,7 @@ class LMDMAccompanist:
         noise = self._noise(state)
         out_BTC = self._sampler.sample(velocity, lambda number: noise(number)[:, -velocity.frames :])
         block_BTC = out_BTC[:, -network.block_frames :]
-        return block_BTC, replace(played(state, block_BTC.detach()), cache=velocity.cache)
+        return block_BTC, replace(played(state, block_BTC.detach()), cache=velocity.cache, sketch_BTP=None)
 
     def _noise(self, state: LMDMState) -> Noise:
         """Noise of the whole window, which ends with the next block."""
@@ -298,9 +295,14 @@ class LMDMAccompanist:
         )
 
     def asks(self, state: LMDMState) -> DiffusionConditions:
-        """Mix, prompt and duration of the window, for every side."""
-        frames = self.generator.transformer.window_frames
-        asked = self.generator.conditions(state.prompt, self.spec.seconds_in(frames), mix=known_mix(state, frames))
+        """Mix, prompt, duration and sketch of the window, for every side."""
+        frames, sketch = self.generator.transformer.window_frames, None
+        if state.sketch_BTP is not None:
+            curves = unpacked(state.sketch_BTP)
+            sketch = curves.values_BTK, curves.mask_BTG
+        asked = self.generator.conditions(
+            state.prompt, self.spec.seconds_in(frames), mix=known_mix(state, frames), sketch=sketch
+        )
         return self._unconditional.beside(asked) if self._sampler.needs_unconditional else asked
 
     def _played(self, state: LMDMState) -> Tensor:
@@ -330,6 +332,20 @@ class LMDMAccompanist:
         return window.cache
 
 
+def require_sketch(network: DiffusionTransformer, sketch: SketchAnalysis | None) -> None:
+    """Refuse a network that does not fit its sketches.
+
+    Raises:
+        UserError: one of them is missing, or the network's controls are others.
+    """
+    wanted = () if sketch is None else CHANNELS
+    if network.sketch_channels != wanted:
+        raise UserError(
+            f"the network's sketch_channels are {list(network.sketch_channels)}, but this model's sketch has "
+            f"{list(wanted)}; set sketch_channels to that, or the recipe's sketch (FlowMatching alone has one)"
+        )
+
+
 def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
     """The prompt if there is one, else the instrument's name, else nothing.
 
@@ -343,36 +359,3 @@ def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt |
     unasked_B = controls.instrument_B == NULL_CATEGORY
     prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])
     return None if prompt is None else prompt.without(unasked_B.to(prompt.mask_BP.device))
-
-
-def heard(state: LMDMState, mix_BTC: Tensor) -> LMDMState:
-    """The state after more of the mix."""
-    frames = mix_BTC.shape[1]
-    return replace(state, mix_BTC=_appended(state.mix_BTC, mix_BTC), position_B=state.position_B + frames)
-
-
-def played(state: LMDMState, block_BTC: Tensor) -> LMDMState:
-    """The state after more of the accompaniment."""
-    played_BTC = _appended(state.played_BTC, block_BTC)
-    return replace(state, played_BTC=played_BTC, played_B=state.played_B + block_BTC.shape[1])
-
-
-def _appended(memory_BTC: Tensor, new_BTC: Tensor) -> Tensor:
-    """The last frames of both, in the length of the memory."""
-    joined_BTC = torch.cat((memory_BTC, new_BTC.to(memory_BTC)), dim=1)
-    return joined_BTC[:, new_BTC.shape[1] :]
-
-
-def filled(count_B: Tensor, frames: int) -> Tensor:
-    """Which of the last `frames` frames exist, after `count_B` frames in all (bool)."""
-    return torch.arange(frames, device=count_B.device) >= frames - count_B[:, None]
-
-
-def known_mix(state: LMDMState, window_frames: int) -> tuple[Tensor, Tensor]:
-    """Mix latents and mask of the window."""
-    batch, frames, channels = state.mix_BTC.shape
-    mask_BT = filled(state.position_B, frames).to(state.mix_BTC)
-    missing = window_frames - frames
-    later_BTC = state.mix_BTC.new_zeros(batch, missing, channels)
-    mix_BTC = torch.cat((state.mix_BTC, later_BTC), dim=1)
-    return mix_BTC, torch.cat((mask_BT, later_BTC[..., 0]), dim=1)

@@ -25,7 +25,8 @@ from livejam.networks import Unconditional
 from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
 from livejam.objectives.flow import interpolate
 from livejam.systems.context import RoutedContext
-from livejam.systems.lmdm import LMDMAccompanist, LMDMState
+from livejam.systems.lmdm import LMDMAccompanist
+from livejam.systems.lmdm_state import LMDMState
 from livejam.systems.rollout import RolloutSampler
 
 EXPECTED = {

@@ -20,6 +20,7 @@ MODULES = [
     "livejam.networks",
     "livejam.systems.context",
     "livejam.sampling",
+    "livejam.sketch",
     "livejam.codecs",
     "lightning_modules",
     "lightning_modules.cocola_training",

@@ -35,7 +35,8 @@ from livejam.sampling import Euler, PingPong, PingPongPlusPlus, Sampler, Uniform
 from livejam.spec import CodecSpec
 from livejam.systems.blocks import BlockVelocity
 from livejam.systems.context import BlockRequest, ContextMode, InpaintedContext, InpaintedWindow, RoutedContext
-from livejam.systems.lmdm import LMDMAccompanist, heard
+from livejam.systems.lmdm import LMDMAccompanist
+from livejam.systems.lmdm_state import heard
 
 CASES: list[tuple[int, Sampler]] = [(0, Euler(1)), (1, PingPong(2)), (0, Euler(8)), (0, PingPongPlusPlus(2))]
 """Cutoffs and samplers: 1, 2 and 8 steps, with and without guidance."""

@@ -21,8 +21,9 @@ from livejam.networks.conditioning import Prompt
 from livejam.sampling import Euler, EulerPlusPlus, Heun, PingPong, PingPongPlusPlus, Sampler, row_noise
 from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache
 from livejam.systems.context import InpaintedContext, Outpainting, with_context
-from livejam.systems.lmdm import LMDMAccompanist, LMDMState, filled, heard
-from livejam.systems.lmdm import played as with_played
+from livejam.systems.lmdm import LMDMAccompanist
+from livejam.systems.lmdm_state import LMDMState, filled, heard
+from livejam.systems.lmdm_state import played as with_played
 
 SAMPLERS: list[Sampler] = [
     Euler(2),
