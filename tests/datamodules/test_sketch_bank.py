@@ -84,10 +84,8 @@ def test_what_is_damaged_or_made_otherwise_is_made_again(tmp_path: Path) -> None
     first.write_bytes(b"damaged")
     second.unlink()
     third.write_bytes(song_path(data.bank_root, third.stem).read_bytes())
-    for path in (first, second, third):
-        with pytest.raises(UserError, match=f"{path.name}.*next start"):
-            data._bank_batches()
-            break
+    with pytest.raises(UserError, match=f"{first.name}.*next start"):
+        data._bank_batches()
     module(root, workers=2)
     assert contents(folder) == good
     other = module(root, SketchAnalysis(windows=4, window_seconds=0.02, kept_notes=2))
