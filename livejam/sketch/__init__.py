@@ -3,8 +3,7 @@
 from livejam.sketch.analysis import SketchAnalysis, Sketcher, SketcherState
 from livejam.sketch.controls import Brightness, Control, Loudness, Pitch
 from livejam.sketch.curves import CHANNELS, CONTROLS, AskedCurves, excerpt, packed, require_packed, unpacked
-from livejam.sketch.smoothing import median_filtered, randomly_smoothed
-from livejam.sketch.training import SketchTraining
+from livejam.sketch.training import SketchTraining, median_filtered, randomly_smoothed
 
 __all__ = [
     "CHANNELS",

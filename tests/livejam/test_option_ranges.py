@@ -20,7 +20,7 @@ MODULES = [
     "livejam.networks",
     "livejam.systems.context",
     "livejam.sampling",
-    "livejam.sketch",
+    "livejam.sketch.training",
     "livejam.codecs",
     "lightning_modules",
     "lightning_modules.cocola_training",
