@@ -45,7 +45,8 @@ def add_play(commands: Any) -> None:
         "stage, real-time factor) and picture.png (waveforms, beats, time of every step). The output has length, rate\n"
         "and channels of the recording, in 24 bits. Several --instrument play together, each also in its own file.\n"
         "With --device it sounds, at the sound card's rate; without --mix, the model hears the card's input, which\n"
-        "mix.wav keeps.",
+        "mix.wav keeps. With --sketch, models that learnt it play with the loudness, the brightness and the pitch of\n"
+        "a recording that begins with the mix: a voice, an instrument, tapping.",
         epilog="examples:\n  livejam play --checkpoint liveband-pocket --mix song.wav --instrument drums --out played\n"
         "  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --out played --realtime\n"
         "  livejam play --checkpoint liveband-pocket --device 3 --seconds 60 --out played\n"
@@ -67,6 +68,7 @@ def add_play(commands: Any) -> None:
     )
     play.add_argument("--level", type=float, default=0.0, metavar="DB", help="loudness of what it plays (default: 0)")
     play.add_argument("--prompt", action="append", metavar="TEXT", help="a description for each instrument, in words")
+    play.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
     play.add_argument("--guidance", type=float, metavar="W", help="weight of guidance (default: the model's own)")
     play.add_argument(
         "--anticipation", type=int, metavar="N", help="frames that it plays ahead, for models that learnt several"
@@ -214,7 +216,7 @@ def _checked(options: argparse.Namespace) -> Outputs:
         raise UserError(f"there are {max(1, len(names))} instruments but {prompts} prompts; give each a --prompt")
     at_once = not options.realtime and options.device is None
     outputs = Outputs(options.out, names if len(names) > 1 and at_once else (), live=options.mix is None)
-    inputs = [path for path in (options.mix, find_model(options.checkpoint)) if path]
+    inputs = [path for path in (options.mix, options.sketch, find_model(options.checkpoint)) if path]
     outputs.require_free(inputs, options.overwrite)
     return outputs
 
@@ -252,8 +254,10 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
     """A session that has heard nothing yet.
 
     Raises:
-        UserError: the model does not know an instrument, a prompt, guidance or the anticipation.
+        UserError: the model does not know an instrument, a prompt, guidance, the anticipation or sketches.
     """
+    from livejam.audio_files import open_recording
+    from livejam.cli.sketch import read_sketch
     from livejam.streaming import Session
 
     rows = max(1, len(options.instrument or []))
@@ -271,6 +275,9 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
     session.set_level(options.level)
     if options.guidance is not None:
         session.set_guidance(options.guidance)
+    if options.sketch is not None:
+        seconds = options.seconds if options.mix is None else open_recording(options.mix).seconds
+        session.set_sketch(read_sketch(options.sketch, player, seconds))
     return session
 
 
@@ -312,6 +319,7 @@ def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dic
         "model": str(options.checkpoint),
         "mix": None if options.mix is None else str(options.mix),
         "device": options.device,
+        "sketch": None if options.sketch is None else str(options.sketch),
         "instruments": list(session.instruments),
         "seeds": list(range(options.seed, options.seed + session.rows)),
         "sample_rate_hz": mix.sample_rate_hz,

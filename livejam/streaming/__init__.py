@@ -3,6 +3,7 @@
 from livejam.streaming.delay import DelayGains, DelaySnapshot, GenerativeDelay, answering
 from livejam.streaming.pipeline import StepTimes
 from livejam.streaming.session import Session, Snapshot
+from livejam.streaming.sketches import sketch_of
 from livejam.streaming.timing import Timing
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "StepTimes",
     "Timing",
     "answering",
+    "sketch_of",
 ]

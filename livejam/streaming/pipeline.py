@@ -2,7 +2,8 @@
 
 Everything is a pure function of the state and the sound; states are never changed, so any of them can be gone back to.
 
-Shapes: A the session's channels, B rows (accompanists), C latent channels, T latent frames, N samples.
+Shapes: A the session's channels, B rows (accompanists), C latent channels, T latent frames, N samples, P numbers of a
+frame of a sketch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from livejam.accompanist import Accompanist, Controls
+from livejam.accompanist import Accompanist, Controls, follow
 from livejam.checkpoints.player import Player
 from livejam.streaming.resampling import ResamplerState
 from livejam.streaming.timing import Counter
@@ -97,6 +98,7 @@ class PipelineState:
         failures: steps whose output was not finite and was replaced by silence.
         surplus_frames: frames that are known beyond the present anticipation, which became smaller; negative: frames
             that are missing, because it became larger.
+        sketch_TP: packed curves that all rows follow, from the first frame that sounds; None = none.
     """
 
     musician: Musician
@@ -113,6 +115,7 @@ class PipelineState:
     outward: ResamplerState
     failures: int = 0
     surplus_frames: int = 0
+    sketch_TP: Tensor | None = None
 
     def played_by(self, musician: Musician) -> PipelineState:
         """Another musician from the next block on; what is known of the output stays as it is."""
@@ -144,7 +147,7 @@ class Pipeline:
         self.device = player.silence_C.device
         self.answer_delay = counter.answer_delay_samples if listening else 0
 
-    def init_state(self, musician: Musician, gain_B: Tensor) -> PipelineState:
+    def init_state(self, musician: Musician, gain_B: Tensor, sketch_TP: Tensor | None = None) -> PipelineState:
         """Nothing heard, and nothing played but the silence before the first block."""
         rows, spec = len(gain_B), self.codec.spec
         channels = spec.audio_channels
@@ -163,6 +166,7 @@ class Pipeline:
             answers_BAN=self.silence_C.new_zeros(rows, channels, self.answer_delay),
             gain_B=gain_B,
             outward=self.counter.outward.init_state(rows, channels, device=self.device),
+            sketch_TP=sketch_TP,
         )
 
     def advance(self, audio_AN: Tensor, gain_B: Tensor, state: PipelineState) -> tuple[Tensor, PipelineState]:
@@ -231,10 +235,11 @@ class Pipeline:
     def _play(self, state: PipelineState) -> tuple[bool, PipelineState]:
         """Let the model play on all blocks that it has heard, and say whether there was one."""
         block, blocks = self.counter.model_block, state.mix_BTC.shape[1] // self.counter.model_block
+        before = max(0, state.encoded_frames - self.counter.encoder_delay_frames) - state.mix_BTC.shape[1]
         for number in range(blocks):
-            mix_BTC = state.mix_BTC[:, number * block : (number + 1) * block]
-            missing_BTC = self._missing(mix_BTC, state)
-            out_BTC, musician, failures = self._block(mix_BTC, state)
+            mix_BTC, heard = state.mix_BTC[:, number * block : (number + 1) * block], before + number * block
+            missing_BTC = self._missing(mix_BTC, heard, state)
+            out_BTC, musician, failures = self._block(mix_BTC, heard, state)
             surplus = max(0, state.surplus_frames)
             played_BTC = torch.cat((state.played_BTC, *missing_BTC, out_BTC[:, surplus:]), dim=1)
             state = replace(
@@ -246,19 +251,22 @@ class Pipeline:
             )
         return blocks > 0, replace(state, mix_BTC=state.mix_BTC[:, blocks * block :])
 
-    def _missing(self, mix_BTC: Tensor, state: PipelineState) -> list[Tensor]:
+    def _missing(self, mix_BTC: Tensor, heard: int, state: PipelineState) -> list[Tensor]:
         """The frames between what is known and what a larger anticipation plays next, all of them played to this block,
         each at the anticipation that it needs."""
         who, made = state.musician, []
         for frames in range(who.anticipation_frames + min(0, state.surplus_frames), who.anticipation_frames):
             between = replace(state, musician=who.ahead(frames))
-            made.append(self._block(mix_BTC, between)[0])
+            made.append(self._block(mix_BTC, heard, between)[0])
         return made
 
-    def _block(self, mix_BTC: Tensor, state: PipelineState) -> tuple[Tensor, Musician, int]:
-        """One step of the model; where its output is not finite, silence, and a model that remembers nothing."""
-        who = state.musician
-        out_BTC, memory = who.accompanist.step(mix_BTC, who.memory)
+    def _block(self, mix_BTC: Tensor, heard: int, state: PipelineState) -> tuple[Tensor, Musician, int]:
+        """One step of the model, which has heard so many frames before; where its output is not finite, silence, and a
+        model that remembers nothing."""
+        who, memory = state.musician, state.musician.memory
+        if state.sketch_TP is not None:
+            memory = follow(who.accompanist, state.sketch_TP[None], heard + 1 + who.anticipation_frames, memory)
+        out_BTC, memory = who.accompanist.step(mix_BTC, memory)
         if out_BTC.isfinite().all():
             return out_BTC, replace(who, memory=memory), state.failures
         memory = who.accompanist.init_state(len(mix_BTC), who.controls)

@@ -20,6 +20,7 @@ from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.streaming.asking import controls_of, learnt, require_seed
 from livejam.streaming.pipeline import Musician, Pipeline, PipelineState, StepTimes
+from livejam.streaming.sketches import checked_sketch
 from livejam.streaming.timing import Timing, counter_of, timing_of
 
 UNDO_SECONDS = 30.0
@@ -109,8 +110,14 @@ class Session:
             memory = accompanist.init_state(self.rows, controls)
             self._begin(Musician(accompanist, controls, memory), (0.0,) * self.rows, (False,) * self.rows)
 
-    def _begin(self, musician: Musician, level_db_B: tuple[float, ...], muted_B: tuple[bool, ...]) -> None:
-        pipeline = self._pipeline.init_state(musician, self._gains(level_db_B, muted_B))
+    def _begin(
+        self,
+        musician: Musician,
+        level_db_B: tuple[float, ...],
+        muted_B: tuple[bool, ...],
+        sketch_TP: Tensor | None = None,
+    ) -> None:
+        pipeline = self._pipeline.init_state(musician, self._gains(level_db_B, muted_B), sketch_TP)
         late = self.timing_at(musician.anticipation_frames).late_samples
         due_BAN = pipeline.gain_B.new_zeros(self.rows, self.channels, late)
         self._now = Snapshot(pipeline, level_db_B, muted_B, 0, 0, due_BAN, late, ((0, musician),))
@@ -265,11 +272,11 @@ class Session:
             yield self.process(audio_AN)
 
     def reset(self) -> None:
-        """Begin anew: nothing heard, nothing played; controls, guidance, anticipation and levels stay."""
+        """Begin anew: nothing heard, nothing played; controls, sketch, guidance, anticipation and levels stay."""
         now, who = self._now, self._musician
         with torch.inference_mode():
             memory = who.accompanist.init_state(self.rows, who.controls)
-            self._begin(replace(who, memory=memory), now.level_db_B, now.muted_B)
+            self._begin(replace(who, memory=memory), now.level_db_B, now.muted_B, now.pipeline.sketch_TP)
 
     def set_instrument(self, name: str, row: int | None = None) -> None:
         """Let a row, or all, play another instrument from the next block on.
@@ -304,6 +311,21 @@ class Session:
         for place in self._rows(row):
             seed_B[place] = require_seed(seed)
         self._ask(replace(self._musician.controls, seed_B=seed_B))
+
+    def set_sketch(self, curves_TP: Tensor | None) -> None:
+        """Let all rows follow curves of loudness, brightness and pitch from the next block on.
+
+        Args:
+            curves_TP: packed curves (`livejam.sketch`), as `livejam.streaming.sketch_of` gives them. The first frame is
+                the session's first. A control that is not finite in a frame is not asked for there, and after the
+                curves' end nothing is. None = no sketch.
+
+        Raises:
+            UserError: the model follows no sketch, or the curves have another form.
+        """
+        if curves_TP is not None:
+            curves_TP = checked_sketch(self._musician.accompanist, curves_TP, self.player.silence_C.device)
+        self._now = replace(self._now, pipeline=replace(self._now.pipeline, sketch_TP=curves_TP))
 
     def set_guidance(self, weight: float) -> None:
         """Set the weight of guidance from the next block on.

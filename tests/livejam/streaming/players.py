@@ -19,6 +19,7 @@ from livejam.networks import CausalTransformer, DiffusionTransformer, TagEncoder
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.diffusion_masks import AttentionMask
 from livejam.sampling import PingPong
+from livejam.sketch import CHANNELS, SketchAnalysis
 from livejam.spec import LatentStatistics
 from livejam.streaming.pipeline import as_channels
 from livejam.streaming.resampling import resample
@@ -69,6 +70,7 @@ def lmdm(
     context_mode: ContextMode | None = None,
     guidance: float = 1.0,
     prompts: bool = True,
+    sketch: SketchAnalysis | None = None,
 ) -> Player:
     """A diffusion transformer with three blocks of context."""
     torch.manual_seed(0)
@@ -83,12 +85,13 @@ def lmdm(
         prompt_width=8 if prompts else 0,
         mix_channels=channels,
         mask=mask,
+        sketch_channels=None if sketch is None else list(CHANNELS),
     )
     generator = ConditionedTransformer(network, TagEncoder(8) if prompts else None).requires_grad_(False).eval()
     for parameter in generator.parameters():
         parameter.copy_(0.15 * torch.randn(parameter.shape))
     parts = codec.spec, statistics(codec), context_mode or RoutedContext(), PingPong(2, guidance)
-    return player_of(LMDMAccompanist(generator, *parts, cutoff), codec)
+    return player_of(LMDMAccompanist(generator, *parts, cutoff, sketch=sketch), codec)
 
 
 def sound(channels: int, samples: int, seed: int = 0) -> Tensor:
@@ -96,7 +99,14 @@ def sound(channels: int, samples: int, seed: int = 0) -> Tensor:
 
 
 @torch.inference_mode()
-def offline(player: Player, audio_AN: Tensor, rate: int, instruments: list[str], seeds: list[int]) -> Tensor:
+def offline(
+    player: Player,
+    audio_AN: Tensor,
+    rate: int,
+    instruments: list[str],
+    seeds: list[int],
+    sketch_TP: Tensor | None = None,
+) -> Tensor:
     """The whole mix through resampler, encoder, model, decoder and resampler, one after the other: output BAN."""
     spec, samples = player.codec.spec, audio_AN.shape[-1]
     mix_AN = resample(as_channels(audio_AN, spec.audio_channels), rate, spec.sample_rate_hz)
@@ -105,6 +115,7 @@ def offline(player: Player, audio_AN: Tensor, rate: int, instruments: list[str],
     mix_AN = torch.nn.functional.pad(mix_AN, (0, -mix_AN.shape[-1] % block + 8 * block))
     mix_BTC = player.codec.encode(mix_AN[None]).expand(len(seeds), -1, -1)
     controls = Controls(torch.tensor([NAMES.index(name) for name in instruments]), torch.tensor(seeds))
-    stems_BAN = player.codec.decode(accompany(player.accompanist, mix_BTC, controls, player.silence_C))
+    curves_BTP = None if sketch_TP is None else sketch_TP[None]
+    stems_BAN = player.codec.decode(accompany(player.accompanist, mix_BTC, controls, player.silence_C, curves_BTP))
     out_BAN = resample(stems_BAN, spec.sample_rate_hz, rate)[..., :samples]
     return as_channels(out_BAN, len(audio_AN))

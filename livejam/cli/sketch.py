@@ -1,0 +1,44 @@
+"""The sketch of a command line: a recording whose curves a model follows.
+
+Shapes: T latent frames, P numbers of a packed frame.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from livejam.checkpoints.player import Player
+
+PIECE_SAMPLES = 1 << 18
+
+
+def read_sketch(path: Path, player: Player, mix_seconds: float | None) -> Tensor:
+    """The curves of a recording that lies beside the mix (packed_TP); says so if they end early, or ask for silence.
+
+    Args:
+        path: the recording, of any rate and number of channels.
+        player: the model that will follow it.
+        mix_seconds: how long it will play; None = not known.
+
+    Raises:
+        UserError: the model follows no sketch, or the recording is missing, unreadable, empty or not finite.
+    """
+    import torch
+
+    from livejam.audio_files import open_recording
+    from livejam.cli.stage import say
+    from livejam.streaming.sketches import analysis_of, sketch_of
+
+    analysis_of(player.accompanist)
+    sound = open_recording(path)
+    pieces = (torch.from_numpy(audio_AN) for audio_AN in sound.blocks(PIECE_SAMPLES))
+    curves_TP = sketch_of(player, pieces, sound.sample_rate_hz)
+    if mix_seconds is not None and sound.seconds < mix_seconds - player.codec.spec.frame_seconds:
+        say(f"the sketch ends after {sound.seconds:.1f} s; from there on the model plays as without one")
+    if not curves_TP[:, 0].any():
+        say(f"{path} is silent, and so asks for silence")
+    return curves_TP
