@@ -16,6 +16,8 @@ import torch
 from commands import REPOSITORY, tiny_overlay
 from slakh_tree import write_tree
 
+from benchmarks.cutoff_sweep import Items, model_of
+from benchmarks.sketch_adherence import measured, table
 from livejam.audio_files import open_recording
 from livejam.checkpoints.player import load_player
 from livejam.cli.main import main
@@ -117,3 +119,18 @@ def test_a_model_that_follows_none_says_so(play: Play, capfd: pytest.CaptureFixt
     given = ["play", "--checkpoint", "liveband-pocket", "--mix", "song.wav", "--out", "none", "--sketch", "song.wav"]
     assert main(given) == 2
     assert "follows no sketch" in capfd.readouterr().err
+
+
+def test_the_benchmark_has_every_row(checkpoint: Path) -> None:
+    songs = checkpoint.parents[2] / "songs"
+    rows = table(measured(model_of(str(checkpoint)), Items(str(songs), 2, 4.0)))
+    assert list(rows) == [
+        "asked",
+        "asked, against the mix",
+        "none",
+        "another item's",
+        "another time's",
+        "true stem, coded",
+    ]
+    counted = rows["true stem, coded"]["loudness"]
+    assert counted["items"] in (0, 1, 2)
