@@ -115,6 +115,13 @@ def test_a_broken_sketch_is_one_sentence(play: Play) -> None:
         assert not Path("broken").exists()
 
 
+def test_the_description_says_who_follows(checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for model, said in ((str(checkpoint), "follows loudness, brightness and pitch"), ("liveband-pocket", "none")):
+        assert main(["describe", model]) == 0
+        line = next(line for line in capfd.readouterr().out.splitlines() if line.split()[:1] == ["sketch"])
+        assert said in line
+
+
 def test_a_model_that_follows_none_says_so(play: Play, capfd: pytest.CaptureFixture[str]) -> None:
     given = ["play", "--checkpoint", "liveband-pocket", "--mix", "song.wav", "--out", "none", "--sketch", "song.wav"]
     assert main(given) == 2

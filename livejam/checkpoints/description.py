@@ -32,6 +32,7 @@ def describe(path: str | Path) -> str:
         "networks": ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in _sizes(weights).items()),
         "instruments": ", ".join(learnt_instruments(checkpoint)) or "unknown",
         "anticipation": _anticipation(settings),
+        "sketch": "follows loudness, brightness and pitch" if settings.get("sketch") else "follows none",
         "plays with": "averaged generator (EMA)" if averaged else "raw generator",
         "codec": f"{spec.name}, {spec.sample_rate_hz} Hz × {spec.audio_channels}, hop {spec.hop_samples} "
         f"({spec.frame_rate_hz:.2f} frames/s), {spec.latent_channels} channels, delay {spec.delay_samples} samples",
