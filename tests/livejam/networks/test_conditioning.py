@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 
@@ -87,17 +88,24 @@ def test_numbers_are_encoded_as_published(number: float) -> None:
     assert torch.allclose(conditioner(torch.tensor([number], dtype=torch.float64))[0], expected)
 
 
-@pytest.mark.parametrize("unconditional", [NOTHING_ASKED, Unconditional(True, False), Unconditional(False, True)])
+SIDES = [Unconditional(*lacks) for lacks in itertools.product([False, True], repeat=3) if any(lacks)]
+
+
+@pytest.mark.parametrize("unconditional", [NOTHING_ASKED, *SIDES])
 def test_guidance_asks_twice_and_drops_what_it_says(unconditional: Unconditional) -> None:
-    network = DiffusionTransformer(3, 8, 1, 2, 4, 2, prompt_width=4, global_width=4, mix_channels=3)
+    network = DiffusionTransformer(
+        3, 8, 1, 2, 4, 2, prompt_width=4, global_width=4, mix_channels=3, sketch_channels=[1, 2]
+    )
     generator = ConditionedTransformer(network, TagEncoder(4), NumberConditioner(4))
     context, mix = ((torch.randn(2, 6, 3), torch.ones(2, 6)) for _ in range(2))
-    conditions = generator.conditions(generator.prompt(["piano", "bass"]), 11.0, context=context, mix=mix)
+    prompt, sketch = generator.prompt(["piano", "bass"]), (torch.rand(2, 6, 3), torch.ones(2, 6, 2))
+    conditions = generator.conditions(prompt, 11.0, context=context, mix=mix, sketch=sketch)
     assert conditions.prompt_BPD is not None
     assert conditions.prompt_BPD.shape[1] == 13, "twelve words and the duration"
     both, rows = unconditional.beside(conditions), unconditional.in_rows(torch.tensor([False, True]), conditions)
     dropped = {"prompt_BPD", "prompt_mask_BP"} if unconditional.without_prompt else set()
     dropped |= {"mix_BTC", "mix_mask_BT"} if unconditional.without_mix else set()
+    dropped |= {"sketch_BTK", "sketch_mask_BTG"} if unconditional.without_sketch else set()
     for field in dataclasses.fields(conditions):
         told = getattr(conditions, field.name)
         other = torch.zeros_like(told) if field.name in dropped else told
@@ -109,7 +117,7 @@ def test_guidance_asks_twice_and_drops_what_it_says(unconditional: Unconditional
 
 
 def test_guidance_away_from_the_same_is_refused() -> None:
-    with pytest.raises(UserError, match="lacks nothing; set without_prompt or without_mix to true"):
+    with pytest.raises(UserError, match="lacks nothing; set without_prompt, without_mix or without_sketch to true"):
         Unconditional(without_prompt=False, without_mix=False)
 
 
