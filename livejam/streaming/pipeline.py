@@ -147,7 +147,7 @@ class Pipeline:
         self.device = player.silence_C.device
         self.answer_delay = counter.answer_delay_samples if listening else 0
 
-    def init_state(self, musician: Musician, gain_B: Tensor, sketch_TP: Tensor | None = None) -> PipelineState:
+    def init_state(self, musician: Musician, gain_B: Tensor) -> PipelineState:
         """Nothing heard, and nothing played but the silence before the first block."""
         rows, spec = len(gain_B), self.codec.spec
         channels = spec.audio_channels
@@ -166,7 +166,6 @@ class Pipeline:
             answers_BAN=self.silence_C.new_zeros(rows, channels, self.answer_delay),
             gain_B=gain_B,
             outward=self.counter.outward.init_state(rows, channels, device=self.device),
-            sketch_TP=sketch_TP,
         )
 
     def advance(self, audio_AN: Tensor, gain_B: Tensor, state: PipelineState) -> tuple[Tensor, PipelineState]:

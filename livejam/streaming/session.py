@@ -110,14 +110,8 @@ class Session:
             memory = accompanist.init_state(self.rows, controls)
             self._begin(Musician(accompanist, controls, memory), (0.0,) * self.rows, (False,) * self.rows)
 
-    def _begin(
-        self,
-        musician: Musician,
-        level_db_B: tuple[float, ...],
-        muted_B: tuple[bool, ...],
-        sketch_TP: Tensor | None = None,
-    ) -> None:
-        pipeline = self._pipeline.init_state(musician, self._gains(level_db_B, muted_B), sketch_TP)
+    def _begin(self, musician: Musician, level_db_B: tuple[float, ...], muted_B: tuple[bool, ...]) -> None:
+        pipeline = self._pipeline.init_state(musician, self._gains(level_db_B, muted_B))
         late = self.timing_at(musician.anticipation_frames).late_samples
         due_BAN = pipeline.gain_B.new_zeros(self.rows, self.channels, late)
         self._now = Snapshot(pipeline, level_db_B, muted_B, 0, 0, due_BAN, late, ((0, musician),))
@@ -276,7 +270,8 @@ class Session:
         now, who = self._now, self._musician
         with torch.inference_mode():
             memory = who.accompanist.init_state(self.rows, who.controls)
-            self._begin(replace(who, memory=memory), now.level_db_B, now.muted_B, now.pipeline.sketch_TP)
+            self._begin(replace(who, memory=memory), now.level_db_B, now.muted_B)
+        self.set_sketch(now.pipeline.sketch_TP)
 
     def set_instrument(self, name: str, row: int | None = None) -> None:
         """Let a row, or all, play another instrument from the next block on.
