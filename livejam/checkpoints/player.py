@@ -9,7 +9,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,21 @@ class Player:
     codec: Codec
     silence_C: Tensor
     instruments: tuple[str, ...] = ()
+
+    def on(self, device: str) -> Player:
+        """The player on another device, such as "cuda"; its networks are moved there, as PyTorch moves modules.
+
+        Raises:
+            UserError: there is no such device.
+        """
+        try:
+            there = self.silence_C.to(device)
+        except (RuntimeError, AssertionError) as error:  # as PyTorch without CUDA says it
+            reason = str(error).splitlines()[0]
+            raise UserError(f"PyTorch cannot compute on {device} here ({reason}); use cpu") from error
+        accompanist: Any = self.accompanist
+        accompanist.generator.to(device)
+        return replace(self, codec=self.codec.to(device), silence_C=there)
 
 
 def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
