@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_modules.lmdm import Dropouts, WarmStarted, load_warm_start, require_trained_guidance
+from lightning_modules.lmdm import WarmStarted, load_warm_start
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, rollout_crop
 from lightning_modules.training import linear_warmup
 from lightning_modules.warm_start import load_base
@@ -26,7 +26,7 @@ from livejam.checkpoints.facts import ancestors, require_same_statistics
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, RolloutDiscriminator
-from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, Dropouts, Unconditional
 from livejam.objectives.arc import ARCObjective, SharedNoise
 from livejam.sampling import PingPong, Sampler
 from livejam.systems.context import ContextMode, cutoff_frames
@@ -213,9 +213,9 @@ class ARCForcing(WarmStarted):
             )
         if self.base_checkpoint is not None:
             base = load_warm_start(self.base_checkpoint, self.generator, self.codec, self.cutoff_blocks)
+            self.unconditional_share = self.share_of(Dropouts.of(base["config"]["model"]["init_args"]))
             if self.sampler.needs_unconditional:
-                dropouts = Dropouts.of(base["config"]["model"]["init_args"])
-                require_trained_guidance("the sampler", self.unconditional, dropouts, self.generator, self.hears_mix)
+                self.require_trained_guidance("the sampler", self.unconditional_share)
             self.adopt_statistics(base)
             self.lineage = ancestors(base)
             if self.ema_generator is not None:
@@ -223,6 +223,11 @@ class ARCForcing(WarmStarted):
         if self.discriminator_checkpoint is not None:
             judge = load_base(self.discriminator_checkpoint, self.discriminator.base, self.codec)
             require_same_statistics(judge, self.statistics)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        player = checkpoint["livejam"].get("player")
+        self.unconditional_share = player and player["init_args"].get("unconditional_share")
 
     def on_fit_start(self) -> None:
         super().on_fit_start()

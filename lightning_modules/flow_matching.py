@@ -16,14 +16,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.lmdm import Dropouts, LMDMRecipe, require_trained_guidance
+from lightning_modules.lmdm import LMDMRecipe
 from lightning_modules.training import linear_warmup
 from lightning_modules.warm_start import load_base
 from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
-from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Dropouts, Unconditional
 from livejam.networks.lora import LoRA
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
@@ -113,6 +113,7 @@ class FlowMatching(LMDMRecipe):
         self.mix_dropout, self.mix_partial_dropout = mix_dropout, mix_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.unconditional_dropout = unconditional_dropout
+        self.unconditional_share: float = self.share_of(Dropouts(prompt_dropout, mix_dropout, unconditional_dropout))
         self.base = None if base_checkpoint is None else load_base(base_checkpoint, generator, codec)
         self.lineage = [] if self.base is None else self.base["livejam"]["lineage"]
         if lora is not None:
@@ -173,8 +174,7 @@ class FlowMatching(LMDMRecipe):
     def on_fit_start(self) -> None:
         super().on_fit_start()
         if self.sampler.needs_unconditional:
-            dropouts = Dropouts(self.prompt_dropout, self.mix_dropout, self.unconditional_dropout)
-            require_trained_guidance("the sampler", self.unconditional, dropouts, self.generator, self.hears_mix)
+            self.require_trained_guidance("the sampler", self.unconditional_share)
         if self.compile_generator:
             self.generator.transformer.compile()
 

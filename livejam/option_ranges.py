@@ -79,7 +79,7 @@ _WEIGHTS = """
 _SHARES = """
     description_dropout discriminator_class_dropout dropout generator_class_dropout mix_dropout mix_partial_dropout
     largest_pan min_active_ratio mix_share partial_dropout prompt_dropout prompt_time test test_fraction
-    unconditional_dropout validation validation_fraction whole_dropout
+    unconditional_dropout unconditional_share validation validation_fraction whole_dropout
 """
 _FINITES = """
     cutoff_blocks high highest_gain_db low lowest_gain_db play_cutoff_blocks residual_gain target_advantage
