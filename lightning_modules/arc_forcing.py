@@ -154,9 +154,20 @@ class ARCForcing(WarmStarted):
         """The generator's loss, of a rollout with gradient; the discriminator's weights are constants."""
         made_BTC = self._rollout(crop, differentiable=True)
         loss = self.objective.generator_loss(self._judge(crop), crop.real_BTC, made_BTC)
+        if self.objective.hears_sound:
+            further, parts = self.objective.sound_loss(self._sound(crop.real_BTC), self._sound(made_BTC))
+            loss = loss + further
+            self._note(parts)
         jumps = {"boundary_jump/real": self._jump(crop.real_BTC), "boundary_jump/rollout": self._jump(made_BTC)}
         self._note({"loss/generator": loss, **jumps})
         return loss
+
+    def _sound(self, blocks_BTC: Tensor) -> Tensor:
+        """Blocks in a row, decoded (BAN)."""
+        # The codec is frozen; its arithmetic stays in float32, because phases and logarithms suffer in bf16.
+        with torch.autocast(self.device.type, enabled=False):
+            sound_BAN: Tensor = self.codec.decode(self.statistics.denormalise(blocks_BTC.float()))
+        return sound_BAN
 
     def _discriminator_loss(self, crop: RolloutCrop) -> Tensor:
         """The discriminator's loss; the rollout is data."""

@@ -73,9 +73,9 @@ _POSITIVES = """
 _WEIGHTS = """
     cache_gb
     base_lr_share consistency_weight contrastive_weight denoising_weight encoder_lr_share feature_weight gain_db
-    guidance latent_noise latent_weight low_band_weight mel_weight mismatch_weight penalty_noise penalty_step
-    penalty_weight pooled_weight regression_weight spectral_gap_weight spectral_weight teacher_guidance temporal_weight
-    weight
+    guidance latent_noise latent_weight level_weight low_band_weight mel_weight mismatch_weight penalty_noise
+    penalty_step penalty_weight pooled_weight regression_weight spectral_gap_weight spectral_weight teacher_guidance
+    temporal_weight weight
 """
 _SHARES = """
     description_dropout discriminator_class_dropout dropout generator_class_dropout mix_dropout mix_partial_dropout
