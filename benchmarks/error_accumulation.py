@@ -132,11 +132,12 @@ def sampling(accompanist: Accompanist[Any], steps: int, guidance: float) -> LMDM
     """The same model, sampling in so many steps.
 
     Raises:
-        UserError: it does not sample in steps, or not so.
+        UserError: it does not sample in steps, or its guidance was not trained.
     """
     if not isinstance(accompanist, LMDMAccompanist):
         raise UserError("this checkpoint does not sample in steps; play those of FlowMatching and what follows it")
-    return accompanist.with_sampler(replace(accompanist.sampler, steps=steps, guidance=guidance))  # type: ignore[type-var]
+    fewer = accompanist.with_sampler(replace(accompanist.sampler, steps=steps))  # type: ignore[type-var]
+    return fewer.with_guidance(guidance)
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ from lightning_modules.fully_sharded import FullyShardedStrategy
 from lightning_modules.latent_encoding import LatentEncoding
 from lightning_modules.r3gan import R3GAN
 from lightning_modules.run_logger import RunLogger
+from lightning_modules.streaming_distillation import StreamingDistillation
 
 __all__ = [
     "R3GAN",
@@ -20,4 +21,5 @@ __all__ = [
     "FullyShardedStrategy",
     "LatentEncoding",
     "RunLogger",
+    "StreamingDistillation",
 ]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_modules.lmdm import Dropouts, WarmStarted, load_warm_start, require_trained_guidance
+from lightning_modules.lmdm import WarmStarted, load_warm_start
 from lightning_modules.rollout_crop import RolloutCrop, crop_frames, rollout_crop
 from lightning_modules.training import linear_warmup
 from lightning_modules.warm_start import load_base
@@ -26,7 +26,7 @@ from livejam.checkpoints.facts import ancestors, require_same_statistics
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, RolloutDiscriminator
-from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, Dropouts, Unconditional
 from livejam.objectives.arc import ARCObjective, SharedNoise
 from livejam.sampling import PingPong, Sampler
 from livejam.systems.context import ContextMode, cutoff_frames
@@ -154,9 +154,20 @@ class ARCForcing(WarmStarted):
         """The generator's loss, of a rollout with gradient; the discriminator's weights are constants."""
         made_BTC = self._rollout(crop, differentiable=True)
         loss = self.objective.generator_loss(self._judge(crop), crop.real_BTC, made_BTC)
+        if self.objective.hears_sound:
+            further, parts = self.objective.sound_loss(self._sound(crop.real_BTC), self._sound(made_BTC))
+            loss = loss + further
+            self._note(parts)
         jumps = {"boundary_jump/real": self._jump(crop.real_BTC), "boundary_jump/rollout": self._jump(made_BTC)}
         self._note({"loss/generator": loss, **jumps})
         return loss
+
+    def _sound(self, blocks_BTC: Tensor) -> Tensor:
+        """Blocks in a row, decoded (BAN)."""
+        # The codec is frozen; its arithmetic stays in float32, because phases and logarithms suffer in bf16.
+        with torch.autocast(self.device.type, enabled=False):
+            sound_BAN: Tensor = self.codec.decode(self.statistics.denormalise(blocks_BTC.float()))
+        return sound_BAN
 
     def _discriminator_loss(self, crop: RolloutCrop) -> Tensor:
         """The discriminator's loss; the rollout is data."""
@@ -213,9 +224,9 @@ class ARCForcing(WarmStarted):
             )
         if self.base_checkpoint is not None:
             base = load_warm_start(self.base_checkpoint, self.generator, self.codec, self.cutoff_blocks)
+            self.unconditional_share = self.share_of(Dropouts.of(base["config"]["model"]["init_args"]))
             if self.sampler.needs_unconditional:
-                dropouts = Dropouts.of(base["config"]["model"]["init_args"])
-                require_trained_guidance("the sampler", self.unconditional, dropouts, self.generator, self.hears_mix)
+                self.require_trained_guidance("the sampler", self.unconditional_share)
             self.adopt_statistics(base)
             self.lineage = ancestors(base)
             if self.ema_generator is not None:
@@ -223,6 +234,11 @@ class ARCForcing(WarmStarted):
         if self.discriminator_checkpoint is not None:
             judge = load_base(self.discriminator_checkpoint, self.discriminator.base, self.codec)
             require_same_statistics(judge, self.statistics)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        player = checkpoint["livejam"].get("player")
+        self.unconditional_share = player and player["init_args"].get("unconditional_share")
 
     def on_fit_start(self) -> None:
         super().on_fit_start()

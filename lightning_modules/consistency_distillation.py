@@ -12,13 +12,13 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.flow_matching import FlowMatching
-from lightning_modules.lmdm import Dropouts, WarmStarted, load_warm_start, require_trained_guidance
+from lightning_modules.lmdm import WarmStarted, load_warm_start
 from livejam.batch import AccompanimentBatch
 from livejam.checkpoints.facts import ancestors
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, DiffusionConditions
-from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, Dropouts, Unconditional
 from livejam.objectives.consistency import KarrasTimes, consistency_loss, denoising_loss, solve
 from livejam.objectives.flow import interpolate
 from livejam.sampling import Sampler, Velocity, clean_estimate, guided
@@ -172,7 +172,7 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
             teacher = load_warm_start(self.teacher_checkpoint, self.generator, self.codec, self.cutoff_blocks)
             if self.teacher_guidance != 1:
                 dropouts = Dropouts.of(teacher["config"]["model"]["init_args"])
-                require_trained_guidance("the teacher", self.unconditional, dropouts, self.generator, self.hears_mix)
+                self.require_trained_guidance("the teacher", self.share_of(dropouts))
             self.adopt_statistics(teacher)
             self.lineage = ancestors(teacher)
         for network in (self.teacher, self.ema_generator):

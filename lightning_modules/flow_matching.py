@@ -16,14 +16,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.lmdm import Dropouts, LMDMRecipe, require_trained_guidance
+from lightning_modules.lmdm import LMDMRecipe
 from lightning_modules.training import linear_warmup
 from lightning_modules.warm_start import load_base
 from livejam.batch import AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
-from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Dropouts, Unconditional
 from livejam.networks.lora import LoRA
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
@@ -116,6 +116,9 @@ class FlowMatching(LMDMRecipe):
         self.mix_dropout, self.mix_partial_dropout = mix_dropout, mix_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.unconditional_dropout = unconditional_dropout
+        whole_sketch = None if self.sketch is None else self.sketch.whole_dropout
+        dropouts = Dropouts(prompt_dropout, mix_dropout, unconditional_dropout, whole_sketch)
+        self.unconditional_share: float = self.share_of(dropouts)
         self.base = (
             None if base_checkpoint is None else load_base(base_checkpoint, generator, codec, _of_sketch(generator))
         )
@@ -178,9 +181,7 @@ class FlowMatching(LMDMRecipe):
     def on_fit_start(self) -> None:
         super().on_fit_start()
         if self.sampler.needs_unconditional:
-            sketch = None if self.sketch is None else self.sketch.whole_dropout
-            dropouts = Dropouts(self.prompt_dropout, self.mix_dropout, self.unconditional_dropout, sketch)
-            require_trained_guidance("the sampler", self.unconditional, dropouts, self.generator, self.hears_mix)
+            self.require_trained_guidance("the sampler", self.unconditional_share)
         if self.compile_generator:
             self.generator.transformer.compile()
 

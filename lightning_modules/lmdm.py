@@ -1,5 +1,4 @@
-"""What the recipes of Live Music Diffusion Models share: how the model plays, warm starts from trained networks, and
-guidance only away from what was trained.
+"""What the recipes of Live Music Diffusion Models share: how the model plays, and warm starts from trained networks.
 
 Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch.
 """
@@ -8,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,16 +21,12 @@ from livejam.checkpoints.file import read_checkpoint
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
-from livejam.networks.diffusion_conditions import Unconditional
+from livejam.networks.diffusion_conditions import Dropouts, Unconditional, require_trained_guidance
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import NoiseFree, Sampler
 from livejam.sketch import SketchAnalysis, SketchTraining
 from livejam.systems.context import ContextMode, cutoff_frames, require_window
 from livejam.systems.lmdm import LMDMAccompanist
-
-LEAST_SHARE = 0.02
-"""Share of training windows below which an answer counts as not trained. Independent dropouts of prompt (.1) and mix
-(.05) leave .005 of the windows without both, and the paper's .1 leaves .095 without the prompt alone."""
 
 
 class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
@@ -79,6 +73,7 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
             require_window(generator.transformer, cutoff)
         self.context_mode, self.sampler, self.cutoff_blocks = context_mode, sampler, cutoff_blocks
         self.unconditional = unconditional
+        self.unconditional_share: float | None = None
         self.accompanist()
 
     @property
@@ -94,7 +89,8 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         """A generator in playing, at a cutoff."""
         parts = generator, self.codec.spec, self.statistics, self.context_mode, self.sampler, cutoff_blocks
         analysis = None if self.sketch is None else self.sketch.analysis
-        return LMDMAccompanist(*parts, unconditional=self.unconditional, sketch=analysis)
+        share = self.unconditional_share
+        return LMDMAccompanist(*parts, unconditional=self.unconditional, unconditional_share=share, sketch=analysis)
 
     def played(self, accompanist: Accompanist[Any], batch: AccompanimentBatch) -> Tensor:
         """What an accompanist plays to each mix; one that follows sketches is given the curves of the true stem."""
@@ -117,6 +113,29 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
                 "to model.init_args.sketch.analysis"
             )
         return batch.sketch_BTP
+
+    def share_of(self, dropouts: Dropouts) -> float:
+        """Share of the windows of a training with such dropouts that are like guidance's unconditional side."""
+        return dropouts.share(self.unconditional, self.generator.prompt_encoder is not None, self.hears_mix)
+
+    def require_trained_guidance(self, who: str, share: float) -> None:
+        """Refuse guidance away from an answer that so small a share of the training windows asks for.
+
+        Args:
+            who: guides, for the message.
+            share: 0 to 1.
+
+        Raises:
+            UserError: it is too small.
+        """
+        has_prompts = self.generator.prompt_encoder is not None
+        require_trained_guidance(who, self.unconditional, share, has_prompts, self.hears_mix, self.sketch is not None)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """With the share of the training that was like guidance's unconditional side, which may be the base's."""
+        super().on_save_checkpoint(checkpoint)
+        if "player" in checkpoint["livejam"]:
+            checkpoint["livejam"]["player"]["init_args"]["unconditional_share"] = self.unconditional_share
 
     estimates = True
     """Whether tests also play what the model expects (`NoiseFree`), a row of their tables."""
@@ -219,73 +238,3 @@ def require_same_window(path: str, checkpoint: Mapping[str, Any], network: Diffu
             raise UserError(
                 f"{path} was trained with {name} {theirs}, this model has {own[name]}; use the generator of its config"
             )
-
-
-@dataclass(frozen=True)
-class Dropouts:
-    """What training windows lack.
-
-    Args:
-        prompt: share of windows, 0 to 1, without a prompt.
-        mix: share of windows without any mix.
-        unconditional: share of windows that lack what guidance's unconditional side lacks.
-        sketch: share of windows without any sketch; None = the model follows none.
-    """
-
-    prompt: float
-    mix: float
-    unconditional: float
-    sketch: float | None = None
-
-    @staticmethod
-    def of(settings: Mapping[str, Any]) -> Dropouts:
-        """Those of a recipe's arguments, as a checkpoint's configuration has them."""
-        names = ("prompt_dropout", "mix_dropout", "unconditional_dropout")
-        sketch = settings.get("sketch")
-        prompt, mix, unconditional = (settings.get(name) or 0.0 for name in names)
-        return Dropouts(prompt, mix, unconditional, None if sketch is None else sketch["whole_dropout"])
-
-    def share(self, unconditional: Unconditional, has_prompts: bool, hears_mix: bool) -> float:
-        """Share of training windows that lack just what the unconditional side lacks.
-
-        What a model never has, it lacks in every window.
-        """
-        prompt, mix = (self.prompt if has_prompts else 1.0), (self.mix if hears_mix else 1.0)
-        lacking = (prompt if unconditional.without_prompt else 1.0) * (mix if unconditional.without_mix else 1.0)
-        sketch = 1.0 if self.sketch is None else self.sketch
-        lacking *= sketch if unconditional.without_sketch else 1.0
-        # what the side has may be dropped beside what it lacks
-        kept = 1.0 if unconditional.without_sketch or self.sketch is None else 1 - sketch
-        if has_prompts and not unconditional.without_prompt:
-            kept *= 1 - prompt
-        if hears_mix and not unconditional.without_mix:
-            kept *= 1 - mix
-        return (self.unconditional + (1 - self.unconditional) * lacking) * kept
-
-
-def require_trained_guidance(
-    who: str, unconditional: Unconditional, dropouts: Dropouts, generator: ConditionedTransformer, hears_mix: bool
-) -> None:
-    """Refuse guidance away from an answer that training windows hardly ever ask for.
-
-    Args:
-        who: guides, for the message.
-        unconditional: what its unconditional side lacks.
-        dropouts: of the training in which the model learnt that side.
-        generator: the model.
-        hears_mix: whether it hears any mix.
-
-    Raises:
-        UserError: less than `LEAST_SHARE` of the training windows are like that side.
-    """
-    has_prompts = generator.prompt_encoder is not None
-    share = dropouts.share(unconditional, has_prompts, hears_mix)
-    if share >= LEAST_SHARE:
-        return
-    parts = {"prompt": unconditional.without_prompt and has_prompts, "mix": unconditional.without_mix and hears_mix}
-    parts["sketch"] = unconditional.without_sketch and dropouts.sketch is not None
-    lacking = " and ".join(name for name, lacks in parts.items() if lacks)
-    raise UserError(
-        f"{who} guides away from a model without {lacking}, but {100 * share:.1f} % of the training windows are like "
-        "that; set unconditional_dropout of that training, 0.1 for example, or the guidance to 1"
-    )

@@ -12,20 +12,20 @@ if TYPE_CHECKING:  # `import livejam` loads no PyTorch
 __version__ = "0.2.0"
 
 
-def load(model: str | Path, trusted: Sequence[str] = ()) -> Player:
-    """A trained model, ready to play on a CPU.
-
-    For other devices, `livejam.checkpoints.player.load_player` gives one that can be moved.
+def load(model: str | Path, trusted: Sequence[str] = (), device: str = "cpu") -> Player:
+    """A trained model, ready to play.
 
     Args:
         model: the name of a bundled model, such as "liveband-pocket", a published model (.safetensors), or a
             checkpoint of the `lightning` command.
         trusted: packages or modules besides livejam whose classes the file may name.
+        device: what computes, in PyTorch's words: "cpu", "cuda" or "cuda:1", for example.
 
     Raises:
-        livejam.errors.UserError: there is no such model, or it is unusable, and why.
+        livejam.errors.UserError: there is no such model or device, or it is unusable, and why.
     """
     from livejam.checkpoints.player import load_player
     from livejam.systems.playing import for_playing
 
-    return for_playing(load_player(model, trusted))
+    player = load_player(model, trusted)
+    return for_playing(player) if device == "cpu" else player.on(device)

@@ -51,7 +51,7 @@ _COUNTS = """
     every_n_validations expansion fewest_steps frequencies full_steps groups harmonics heads hidden hop_samples inputs
     keep kept_notes latent_channels levels longest most_steps multipliers parity_steps penalty_every prompt_hidden
     sample_rate_hz schedule_steps sketch_channels songs steps strides subframe_blocks subframe_width submixes_per_song
-    test_items validation_crops views widest_median width windows
+    test_items trained_blocks validation_crops views widest_median width windows
 """
 _WHOLES = """
     bank_workers class_channels cutoff_frames decay_from decay_iterations discriminator_lead easy_iterations
@@ -72,13 +72,15 @@ _POSITIVES = """
 _WEIGHTS = """
     cache_gb
     base_lr_share consistency_weight contrastive_weight denoising_weight encoder_lr_share feature_weight gain_db
-    guidance latent_noise latent_weight low_band_weight mel_weight mismatch_weight penalty_noise penalty_step
-    penalty_weight pooled_weight regression_weight teacher_guidance spectral_gap_weight weight
+    guidance latent_noise latent_weight level_weight low_band_weight mel_weight mismatch_weight penalty_noise
+    penalty_step penalty_weight pooled_weight regression_weight spectral_gap_weight spectral_weight teacher_guidance
+    temporal_weight weight
 """
 _SHARES = """
     control_dropout description_dropout discriminator_class_dropout dropout generator_class_dropout largest_pan
-    min_active_ratio mix_dropout mix_partial_dropout mix_share partial_dropout prompt_dropout prompt_time test
-    test_fraction unconditional_dropout validation validation_fraction whole_dropout
+    min_active_ratio mix_dropout mix_partial_dropout mix_share partial_dropout prompt_dropout prompt_time
+    student_context test test_fraction unconditional_dropout unconditional_share validation validation_fraction
+    whole_dropout
 """
 _FINITES = """
     cutoff_blocks high highest_gain_db low lowest_gain_db play_cutoff_blocks residual_gain target_advantage

@@ -135,6 +135,7 @@ class PocketEncoder(nn.Module):
     def forward(self, levels_B2FT: Tensor) -> Tensor:
         """Features_BD."""
         curves_BXT = self.convolutions(levels_B2FT.flatten(1, 2) / 40 + 1)
-        spectrum = torch.fft.rfft(curves_BXT, norm="ortho")[..., : self.harmonics + 1]
+        # CUDA has no Fourier transform of bf16, and of float16 only one of a power of two
+        spectrum = torch.fft.rfft(curves_BXT.float(), norm="ortho")[..., : self.harmonics + 1]
         features = torch.cat([spectrum.real, spectrum.imag[..., 1:]], dim=-1).flatten(1)
         return self.projection(self.dropout(features))

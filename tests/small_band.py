@@ -59,12 +59,15 @@ def band_checkpoint(
     return _written(path, CausalTransformer(**options), codec or pretrained_codec(), R3GAN, settings, targets)
 
 
-def lmdm_checkpoint(path: Path, cutoff_blocks: tuple[int, ...] = (0, -1, 1)) -> Path:
+def lmdm_checkpoint(
+    path: Path, cutoff_blocks: tuple[int, ...] = (0, -1, 1), unconditional_dropout: float = 0.1
+) -> Path:
     """Write a checkpoint of an Encoder-Decoder LMDM with two sampling steps that plays drums and bass.
 
     Args:
         path: the file.
         cutoff_blocks: those that it was trained with.
+        unconditional_dropout: share of its training that was like guidance's unconditional side.
     """
     torch.manual_seed(0)
     mask = {"class_path": "livejam.networks.EncoderDecoder", "init_args": {"context_frames": 9}}
@@ -83,6 +86,7 @@ def lmdm_checkpoint(path: Path, cutoff_blocks: tuple[int, ...] = (0, -1, 1)) -> 
         "cutoff_blocks": list(cutoff_blocks),
         "play_cutoff_blocks": None,
         "unconditional": {"without_prompt": True, "without_mix": True},
+        "unconditional_dropout": unconditional_dropout,
         "codec": named(None),
     }
     network = DiffusionTransformer(**TRANSFORMER, mask=EncoderDecoder(9))

@@ -1,6 +1,6 @@
 """The recipes on a real GPU: the steps of `test_elsewhere.py`, with their time and memory, and FlexAttention's kernels.
 
-Nobody has run these yet: without a GPU they are skipped.
+Without a GPU they are skipped.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from elsewhere_recipes import CASES, COUNTED, WARM, Built, Values, build
 from lightning.pytorch import Callback, Trainer
 
 from lightning_modules.codec_training import CodecTraining
+from livejam import load
 from livejam.networks import BlockCausal, CausalTransformer, DiffusionTransformer, EncoderDecoder
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_masks import AttentionMask
+from livejam.streaming import Session
 
 pytestmark = [
     pytest.mark.gpu,
@@ -86,6 +88,19 @@ def test_lmdm_computes_the_same_as_on_a_cpu(mask: AttentionMask) -> None:
     require_same(network, (torch.randn(2, 40, 4), torch.tensor([0.2, 0.9]), DiffusionConditions()))
 
 
+@pytest.mark.parametrize("model", ["liveband-pocket", "liveband-wide"])
+def test_a_session_plays_the_same_as_on_a_cpu(model: str) -> None:
+    """The bundled weights and codec, in blocks as on stage; recurrence makes rounding grow a little."""
+    sound_AN = 0.2 * torch.randn(1, 8 * 22_050, generator=torch.Generator().manual_seed(0))
+    played = []
+    for device in ("cpu", "cuda"):
+        session = Session(load(model, device=device), instruments=["Drums"], channels=1, sample_rate_hz=22_050)
+        played.append(torch.cat([session.process(audio_AN) for audio_AN in sound_AN.split(5000, dim=-1)], dim=-1))
+    assert played[1].device.type == "cpu"
+    apart = (played[0] - played[1]).square().mean() / played[0].square().mean()
+    assert apart < 1e-4, f"{10 * apart.log10():.1f} dB"
+
+
 def require_same(network: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
     results = []
     for device in ("cpu", "cuda"):
@@ -93,6 +108,8 @@ def require_same(network: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         there.zero_grad()
         out = there(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in inputs))
         out.square().mean().backward()
-        results.append([out.detach().cpu(), *(p.grad.cpu() for p in there.parameters() if p.grad is not None)])
+        # copies: a network that moves takes its gradients with it
+        gradients = (p.grad.cpu().clone() for p in there.parameters() if p.grad is not None)
+        results.append([out.detach().cpu(), *gradients])
     for exact, found in zip(*results, strict=True):
         assert torch.allclose(exact, found, rtol=1e-3, atol=1e-4)

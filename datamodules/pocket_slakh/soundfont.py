@@ -102,11 +102,12 @@ def bundled_soundfont() -> Path:
 def _require_playable(lists: list[tuple[bytes, bytes]]) -> None:
     """Refuse a font that lacks a part, or packs its samples as the synthesizer cannot read them."""
     parts = {payload[:4]: payload for _, payload in lists}
-    if not {b"INFO", b"sdta", b"pdta"} <= set(parts):
-        raise UserError("a part of it is missing; obtain it again")
-    version = dict(_chunks(parts[b"INFO"], 4)).get(b"ifil", b"")[:2]
-    if version != b"\x02\0":
+    # the version first: the lists of an .sf3 are not padded, so that those after the first are not found
+    version = dict(_chunks(parts.get(b"INFO", b""), 4)).get(b"ifil", b"")[:2]
+    if version not in (b"", b"\x02\0"):
         raise UserError("it is no SoundFont 2 (an .sf3 holds compressed samples); give an .sf2 file")
+    if not version or not {b"sdta", b"pdta"} <= set(parts):
+        raise UserError("a part of it is missing; obtain it again")
 
 
 def _cache_folder() -> Path:

@@ -9,7 +9,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from livejam.checkpoints.aliases import player_of_older
 from livejam.checkpoints.facts import learnt_instruments
 from livejam.checkpoints.file import part, played_weights
 from livejam.checkpoints.published import read_model
+from livejam.checkpoints.trained_guidance import unconditional_share
 from livejam.codecs.codec import Codec
 from livejam.codecs.pretrained import load_codec, pretrained_codec
 from livejam.errors import UserError, require_finite_weights
@@ -29,6 +30,9 @@ from livejam.spec import CodecSpec, LatentStatistics
 
 OWN = ("livejam.codecs", "livejam.networks", "livejam.sampling", "livejam.sketch", "livejam.systems")
 """The packages whose classes any checkpoint may name."""
+
+DIFFUSION = "livejam.systems.lmdm.LMDMAccompanist"
+"""The accompanist that may be guided."""
 
 SPARE = (1_000, 200_000_000)
 """Tensors and numbers that a network may have besides those of its file: a frozen encoder of text, for example."""
@@ -49,6 +53,21 @@ class Player:
     codec: Codec
     silence_C: Tensor
     instruments: tuple[str, ...] = ()
+
+    def on(self, device: str) -> Player:
+        """The player on another device, such as "cuda"; its networks are moved there, as PyTorch moves modules.
+
+        Raises:
+            UserError: there is no such device.
+        """
+        try:
+            there = self.silence_C.to(device)
+        except (RuntimeError, AssertionError) as error:  # as PyTorch without CUDA says it
+            reason = str(error).splitlines()[0]
+            raise UserError(f"PyTorch cannot compute on {device} here ({reason}); use cpu") from error
+        accompanist: Any = self.accompanist
+        accompanist.generator.to(device)
+        return replace(self, codec=self.codec.to(device), silence_C=there)
 
 
 def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
@@ -92,7 +111,10 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
 def player_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The accompanist of a checkpoint as `{class_path, init_args}`."""
     settings: dict[str, Any] | None = checkpoint["livejam"].get("player")
-    return player_of_older(checkpoint["config"]) if settings is None else settings
+    settings = player_of_older(checkpoint["config"]) if settings is None else settings
+    if settings["class_path"] != DIFFUSION or "unconditional_share" in settings["init_args"]:
+        return settings
+    return {**settings, "init_args": {**settings["init_args"], "unconditional_share": unconditional_share(checkpoint)}}
 
 
 def _codec(codec: Codec, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Codec:

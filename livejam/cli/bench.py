@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.processor import add_processor
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -48,7 +49,7 @@ def add_bench(commands: Any) -> None:
         choices=PRECISIONS,
         help="eager: PyTorch's own kernels; packed: weights laid out for single frames, as `livejam play` has them; "
         "float16, int8: smaller weights; compiled: decoder and feed-forward layers by torch.compile, which takes half "
-        "a minute (may be repeated; default: all but compiled)",
+        "a minute (may be repeated; default: all but compiled, and on a GPU eager alone)",
     )
     bench.add_argument("--seconds", type=float, default=20.0, metavar="S", help="sound per measurement (default: 20)")
     bench.add_argument("--sample-rate", type=int, metavar="HZ", help="rate of the stream (default: the codec's)")
@@ -60,6 +61,7 @@ def add_bench(commands: Any) -> None:
     bench.add_argument("--busy", action="store_true", help="while another program computes on every core")
     bench.add_argument("--no-blocks", action="store_true", help="measure a diffusion model with its own block only")
     bench.add_argument("--out", type=Path, metavar="DIR", help="the folder for bench.json and bench.png")
+    add_processor(bench)
     add_trust(bench)
     add_overwrite(bench)
     bench.set_defaults(run=_bench)
@@ -85,7 +87,7 @@ def _bench(options: argparse.Namespace) -> int:
         "threads": threads,
         "rows": options.rows,
         "buffer_ms": options.buffer,
-        "machine": _machine(),
+        "machine": _machine(options.on),
         "measured": rows,
         "blocks": blocks,
     }
@@ -107,6 +109,8 @@ def _check(options: argparse.Namespace) -> None:
     require_number("--buffer", options.buffer, Range(0, 1e4))
     require_number("--rows", options.rows, Range(1, 256))
     require_number("--threads", options.threads, Range(1, 1024))
+    if options.on != "cpu" and set(options.precision or ()) & set(PRECISIONS[1:-1]):
+        raise UserError(f"{', '.join(PRECISIONS[1:-1])} are for CPUs; with --on {options.on} leave --precision out")
     if options.out is not None:
         outputs = {"the numbers": options.out / "bench.json", "the picture": options.out / "bench.png"}
         require_free(outputs, (), options.overwrite)
@@ -116,10 +120,10 @@ def _player(options: argparse.Namespace) -> Player:
     from livejam.checkpoints.player import load_player
 
     if options.checkpoint is not None:
-        return load_player(options.checkpoint, find_trusted(options.trust))
+        return load_player(options.checkpoint, find_trusted(options.trust)).on(options.on)
     from lightning_modules.untrained import untrained_player
 
-    return untrained_player(options.config)
+    return untrained_player(options.config).on(options.on)
 
 
 def _settle_threads(options: argparse.Namespace, player: Player) -> int:
@@ -146,7 +150,7 @@ def _measurements(options: argparse.Namespace, player: Player) -> Iterator[tuple
     from livejam.streaming import Session
     from livejam.streaming.measuring import WARM_UP_STEPS, measure
 
-    asked = options.precision or PRECISIONS[:-1]
+    asked = options.precision or (PRECISIONS[:-1] if options.on == "cpu" else PRECISIONS[:1])
     block_seconds = player.codec.spec.seconds_in(player.accompanist.block_frames)
     steps = max(SHORTEST_STEPS, round(options.seconds / block_seconds))
     for precision in dict.fromkeys(asked):
@@ -197,9 +201,11 @@ def _block_lengths(options: argparse.Namespace, player: Player) -> Iterator[Any]
         )
 
 
-def _machine() -> str:
-    """Processor and cores, for those who compare."""
+def _machine(device: str) -> str:
+    """Processor and cores, and the GPU that computes, for those who compare."""
     import platform
+
+    import torch
 
     from livejam.cli.busy import cores
 
@@ -208,7 +214,8 @@ def _machine() -> str:
         names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     except OSError:
         names = []
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores()} cores"
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.startswith("cuda") else ""
+    return f"{gpu}{names[0] if names else platform.processor() or platform.machine()}, {cores()} cores"
 
 
 def _write(folder: Path, result: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.processor import add_processor
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.files import atomic_path
 from livejam.option_ranges import Range, require_number
@@ -62,6 +63,7 @@ def add_delay(commands: Any) -> None:
         metavar="S",
         help="seconds that go on after the end of the recording (default: until the last answer has sounded)",
     )
+    add_processor(delay)
     add_trust(delay)
     add_overwrite(delay)
     delay.set_defaults(run=_delay)
@@ -99,8 +101,8 @@ class Outputs:
 
 
 def _delay(options: argparse.Namespace) -> int:
+    from livejam import load
     from livejam.audio_files import open_recording
-    from livejam.checkpoints.player import load_player
     from livejam.cli.play import workplace
     from livejam.cli.play_picture import beginnings, draw
     from livejam.cli.play_report import stage_times_ms
@@ -109,7 +111,7 @@ def _delay(options: argparse.Namespace) -> int:
 
     outputs, log = _checked(options), StepLog()
     recording = open_recording(options.input)
-    player = answering(load_player(options.checkpoint, find_trusted(options.trust)))
+    player = answering(load(options.checkpoint, find_trusted(options.trust), options.on))
     _note_untrained(options.checkpoint)
     machine = _machine(options, player, recording, log)
     settle(machine.session)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.processor import add_processor
 from livejam.cli.publish import add_trust
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -77,6 +78,7 @@ def add_perform(commands: Any) -> None:
     replay = perform.add_argument_group("replay")
     replay.add_argument("--replay", type=Path, metavar="FILE", help="play a sent.performance again")
     replay.add_argument("--checkpoint", type=Path, metavar="C", help=f"to this model: {MODEL_HELP}")
+    add_processor(replay)
     add_trust(replay)
     add_overwrite(perform)
     perform.set_defaults(run=_run)
@@ -309,7 +311,7 @@ def _replay(options: argparse.Namespace) -> int:
     outputs = Outputs(options.out)
     require_free({"the answer": outputs.answer, "the report": outputs.report}, [options.replay], options.overwrite)
     head = read_head(options.replay)
-    player = load(options.checkpoint, find_trusted(options.trust))
+    player = load(options.checkpoint, find_trusted(options.trust), options.on)
     if head.protocol == "ws":
         return _replay_web(options, outputs, head, player)
     if head.protocol != "osc":

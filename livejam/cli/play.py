@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.processor import add_processor
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -75,6 +76,7 @@ def add_play(commands: Any) -> None:
     )
     play.add_argument("--no-beats", action="store_true", help="draw no beats: quicker, and needs no metrics extra")
     _add_live(play)
+    add_processor(play)
     add_trust(play)
     add_overwrite(play)
     play.set_defaults(run=_play)
@@ -168,7 +170,7 @@ def _play(options: argparse.Namespace) -> int:
     from livejam.cli.together import write_alone, write_together
 
     outputs, log = _checked(options), StepLog()
-    player = load(options.checkpoint, find_trusted(options.trust))
+    player = load(options.checkpoint, find_trusted(options.trust), options.on)
     with workplace(outputs.folder) as place:
         done = _perform(options, outputs, player, log, place)
         if outputs.live:

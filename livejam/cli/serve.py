@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.processor import add_processor
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.cli.serve_web import add_serve_web
 from livejam.errors import UserError
@@ -83,6 +84,7 @@ def add_band(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample-rate", type=int, default=44_100, metavar="HZ", help="of the sound in both directions (44100)"
     )
+    add_processor(parser)
     add_trust(parser)
 
 
@@ -102,7 +104,7 @@ def _serve_osc(options: argparse.Namespace) -> int:
     from livejam.serving.mono_sessions import mono_session
     from livejam.serving.osc_server import OscServer
 
-    player = load(options.checkpoint, find_trusted(options.trust))
+    player = load(options.checkpoint, find_trusted(options.trust), options.on)
     make_session = partial(mono_session, player, options.sample_rate, options.listen_to_each_other, seed=options.seed)
     make = _musician_maker(options, make_session)
     with _recorded(options, make_session) as record:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.processor import add_processor
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
@@ -59,6 +60,7 @@ def add_serve_web(servers: Any) -> None:
     web.add_argument("--listen-to-each-other", action="store_true", help="several instruments also hear each other")
     web.add_argument("--idle", type=float, default=60, metavar="S", help="seconds without sound that end a jam (60)")
     web.add_argument("--sample-rate", type=int, default=44_100, metavar="HZ", help="of the page's sound (44100)")
+    add_processor(web)
     add_trust(web)
     web.set_defaults(run=_serve_web)
 
@@ -74,7 +76,7 @@ def _serve_web(options: argparse.Namespace) -> int:
 
     token = "" if is_loopback(options.host) else secrets.token_urlsafe(TOKEN_BYTES)
     with open_port(options.host, options.port) as listening:
-        player = load(options.checkpoint, find_trusted(options.trust))
+        player = load(options.checkpoint, find_trusted(options.trust), options.on)
         songs: Sequence[DemoSong] = demo_songs(options.songs)
         stage = _stage(options, player)
         print(_greeting(options, stage, address(options, listening, token)), flush=True)

@@ -7,8 +7,9 @@ D channels of an embedding, K channels and G controls of a sketch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,3 +138,76 @@ class Unconditional:
 
 NOTHING_ASKED = Unconditional(without_prompt=True, without_mix=True)
 """Neither prompt nor mix: the default of every model that does not name a choice."""
+
+LEAST_SHARE = 0.02
+"""Share of training windows below which an answer counts as not trained. Independent dropouts of prompt (.1) and mix
+(.05) leave .005 of the windows without both, and the paper's .1 leaves .095 without the prompt alone."""
+
+
+@dataclass(frozen=True)
+class Dropouts:
+    """What training windows lack.
+
+    Args:
+        prompt: share of windows, 0 to 1, without a prompt.
+        mix: share of windows without any mix.
+        unconditional: share of windows that lack what guidance's unconditional side lacks.
+        sketch: share of windows without any sketch; None = the model follows none.
+    """
+
+    prompt: float
+    mix: float
+    unconditional: float
+    sketch: float | None = None
+
+    @staticmethod
+    def of(settings: Mapping[str, Any]) -> Dropouts:
+        """Those of a recipe's arguments, as a checkpoint's configuration has them."""
+        names = ("prompt_dropout", "mix_dropout", "unconditional_dropout")
+        sketch = settings.get("sketch")
+        prompt, mix, unconditional = (settings.get(name) or 0.0 for name in names)
+        return Dropouts(prompt, mix, unconditional, None if sketch is None else sketch["whole_dropout"])
+
+    def share(self, unconditional: Unconditional, has_prompts: bool, hears_mix: bool) -> float:
+        """Share of training windows that lack just what the unconditional side lacks.
+
+        What a model never has, it lacks in every window.
+        """
+        prompt, mix = (self.prompt if has_prompts else 1.0), (self.mix if hears_mix else 1.0)
+        lacking = (prompt if unconditional.without_prompt else 1.0) * (mix if unconditional.without_mix else 1.0)
+        sketch = 1.0 if self.sketch is None else self.sketch
+        lacking *= sketch if unconditional.without_sketch else 1.0
+        # what the side has may be dropped beside what it lacks
+        kept = 1.0 if unconditional.without_sketch or self.sketch is None else 1 - sketch
+        if has_prompts and not unconditional.without_prompt:
+            kept *= 1 - prompt
+        if hears_mix and not unconditional.without_mix:
+            kept *= 1 - mix
+        return (self.unconditional + (1 - self.unconditional) * lacking) * kept
+
+
+def require_trained_guidance(
+    who: str, unconditional: Unconditional, share: float, has_prompts: bool, hears_mix: bool, follows_sketches: bool
+) -> None:
+    """Refuse guidance away from an answer that training windows hardly ever ask for.
+
+    Args:
+        who: guides, for the message.
+        unconditional: what its unconditional side lacks.
+        share: how many of the training windows are like that side, 0 to 1.
+        has_prompts: whether the model takes prompts.
+        hears_mix: whether it hears any mix.
+        follows_sketches: whether it follows sketches.
+
+    Raises:
+        UserError: they are less than `LEAST_SHARE`.
+    """
+    if share >= LEAST_SHARE:
+        return
+    parts = {"prompt": unconditional.without_prompt and has_prompts, "mix": unconditional.without_mix and hears_mix}
+    parts["sketch"] = unconditional.without_sketch and follows_sketches
+    lacking = " and ".join(name for name, lacks in parts.items() if lacks)
+    raise UserError(
+        f"{who} guides away from a model without {lacking}, but {100 * share:.1f} % of the training windows are like "
+        "that; set unconditional_dropout of that training, 0.1 for example, or the guidance to 1"
+    )

@@ -3,7 +3,7 @@
 A discriminator scores noised sequences with a map of scores over time. Real and generated sequences are paired: they
 share context, prompt, noise level and the noise itself, so that only the music differs.
 
-Shapes: B batch, T latent frames, C latent channels, M places of a score map.
+Shapes: B batch, T latent frames, C latent channels, M places of a score map, N audio samples, F frequency bins.
 """
 
 from __future__ import annotations
@@ -47,6 +47,39 @@ def approximate_gradient_penalty(score_BM: Tensor, perturbed_BM: Tensor) -> Tens
         perturbed_BM: scores of the same sequences after a little white noise (σ = 0.05 in ARC) was added.
     """
     return (perturbed_BM - score_BM).square().sum(1)
+
+
+def level_gap(fake_BN: Tensor, real_BN: Tensor) -> Tensor:
+    """|ln E(x̂) - ln E(x)| of mean energies, per sample: how much too loud or too soft a rollout is as a whole.
+
+    Ours, not the paper's. Its unit is nepers of energy, 4.34 dB; below -80 dB there is no level.
+    """
+    fake_B, real_B = (torch.log(audio_BN.square().mean(1) + 1e-8) for audio_BN in (fake_BN, real_BN))
+    return (fake_B - real_B).abs()
+
+
+def spectral_gap(fake_BN: Tensor, real_BN: Tensor, window_samples: int = 2048) -> Tensor:
+    """Mean difference of the long-term means and deviations of log magnitudes, over the bins, per sample.
+
+    Ours, not the paper's. Where in a rollout something sounds costs nothing, so that no rollout has to be its pair:
+    only its timbre, and how much that changes, should be those of the music.
+
+    Args:
+        fake_BN: a rollout.
+        real_BN: how the music went on, of the same length.
+        window_samples: length of the Hann windows, or the whole rollout if that is shorter; half of it is the hop.
+    """
+    window_samples = min(window_samples, fake_BN.shape[1])
+    window_N = torch.hann_window(window_samples, device=fake_BN.device, dtype=fake_BN.dtype)
+    gaps = []
+    for audio_BN in (fake_BN, real_BN):
+        frames_BTN = audio_BN.unfold(1, window_samples, window_samples // 2)
+        spectrum_BTF = torch.fft.rfft(frames_BTN * (window_N * 2 / window_N.sum()))
+        # the floor, -80 dB of a full-scale sine, also keeps the gradient of silence finite
+        log_BTF = torch.log(spectrum_BTF.real.square() + spectrum_BTF.imag.square() + 1e-8) / 2
+        gaps.append((log_BTF.mean(1), torch.sqrt(log_BTF.var(1, correction=0) + 1e-8)))
+    (fake_mean_BF, fake_spread_BF), (real_mean_BF, real_spread_BF) = gaps
+    return (fake_mean_BF - real_mean_BF).abs().mean(1) + (fake_spread_BF - real_spread_BF).abs().mean(1)
 
 
 @dataclass(frozen=True)
@@ -93,12 +126,34 @@ class ARCObjective:
         penalty_weight: of (R1 + R2) / 2 in their approximate form; 0 = off, as in the paper.
         penalty_noise: standard deviation of the noise in that form.
         judging_times: noise levels; uniform in the logarithm of the signal-to-noise ratio where nothing else is said.
+        level_weight: of the generator's `level_gap`; 0 = off, as in the paper.
+        spectral_weight: of the generator's `spectral_gap`; 0 = off, as in the paper. Either decodes the rollouts, which
+            takes longer than judging them.
     """
 
     contrastive_weight: float = 1.0
     penalty_weight: float = 0.0
     penalty_noise: float = 0.05
     judging_times: TimeDistribution = field(default_factory=LogSNRTimes)
+    level_weight: float = 0.0
+    spectral_weight: float = 0.0
+
+    @property
+    def hears_sound(self) -> bool:
+        """Whether rollouts are decoded."""
+        return bool(self.level_weight or self.spectral_weight)
+
+    def sound_loss(self, real_BAN: Tensor, fake_BAN: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the generator's loss has besides, and the parts of it.
+
+        Args:
+            real_BAN: how the music went on, decoded.
+            fake_BAN: the rollout, decoded.
+        """
+        real_BN, fake_BN = real_BAN.flatten(0, 1), fake_BAN.flatten(0, 1)
+        level, spectral = level_gap(fake_BN, real_BN).mean(), spectral_gap(fake_BN, real_BN).mean()
+        loss = self.level_weight * level + self.spectral_weight * spectral
+        return loss, {"loss/level": level, "loss/spectral": spectral}
 
     def generator_loss(self, judge: SharedNoise, real_BTC: Tensor, fake_BTC: Tensor) -> Tensor:
         """L_G = E[softplus(D(x_t) - D(x̂_t))]; D(x_t) is a constant."""

@@ -46,7 +46,7 @@ class OutputTape:
     def hear(self, session: Session, audio_N: Audio) -> None:
         """Let the session hear sound, and keep what becomes known."""
         start = session.known_samples
-        new_BN = session.advance(torch.from_numpy(audio_N)[None])[:, 0].cpu().numpy()
+        new_BN = session.advance(torch.from_numpy(audio_N)[None])[:, 0].numpy()
         if start != self._end or len(new_BN) != len(self._audio_BN):  # it was reset, or went back
             self._audio_BN = new_BN[:, :0]
         kept = round(KEPT_SECONDS * session.sample_rate_hz)

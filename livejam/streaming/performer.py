@@ -118,7 +118,7 @@ class Performer(Generic[S]):
         for heard_AN in (audio_AN, np.zeros_like(audio_AN)):
             try:
                 known = self.session.known_samples
-                return known, self.session.advance(torch.from_numpy(heard_AN)).sum(0).cpu().numpy()
+                return known, self.session.advance(torch.from_numpy(heard_AN)).sum(0).numpy()
             except Exception as error:  # anything may go wrong in a model; the stage must not notice
                 self.refused += 1
                 sentence = f"{_described(error)}; silence takes the place of {audio_AN.shape[1]} samples"

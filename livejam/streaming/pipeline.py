@@ -193,15 +193,21 @@ class Pipeline:
 
     def _step(self, frames: int, gain_B: Tensor, state: PipelineState) -> tuple[Tensor, PipelineState]:
         """Encode some frames, and play and decode what they complete."""
-        started = time.perf_counter()
+        started = self._clock()
         state = self._encode(frames, state)
-        encoded = time.perf_counter()
+        encoded = self._clock()
         played, state = self._play(state)
-        generated = time.perf_counter()
+        generated = self._clock()
         decoded_BAN, state = self._decode(gain_B, state)
         if played and self.on_step is not None:
-            self.on_step(StepTimes(encoded - started, generated - encoded, time.perf_counter() - generated))
+            self.on_step(StepTimes(encoded - started, generated - encoded, self._clock() - generated))
         return decoded_BAN, state
+
+    def _clock(self) -> float:
+        """Seconds, after all that a GPU was told to do if somebody wants to know."""
+        if self.on_step is not None and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def _frames_to_encode(self, state: PipelineState) -> int:
         """Whole frames that were heard, up to the end of the model's next block, and as far as rows know each other."""

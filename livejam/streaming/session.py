@@ -113,7 +113,7 @@ class Session:
     def _begin(self, musician: Musician, level_db_B: tuple[float, ...], muted_B: tuple[bool, ...]) -> None:
         pipeline = self._pipeline.init_state(musician, self._gains(level_db_B, muted_B))
         late = self.timing_at(musician.anticipation_frames).late_samples
-        due_BAN = pipeline.gain_B.new_zeros(self.rows, self.channels, late)
+        due_BAN = torch.zeros(self.rows, self.channels, late)
         self._now = Snapshot(pipeline, level_db_B, muted_B, 0, 0, due_BAN, late, ((0, musician),))
 
     def _gains(self, level_db_B: tuple[float, ...], muted_B: tuple[bool, ...]) -> Tensor:
@@ -193,8 +193,8 @@ class Session:
             audio_AN: sound in [-1, 1], any number of samples; a tensor of one dimension is mono.
 
         Returns:
-            Output BAN: its first sample is what should sound with the first sample of the input, or is
-            `timing.late_samples` old.
+            Output BAN, on the CPU whatever computes: its first sample is what should sound with the first sample of the
+            input, or is `timing.late_samples` old.
 
         Raises:
             UserError: wrong number of channels, or samples that are not finite; the session is as it was before.
@@ -223,6 +223,7 @@ class Session:
         with torch.inference_mode():
             gain_B = self._gains(now.level_db_B, now.muted_B)
             new_BAN, pipeline = self._pipeline.advance(audio_AN, gain_B, now.pipeline)
+            new_BAN = new_BAN.cpu()
         heard = now.heard_samples + audio_AN.shape[-1]
         self._now = replace(
             now,

@@ -15,7 +15,12 @@ from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.conditioning import Prompt
-from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Unconditional
+from livejam.networks.diffusion_conditions import (
+    NOTHING_ASKED,
+    DiffusionConditions,
+    Unconditional,
+    require_trained_guidance,
+)
 from livejam.networks.diffusion_masks import BlockCausal
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import Noise, Sampler, row_noise
@@ -42,6 +47,7 @@ class LMDMAccompanist:
         cutoff_blocks: blocks of the mix that are known beyond the context.
         cached: whether keys and values are cached, if the network's mask allows it.
         unconditional: what guidance's unconditional side lacks, as in training.
+        unconditional_share: how many of the training windows were like that side, 0 to 1; None = not known.
         sketch: how the sketches are made that it follows, as in training; None = it follows none.
 
     Raises:
@@ -58,6 +64,7 @@ class LMDMAccompanist:
         cutoff_blocks: int = 0,
         cached: bool = True,
         unconditional: Unconditional = NOTHING_ASKED,
+        unconditional_share: float | None = None,
         sketch: SketchAnalysis | None = None,
     ) -> None:
         network = generator.transformer
@@ -73,7 +80,8 @@ class LMDMAccompanist:
         self._spec, self._statistics = spec, statistics
         self._context_mode, self._sampler = context_mode, sampler
         self._cutoff_blocks, self._cached = cutoff_blocks, cached
-        self._unconditional, self._sketch = unconditional, sketch
+        self._unconditional, self._unconditional_share = unconditional, unconditional_share
+        self._sketch = sketch
 
     @property
     def spec(self) -> CodecSpec:
@@ -134,16 +142,18 @@ class LMDMAccompanist:
         Raises:
             UserError: the cutoff is outside of the window.
         """
-        parts = self.generator, self.spec, self._statistics, self._context_mode, self._sampler
-        return LMDMAccompanist(*parts, blocks, self._cached, self._unconditional, self._sketch)
+        return self._with(self._sampler, blocks)
 
     def with_sampler(self, sampler: Sampler) -> LMDMAccompanist:
         """The same model with another sampler; its states remain valid.
 
         If guidance begins or ends, the next block encodes its context again.
         """
-        parts = self.generator, self.spec, self._statistics, self._context_mode, sampler
-        return LMDMAccompanist(*parts, self._cutoff_blocks, self._cached, self._unconditional, self._sketch)
+        return self._with(sampler, self._cutoff_blocks)
+
+    def _with(self, sampler: Sampler, cutoff_blocks: int) -> LMDMAccompanist:
+        parts = self.generator, self.spec, self._statistics, self._context_mode, sampler, cutoff_blocks
+        return LMDMAccompanist(*parts, self._cached, self._unconditional, self._unconditional_share, self._sketch)
 
     def init_state(self, batch_size: int, controls: Controls) -> LMDMState:
         """The state before the first frame: nothing heard, nothing played."""
@@ -218,9 +228,14 @@ class LMDMAccompanist:
         """The same model under another weight of guidance.
 
         Raises:
-            UserError: the weight is outside of the sampler's range.
+            UserError: the weight is outside of the sampler's range, or guides away from what was hardly trained.
         """
-        return self.with_sampler(self._sampler.with_guidance(weight))
+        sampler = self._sampler.with_guidance(weight)
+        if sampler.needs_unconditional and self._unconditional_share is not None:
+            who, has_prompts = f"a weight of {weight:g}", self.generator.prompt_encoder is not None
+            parts = self._unconditional, self._unconditional_share, has_prompts, self._cutoff_frames > 0
+            require_trained_guidance(who, *parts, self._sketch is not None)
+        return self.with_sampler(sampler)
 
     def restarted(self, rows: Tensor, controls: Controls, state: LMDMState) -> LMDMState:
         """The state in which some musicians of the batch start again, without any effect on the others.

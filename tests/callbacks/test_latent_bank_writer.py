@@ -40,8 +40,14 @@ def data_module(root, bank):
 
 
 def predict(root, bank, **options):
+    # on the device that `prepare_data` takes by itself: another one rounds differently
     trainer = Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[LatentBankWriter()], **options
+        accelerator="auto",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        callbacks=[LatentBankWriter()],
+        **options,
     )
     trainer.predict(*data_module(root, bank), return_predictions=False)
 

@@ -101,6 +101,12 @@ def test_the_copy_is_cached_where_xdg_says(tmp_path: Path, monkeypatch: pytest.M
     assert path.stat().st_mtime_ns == changed
 
 
+def _without_padding(font: bytes) -> bytes:
+    """The font with a first list of odd length, and the next one right behind it."""
+    size = struct.unpack_from("<I", font, 16)[0]
+    return font[:16] + struct.pack("<I", size + 1) + font[20 : 20 + size] + b"\0" + font[20 + size :]
+
+
 def test_bad_soundfonts_are_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no SoundFont"):
         corrected_soundfont(tmp_path / "missing.sf2")
@@ -113,6 +119,8 @@ def test_bad_soundfonts_are_refused_in_one_sentence(tmp_path: Path) -> None:
     [
         (lambda font: font[: len(font) // 2], "cut off"),
         (lambda font: font.replace(b"ifil\4\0\0\0\2", b"ifil\4\0\0\0\3", 1), "no SoundFont 2"),
+        # an .sf3 as MuseScore writes it: lists of odd length without padding
+        (lambda font: _without_padding(font.replace(b"ifil\4\0\0\0\2", b"ifil\4\0\0\0\3", 1)), "no SoundFont 2"),
         (lambda font: font.replace(b"shdr", b"abcd", 1), "damaged"),
         (lambda font: b"", "is no SoundFont"),
     ],

@@ -266,6 +266,23 @@ def test_a_score_that_is_not_finite_stops_before_it_is_learnt(tmp_path: Path, vi
     assert all(torch.isfinite(weight).all() for weight in module.parameters())
 
 
+@pytest.mark.parametrize("name", ["level_weight", "spectral_weight"])
+def test_sound_is_a_further_loss_of_the_generator_alone(name: str, tmp_path: Path) -> None:
+    """Its weight times its part, on the same rollout; the judge hears nothing of it, and without it nothing changes."""
+    plain, hearing = make_module(), make_module(**{name: 0.7})
+    losses = [module._generator_loss(ready(module)) for module in (plain, hearing)]
+    part = hearing._latest[f"loss/{name.removesuffix('_weight')}"]
+    assert "loss/level" not in plain._latest
+    assert part > 0
+    torch.testing.assert_close(losses[1], losses[0] + 0.7 * part)
+    losses[1].backward()
+    assert any(weight.grad is not None and weight.grad.any() for weight in hearing.generator.transformer.parameters())
+    assert all(weight.grad is None for weight in hearing.codec.parameters())
+    judged = [module._discriminator_loss(ready(module)) for module in (plain, hearing)]
+    assert torch.equal(*judged)
+    make_trainer(tmp_path).fit(make_module(**{name: 0.7}), data())
+
+
 def test_validation_listens_for_clicks(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, limit_val_batches=1, callbacks=[BlockClicks()])
     trainer.validate(make_module(codec="toy"), data())

@@ -15,9 +15,9 @@ from toy_latents import CountingData, ToyCodec, make_batch, make_trainer
 from toy_rollouts import BLOCK, CONTEXT, FRAMES, data, make_module, make_transformer, save_warm_start
 
 from lightning_modules import ConsistencyDistillation
-from lightning_modules.lmdm import Dropouts
 from livejam.errors import UserError
 from livejam.networks import Unconditional
+from livejam.networks.diffusion_conditions import Dropouts
 from livejam.sampling import PingPong
 from livejam.systems.context import RoutedContext
 
@@ -96,3 +96,24 @@ def test_arc_forcing_plays_only_away_from_what_its_base_was_trained_on(tmp_path:
                 trainer.fit(module, data(batches=1, frames=FRAMES))
         else:
             trainer.fit(module, data(batches=1, frames=FRAMES))
+
+
+def test_what_arc_forcing_plays_knows_how_its_base_was_trained(tmp_path: Path) -> None:
+    """Also where training goes on, and the base's file may be gone."""
+    module = make_module(unconditional=Unconditional(True, False))
+    mask = {"init_args": {"block_frames": BLOCK, "context_blocks": 2}, "class_path": "livejam.networks.BlockCausal"}
+    base = trained(tmp_path / "base.ckpt", mask, module.generator, prompt_dropout=0.005)
+    module.base_checkpoint = base
+    trainer = make_trainer(tmp_path)
+    trainer.fit(module, data(batches=1, frames=FRAMES))
+    config = dict.fromkeys(("generator", "context_mode", "sampler", "play_cutoff_blocks", "unconditional"))
+    settings = {"class_path": "lightning_modules.ARCForcing", "init_args": {**config, "cutoff_blocks": [-1]}}
+    settings["init_args"]["unconditional"] = {"without_prompt": True, "without_mix": False}
+    checkpoint = trainer._checkpoint_connector.dump_checkpoint() | {"config": {"model": settings}}
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint["livejam"]["player"]["init_args"]["unconditional_share"] == pytest.approx(0.005)
+    Path(base).unlink()
+    resumed = make_module(unconditional=Unconditional(True, False))
+    resumed.on_load_checkpoint(checkpoint)
+    with pytest.raises(UserError, match=r"a weight of 2 guides away from a model without prompt, but 0\.5 % of"):
+        resumed.accompanist().with_guidance(2.0)

@@ -13,6 +13,7 @@ import pytest
 import test_consistency_distillation
 import test_flow_matching
 import test_r3gan
+import test_streaming_distillation
 import torch
 import toy_rollouts
 from toy_latents import CountingData, StopAfter, make_trainer, same
@@ -58,6 +59,9 @@ RUNS = {
     "ARCForcing": Run(toy_rollouts.make_module, toy_rollouts.data, ARC, 4, 3, 4),
     "ConsistencyDistillation": Run(
         test_consistency_distillation.make_module, test_consistency_distillation.data, {}, 4, 2, 4
+    ),
+    "StreamingDistillation": Run(
+        test_streaming_distillation.make_module, test_streaming_distillation.data, {}, 4, 2, 4
     ),
 }
 

@@ -13,6 +13,7 @@ from livejam.accompanist import Controls, accompany
 from livejam.checkpoints.aliases import renamed
 from livejam.checkpoints.player import OWN, _Builder, load_player
 from livejam.codecs import pretrained_codec
+from livejam.errors import UserError
 
 OLDER = sorted((Path(__file__).parent / "older").glob("*.json"))
 
@@ -40,6 +41,18 @@ def test_an_older_checkpoint_plays(configuration: Path, tmp_path: Path) -> None:
         played_BTC = accompany(player.accompanist, torch.randn(1, frames, 96), controls, player.silence_C)
     assert played_BTC.shape == (1, frames, 96)
     assert played_BTC.isfinite().all()
+
+
+def test_guidance_is_refused_by_what_a_configuration_of_then_says(tmp_path: Path) -> None:
+    """Independent dropouts of .1 and .05 left half a percent; what ARC-Forcing went on from is not known."""
+    played = {}
+    for configuration in OLDER:
+        played[configuration.stem] = load_player(older_checkpoint(configuration, tmp_path)).accompanist
+    for recipe in ("FlowMatching", "ConsistencyDistillation"):
+        with pytest.raises(UserError, match=r"a weight of 2 guides away .* without prompt and mix, but 0\.5 % of"):
+            played[recipe].with_guidance(2.0)
+        played[recipe].with_guidance(1.0)
+    played["ARCForcing"].with_guidance(2.0)
 
 
 def test_numbers_of_arc_forcing_find_their_parts() -> None:

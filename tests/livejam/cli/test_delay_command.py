@@ -22,10 +22,12 @@ RATE, SAMPLES = 48_000, 100_001
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of checkpoints: an LMDM, one that never heard the block that it plays to, and LiveBand."""
+    """A folder of checkpoints: an LMDM, one that never heard the block that it plays to, one that never played without
+    prompt and mix, and LiveBand."""
     folder = tmp_path_factory.mktemp("models")
     lmdm_checkpoint(folder / "lmdm.ckpt")
     lmdm_checkpoint(folder / "ahead.ckpt", (0, -1))
+    lmdm_checkpoint(folder / "conditional.ckpt", unconditional_dropout=0.0)
     band_checkpoint(folder / "band.ckpt")
     return folder
 
@@ -98,6 +100,7 @@ def test_without_wet_the_input_comes_out_and_nothing_is_overwritten(delay: Delay
         (("--instrument", "Piano"), "lmdm.ckpt", "never learnt to play Piano"),
         (("--prompt", "zither"), "lmdm.ckpt", "zither"),
         (("--guidance", "-3"), "lmdm.ckpt", "guidance"),
+        (("--guidance", "3"), "conditional.ckpt", "a weight of 3 guides away from a model without prompt and mix"),
         ((), "band.ckpt", "a generative delay needs an LMDM"),
         ((), "nobody.ckpt", "there is no checkpoint"),
         (("--out", "x.wav"), "lmdm.ckpt", "name a folder"),
@@ -109,6 +112,10 @@ def test_mistakes_are_one_sentence(delay: Delay, arguments: tuple[str, ...], mod
     assert errors.startswith("error: ")
     assert sentence in errors
     assert not Path("delayed").exists()
+
+
+def test_guidance_of_one_needs_no_unconditional_side(delay: Delay) -> None:
+    assert delay("--guidance", "1", model="conditional.ckpt")[0] == 0
 
 
 def test_a_model_that_never_heard_the_block_it_plays_to_is_named(delay: Delay) -> None:

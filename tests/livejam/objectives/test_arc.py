@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from livejam.errors import UserError
 from livejam.objectives.arc import (
+    ARCObjective,
     TruncatedLogitNormalTimes,
     approximate_gradient_penalty,
     arc_discriminator_loss,
     arc_generator_loss,
     contrastive_loss,
+    level_gap,
+    spectral_gap,
 )
 
 REAL_BM = torch.tensor([[1.0, 0.0], [0.5, 2.0]])
@@ -73,3 +76,61 @@ def test_truncated_times_have_the_distribution_they_are_named_after(cut: float) 
 def test_a_cut_outside_of_the_distribution_is_refused(cut: float) -> None:
     with pytest.raises(UserError, match=r"cut is .* between 0 and 1; the paper's is 0\.075"):
         TruncatedLogitNormalTimes(cut)
+
+
+def noise(seed: int, samples: int = 16_384) -> torch.Tensor:
+    return 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@given(gain_db=st.floats(-20, 20), seed=st.integers(0, 9))
+def test_a_level_gap_is_the_gain(gain_db: float, seed: int) -> None:
+    """Up and down alike, whatever is played; 4.34 dB are one."""
+    real_BN = noise(seed)
+    louder_BN = 10 ** (gain_db / 20) * real_BN
+    assert level_gap(louder_BN, real_BN).tolist() == pytest.approx([abs(gain_db) / 4.343] * 2, abs=1e-3)
+    assert level_gap(real_BN, louder_BN).tolist() == pytest.approx([abs(gain_db) / 4.343] * 2, abs=1e-3)
+    assert level_gap(louder_BN, louder_BN.flip(1)).tolist() == pytest.approx([0, 0], abs=1e-9)
+
+
+@given(gain_db=st.floats(-20, 20))
+def test_a_spectral_gap_of_a_gain_is_the_gain_too(gain_db: float) -> None:
+    """Log magnitudes move together and spread as before, as long as they are above the floor."""
+    real_BN = 10 * noise(1)
+    expected = abs(gain_db) / 8.686
+    found = spectral_gap(10 ** (gain_db / 20) * real_BN, real_BN).tolist()
+    assert found == pytest.approx([expected] * 2, rel=0.05, abs=1e-6)
+
+
+def test_spectra_over_a_long_time_do_not_ask_for_the_pair() -> None:
+    """Equal music costs nothing, the same bars in another order next to nothing, other noise a little, another timbre
+    much more; rows stay apart."""
+    real_BN = torch.cat([noise(1), 0.1 * noise(2)], dim=1)
+    ordered_BN, other_BN = real_BN.roll(16_384, dims=1), torch.cat([noise(3), 0.1 * noise(4)], dim=1)
+    dull_BN = real_BN.unfold(1, 8, 1).mean(-1)
+    dull_BN = torch.nn.functional.pad(dull_BN, (0, 7))
+    equal, ordered, other, dull = (
+        spectral_gap(music_BN, real_BN).mean().item() for music_BN in (real_BN, ordered_BN, other_BN, dull_BN)
+    )
+    assert equal == 0
+    assert ordered < 0.5 * other < other < 0.5 * dull
+    mixed_BN = torch.stack([real_BN[0], dull_BN[1]])
+    assert spectral_gap(mixed_BN, real_BN)[0] == 0
+    assert spectral_gap(mixed_BN, real_BN)[1] > 0.5 * dull
+
+
+def test_silence_has_finite_gradients() -> None:
+    silent_BN = torch.zeros(2, 4096, requires_grad=True)
+    (level_gap(silent_BN, noise(1, 4096).float()) + spectral_gap(silent_BN, noise(1, 4096).float())).sum().backward()
+    assert silent_BN.grad is not None
+    assert silent_BN.grad.isfinite().all()
+
+
+@given(level=st.floats(0, 3), spectral=st.floats(0, 3))
+def test_sound_costs_what_its_parts_weigh(level: float, spectral: float) -> None:
+    objective = ARCObjective(level_weight=level, spectral_weight=spectral)
+    real_BAN, fake_BAN = noise(1)[:, None], noise(2)[:, None]
+    loss, parts = objective.sound_loss(real_BAN, fake_BAN)
+    expected = level * parts["loss/level"].item() + spectral * parts["loss/spectral"].item()
+    assert loss.item() == pytest.approx(expected)
+    assert objective.hears_sound == bool(level or spectral)
+    assert not ARCObjective().hears_sound

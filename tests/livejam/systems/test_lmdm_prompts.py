@@ -11,16 +11,30 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lmdm_toys import BLOCK, BLOCKS, CONTEXT, CONTROLS, MASKS, STATISTICS, C, make_accompanist, make_mix, played
+from lmdm_toys import (
+    BLOCK,
+    BLOCKS,
+    CONTEXT,
+    CONTROLS,
+    MASKS,
+    SPEC,
+    STATISTICS,
+    C,
+    make_accompanist,
+    make_generator,
+    make_mix,
+    played,
+)
 from torch import Tensor
 
 from livejam.accompanist import Controls
 from livejam.errors import UserError
-from livejam.networks import BlockCausal, DiffusionConditions, EncoderDecoder, Unconditional
+from livejam.networks import Bidirectional, BlockCausal, DiffusionConditions, EncoderDecoder, Unconditional
 from livejam.networks.conditioning import Prompt
+from livejam.networks.diffusion_conditions import LEAST_SHARE, NOTHING_ASKED
 from livejam.sampling import Euler, EulerPlusPlus, Heun, PingPong, PingPongPlusPlus, Sampler, row_noise
 from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache
-from livejam.systems.context import InpaintedContext, Outpainting, with_context
+from livejam.systems.context import InpaintedContext, Outpainting, RoutedContext, with_context
 from livejam.systems.lmdm import LMDMAccompanist
 from livejam.systems.lmdm_state import LMDMState, filled, heard
 from livejam.systems.lmdm_state import played as with_played
@@ -227,3 +241,20 @@ def test_guidance_away_from_the_prompt_alone_keeps_the_mix(name: str) -> None:
         deaf_BTC, _ = played(accompanist, silent_BTC)
         assert torch.allclose(plain_BTC, asked_BTC, atol=1e-9) == unconditional.without_prompt
         assert torch.allclose(plain_BTC, deaf_BTC, atol=1e-9) == unconditional.without_mix
+
+
+@given(share=st.floats(0, 1), weight=st.floats(0, 9), both=st.booleans())
+def test_guidance_is_away_from_what_was_trained(share: float, weight: float, both: bool) -> None:
+    """Whatever is made of the player, and for every sampler that needs the unconditional side."""
+    generator = make_generator(Bidirectional())
+    sampler: Sampler = PingPongPlusPlus(2) if both else PingPong(2)
+    parts = SPEC, STATISTICS, RoutedContext(), sampler, 0, True, NOTHING_ASKED, share
+    weight = min(weight, 1.0) if both else weight
+    trained = share >= LEAST_SHARE or not (both or weight != 1)
+    player = LMDMAccompanist(generator, *parts)
+    for one in (player, player.with_cutoff(-1), player.with_sampler(replace(sampler, steps=1))):
+        if trained:
+            assert one.with_guidance(weight).sampler.guidance == weight
+        else:
+            with pytest.raises(UserError, match="guides away from a model without prompt and mix, but"):
+                one.with_guidance(weight)
