@@ -37,7 +37,7 @@ def make_follower(
     for parameter in generator.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=rng, dtype=torch.float64) * 0.3)
     parts = generator, SPEC, STATISTICS, RoutedContext(), sampler or Euler(2)
-    return LMDMAccompanist(*parts, cutoff, cached, EVERYTHING, ANALYSIS)
+    return LMDMAccompanist(*parts, cutoff, cached, EVERYTHING, sketch=ANALYSIS)
 
 
 def curves(frames: int = FRAMES + 2 * BLOCK, seed: int = 2, rows: int = 2) -> Tensor:
