@@ -12,13 +12,11 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.flow_matching import FlowMatching
-from lightning_modules.lmdm import WarmStarted, load_warm_start
+from lightning_modules.lmdm import WarmStarted
 from livejam.batch import AccompanimentBatch
-from livejam.checkpoints.facts import ancestors
 from livejam.codecs.codec import Codec
-from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer, DiffusionConditions
-from livejam.networks.diffusion_conditions import NOTHING_ASKED, Dropouts, Unconditional
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
 from livejam.objectives.consistency import KarrasTimes, consistency_loss, denoising_loss, solve
 from livejam.objectives.flow import interpolate
 from livejam.sampling import Sampler, Velocity, clean_estimate, guided
@@ -163,21 +161,8 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
         Raises:
             UserError: there is no teacher, it does not fit, or its guidance was not trained.
         """
-        if self.teacher_checkpoint is None and not self.allow_untrained:
-            raise UserError(
-                "distillation needs a teacher: set teacher_checkpoint to a checkpoint of FlowMatching, or "
-                "allow_untrained to true"
-            )
-        if self.teacher_checkpoint is not None:
-            teacher = load_warm_start(self.teacher_checkpoint, self.generator, self.codec, self.cutoff_blocks)
-            if self.teacher_guidance != 1:
-                dropouts = Dropouts.of(teacher["config"]["model"]["init_args"])
-                self.require_trained_guidance("the teacher", self.share_of(dropouts))
-            self.adopt_statistics(teacher)
-            self.lineage = ancestors(teacher)
-        for network in (self.teacher, self.ema_generator):
-            if network is not None:
-                network.load_state_dict(self.generator.state_dict())
+        guided = self.teacher_guidance != 1
+        self.start_from_teacher(self.teacher, self.teacher_checkpoint, self.allow_untrained, guided)
 
 
 def estimate(

@@ -16,7 +16,7 @@ from lightning_modules.accompaniment import AccompanimentModule, described, play
 from lightning_modules.warm_start import load_base
 from livejam.accompanist import Accompanist
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
-from livejam.checkpoints.facts import mask_name, transformer_settings
+from livejam.checkpoints.facts import ancestors, mask_name, transformer_settings
 from livejam.checkpoints.file import read_checkpoint
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
@@ -185,6 +185,36 @@ class WarmStarted(LMDMRecipe):
         super().on_fit_start()
         if not self._restored:
             self.start()
+
+    def start_from_teacher(
+        self, teacher: ConditionedTransformer, path: str | None, allow_untrained: bool, guided: bool
+    ) -> None:
+        """Start the student, its teacher and its average equal.
+
+        Args:
+            teacher: a network of the same sizes, changed in place.
+            path: the teacher, a checkpoint of FlowMatching; None = there is none.
+            allow_untrained: whether all may then start as they are.
+            guided: whether the teacher plays with guidance.
+
+        Raises:
+            UserError: there is no teacher, it does not fit, or its guidance was not trained.
+        """
+        if path is None and not allow_untrained:
+            raise UserError(
+                "distillation needs a teacher: set teacher_checkpoint to a checkpoint of FlowMatching, or "
+                "allow_untrained to true"
+            )
+        if path is not None:
+            trained = load_warm_start(path, self.generator, self.codec, self.cutoff_blocks)
+            if guided:
+                dropouts = Dropouts.of(trained["config"]["model"]["init_args"])
+                self.require_trained_guidance("the teacher", self.share_of(dropouts))
+            self.adopt_statistics(trained)
+            self.lineage = ancestors(trained)
+        for network in (teacher, self.ema_generator):
+            if network is not None:
+                network.load_state_dict(self.generator.state_dict())
 
 
 def load_warm_start(
