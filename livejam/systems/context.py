@@ -118,6 +118,20 @@ class RoutedContext(ContextMode):
         return Outpainting(network, conditions)
 
 
+@dataclass(frozen=True)
+class DroppedContext(RoutedContext):
+    """A routed context that is dropped in playing: every block is generated from the mix alone. Ours.
+
+    A model that has learnt from its true past to continue itself no longer listens when that past is its own
+    (docs/results.md). Windows without context, `whole_dropout` of them, taught it to do without; with `whole_dropout`
+    1 it learns nothing else. The past of the mix is remembered as ever.
+    """
+
+    def velocity(self, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
+        """The velocity of the block, as if nothing had been played before."""
+        return super().velocity(network, replace(request, known_BT=torch.zeros_like(request.known_BT)))
+
+
 class Outpainting(BlockVelocity):
     """Every step computes the whole window (LMDM, algorithm 1).
 

@@ -34,7 +34,14 @@ from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.sampling import Euler, PingPong, PingPongPlusPlus, Sampler, UniformSchedule, row_noise
 from livejam.spec import CodecSpec
 from livejam.systems.blocks import BlockVelocity
-from livejam.systems.context import BlockRequest, ContextMode, InpaintedContext, InpaintedWindow, RoutedContext
+from livejam.systems.context import (
+    BlockRequest,
+    ContextMode,
+    DroppedContext,
+    InpaintedContext,
+    InpaintedWindow,
+    RoutedContext,
+)
 from livejam.systems.lmdm import LMDMAccompanist
 from livejam.systems.lmdm_state import heard
 
@@ -50,20 +57,23 @@ def test_encoder_decoder_cached_is_recomputed(cutoff: int, sampler: Sampler) -> 
     assert torch.allclose(first, second, atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("context_mode", [RoutedContext(), DroppedContext()], ids=["routed", "dropped"])
 @pytest.mark.parametrize(("cutoff", "sampler"), CASES, ids=str)
-def test_block_causal_cached_is_recomputed_from_the_whole_history(cutoff: int, sampler: Sampler) -> None:
+def test_block_causal_cached_is_recomputed_from_the_whole_history(
+    cutoff: int, sampler: Sampler, context_mode: ContextMode
+) -> None:
     """What a sliding window has encoded once is what a network sees that never forgets, under the same mask.
 
     Below cutoff 0 blocks are encoded anew where the mix is heard later, under the mask of the window alone.
     """
-    cached, mix_BTC = make_accompanist(MASKS["blockcausal"], cutoff, sampler), make_mix()
-    state = cached.init_state(2, CONTROLS)
+    cached = make_accompanist(MASKS["blockcausal"], cutoff, sampler, context_mode=context_mode)
+    mix_BTC, state = make_mix(), cached.init_state(2, CONTROLS)
     history_BTC = mix_BTC[:, :0]
     for step, mix_block_BTC in enumerate(mix_BTC.split(BLOCK, dim=1)):
         blocks = BLOCKS + 1 + step
         whole = LMDMAccompanist(
             make_generator(BlockCausal(BLOCK, blocks, window_blocks=BLOCKS), blocks * BLOCK),
-            SPEC, STATISTICS, RoutedContext(), sampler, cutoff, cached=False,
+            SPEC, STATISTICS, context_mode, sampler, cutoff, cached=False,
         )  # fmt: skip
         long = whole.primed(mix_BTC[:, : step * BLOCK], history_BTC, whole.init_state(2, CONTROLS))
         expected_BTC, _ = whole.step(mix_block_BTC, long)
