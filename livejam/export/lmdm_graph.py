@@ -123,8 +123,8 @@ class _WithNoise(LMDMAccompanist):
         self.__dict__.update(accompanist.__dict__)
         self._sampler = _with_known_times(accompanist.sampler)
 
-    def _noise(self, state: LMDMState) -> Noise:
-        return self.noise
+    def _noise(self, state: LMDMState, frames: int) -> Noise:
+        return lambda number: self.noise(number)[:, -frames:]
 
 
 class _KnownTimes(Schedule):

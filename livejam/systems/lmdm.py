@@ -285,16 +285,15 @@ class LMDMAccompanist:
         with torch.no_grad():
             state = heard(state, self._statistics.normalise(mix_BTC))
             velocity = self._context_mode.velocity(network, self._block_request(state))
-        noise = self._noise(state)
-        out_BTC = self._sampler.sample(velocity, lambda number: noise(number)[:, -velocity.frames :])
+        out_BTC = self._sampler.sample(velocity, self._noise(state, velocity.frames))
         block_BTC = out_BTC[:, -network.block_frames :]
         return block_BTC, replace(played(state, block_BTC.detach()), cache=velocity.cache, sketch_BTP=None)
 
-    def _noise(self, state: LMDMState) -> Noise:
-        """Noise of the whole window, which ends with the next block."""
+    def _noise(self, state: LMDMState, frames: int) -> Noise:
+        """Noise of so many frames, the last of which is the next block's."""
         network = self.generator.transformer
-        index_T = torch.arange(network.window_frames, device=state.position_B.device)
-        position_BT = state.position_B[:, None] + index_T - network.context_frames
+        index_T = torch.arange(-frames, 0, device=state.position_B.device)
+        position_BT = state.position_B[:, None] + network.block_frames + index_T
         return row_noise(state.seed_B, position_BT, network.latent_channels, state.played_BTC.dtype)
 
     @property
