@@ -29,7 +29,8 @@ from datamodules.bank_batches import BankBatches
 from datamodules.crops import ActivityRule
 from datamodules.local_bank import LatentBank
 from datamodules.run_sampler import RunSampler
-from lightning_modules.r3gan import R3GAN, TrainingCrop
+from lightning_modules.adversaries import TrainingCrop
+from lightning_modules.r3gan import R3GAN
 from livejam.codecs import pretrained_codec
 from livejam.networks import CausalTransformer, SequenceDiscriminator
 from livejam.objectives import PenaltyScale

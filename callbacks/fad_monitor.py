@@ -9,8 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.monitor import Monitor
 from callbacks.trainer_facts import is_dry_run
+from livejam.embedding import Embedding
 from livejam.outputs import require_free
-from metrics.embeddings.embedding import Embedding
 from metrics.embeddings.log_mel import LogMel
 from metrics.evaluation.clips import Stem, takes_of
 from metrics.evaluation.fad_measure import FADMeasure

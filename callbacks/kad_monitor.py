@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callbacks.monitor import Monitor
-from metrics.embeddings.embedding import Embedding
+from livejam.embedding import Embedding
 from metrics.embeddings.log_mel import LogMel
 from metrics.evaluation.kad_measure import KADMeasure
 from metrics.evaluation.protocols import Protocol

@@ -1,10 +1,12 @@
 """Training batches from a latent bank: a target stem, and a sub-mix that does not contain it, at a random crop.
 
-Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch.
+Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch, E channels
+of a reference.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +17,13 @@ from torch.utils.data import Dataset, get_worker_info
 from datamodules.bank_pairs import usable_pairs
 from datamodules.crops import ActivityRule
 from datamodules.local_bank import Bank, LatentBank
+from datamodules.reference_bank import ReferenceBank
 from datamodules.run_sampler import BatchKey
 from datamodules.shared_batches import SharedMemory, in_float32
 from datamodules.sketch_bank import SketchBank
 from livejam.batch import AccompanimentBatch
 from livejam.errors import UserError
+from livejam.reference import ReferenceAnalysis
 from livejam.sketch import SketchAnalysis
 
 AT_ONCE = 16
@@ -50,6 +54,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         seed: seed of the run.
         workers: processes that will load the batches; those that are forked share memory with this one.
         sketch: how the curves of targets were made that batches hold besides; None = they hold none.
+        reference: how the embeddings of other excerpts were made that batches hold besides; None = they hold none.
 
     Raises:
         UserError: no song offers a crop.
@@ -65,6 +70,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         seed: int,
         workers: int = 0,
         sketch: SketchAnalysis | None = None,
+        reference: ReferenceAnalysis | None = None,
     ) -> None:
         self.bank, self.crop_frames, self.batch_size, self.rule, self.seed = bank, crop_frames, batch_size, rule, seed
         self.index = bank.index(rule.threshold_dbfs)
@@ -76,6 +82,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
             )
         shape = (batch_size, crop_frames, bank.manifest.settings.codec.latent_channels)
         self._sketches = None if sketch is None else SketchBank(_on_this_machine(bank), self.index, sketch)
+        self.references = None if reference is None else ReferenceBank(_on_this_machine(bank), self.index, reference)
         self._memory = SharedMemory(shape, workers) if workers else None
         self._read = np.empty((2, *shape), np.float16)
 
@@ -105,6 +112,11 @@ class BankBatches(Dataset[AccompanimentBatch]):
         crops = _Crops(*map(np.concatenate, zip(*parts, strict=True)))
         self.bank.read_crops(crops.song_B.tolist(), self._places(crops), self._read)
         batch, worker = self._as_banked(crops), get_worker_info()
+        if self.references is not None:
+            # draws of its own, so that the same seed gives the same items with references and without
+            rng = np.random.default_rng([self.seed, key.rank, key.number, 1])
+            place = crops.song_B, crops.stem_B, crops.start_B
+            batch = replace(batch, reference_BE=self.references.draw(*place, self.crop_frames, rng))
         return in_float32(batch) if worker is None or self._memory is None else self._memory.put(batch, worker.id)
 
     def _pick(self, shares_B3: NDArray[np.float64]) -> _Crops:
@@ -160,7 +172,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
 def _on_this_machine(bank: Bank) -> LatentBank:
     if not isinstance(bank, LatentBank):
         raise UserError(
-            "the curves of a sketch lie beside a bank on this machine's disk: name data.bank_root instead of "
-            "data.bank_store, or leave data.sketch out"
+            "curves and references lie beside a bank on this machine's disk: name data.bank_root instead of "
+            "data.bank_store, or leave data.sketch and data.reference out"
         )
     return bank

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.annotations import midi_is_lost
@@ -21,6 +22,7 @@ from datamodules.audio_batches import AudioBatches, latent_statistics
 from datamodules.bank_batches import BankBatches
 from datamodules.bank_building import BankBuilder
 from datamodules.bank_store import BankStore
+from datamodules.beside_bank import BesideBuilder
 from datamodules.categories import target_categories
 from datamodules.crops import ActivityRule
 from datamodules.drawing import Drawing
@@ -29,15 +31,17 @@ from datamodules.excerpts import ExcerptReader
 from datamodules.latent_bank import MANIFEST, BankSettings
 from datamodules.local_bank import Bank, LatentBank
 from datamodules.losses import Demand, leak_line, losses_line
+from datamodules.reference_bank import ReferenceFacts
 from datamodules.rendering import RenderIfMissing
 from datamodules.run_sampler import ResumableLoader, RunSampler, ShareSampler
-from datamodules.sketch_bank import SketchBuilder
+from datamodules.sketch_bank import SketchFacts
 from datamodules.slakh_index import INDEX, SlakhIndex
 from datamodules.slakh_scan import Song
 from datamodules.splits import SplitByFolder, SplitPolicy
 from livejam.batch import AccompanimentBatch, named
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
+from livejam.reference import ReferenceAnalysis
 from livejam.sketch import SketchAnalysis
 from livejam.spec import CodecSpec, LatentStatistics
 
@@ -85,6 +89,8 @@ class Slakh2100DataModule(LightningDataModule):
         render_if_missing: render songs where there are none; None raises an error that says what to do.
         sketch: how the targets' curves are made that batches hold for recipes which learn to follow sketches; the bank
             gets them when it has none. None: no curves.
+        reference: how embeddings of other excerpts of the targets' stems are made that batches hold for recipes which
+            learn to sound like a reference; the bank gets them when it has none. None: no references.
         seed: of items and sub-mixes, at least 0.
         num_workers: processes that load training batches; 0 loads them in the training process, which is enough for
             the bank (a batch takes a fraction of a millisecond per item).
@@ -122,6 +128,7 @@ class Slakh2100DataModule(LightningDataModule):
         bank_workers: int | None = None,
         one_disk_per_node: bool = False,
         sketch: SketchAnalysis | None = None,
+        reference: ReferenceAnalysis | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root)
@@ -144,7 +151,8 @@ class Slakh2100DataModule(LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         if bank_root is not None and bank_store is not None:
             raise UserError("a bank has one place: name data.bank_root or data.bank_store, not both")
-        self._bank_root, self.bank_store, self.sketch = bank_root, bank_store, sketch
+        self._bank_root, self.bank_store = bank_root, bank_store
+        self.sketch, self.reference = sketch, reference
         self._index: SlakhIndex | None = None
         self._statistics: LatentStatistics | None = None
         self._training: BankBatches | AudioBatches | None = None
@@ -167,6 +175,12 @@ class Slakh2100DataModule(LightningDataModule):
         elif self._statistics is None and (self.bank_store or (self.bank_root / MANIFEST).is_file()):
             self._statistics = self.open_bank().manifest.statistics
         return self._statistics
+
+    @property
+    def reference_statistics(self) -> tuple[Tensor, Tensor] | None:
+        """Mean_E and deviation_E of the training set's references; None without any, and before setup."""
+        held = self._training.references if isinstance(self._training, BankBatches) else None
+        return None if held is None else held.statistics
 
     @property
     def instruments(self) -> tuple[str, ...]:
@@ -244,14 +258,17 @@ class Slakh2100DataModule(LightningDataModule):
         if self._is(TrainerFn.FITTING) and self.mode == "bank":
             if self.bank_store is None:
                 self.bank_builder.build(self.codec, self.bank_workers)
-                self._build_sketches()
+                self._build_beside()
             else:
                 self.open_bank()
 
-    def _build_sketches(self) -> None:
-        if self.sketch is not None:
-            songs, spec = self.songs("train"), self.codec.spec
-            SketchBuilder(self.bank_root, self.root, songs, spec, self.sketch).build(self.bank_workers)
+    def _build_beside(self) -> None:
+        """What is kept beside the bank for recipes that learn to follow sketches, or to sound like references."""
+        sketches = [] if self.sketch is None else [SketchFacts(self.sketch)]
+        references = [] if self.reference is None else [ReferenceFacts(self.reference)]
+        for facts in (*sketches, *references):
+            builder = BesideBuilder(self.bank_root, self.root, self.songs("train"), self.codec.spec, facts)
+            builder.build(self.bank_workers)
 
     def setup(self, stage: str) -> None:
         """Open what the stage needs, on every rank."""
@@ -332,6 +349,7 @@ class Slakh2100DataModule(LightningDataModule):
             self.seed,
             self.num_workers,
             self.sketch,
+            self.reference,
         )
 
     def _audio_batches(self) -> AudioBatches:

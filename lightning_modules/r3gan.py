@@ -1,12 +1,11 @@
 """LiveBand's recipe: R3GAN on sequences of latents, with AdaGP.
 
-Shapes: B batch, T latent frames, C latent channels.
+Shapes: B batch, T latent frames, C latent channels, E channels of a reference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +16,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.accompaniment import AccompanimentModule, described
-from lightning_modules.training import linear_warmup
+from lightning_modules.adversaries import TrainingCrop, ahead, require_match
+from lightning_modules.training import data_module, linear_warmup
 from lightning_modules.warm_start import load_base
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
@@ -31,29 +31,19 @@ from livejam.objectives import (
     lazy_penalty_scale,
     zero_centred_penalty,
 )
+from livejam.reference import ReferenceTraining
 from livejam.systems.liveband import LiveBandAccompanist, require_anticipation
 
-BEGUN = ("anticipation_embedding.weight",)
-"""Weights that a generator to begin with may lack: they are 0 in a new one, and so change nothing."""
+BEGUN = ("anticipation_embedding.", "reference_features.", "project_reference.")
+"""What a generator to begin with may lack: it gives 0 in a new one, and so changes nothing."""
+
+NO_REFERENCES = (
+    "this recipe learns to sound like references, but the data have none; set data.init_args.reference to "
+    "model.init_args.reference.analysis, and read a bank (data.init_args.mode)"
+)
 
 COLLAPSED_SPREAD = 0.1
 """There is a warning when the spread of generated sequences is less than this share of the real ones'."""
-
-
-@dataclass(frozen=True)
-class TrainingCrop:
-    """The data of one iteration; all latents are normalised.
-
-    The generator hears frames [0, T) of the crop, and its output sounds in frames [1 + δ, T + 1 + δ): there lie
-    the mix and the real target that the discriminator judges. Every item has its own δ where the networks are told it.
-    """
-
-    anticipation_B: Tensor
-    mix_BTC: Tensor
-    judged_mix_BTC: Tensor
-    real_BTC: Tensor
-    generator_instrument_B: Tensor
-    discriminator_instrument_B: Tensor
 
 
 class R3GAN(AccompanimentModule[CausalTransformer]):
@@ -95,6 +85,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         ema_decay: decay in [0, 1) per iteration of the averaged generator that validation and playing use; None
             uses the raw generator. The paper mentions none.
         gradient_clip: largest gradient norm of either network; None = unlimited.
+        reference: the references that both networks are told of; None = they are told of none.
         seed: seed of noise and class dropout; the draws of an iteration depend only on seed, rank and iteration.
         compile_generator: whether to compile the generator with torch.compile. The discriminator stays eager, because
             compiled graphs have no double backward.
@@ -127,18 +118,20 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         reuse_fakes: bool = False,
         ema_decay: float | None = None,
         gradient_clip: float | None = None,
+        reference: ReferenceTraining | None = None,
         seed: int = 0,
         compile_generator: bool = False,
     ) -> None:
-        base = None if base_checkpoint is None else load_base(base_checkpoint, generator, codec, BEGUN)
+        begun = [name for name in generator.state_dict() if name.startswith(BEGUN)]
+        base = None if base_checkpoint is None else load_base(base_checkpoint, generator, codec, begun)
         super().__init__(generator, codec, ema_decay, gradient_clip, seed)
         self.base = base
         if base is not None:
             self.lineage = base["livejam"]["lineage"]
         require_anticipation(generator, anticipation_frames)
-        _require_match(generator, discriminator, codec)
+        require_match(generator, discriminator, codec, reference)
         self.automatic_optimization = False
-        self.discriminator = discriminator
+        self.discriminator, self.reference = discriminator, reference
         self.anticipation_frames = anticipation_frames
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -178,12 +171,36 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
 
     @staticmethod
     def player(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return described(LiveBandAccompanist, {name: settings[name] for name in ("generator", "anticipation_frames")})
+        reference = settings.get("reference")
+        taken = {} if reference is None else {"reference": dict(reference["analysis"])}
+        kept = {name: settings[name] for name in ("generator", "anticipation_frames")}
+        return described(LiveBandAccompanist, kept | taken)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if self.reference is not None and "player" in checkpoint["livejam"]:
+            taken = checkpoint["livejam"]["player"]["init_args"]["reference"]
+            taken["identity"] = self.reference.analysis.encoder.identity
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if self.base is not None:
             self.adopt_statistics(self.base)
+        if stage == "fit" and self.reference is not None:
+            self._standardise_references()
+
+    def _standardise_references(self) -> None:
+        """Take the statistics of references from the data module; a checkpoint's own ones replace them afterwards.
+
+        Raises:
+            UserError: it has none.
+        """
+        statistics = getattr(data_module(self.trainer), "reference_statistics", None)
+        if statistics is None:
+            raise UserError(NO_REFERENCES)
+        for network in (self.generator, self.ema_generator, self.discriminator):
+            if network is not None and network.reference_features is not None:
+                network.reference_features.standardise_by(*statistics)
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
         iteration = self._done
@@ -196,10 +213,10 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         with torch.set_grad_enabled(self.reuse_fakes):
             fake_BTC = self._generate(crop)
         with self.toggled_optimizer(discriminator_optimizer):
-            real_B, fake_B, mismatch = self._scores(crop, fake_BTC.detach())
+            real_B, fake_B, mismatch, mistaken = self._scores(crop, fake_BTC.detach())
             loss_d = discriminator_loss(real_B, fake_B).mean()
             penalty = self._penalty(crop, fake_BTC.detach(), lazy_penalty_scale(iteration, self.penalty_every))
-            total = loss_d + self.penalty_weight / 2 * penalty + self.mismatch_weight * mismatch
+            total = loss_d + self.penalty_weight / 2 * penalty + self.mismatch_weight * mismatch + mistaken
             self.manual_backward(total)
             self.take_step(discriminator_optimizer, "discriminator", total)
 
@@ -222,6 +239,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         scores = {"score/real": real_B.mean(), "score/fake": fake_B.mean(), "advantage": advantage}
         losses = {"loss/discriminator": loss_d, "loss/generator": loss_g}
         losses |= {"mismatch": mismatch, "regression": regression}
+        losses |= {} if self.reference is None else {"reference_mismatch": mistaken}
         self._log(scores | losses, self._spread(crop.real_BTC, fake_BTC))
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
@@ -259,7 +277,20 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             real_BTC=ahead(target_BTC, anticipation_B, frames),
             generator_instrument_B=generator_instrument_B,
             discriminator_instrument_B=discriminator_instrument_B,
+            reference_BE=self._references(batch),
         )
+
+    def _references(self, batch: AccompanimentBatch) -> Tensor | None:
+        """What both networks are told of the targets' sound; zeros where it is hidden.
+
+        Raises:
+            UserError: the batch holds no references.
+        """
+        if self.reference is None:
+            return None
+        if batch.reference_BE is None:
+            raise UserError(NO_REFERENCES)
+        return batch.reference_BE.masked_fill(self.chance(len(batch), self.reference.dropout)[:, None], 0.0)
 
     def _anticipations(self, like_B: Tensor) -> Tensor:
         """δ of every item: any that the networks know, or the only one."""
@@ -273,18 +304,32 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
     def _generate(self, crop: TrainingCrop) -> Tensor:
         batch, frames, _ = crop.mix_BTC.shape
         noise_BTZ = torch.randn(batch, frames, self.generator.noise_channels, device=self.device, generator=self._rng)
-        return self.generator(noise_BTZ, crop.mix_BTC, crop.generator_instrument_B, crop.anticipation_B)
+        return self.generator(
+            noise_BTZ, crop.mix_BTC, crop.generator_instrument_B, crop.anticipation_B, crop.reference_BE
+        )
 
-    def _scores(self, crop: TrainingCrop, fake_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """D(x), D(x̂) and the mismatch loss, all from one pass."""
+    def _scores(self, crop: TrainingCrop, fake_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """D(x), D(x̂), the mismatch loss, and the weighted one of mistaken references, all from one pass."""
         judged, mixes = [crop.real_BTC, fake_BTC.to(crop.real_BTC)], [crop.judged_mix_BTC, crop.judged_mix_BTC]
+        references = [crop.reference_BE, crop.reference_BE]
         if self.mismatch_weight:
             judged.append(crop.real_BTC)
             mixes.append(crop.judged_mix_BTC.roll(1, dims=0))
+            references.append(crop.reference_BE)
+        mistaken_weight = 0.0 if self.reference is None else self.reference.mismatch_weight
+        if mistaken_weight and crop.reference_BE is not None:
+            judged.append(crop.real_BTC)
+            mixes.append(crop.judged_mix_BTC)
+            references.append(crop.reference_BE.roll(1, dims=0))
         asked = (rows.repeat(len(judged)) for rows in (crop.discriminator_instrument_B, crop.anticipation_B))
-        logits = self.discriminator(torch.cat(judged), torch.cat(mixes), *asked).float().chunk(len(judged))
-        mismatch = discriminator_loss(logits[0], logits[2]).mean() if self.mismatch_weight else logits[0].new_zeros(())
-        return logits[0], logits[1], mismatch
+        told = [reference_BE for reference_BE in references if reference_BE is not None]
+        reference_BE = torch.cat(told) if told else None
+        logits = self.discriminator(torch.cat(judged), torch.cat(mixes), *asked, reference_BE).float()
+        logits = logits.chunk(len(judged))
+        none = logits[0].new_zeros(())
+        mismatch = discriminator_loss(logits[0], logits[2]).mean() if self.mismatch_weight else none
+        mistaken = mistaken_weight * discriminator_loss(logits[0], logits[-1]).mean() if mistaken_weight else none
+        return logits[0], logits[1], mismatch, mistaken
 
     def _penalty(self, crop: TrainingCrop, fake_BTC: Tensor, scale: PenaltyScale) -> Tensor:
         """The scaled penalties, in float32 outside of autocast: squares of small gradients vanish in bf16."""
@@ -305,7 +350,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         return generator_loss(self._judged(fake_BTC, crop).float(), real_B.float()).mean()
 
     def _judged(self, accompaniment_BTC: Tensor, crop: TrainingCrop) -> Tensor:
-        asked = crop.discriminator_instrument_B, crop.anticipation_B
+        asked = crop.discriminator_instrument_B, crop.anticipation_B, crop.reference_BE
         return self.discriminator(accompaniment_BTC, crop.judged_mix_BTC, *asked)
 
     def _regression(self, crop: TrainingCrop, fake_BTC: Tensor) -> Tensor:
@@ -350,49 +395,3 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
                 f"the generator has collapsed: its outputs vary {spread.item():.3f} times as much as real ones"
             )
         self._alarmed = collapsed
-
-
-def ahead(latents_BTC: Tensor, anticipation_B: Tensor, frames: int) -> Tensor:
-    """Frames 1 + δ to 1 + δ + `frames` of every row."""
-    offset_B1 = 1 + anticipation_B[:, None]
-    index_BT = offset_B1 + torch.arange(frames, device=latents_BTC.device)
-    return latents_BTC.gather(1, index_BT[..., None].expand(-1, -1, latents_BTC.shape[-1]))
-
-
-def _require_match(generator: CausalTransformer, discriminator: SequenceDiscriminator, codec: Codec) -> None:
-    """Refuse networks that do not go with the codec, or with each other.
-
-    Raises:
-        UserError: names the option, and what it must be.
-    """
-    for name, network in (("generator", generator), ("discriminator", discriminator)):
-        _require_fit(name, network, codec)
-    if generator.window_frames % discriminator.frame_multiple:
-        raise UserError(
-            f"the generator's window_frames ({generator.window_frames}) must be a multiple of "
-            f"{discriminator.frame_multiple}, because the discriminator halves the frames at each further level"
-        )
-    if generator.anticipations != discriminator.anticipations:
-        raise UserError(
-            f"the generator's anticipations ({generator.anticipations}) and the discriminator's "
-            f"({discriminator.anticipations}) must be equal: both are told how far ahead an item is played"
-        )
-
-
-def _require_fit(name: str, network: CausalTransformer | SequenceDiscriminator, codec: Codec) -> None:
-    """Refuse a network for latents of another codec, or for too few instruments.
-
-    Raises:
-        UserError: names the option of the network, and what it must be.
-    """
-    wanted = codec.spec.latent_channels
-    if network.latent_channels != wanted:
-        raise UserError(
-            f"the {name}'s latent_channels is {network.latent_channels}, but codec {codec.spec.name} has {wanted}; "
-            "make them equal"
-        )
-    if network.classes <= NULL_CATEGORY:
-        raise UserError(
-            f"the {name}'s classes is {network.classes}; it must be {NULL_CATEGORY + 1} or more, one per instrument "
-            "and one for none asked for"
-        )

@@ -1,6 +1,7 @@
 """The interface of every trained system when it plays: explicit state in, explicit state out.
 
-Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch.
+Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a sketch, E channels of a
+reference.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ State = TypeVar("State")
 
 FOLLOWS_NONE = "this model follows no sketch; train one that does, as configs/lmdm/sketch_pocket.yaml, or leave it out"
 
+TAKES_NONE = (
+    "this model takes no reference; train one that does, as configs/liveband/reference_pocket.yaml, or leave it out"
+)
+"""What is said of a reference to a model that has no use for one."""
+
 
 @dataclass(frozen=True)
 class Controls:
@@ -28,11 +34,14 @@ class Controls:
         seed_B: seed of each row's noise (int64). Equal seeds and equal mixes give equal notes, whatever the
             other rows of the batch are.
         prompt: a description in words per row, for models that take prompts; None = the instrument's name.
+        reference_BE: embeddings of what each row shall sound like, for models that take references
+            (`livejam.reference`); a row of zeros, or None = nothing.
     """
 
     instrument_B: Tensor
     seed_B: Tensor
     prompt: tuple[str, ...] | None = None
+    reference_BE: Tensor | None = None
 
 
 class Accompanist(Protocol, Generic[State]):

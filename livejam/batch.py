@@ -1,6 +1,7 @@
 """What a data module passes to a recipe, and what a recipe passes to the evaluation.
 
-Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples, P numbers of a sketch's frame.
+Shapes: B batch, T latent frames, C latent channels, A audio channels, N audio samples, P numbers of a sketch's frame, E
+channels of a reference.
 """
 
 from __future__ import annotations
@@ -137,6 +138,8 @@ class AccompanimentBatch:
         annotations: ground truth about this excerpt, per item; None where it is not known.
         planned: place of every item in the plan of an evaluation; None in training.
         sketch_BTP: packed curves of the targets (`livejam.sketch`), where the bank keeps them.
+        reference_BE: embeddings of other excerpts of the targets' stems (`livejam.reference`), where the bank keeps
+            them; zeros where there is no other.
     """
 
     mix: Tensor
@@ -150,6 +153,7 @@ class AccompanimentBatch:
     annotations: tuple[Annotations | None, ...]
     planned: tuple[PlannedItem, ...] | None = None
     sketch_BTP: Tensor | None = None
+    reference_BE: Tensor | None = None
 
     def __len__(self) -> int:
         return self.mix.shape[0]
@@ -163,7 +167,7 @@ class AccompanimentBatch:
         return replace(self, **{name: x.pin_memory() for name, x in self._tensors()})
 
     def _tensors(self) -> list[tuple[str, Any]]:
-        names = ("mix", "target", "instrument_B", "active_BT", "sketch_BTP")
+        names = ("mix", "target", "instrument_B", "active_BT", "sketch_BTP", "reference_BE")
         return [(name, x) for name in names if (x := getattr(self, name)) is not None]
 
     def words(self, plain_B: Tensor) -> tuple[str, ...]:

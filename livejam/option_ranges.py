@@ -48,15 +48,16 @@ memory at all times, and a file from a stranger may ask for any number."""
 _COUNTS = """
     accumulated_pieces audio_channels bands batch_size batches_per_epoch blocks blocks_per_level channels classes
     code_frames crop_samples curves denoising_steps depth dimension eval_batch_size eval_items every_n_iterations
-    every_n_validations expansion fewest_steps frequencies full_steps groups harmonics heads hidden hop_samples inputs
-    keep kept_notes latent_channels levels longest most_steps multipliers parity_steps penalty_every prompt_hidden
+    every_n_validations excerpts expansion fewest_steps frequencies full_steps groups harmonics heads hidden hop_samples
+    inputs keep kept_notes latent_channels levels longest most_steps multipliers parity_steps penalty_every
+    prompt_hidden
     sample_rate_hz schedule_steps sketch_channels songs steps strides subframe_blocks subframe_width submixes_per_song
     test_items trained_blocks validation_crops views widest_median width windows
 """
 _WHOLES = """
     bank_workers class_channels cutoff_frames decay_from decay_iterations discriminator_lead easy_iterations
     fade_samples frames generator_warmup_iterations
-    global_width mix_channels layer magnitude_steps max_items max_test_items noise_channels
+    global_width mix_channels reference_channels layer magnitude_steps max_items max_test_items noise_channels
     num_workers prompt_width rank seed start_iteration warmup_iterations warmup_steps workers
 """
 _SPANS = """
@@ -66,8 +67,8 @@ _SPANS_OR_NONE = """
     anticipations context_frames lookahead_frames
 """
 _POSITIVES = """
-    alpha bound eval_seconds floor gradient_clip highest_sigma hop_seconds late_stems line_seconds longest_seconds
-    lowest_sigma regression_half_life rho rotary_base seconds segment_seconds window_seconds
+    alpha bound eval_seconds excerpt_seconds floor gradient_clip highest_sigma hop_seconds late_stems line_seconds
+    longest_seconds lowest_sigma regression_half_life rho rotary_base seconds segment_seconds window_seconds
 """
 _WEIGHTS = """
     cache_gb

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from livejam.codecs.codec import codec_hash
+from livejam.embedding import Embedding
 from metrics.cocola_spectrogram import FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ, harmonic_percussive_db, relative_db
 from metrics.cocola_weights import pretrained_cocola
-from metrics.embeddings import Embedding
 from metrics.embeddings.embedding import mono_at
 
 

@@ -33,6 +33,7 @@ def describe(path: str | Path) -> str:
         "instruments": ", ".join(learnt_instruments(checkpoint)) or "unknown",
         "anticipation": _anticipation(settings),
         "sketch": "follows loudness, brightness and pitch" if settings.get("sketch") else "follows none",
+        "reference": _reference(settings),
         "plays with": "averaged generator (EMA)" if averaged else "raw generator",
         "codec": f"{spec.name}, {spec.sample_rate_hz} Hz × {spec.audio_channels}, hop {spec.hop_samples} "
         f"({spec.frame_rate_hz:.2f} frames/s), {spec.latent_channels} channels, delay {spec.delay_samples} samples",
@@ -65,6 +66,14 @@ def _publication(facts: Mapping[str, Any]) -> dict[str, Any]:
         "published from": f"a checkpoint with SHA-256 {facts['checkpoint_sha256']}",
         "published by": f"livejam {facts['livejam']}",
     }
+
+
+def _reference(settings: Mapping[str, Any]) -> str:
+    """Whether it takes a recording to sound like, and what it knows it by."""
+    reference = settings.get("reference")
+    if not reference:
+        return "takes none"
+    return f"takes one, by {reference['analysis']['encoder']['class_path'].rpartition('.')[2]}"
 
 
 def _anticipation(settings: Mapping[str, Any]) -> str:

@@ -91,7 +91,7 @@ def load_player(path: str | Path, trusted: Sequence[str] = ()) -> Player:
         played = played_weights(weights)
         statistics_C = {name: facts[name] for name in ("latent_mean_C", "latent_std_C")}
         require_finite_weights({**played, **part(weights, "codec"), **statistics_C}, str(path))
-        build = _Builder((*OWN, *trusted))
+        build = Builder((*OWN, *trusted))
         codec = _codec(build(checkpoint["config"]["model"]["init_args"]["codec"]), weights, facts)
         statistics = LatentStatistics(facts["latent_mean_C"], facts["latent_std_C"])
         settings = player_settings(checkpoint)
@@ -155,7 +155,7 @@ def _no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Builder:
+class Builder:
     """Builds objects of permitted classes, and their parts.
 
     Args:

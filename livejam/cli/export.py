@@ -52,6 +52,12 @@ def add_export(commands: Any) -> None:
         "--anticipation", type=int, metavar="N", help="frames that it plays ahead, of a model that learnt several"
     )
     export.add_argument(
+        "--like",
+        type=Path,
+        metavar="WAV",
+        help="a recording that it will always sound like (default: it plays without a reference)",
+    )
+    export.add_argument(
         "--parity-steps",
         type=int,
         default=DEFAULT_STEPS,
@@ -88,11 +94,11 @@ def _export(options: argparse.Namespace) -> int:
 
     folder: Path = options.out
     require_folder(folder)
-    found = find_model(options.checkpoint)
-    require_free({f"--out {name}": folder / name for name in (*FILES, MUSIC)}, [found], options.overwrite)
+    inputs = [path for path in (find_model(options.checkpoint), options.like) if path]
+    require_free({f"--out {name}": folder / name for name in (*FILES, MUSIC)}, inputs, options.overwrite)
     if options.songs and not options.songs.is_dir():
         raise UserError(f"there is no data set {options.songs}; render one with `livejam data render`")
-    asked = options.precision, options.cutoff, options.anticipation
+    asked = options.precision, options.cutoff, options.anticipation, options.like
     model = export(options.checkpoint, folder, find_trusted(options.trust), *asked)
     (folder / MUSIC).unlink(missing_ok=True)
     size = sum((folder / name).stat().st_size for name in FILES)

@@ -70,6 +70,13 @@ def add_play(commands: Any) -> None:
     play.add_argument("--level", type=float, default=0.0, metavar="DB", help="loudness of what it plays (default: 0)")
     play.add_argument("--prompt", action="append", metavar="TEXT", help="a description for each instrument, in words")
     play.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
+    play.add_argument(
+        "--like",
+        type=Path,
+        action="append",
+        metavar="WAV",
+        help="a recording whose sound it takes; one for each instrument, or one for all",
+    )
     play.add_argument("--guidance", type=float, metavar="W", help="weight of guidance (default: the model's own)")
     play.add_argument(
         "--anticipation", type=int, metavar="N", help="frames that it plays ahead, for models that learnt several"
@@ -216,9 +223,14 @@ def _checked(options: argparse.Namespace) -> Outputs:
     prompts = len(options.prompt or [])
     if prompts not in (0, max(1, len(names))):
         raise UserError(f"there are {max(1, len(names))} instruments but {prompts} prompts; give each a --prompt")
+    likes = options.like or []
+    if len(likes) not in (0, 1, len(names)):
+        raise UserError(
+            f"there are {max(1, len(names))} instruments but {len(likes)} --like; give one, or one for each"
+        )
     at_once = not options.realtime and options.device is None
     outputs = Outputs(options.out, names if len(names) > 1 and at_once else (), live=options.mix is None)
-    inputs = [path for path in (options.mix, options.sketch, find_model(options.checkpoint)) if path]
+    inputs = [path for path in (options.mix, options.sketch, *likes, find_model(options.checkpoint)) if path]
     outputs.require_free(inputs, options.overwrite)
     return outputs
 
@@ -256,11 +268,11 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
     """A session that has heard nothing yet.
 
     Raises:
-        UserError: the model does not know an instrument, a prompt, guidance, the anticipation or sketches.
+        UserError: the model does not know an instrument, a prompt, guidance, the anticipation, sketches or references.
     """
     from livejam.audio_files import open_recording
     from livejam.cli.sketch import read_sketch
-    from livejam.streaming import Session
+    from livejam.streaming import Session, read_reference
 
     rows = max(1, len(options.instrument or []))
     session = Session(
@@ -275,6 +287,9 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
         anticipation_frames=options.anticipation,
     )
     session.set_level(options.level)
+    likes = options.like or []
+    for row, path in enumerate(likes):
+        session.set_reference(read_reference(path, player), None if len(likes) == 1 else row)
     if options.guidance is not None:
         session.set_guidance(options.guidance)
     if options.sketch is not None:
@@ -322,6 +337,7 @@ def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dic
         "mix": None if options.mix is None else str(options.mix),
         "device": options.device,
         "sketch": None if options.sketch is None else str(options.sketch),
+        "like": [str(path) for path in options.like or []],
         "instruments": list(session.instruments),
         "seeds": list(range(options.seed, options.seed + session.rows)),
         "sample_rate_hz": mix.sample_rate_hz,

@@ -21,7 +21,9 @@ from livejam.export.onnx_files import OnnxSteps, inputs_of, outputs_of, write_on
 from livejam.export.precisions import reduce_weights
 from livejam.export.signature import FORMAT, SIGNATURE, STATES, VECTORS, GraphFacts, Signature, read_signature
 from livejam.files import atomic_path
+from livejam.streaming.references import read_reference
 from livejam.streaming.timing import counter_of
+from livejam.systems.liveband import LiveBandAccompanist
 from livejam.systems.lmdm import LMDMAccompanist
 
 VECTOR_SECONDS = 6.0
@@ -39,6 +41,7 @@ def export(
     precision: str = "float32",
     cutoff_blocks: int | None = None,
     anticipation_frames: int | None = None,
+    reference: Path | None = None,
 ) -> StepModel:
     """Write the directory of a model; nothing is compared yet.
 
@@ -49,6 +52,7 @@ def export(
         precision: of the weights, one of `PRECISIONS`.
         cutoff_blocks: of an LMDM, instead of its own; 1 answers the block that it has just heard.
         anticipation_frames: of a model that learnt several, instead of its own.
+        reference: a recording that it will always sound like; None = it plays without a reference.
 
     Returns:
         The model that was exported.
@@ -59,6 +63,8 @@ def export(
     player = at_cutoff(load_player(checkpoint, trusted), cutoff_blocks)
     if anticipation_frames is not None:
         player = replace(player, accompanist=player.accompanist.with_anticipation(anticipation_frames))
+    if reference is not None:
+        player = always_like(player, reference)
     model = step_model(player)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SIGNATURE).unlink(missing_ok=True)
@@ -71,6 +77,17 @@ def export(
     with atomic_path(folder / SIGNATURE) as temporary:
         temporary.write_text(signature_of(model, checkpoint, folder, precision).to_json(), encoding="utf-8")
     return model
+
+
+def always_like(player: Player, reference: Path) -> Player:
+    """The same model, which sounds like a recording wherever it is asked for nothing else.
+
+    Raises:
+        UserError: the model takes no reference, or the recording is none.
+    """
+    embedding_E, accompanist = read_reference(reference, player), player.accompanist
+    assert isinstance(accompanist, LiveBandAccompanist), "nothing else takes references"
+    return replace(player, accompanist=accompanist.sounding_like(embedding_E))
 
 
 def at_cutoff(player: Player, blocks: int | None) -> Player:

@@ -60,10 +60,11 @@ class LiveBandGraph(StepGraph):
         )
         self.blocks = nn.ModuleList(cast(TransformerBlock, block) for block in generator.blocks)
         self.norm = generator.norm
-        # all that depends on the instrument, so that a step reads one row of it; the anticipation is fixed
+        # all that depends on the instrument, so that a step reads one row of it; anticipation and reference are fixed
         norms = [norm for norm in generator.modules() if isinstance(norm, AdaptiveLayerNorm)]
         instrument_I = torch.arange(generator.classes)
-        condition = generator.condition(instrument_I, torch.full_like(instrument_I, accompanist.anticipation_frames))
+        told = torch.full_like(instrument_I, accompanist.anticipation_frames), accompanist.sounds_like_E
+        condition = generator.condition(instrument_I, *told)
         rows = [torch.cat(norm.modulation_of(condition), dim=-1)[:, 0] for norm in norms]
         self.register_buffer("modulation_IX", torch.cat(rows, dim=-1).detach())
         self.register_buffer("turns", ((rotary_turns(channels, torch.device("cpu")) + (1 << 31)) >> 32).int())

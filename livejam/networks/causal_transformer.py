@@ -1,7 +1,7 @@
 """LiveBand's generator: a causal transformer from noise and the mix heard so far to the next frames.
 
 Shapes: B batch, T latent frames, C latent channels, Z noise channels, D width, H heads, K frames that a step sees,
-E channels per head.
+E channels per head or of a reference.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from livejam.networks.reference_features import ReferenceFeatures, silent_projection
 from livejam.networks.transformer_cache import Modulation, TransformerCache, empty_cache
 from livejam.networks.windowed_attention import WindowedAttention, dense_mask, rotary_clock, window_mask
 
@@ -114,6 +115,7 @@ class Heard(NamedTuple):
         instrument_B: class index per row.
         cache: the stream until now.
         anticipation_B: δ per row, for networks that are told.
+        reference_BE: embeddings of references, for networks that take them; None, or a row of zeros = none.
     """
 
     noise_BTZ: Tensor
@@ -121,6 +123,7 @@ class Heard(NamedTuple):
     instrument_B: Tensor
     cache: TransformerCache
     anticipation_B: Tensor | None = None
+    reference_BE: Tensor | None = None
 
 
 class CausalTransformer(nn.Module):
@@ -145,6 +148,8 @@ class CausalTransformer(nn.Module):
         hidden: channels of the feed-forward layer; None = 8/3 of `width`, rounded up to a multiple of 32.
         anticipations: how many anticipations δ = 0, 1, … it knows, by an embedding that is added to that of the
             class; 0 = it is not told how far ahead it plays, as in the paper, which trains one model for each.
+        reference_channels: channels of the embedding of a reference (`livejam.reference`), whose features are added to
+            the embedding of the class too, as the paper's variant takes CLAP's; 0 = it takes no reference.
     """
 
     def __init__(
@@ -161,9 +166,11 @@ class CausalTransformer(nn.Module):
         class_channels: int = 128,
         hidden: int | None = None,
         anticipations: int = 0,
+        reference_channels: int = 0,
     ) -> None:
         super().__init__()
         self.latent_channels, self.classes, self.anticipations = latent_channels, classes, anticipations
+        self.reference_channels = reference_channels
         self.noise_channels = noise_channels
         self.heads = heads
         self.window_frames = window_frames
@@ -182,14 +189,20 @@ class CausalTransformer(nn.Module):
         self.anticipation_embedding = nn.Embedding(anticipations, class_channels) if anticipations else None
         if self.anticipation_embedding is not None:  # all anticipations begin as one
             nn.init.zeros_(self.anticipation_embedding.weight)
+        self.reference_features = ReferenceFeatures(reference_channels) if reference_channels else None
+        self.project_reference = silent_projection(class_channels) if reference_channels else None
 
-    def condition(self, instrument_B: Tensor, anticipation_B: Tensor | None) -> Tensor:
+    def condition(
+        self, instrument_B: Tensor, anticipation_B: Tensor | None, reference_BE: Tensor | None = None
+    ) -> Tensor:
         """What the norms are told (one row per item).
 
         Raises:
             ValueError: the network needs to know δ, and is not told.
         """
         condition = self.class_embedding(instrument_B)
+        if self.reference_features is not None and self.project_reference is not None and reference_BE is not None:
+            condition = condition + self.project_reference(self.reference_features(reference_BE))
         if self.anticipation_embedding is None:
             return condition
         if anticipation_B is None:
@@ -197,7 +210,12 @@ class CausalTransformer(nn.Module):
         return condition + self.anticipation_embedding(anticipation_B)
 
     def forward(
-        self, noise_BTZ: Tensor, mix_BTC: Tensor, instrument_B: Tensor, anticipation_B: Tensor | None = None
+        self,
+        noise_BTZ: Tensor,
+        mix_BTC: Tensor,
+        instrument_B: Tensor,
+        anticipation_B: Tensor | None = None,
+        reference_BE: Tensor | None = None,
     ) -> Tensor:
         """Accompaniment latents of all frames in one pass (what training runs).
 
@@ -206,8 +224,10 @@ class CausalTransformer(nn.Module):
             mix_BTC: mix latents.
             instrument_B: class index per row.
             anticipation_B: δ per row, for a network with `anticipations`; others ignore it.
+            reference_BE: embeddings, for a network with `reference_channels`; others ignore them. None, or a row of
+                zeros = no reference.
         """
-        condition = self.condition(instrument_B, anticipation_B)
+        condition = self.condition(instrument_B, anticipation_B, reference_BE)
         x_BTD = self.project_in(torch.cat((noise_BTZ, mix_BTC), dim=-1))
         for block in self.blocks:
             x_BTD = block(x_BTD, condition)
@@ -227,6 +247,7 @@ class CausalTransformer(nn.Module):
         instrument_B: Tensor,
         cache: TransformerCache,
         anticipation_B: Tensor | None = None,
+        reference_BE: Tensor | None = None,
     ) -> tuple[Tensor, TransformerCache]:
         """Accompaniment latents of the next one or more frames, equal to `forward` on the whole sequence.
 
@@ -235,7 +256,8 @@ class CausalTransformer(nn.Module):
         Raises:
             ValueError: the network is not causal.
         """
-        (stepped,) = self.step_together([Heard(noise_BTZ, mix_BTC, instrument_B, cache, anticipation_B)])
+        heard = Heard(noise_BTZ, mix_BTC, instrument_B, cache, anticipation_B, reference_BE)
+        (stepped,) = self.step_together([heard])
         return stepped
 
     @torch.no_grad()
@@ -272,13 +294,21 @@ class CausalTransformer(nn.Module):
 
     def _modulated(self, stream: Heard) -> TransformerCache:
         """The stream's cache with the modulations that it asks for; new ones only if it asks for something else."""
-        cache, asked = stream.cache, (stream.instrument_B, stream.anticipation_B)
-        if asked[0] is cache.instrument_B and asked[1] is cache.anticipation_B:
+        cache, asked = stream.cache, (stream.instrument_B, stream.anticipation_B, stream.reference_BE)
+        known = cache.instrument_B, cache.anticipation_B, cache.reference_BE
+        if all(one is other for one, other in zip(asked, known, strict=True)):
             return cache
         condition = self.condition(*asked)
         norms = [norm for norm in self.modules() if isinstance(norm, AdaptiveLayerNorm)]
         modulations = tuple(norm.modulation_of(condition) for norm in norms)
-        return replace(cache, instrument_B=asked[0], anticipation_B=asked[1], modulations=modulations)
+        instrument_B, anticipation_B, reference_BE = asked
+        return replace(
+            cache,
+            instrument_B=instrument_B,
+            anticipation_B=anticipation_B,
+            reference_BE=reference_BE,
+            modulations=modulations,
+        )
 
     def _step_mask(self, cache: TransformerCache, frames: int) -> Tensor | None:
         """What the next frames may attend to, allowed_B1TK; None = everything that is cached."""

@@ -3,7 +3,7 @@
 Everything stays channels-last: 1×1 convolutions are matrix products and the grouped convolution reads the
 same memory as a one-row image, which is the fastest layout on CPUs and GPUs alike.
 
-Shapes: B batch, T latent frames, C latent channels, W width.
+Shapes: B batch, T latent frames, C latent channels, W width, E channels of a reference, F features of one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from livejam.networks.reference_features import ReferenceFeatures, silent_projection
 
 LEAK = 0.2
 ACTIVATION_GAIN = math.sqrt(2 / (1 + LEAK**2))
@@ -37,6 +39,7 @@ class ResidualBlock(nn.Module):
         total_blocks: residual blocks in the whole network (L).
         residual_gain: gain of the last map at the start; 0 is R3GAN's own setting.
         anticipations: how many anticipations have a scale of their own, as classes have; 0 = none has.
+        references: whether the features of a reference change the scale.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class ResidualBlock(nn.Module):
         total_blocks: int,
         residual_gain: float,
         anticipations: int = 0,
+        references: bool = False,
     ) -> None:
         super().__init__()
         gain = ACTIVATION_GAIN * total_blocks**-0.25
@@ -62,9 +66,18 @@ class ResidualBlock(nn.Module):
         self.anticipation_scale = nn.Embedding(anticipations, width) if anticipations else None
         if self.anticipation_scale is not None:
             nn.init.ones_(self.anticipation_scale.weight)
+        self.reference_scale = silent_projection(width) if references else None
 
-    def forward(self, x_BTW: Tensor, instrument_B: Tensor, anticipation_B: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_BTW: Tensor,
+        instrument_B: Tensor,
+        anticipation_B: Tensor | None = None,
+        features_BF: Tensor | None = None,
+    ) -> Tensor:
         scale_BW = self.class_scale(instrument_B)
+        if self.reference_scale is not None and features_BF is not None:
+            scale_BW = scale_BW * (1 + self.reference_scale(features_BF))
         if self.anticipation_scale is not None:
             scale_BW = scale_BW * self.anticipation_scale(anticipation_B)
         y = F.linear(x_BTW * scale_BW[:, None], self.expand, self.expand_bias)
@@ -99,6 +112,7 @@ class SequenceDiscriminator(nn.Module):
             first, and the discriminator learns nothing for hundreds of iterations; with 0.3 it starts within about 100.
         anticipations: how many anticipations δ = 0, 1, … it tells apart, as it does classes; 0 = it is not told how far
             ahead what it judges was played.
+        reference_channels: channels of the embedding of a reference that it is told, as the generator; 0 = it is not.
     """
 
     def __init__(
@@ -112,9 +126,11 @@ class SequenceDiscriminator(nn.Module):
         classes: int = 19,
         residual_gain: float = 0.0,
         anticipations: int = 0,
+        reference_channels: int = 0,
     ) -> None:
         super().__init__()
         self.latent_channels, self.classes, self.anticipations = latent_channels, classes, anticipations
+        self.reference_channels, references = reference_channels, reference_channels > 0
         if width * expansion % groups:
             raise ValueError(f"width × expansion ({width} × {expansion}) must be divisible by groups ({groups})")
         total = levels * blocks_per_level
@@ -122,13 +138,19 @@ class SequenceDiscriminator(nn.Module):
         self.project_in = _normal(2 * latent_channels, width, 2 * latent_channels, gain=1.0)
         self.blocks_per_level = blocks_per_level
         self.blocks = nn.ModuleList(
-            ResidualBlock(width, width * expansion, groups, classes, total, residual_gain, anticipations)
+            ResidualBlock(width, width * expansion, groups, classes, total, residual_gain, anticipations, references)
             for _ in range(total)
         )
         self.head = nn.Linear(width, 1)
+        self.reference_features = ReferenceFeatures(reference_channels) if references else None
 
     def forward(
-        self, accompaniment_BTC: Tensor, mix_BTC: Tensor, instrument_B: Tensor, anticipation_B: Tensor | None = None
+        self,
+        accompaniment_BTC: Tensor,
+        mix_BTC: Tensor,
+        instrument_B: Tensor,
+        anticipation_B: Tensor | None = None,
+        reference_BE: Tensor | None = None,
     ) -> Tensor:
         """One logit per sequence, logit_B.
 
@@ -137,6 +159,8 @@ class SequenceDiscriminator(nn.Module):
             mix_BTC: the mix that sounds with it.
             instrument_B: class index per row.
             anticipation_B: δ per row, for a network with `anticipations`; others ignore it.
+            reference_BE: embeddings of references, for a network with `reference_channels`; others ignore them. None,
+                or a row of zeros = no reference.
 
         Raises:
             ValueError: T is no multiple of 2^(levels - 1), or the network needs to know δ and is not told.
@@ -147,7 +171,10 @@ class SequenceDiscriminator(nn.Module):
         if frames % self.frame_multiple:
             raise ValueError(f"{frames} frames are no multiple of {self.frame_multiple} (2^(levels - 1))")
         x_BTW = F.linear(torch.cat((accompaniment_BTC, mix_BTC), dim=-1), self.project_in)
+        features_BF = None
+        if self.reference_features is not None and reference_BE is not None:
+            features_BF = self.reference_features(reference_BE)
         for index, block in enumerate(self.blocks):
             starts_level = index > 0 and index % self.blocks_per_level == 0
-            x_BTW = block(halve(x_BTW) if starts_level else x_BTW, instrument_B, anticipation_B)
+            x_BTW = block(halve(x_BTW) if starts_level else x_BTW, instrument_B, anticipation_B, features_BF)
         return self.head(x_BTW.mean(dim=1)).squeeze(-1)

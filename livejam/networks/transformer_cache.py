@@ -40,9 +40,10 @@ class TransformerCache:
         past_frames: frames before a new one that it may attend to.
         written: how far the buffer is written.
         instrument_B: the classes that `modulations` were made for; None = not made yet.
-        modulations: of every adaptive normalisation, in the order of their use: they change with the instrument and the
-            anticipation only.
+        modulations: of every adaptive normalisation, in the order of their use: they change with the instrument, the
+            anticipation and the reference only.
         anticipation_B: the anticipations that `modulations` were made for, if the network is told.
+        reference_BE: the references that they were made for.
     """
 
     buffer_L2BHSE: Tensor
@@ -54,6 +55,7 @@ class TransformerCache:
     instrument_B: Tensor | None = None
     modulations: tuple[Modulation, ...] = field(default=(), repr=False)
     anticipation_B: Tensor | None = None
+    reference_BE: Tensor | None = None
 
     def extended(self, frames: int) -> TransformerCache:
         """The state after `frames` more frames; the caller writes their keys and values to `seen(frames)`."""
@@ -105,6 +107,7 @@ def joined(caches: Sequence[TransformerCache]) -> TransformerCache:
         filled_frames=min(cache.filled_frames for cache in caches),
         instrument_B=None,
         anticipation_B=None,
+        reference_BE=None,
         modulations=(),
     )
     return first.over(past_L2BHKE, first.past_frames + 1)

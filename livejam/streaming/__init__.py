@@ -2,6 +2,7 @@
 
 from livejam.streaming.delay import DelayGains, DelaySnapshot, GenerativeDelay, answering
 from livejam.streaming.pipeline import StepTimes
+from livejam.streaming.references import read_reference, reference_of
 from livejam.streaming.session import Session, Snapshot
 from livejam.streaming.sketches import sketch_of
 from livejam.streaming.timing import Timing
@@ -15,5 +16,7 @@ __all__ = [
     "StepTimes",
     "Timing",
     "answering",
+    "read_reference",
+    "reference_of",
     "sketch_of",
 ]

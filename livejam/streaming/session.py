@@ -20,6 +20,7 @@ from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.streaming.asking import controls_of, learnt, require_seed
 from livejam.streaming.pipeline import Musician, Pipeline, PipelineState, StepTimes
+from livejam.streaming.references import with_reference
 from livejam.streaming.sketches import checked_sketch
 from livejam.streaming.timing import Timing, counter_of, timing_of
 
@@ -307,6 +308,21 @@ class Session:
         for place in self._rows(row):
             seed_B[place] = require_seed(seed)
         self._ask(replace(self._musician.controls, seed_B=seed_B))
+
+    def set_reference(self, embedding_E: Tensor | None, row: int | None = None) -> None:
+        """Let a row, or all, sound like a recording from the next block on.
+
+        Args:
+            embedding_E: of the recording (`livejam.streaming.reference_of`), or one between two
+                (`livejam.reference.interpolated`); None = like nothing in particular.
+            row: the row; None = all.
+
+        Raises:
+            UserError: the model takes no reference, the embedding is of another kind or not finite, or there is no such
+                row.
+        """
+        reference_BE = with_reference(self.player.accompanist, self._musician.controls, embedding_E, self._rows(row))
+        self._ask(replace(self._musician.controls, reference_BE=reference_BE))
 
     def set_sketch(self, curves_TP: Tensor | None) -> None:
         """Let all rows follow curves of loudness, brightness and pitch from the next block on.

@@ -16,7 +16,7 @@ Shapes: B rows, T latent frames, C latent channels, A audio channels, N samples.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -110,6 +110,9 @@ class Turns(Generic[Asked, Given]):
 class PlaysTogether(Accompanist[State], Protocol[State]):
     """An accompanist that can make a step of several streams at once."""
 
+    @property
+    def reference(self) -> Mapping[str, Any] | None: ...
+
     def step_together(self, streams: Sequence[tuple[Tensor, State]]) -> Sequence[Stepped[State]]: ...
 
 
@@ -139,6 +142,10 @@ class SharedAccompanist(Generic[State]):
     @property
     def anticipations(self) -> range:
         return self.accompanist.anticipations
+
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        return self.accompanist.reference
 
     def init_state(self, batch_size: int, controls: Controls) -> State:
         return self.accompanist.init_state(batch_size, controls)

@@ -1,17 +1,18 @@
 """LiveBand when it plays: one frame in, one frame out, ahead of the mix that it hears.
 
-Shapes: B batch, T latent frames, C latent channels.
+Shapes: B batch, T latent frames, C latent channels, E channels of a reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from livejam.accompanist import Controls
+from livejam.accompanist import TAKES_NONE, Controls
 from livejam.errors import UserError
 from livejam.networks.causal_transformer import CausalTransformer, Heard
 from livejam.networks.transformer_cache import TransformerCache
@@ -28,12 +29,14 @@ class LiveBandState:
         instrument_B: class index per row; may be replaced between steps to change the instrument.
         seed_B: seed of each row's noise.
         anticipation_B: δ per row, which a generator that is told it plays at.
+        reference_BE: embeddings of references, a row of zeros for none; None = none in any row.
     """
 
     cache: TransformerCache
     instrument_B: Tensor
     seed_B: Tensor
     anticipation_B: Tensor
+    reference_BE: Tensor | None = None
 
 
 class LiveBandAccompanist:
@@ -50,6 +53,10 @@ class LiveBandAccompanist:
         statistics: statistics of the latents that the generator was trained on.
         anticipation_frames: δ ≥ 0 in training, or any that the generator knows; -1 if and only if it is
             bidirectional.
+        reference: how the references are made that it takes, in plain values: the arguments of
+            `livejam.reference.ReferenceAnalysis`, and the `identity` that its encoder had in training. None = it takes
+            none.
+        sounds_like_E: the embedding of the reference of all rows that are asked for none, as in an exported graph.
 
     Raises:
         UserError: generator, codec and anticipation do not fit together.
@@ -61,6 +68,8 @@ class LiveBandAccompanist:
         spec: CodecSpec,
         statistics: LatentStatistics,
         anticipation_frames: int,
+        reference: Mapping[str, Any] | None = None,
+        sounds_like_E: Tensor | None = None,
     ) -> None:
         require_anticipation(generator, anticipation_frames)
         if generator.latent_channels != spec.latent_channels:
@@ -72,6 +81,13 @@ class LiveBandAccompanist:
         self._spec = spec
         self._statistics = statistics
         self._anticipation_frames = anticipation_frames
+        self._reference = reference
+        self.sounds_like_E = sounds_like_E
+
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        """How the references are made that it takes; None = it takes none."""
+        return self._reference
 
     @property
     def spec(self) -> CodecSpec:
@@ -103,13 +119,35 @@ class LiveBandAccompanist:
         """The state before the first frame.
 
         Raises:
-            UserError: there is a prompt.
+            UserError: there is a prompt, or a reference that it cannot take.
         """
         refuse_prompt(controls)
         cache = self.generator.init_cache(batch_size)
         device = cache.position_B.device
         anticipation_B = torch.full_like(cache.position_B, self.anticipation_frames)
-        return LiveBandState(cache, controls.instrument_B.to(device), controls.seed_B.to(device), anticipation_B)
+        asked = controls.instrument_B.to(device), controls.seed_B.to(device), anticipation_B
+        return LiveBandState(cache, *asked, self._reference_of(controls))
+
+    def _reference_of(self, controls: Controls) -> Tensor | None:
+        """The references that are asked for, on the generator's device.
+
+        Raises:
+            UserError: there are some, and it takes none or others.
+        """
+        rows, wanted = len(controls.seed_B), self.generator.reference_channels
+        reference_BE = controls.reference_BE
+        if reference_BE is None and self.sounds_like_E is not None:
+            reference_BE = self.sounds_like_E.expand(rows, -1)
+        if reference_BE is None:
+            return None
+        if not wanted:
+            raise UserError(TAKES_NONE)
+        if reference_BE.shape != (rows, wanted):
+            raise UserError(
+                f"references of shape {tuple(reference_BE.shape)} were given; this model takes {wanted} numbers for "
+                f"each of {rows} rows"
+            )
+        return reference_BE.to(self.generator.class_embedding.weight)
 
     def step(self, mix_BTC: Tensor, state: LiveBandState) -> tuple[Tensor, LiveBandState]:
         """Hear the next mix frames, and emit equally many accompaniment frames (codec latents, not normalised)."""
@@ -127,7 +165,14 @@ class LiveBandAccompanist:
         mixes = [(self._statistics.normalise(mix_BTC), state) for mix_BTC, state in streams]
         stepped = self.generator.step_together(
             [
-                Heard(self._noise(mix_BTC, state), mix_BTC, state.instrument_B, state.cache, state.anticipation_B)
+                Heard(
+                    self._noise(mix_BTC, state),
+                    mix_BTC,
+                    state.instrument_B,
+                    state.cache,
+                    state.anticipation_B,
+                    state.reference_BE,
+                )
                 for mix_BTC, state in mixes
             ]
         )
@@ -137,10 +182,10 @@ class LiveBandAccompanist:
         ]
 
     def with_controls(self, controls: Controls, state: LiveBandState) -> LiveBandState:
-        """The state with another instrument and seed, and at this model's anticipation, from the next step on.
+        """The state with other controls, and at this model's anticipation, from the next step on.
 
         Raises:
-            UserError: there is a prompt.
+            UserError: there is a prompt, or a reference that it cannot take.
         """
         refuse_prompt(controls)
         device = state.seed_B.device
@@ -150,6 +195,7 @@ class LiveBandAccompanist:
             instrument_B=controls.instrument_B.to(device),
             seed_B=controls.seed_B.to(device),
             anticipation_B=anticipation_B,
+            reference_BE=self._reference_of(controls),
         )
 
     def with_guidance(self, weight: float) -> LiveBandAccompanist:
@@ -173,18 +219,26 @@ class LiveBandAccompanist:
                 f"this model plays {self.anticipation_frames} frames ahead and learnt nothing else; leave the "
                 "anticipation out, or train one that is told (configs/liveband/anticipation.yaml)"
             )
-        return LiveBandAccompanist(self.generator, self._spec, self._statistics, frames)
+        parts = self.generator, self._spec, self._statistics
+        return LiveBandAccompanist(*parts, frames, self._reference, self.sounds_like_E)
+
+    def sounding_like(self, embedding_E: Tensor) -> LiveBandAccompanist:
+        """The same model, which sounds like this reference wherever it is asked for none."""
+        parts = self.generator, self._spec, self._statistics
+        return LiveBandAccompanist(*parts, self.anticipation_frames, self._reference, embedding_E)
 
     def parallel(self, mix_BTC: Tensor, controls: Controls) -> Tensor:
         """The output of all steps over the whole mix, in one pass: frame t of the result sounds at t + 1 + δ."""
         state = self.init_state(len(mix_BTC), controls)
         mix_BTC = self._statistics.normalise(mix_BTC)
-        out_BTC = self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B, state.anticipation_B)
+        asked = state.instrument_B, state.anticipation_B, state.reference_BE
+        out_BTC = self.generator(self._noise(mix_BTC, state), mix_BTC, *asked)
         return self._statistics.denormalise(out_BTC)
 
     def _bidirectional_step(self, mix_BTC: Tensor, state: LiveBandState) -> tuple[Tensor, LiveBandState]:
         mix_BTC = self._statistics.normalise(mix_BTC)
-        out_BTC = self.generator(self._noise(mix_BTC, state), mix_BTC, state.instrument_B)
+        asked = state.instrument_B, None, state.reference_BE
+        out_BTC = self.generator(self._noise(mix_BTC, state), mix_BTC, *asked)
         position_B = state.cache.position_B + mix_BTC.shape[1]
         return self._statistics.denormalise(out_BTC), replace(state, cache=replace(state.cache, position_B=position_B))
 

@@ -4,7 +4,7 @@ An embedding is a class with one method; a new one is a new class. `LogMel` need
 which `livejam weights fetch` downloads, and never use the network themselves.
 """
 
-from metrics.embeddings.embedding import Embedding
+from livejam.embedding import Embedding
 from metrics.embeddings.encodec import EnCodec
 from metrics.embeddings.laion_clap import LaionClap
 from metrics.embeddings.log_mel import LogMel

@@ -1,40 +1,18 @@
-"""The interface of every embedding, and the preparation of its audio.
+"""Embeddings with weights from a file, and the preparation of audio for all of them.
 
 Shapes: N audio samples, A audio channels, W windows, D embedding width.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
 import soxr
 import torch
 from torch import Tensor
 
-
-class Embedding(ABC):
-    """A map from a recording to a cloud of points."""
-
-    name: str
-    """A short lower-case name for the tags of the logs."""
-
-    published = False
-    """Whether the papers measure with it."""
-
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """The method and its settings; only distances of equal identity can be compared."""
-
-    @property
-    @abstractmethod
-    def dimension(self) -> int:
-        """Width D of an embedding."""
-
-    @abstractmethod
-    def __call__(self, audio_N: Tensor, sample_rate_hz: int) -> Tensor:
-        """Embeddings_WD of a mono recording, one per window; none if it is shorter than a window."""
+from livejam.embedding import Embedding
 
 
 class PretrainedEmbedding(Embedding):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metrics.embeddings.embedding import Embedding
+from livejam.embedding import Embedding
 from metrics.mel import mel_spectrogram
 
 

@@ -8,8 +8,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from livejam.embedding import Embedding
 from metrics.clouds import Cloud, Clouds, Estimate
-from metrics.embeddings.embedding import Embedding
 from metrics.evaluation.clips import Audio, Segment, Take
 from metrics.evaluation.measure import Measure, Metrics, Result, tags_of
 from metrics.intervals import UNKNOWN, Interval, jackknife_interval

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from livejam.embedding import Embedding
 from livejam.processes import gathered
-from metrics.embeddings.embedding import Embedding
 from metrics.evaluation.clips import Audio, Take
 from metrics.evaluation.measure import Measure, Metrics, Result, meet
 from metrics.frechet import DriftingFrechetDistance, FrechetAudioDistance

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from livejam.batch import Annotations
+from livejam.embedding import Embedding
 from metrics.beat_tracking import BeatTracker, CachedBeatTracker
 from metrics.chord_tracking import ChordTracker, LvChordia
 from metrics.cocola import Cocola
 from metrics.cocola_weights import pretrained_cocola
-from metrics.embeddings.embedding import Embedding
 from metrics.evaluation.beat_f1_measure import BeatF1Measure
 from metrics.evaluation.clips import Audio, Segment, Take
 from metrics.evaluation.cocola_measure import COCOLAMeasure

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from livejam.embedding import Embedding
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from metrics.anchor_rows import ANCHORS
-from metrics.embeddings.embedding import Embedding
 from metrics.evaluation.anchors import THROUGH_CODEC, anchor_stems
 from metrics.evaluation.clips import Audio, Clip, Segment, Stem, Take, takes_of
 from metrics.evaluation.evaluate import MODEL

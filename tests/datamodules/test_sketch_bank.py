@@ -13,7 +13,7 @@ from datamodules import Slakh2100DataModule
 from datamodules.audio import fit_length, read_audio
 from datamodules.latent_bank import song_path
 from datamodules.run_sampler import BatchKey
-from datamodules.sketch_bank import sketch_path
+from datamodules.sketch_bank import SketchFacts
 from livejam.errors import UserError
 from livejam.sketch import SketchAnalysis
 
@@ -98,5 +98,5 @@ def test_batches_carry_their_curves_along(tmp_path: Path) -> None:
     batch = module(write_tree(tmp_path / "songs", train=2))._training[BatchKey(0, 0)]
     assert torch.equal(batch.roll(2).sketch_BTP, batch.sketch_BTP.roll(2, dims=0))
     assert batch.to("cpu").sketch_BTP is not None
-    assert sketch_path(Path("bank"), "Track1") == Path("bank/sketches/Track1.safetensors")
+    assert SketchFacts(ANALYSIS).path(Path("bank"), "Track1") == Path("bank/sketches/Track1.safetensors")
     assert np.isfinite(batch.sketch_BTP.float().numpy()).all()

@@ -11,7 +11,7 @@ import torch
 
 from livejam.accompanist import Controls, accompany
 from livejam.checkpoints.aliases import renamed
-from livejam.checkpoints.player import OWN, _Builder, load_player
+from livejam.checkpoints.player import OWN, Builder, load_player
 from livejam.codecs import pretrained_codec
 from livejam.errors import UserError
 
@@ -21,7 +21,7 @@ OLDER = sorted((Path(__file__).parent / "older").glob("*.json"))
 def older_checkpoint(configuration: Path, folder: Path) -> Path:
     """A checkpoint with a configuration of then, and random weights."""
     model = json.loads(configuration.read_text(encoding="utf-8"))["model"]
-    generator = _Builder(OWN)(renamed(model)["init_args"]["generator"])
+    generator = Builder(OWN)(renamed(model)["init_args"]["generator"])
     codec, zeros_C = pretrained_codec(), torch.zeros(96)
     weights = {f"generator.{name}": weight for name, weight in generator.state_dict().items()}
     weights |= {f"codec.{name}": weight for name, weight in codec.state_dict().items()}

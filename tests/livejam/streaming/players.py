@@ -42,7 +42,11 @@ def statistics(codec: Codec) -> LatentStatistics:
     return LatentStatistics(torch.zeros(channels), torch.full((channels,), 0.5))
 
 
-def liveband(codec: Codec, anticipation: int = 1, anticipations: int = 0) -> Player:
+REFERENCE = {"encoder": {"class_path": "metrics.embeddings.LogMel"}, "excerpt_seconds": 1.0, "excerpts": 3}
+"""How the references are made of a LiveBand that takes them."""
+
+
+def liveband(codec: Codec, anticipation: int = 1, anticipations: int = 0, references: bool = False) -> Player:
     """LiveBand; -1 is the bidirectional upper bound. With `anticipations`, it is told which of them it plays at."""
     torch.manual_seed(0)
     channels = codec.spec.latent_channels
@@ -56,10 +60,14 @@ def liveband(codec: Codec, anticipation: int = 1, anticipations: int = 0) -> Pla
         causal=anticipation >= 0,
         class_channels=4,
         anticipations=anticipations,
+        reference_channels=96 if references else 0,
     ).requires_grad_(False)
+    if generator.project_reference is not None:
+        torch.nn.init.normal_(generator.project_reference.weight)
     if generator.anticipation_embedding is not None:
         torch.nn.init.normal_(generator.anticipation_embedding.weight)
-    return player_of(LiveBandAccompanist(generator.eval(), codec.spec, statistics(codec), anticipation), codec)
+    parts = generator.eval(), codec.spec, statistics(codec), anticipation
+    return player_of(LiveBandAccompanist(*parts, REFERENCE if references else None), codec)
 
 
 def lmdm(
@@ -106,6 +114,7 @@ def offline(
     instruments: list[str],
     seeds: list[int],
     sketch_TP: Tensor | None = None,
+    reference_BE: Tensor | None = None,
 ) -> Tensor:
     """The whole mix through resampler, encoder, model, decoder and resampler, one after the other: output BAN."""
     spec, samples = player.codec.spec, audio_AN.shape[-1]
@@ -114,7 +123,8 @@ def offline(
     # what a stream has not decoded yet when the song ends is decoded from silence offline
     mix_AN = torch.nn.functional.pad(mix_AN, (0, -mix_AN.shape[-1] % block + 8 * block))
     mix_BTC = player.codec.encode(mix_AN[None]).expand(len(seeds), -1, -1)
-    controls = Controls(torch.tensor([NAMES.index(name) for name in instruments]), torch.tensor(seeds))
+    instrument_B = torch.tensor([NAMES.index(name) for name in instruments])
+    controls = Controls(instrument_B, torch.tensor(seeds), reference_BE=reference_BE)
     curves_BTP = None if sketch_TP is None else sketch_TP[None]
     stems_BAN = player.codec.decode(accompany(player.accompanist, mix_BTC, controls, player.silence_C, curves_BTP))
     out_BAN = resample(stems_BAN, spec.sample_rate_hz, rate)[..., :samples]
