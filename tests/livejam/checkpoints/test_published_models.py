@@ -26,7 +26,7 @@ from livejam.codecs.pretrained import pretrained_codec
 from livejam.codecs.windowed import WindowedCodec
 from livejam.errors import UserError
 
-LARGEST_BUNDLED_BYTES = 16_000_000
+LARGEST_BUNDLED_BYTES = 16 * 2**20
 
 
 @pytest.fixture
