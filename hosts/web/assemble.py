@@ -35,7 +35,7 @@ SHARED = (
     "playout.js",
     "processor.js",
 )
-SHARED += ("take.js", "icon.svg", "index.html", "style.css")
+SHARED += ("take.js", "words.js", "icon.svg", "index.html", "style.css")
 """The same files as those of the page that `livejam serve web` serves."""
 
 PACKAGE = "onnxruntime-web@1.30.0"

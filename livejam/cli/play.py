@@ -47,7 +47,8 @@ def add_play(commands: Any) -> None:
         "and channels of the recording, in 24 bits. Several --instrument play together, each also in its own file.\n"
         "With --device it sounds, at the sound card's rate; without --mix, the model hears the card's input, which\n"
         "mix.wav keeps. With --sketch, models that learnt it play with the loudness, the brightness and the pitch of\n"
-        "a recording that begins with the mix: a voice, an instrument, tapping.",
+        "a recording that begins with the mix: a voice, an instrument, tapping. With --prompts, what it is asked for\n"
+        "changes while it plays: docs/lmdm.md says how.",
         epilog="examples:\n  livejam play --checkpoint liveband-pocket --mix song.wav --instrument drums --out played\n"
         "  livejam play --checkpoint runs/quickstart/checkpoints/last.ckpt --mix song.wav --out played --realtime\n"
         "  livejam play --checkpoint liveband-pocket --device 3 --seconds 60 --out played\n"
@@ -69,6 +70,7 @@ def add_play(commands: Any) -> None:
     )
     play.add_argument("--level", type=float, default=0.0, metavar="DB", help="loudness of what it plays (default: 0)")
     play.add_argument("--prompt", action="append", metavar="TEXT", help="a description for each instrument, in words")
+    play.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
     play.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
     play.add_argument(
         "--like",
@@ -230,7 +232,8 @@ def _checked(options: argparse.Namespace) -> Outputs:
         )
     at_once = not options.realtime and options.device is None
     outputs = Outputs(options.out, names if len(names) > 1 and at_once else (), live=options.mix is None)
-    inputs = [path for path in (options.mix, options.sketch, *likes, find_model(options.checkpoint)) if path]
+    files = options.mix, options.sketch, options.prompts, *likes, find_model(options.checkpoint)
+    inputs = [path for path in files if path]
     outputs.require_free(inputs, options.overwrite)
     return outputs
 
@@ -271,6 +274,7 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
         UserError: the model does not know an instrument, a prompt, guidance, the anticipation, sketches or references.
     """
     from livejam.audio_files import open_recording
+    from livejam.cli.prompts import read_timeline
     from livejam.cli.sketch import read_sketch
     from livejam.streaming import Session, read_reference
 
@@ -292,6 +296,8 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
         session.set_reference(read_reference(path, player), None if len(likes) == 1 else row)
     if options.guidance is not None:
         session.set_guidance(options.guidance)
+    if options.prompts is not None:
+        session.set_prompts(read_timeline(options.prompts))
     if options.sketch is not None:
         seconds = options.seconds if options.mix is None else open_recording(options.mix).seconds
         session.set_sketch(read_sketch(options.sketch, player, seconds))
@@ -338,6 +344,7 @@ def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dic
         "device": options.device,
         "sketch": None if options.sketch is None else str(options.sketch),
         "like": [str(path) for path in options.like or []],
+        "prompts": None if options.prompts is None else str(options.prompts),
         "instruments": list(session.instruments),
         "seeds": list(range(options.seed, options.seed + session.rows)),
         "sample_rate_hz": mix.sample_rate_hz,

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,9 +143,9 @@ def _stage(options: argparse.Namespace, player: Player) -> Stage:
     from livejam.streaming.sharing import shared
 
     limits, baton = Limits(musicians=options.musicians, idle_seconds=options.idle), Baton()
-    instruments = player.instruments or NAMES
+    player = replace(player, instruments=player.instruments or NAMES)
     make = partial(mono_session, shared(player, baton), options.sample_rate, options.listen_to_each_other)
-    return stage_of(options.checkpoint, instruments, options.sample_rate, make, baton, limits, say)
+    return stage_of(options.checkpoint, player, options.sample_rate, make, baton, limits, say)
 
 
 def address(options: argparse.Namespace, listening: socket.socket, token: str) -> str:

@@ -71,6 +71,21 @@ class Prompt:
         first, second = (p.embedding_BPD * p.mask_BP[..., None] for p in (self, other))
         return Prompt(torch.lerp(first, second, share), self.mask_BP | other.mask_BP)
 
+    def mixed(self, weight_KB: Tensor) -> Prompt:
+        """Weighted sums of the rows, which padding enters as zero.
+
+        Args:
+            weight_KB: the weight of each of these B rows in each of K mixes.
+        """
+        embedding_KPD = torch.einsum("kb,bpd->kpd", weight_KB, self.embedding_BPD * self.mask_BP[..., None])
+        return Prompt(embedding_KPD, ((weight_KB > 0)[..., None] & self.mask_BP).any(dim=1))
+
+    def in_rows(self, rows: Sequence[int], other: Prompt) -> Prompt:
+        """Some rows with the one prompt of `other`, which has as many tokens."""
+        embedding_BPD, mask_BP = self.embedding_BPD.clone(), self.mask_BP.clone()
+        embedding_BPD[list(rows)], mask_BP[list(rows)] = other.embedding_BPD.to(embedding_BPD), other.mask_BP
+        return Prompt(embedding_BPD, mask_BP)
+
 
 class PromptEncoder(ABC):
     """A map from words to embeddings of `width` channels."""

@@ -22,9 +22,9 @@ def whole(words: str, low: int = 0, high: int = LAST, optional: bool = False) ->
     return {"argument": Argument("i", words, Range(low, high), optional)}
 
 
-def number(words: str, low: float, high: float) -> Metadata:
+def number(words: str, low: float, high: float, optional: bool = False) -> Metadata:
     """A number."""
-    return {"argument": Argument("f", words, Range(low, high))}
+    return {"argument": Argument("f", words, Range(low, high), optional)}
 
 
 def text(words: str, optional: bool = False) -> Metadata:

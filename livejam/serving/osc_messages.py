@@ -15,9 +15,10 @@ from typing import Any
 
 from livejam.batch import NAMES
 from livejam.errors import UserError
-from livejam.option_ranges import Range
+from livejam.option_ranges import LONGEST_SPAN, Range
 from livejam.serving.osc_fields import LAST, Message, number, read_arguments, rest, text, whole, yes
 from livejam.serving.osc_wire import read_datagram
+from livejam.streaming.prompting import FADES
 from livejam.streaming.rings import Audio
 from livejam.streaming.session import LOUDEST_DB, SOFTEST_DB, UNDO_SECONDS
 
@@ -50,10 +51,21 @@ class Instrument(Message):
 
 @dataclass(frozen=True)
 class Prompt(Message):
-    """Describes what it shall play, for models that take words."""
+    """Describes what it shall play, for models that take words: one prompt, or several with weights, as in
+    `jazz piano:0.7, strings:0.3`."""
 
     address = "/prompt"
     words: str = field(metadata=text("the description"))
+    fade_seconds: float | None = field(
+        default=None,
+        metadata=number("seconds in which it replaces the one before", FADES.low, FADES.high, optional=True),
+    )
+    row: int | None = field(
+        default=None, metadata=whole("row, all if left out or -1", -1, MOST_ROWS - 1, optional=True)
+    )
+    eject_blocks: int | None = field(
+        default=None, metadata=whole("oldest blocks of its own past that it forgets", 0, LONGEST_SPAN, optional=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import Any
 
 from livejam.errors import UserError
@@ -51,6 +52,9 @@ SessionMaker = Callable[[Sequence[str] | None], Session]
 
 LineMaker = Callable[[Session, Callable[[Answer], None]], Line]
 """A session, and what takes its answers → a line that works."""
+
+ALL_ROWS = -1
+"""For programs that cannot leave an argument out and send the one after it."""
 
 ASKED = ("Bass", "Percussive", "Guitar", "Piano")
 """The instruments of `/predict_instruments`."""
@@ -242,13 +246,19 @@ def control_of(message: Message) -> Callable[[Session], object]:
             return lambda session: session.mute(bool(silent), row)
         case Undo(seconds):
             return lambda session: session.undo(seconds)
-        case Prompt(words):
-            return lambda session: session.set_prompt(words)
+        case Prompt():
+            return partial(_take_prompt, prompt=message)
         case Seed(seed):
             return lambda session: _take_seeds(session, seed)
         case Reset():
             return Session.reset
     raise UserError(f"{message.address} is sent by livejam, not to it")
+
+
+def _take_prompt(session: Session, prompt: Prompt) -> None:
+    row = None if prompt.row == ALL_ROWS else prompt.row
+    fade, eject = prompt.fade_seconds or 0.0, prompt.eject_blocks or 0
+    session.set_prompt(prompt.words, row, fade_seconds=fade, eject_blocks=eject)
 
 
 def _take_seeds(session: Session, first: int) -> None:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, NoReturn
 
 from livejam.errors import UserError
-from livejam.option_ranges import Range
+from livejam.option_ranges import LONGEST_SPAN, Range
 from livejam.serving.web_values import Number, Optional, Text, Texts, Truth, Whole, read_value, valued
+from livejam.streaming.prompting import FADES
 from livejam.streaming.session import LOUDEST_DB, SOFTEST_DB, UNDO_SECONDS, Session
 
 MOST_ROWS = 4
@@ -128,11 +129,14 @@ class Prompt(Control):
     """Describes in words what a row plays, to models that take prompts."""
 
     kind = "prompt"
-    words: str = valued(Text("the description"))
+    words: str = valued(Text("the description, or several with weights: jazz piano:0.7, strings:0.3"))
     row: int | None = valued(ROW)
+    fade_seconds: float | None = valued(Optional(Number("in which it replaces the one before", FADES)))
+    eject_blocks: int | None = valued(Optional(Whole("oldest blocks of its own past that it forgets", 0, LONGEST_SPAN)))
 
     def change(self, session: Session) -> None:
-        session.set_prompt(self.words, self.row)
+        fade, eject = self.fade_seconds or 0.0, self.eject_blocks or 0
+        session.set_prompt(self.words, self.row, fade_seconds=fade, eject_blocks=eject)
 
 
 _FROM_PAGE: tuple[type[Message], ...] = (Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt)
@@ -155,6 +159,7 @@ class Welcome(Message):
     idle_seconds: float = valued(Number("after so long without sound the server ends the connection", Range(0)))
     musicians: int = valued(Whole("that play now, with this one"))
     most_musicians: int = valued(Whole("that may play at once", 1))
+    prompts: bool = valued(Truth("whether it can be asked in words"))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
 from livejam.serving.web_frames import MOST_BYTES, Played, read_heard, write_played
@@ -35,6 +36,7 @@ from livejam.serving.web_messages import (
     read_message,
 )
 from livejam.streaming.batons import Baton
+from livejam.streaming.prompting import takes_prompts
 from livejam.streaming.session import UNDO_SECONDS, Session
 
 SessionMaker = Callable[[Sequence[str], int], Session]
@@ -58,6 +60,7 @@ class Stage:
         limits: of every connection.
         places: of the musicians.
         say: told what goes wrong, in a sentence.
+        prompts: whether the model can be asked in words.
     """
 
     model: str
@@ -68,11 +71,12 @@ class Stage:
     limits: Limits
     places: Places
     say: Callable[[str], None]
+    prompts: bool = False
 
 
 def stage_of(
     model: Path,
-    instruments: tuple[str, ...],
+    player: Player,
     rate: int,
     make: SessionMaker,
     baton: Baton,
@@ -80,7 +84,8 @@ def stage_of(
     say: Callable[[str], None],
 ) -> Stage:
     """A stage with all places free."""
-    return Stage(model.name, instruments, rate, make, baton, limits, Places(limits.musicians), say)
+    places, prompts = Places(limits.musicians), takes_prompts(player.accompanist)
+    return Stage(model.name, player.instruments, rate, make, baton, limits, places, say, prompts)
 
 
 def welcome(stage: Stage) -> Welcome:
@@ -94,6 +99,7 @@ def welcome(stage: Stage) -> Welcome:
         idle_seconds=stage.limits.idle_seconds,
         musicians=stage.places.taken,
         most_musicians=stage.places.most,
+        prompts=stage.prompts,
     )
 
 

@@ -1,9 +1,11 @@
 """Trained models as instruments: sessions, their timing, the generative delay, and the engine for the stage."""
 
 from livejam.streaming.delay import DelayGains, DelaySnapshot, GenerativeDelay, answering
+from livejam.streaming.memories import Snapshot
 from livejam.streaming.pipeline import StepTimes
+from livejam.streaming.prompting import PromptChange
 from livejam.streaming.references import read_reference, reference_of
-from livejam.streaming.session import Session, Snapshot
+from livejam.streaming.session import Session
 from livejam.streaming.sketches import sketch_of
 from livejam.streaming.timing import Timing
 
@@ -11,6 +13,7 @@ __all__ = [
     "DelayGains",
     "DelaySnapshot",
     "GenerativeDelay",
+    "PromptChange",
     "Session",
     "Snapshot",
     "StepTimes",

@@ -16,7 +16,8 @@ from torch import Tensor
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
-from livejam.streaming.session import Session, Snapshot
+from livejam.streaming.memories import Snapshot
+from livejam.streaming.session import Session
 from livejam.systems.lmdm import LMDMAccompanist
 
 GLIDE_SECONDS = 0.05

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from livejam.accompanist import Accompanist, Controls, follow
 from livejam.checkpoints.player import Player
+from livejam.streaming.prompting import PromptLine, Told
 from livejam.streaming.resampling import ResamplerState
 from livejam.streaming.timing import Counter
 
@@ -33,15 +34,18 @@ class Musician:
         accompanist: the model, with its guidance and anticipation.
         controls: instrument, seed and prompt per row.
         memory: the model's state.
+        told: how far the changes of its prompts have come that it was told of.
     """
 
     accompanist: Accompanist[Any]
     controls: Controls
     memory: Any
+    told: Told = ()
 
     def asked(self, controls: Controls) -> Musician:
         """The same musician, asked for something else from the next block on."""
-        return replace(self, controls=controls, memory=self.accompanist.with_controls(controls, self.memory))
+        memory = self.accompanist.with_controls(controls, self.memory)
+        return replace(self, controls=controls, memory=memory, told=())
 
     @property
     def anticipation_frames(self) -> int:
@@ -99,6 +103,7 @@ class PipelineState:
         surplus_frames: frames that are known beyond the present anticipation, which became smaller; negative: frames
             that are missing, because it became larger.
         sketch_TP: packed curves that all rows follow, from the first frame that sounds; None = none.
+        prompts: how their prompts change; None = as the musician's controls say.
     """
 
     musician: Musician
@@ -116,6 +121,7 @@ class PipelineState:
     failures: int = 0
     surplus_frames: int = 0
     sketch_TP: Tensor | None = None
+    prompts: PromptLine | None = None
 
     def played_by(self, musician: Musician) -> PipelineState:
         """Another musician from the next block on; what is known of the output stays as it is."""
@@ -240,7 +246,7 @@ class Pipeline:
     def _play(self, state: PipelineState) -> tuple[bool, PipelineState]:
         """Let the model play on all blocks that it has heard, and say whether there was one."""
         block, blocks = self.counter.model_block, state.mix_BTC.shape[1] // self.counter.model_block
-        before = max(0, state.encoded_frames - self.counter.encoder_delay_frames) - state.mix_BTC.shape[1]
+        before = self._heard_frames(state)
         for number in range(blocks):
             mix_BTC, heard = state.mix_BTC[:, number * block : (number + 1) * block], before + number * block
             missing_BTC = self._missing(mix_BTC, heard, state)
@@ -256,6 +262,14 @@ class Pipeline:
             )
         return blocks > 0, replace(state, mix_BTC=state.mix_BTC[:, blocks * block :])
 
+    def next_frame(self, state: PipelineState) -> int:
+        """The first frame that the model's next block emits."""
+        return self._heard_frames(state) + 1 + state.musician.anticipation_frames
+
+    def _heard_frames(self, state: PipelineState) -> int:
+        """Frames of the mix that the model has heard."""
+        return max(0, state.encoded_frames - self.counter.encoder_delay_frames) - state.mix_BTC.shape[1]
+
     def _missing(self, mix_BTC: Tensor, heard: int, state: PipelineState) -> list[Tensor]:
         """The frames between what is known and what a larger anticipation plays next, all of them played to this block,
         each at the anticipation that it needs."""
@@ -268,14 +282,17 @@ class Pipeline:
     def _block(self, mix_BTC: Tensor, heard: int, state: PipelineState) -> tuple[Tensor, Musician, int]:
         """One step of the model, which has heard so many frames before; where its output is not finite, silence, and a
         model that remembers nothing."""
-        who, memory = state.musician, state.musician.memory
+        who = state.musician
+        if state.prompts is not None:
+            who = state.prompts.told(who, heard + 1 + who.anticipation_frames)
+        memory = who.memory
         if state.sketch_TP is not None:
             memory = follow(who.accompanist, state.sketch_TP[None], heard + 1 + who.anticipation_frames, memory)
         out_BTC, memory = who.accompanist.step(mix_BTC, memory)
         if out_BTC.isfinite().all():
             return out_BTC, replace(who, memory=memory), state.failures
         memory = who.accompanist.init_state(len(mix_BTC), who.controls)
-        return self.silence_C.expand_as(out_BTC), replace(who, memory=memory), state.failures + 1
+        return self.silence_C.expand_as(out_BTC), replace(who, memory=memory, told=()), state.failures + 1
 
     def _decode(self, gain_B: Tensor, state: PipelineState) -> tuple[Tensor, PipelineState]:
         """Sound of all whole blocks of the codec; what the decoder's delay puts before the song is left out."""

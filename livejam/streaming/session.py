@@ -8,7 +8,7 @@ Shapes: A audio channels, N samples, B rows (accompanists that play together).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,43 +19,16 @@ from livejam.batch import NAMES
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.streaming.asking import controls_of, learnt, require_seed
-from livejam.streaming.pipeline import Musician, Pipeline, PipelineState, StepTimes
+from livejam.streaming.memories import UNDO_SECONDS as UNDO_SECONDS  # its users find it beside the session
+from livejam.streaming.memories import Memories, Snapshot
+from livejam.streaming.pipeline import Musician, Pipeline, StepTimes
+from livejam.streaming.prompting import PromptChange, PromptLine, plan, planned, taking_prompts
 from livejam.streaming.references import with_reference
 from livejam.streaming.sketches import checked_sketch
 from livejam.streaming.timing import Timing, counter_of, timing_of
-
-UNDO_SECONDS = 30.0
-"""How far back `Session.undo` reaches."""
-
-UNDO_GRID_SECONDS = 0.25
-"""Memories to go back to are at least this far apart."""
+from livejam.words import read_words
 
 SOFTEST_DB, LOUDEST_DB = -120.0, 24.0
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """All of a session; what it holds is never changed.
-
-    Args:
-        pipeline: audio, codec and model.
-        level_db_B: level of every row in dB.
-        muted_B: which rows are silent.
-        heard_samples: input samples so far.
-        known_samples: output samples known so far.
-        due_BAN: output that is known and that `process` has not returned yet.
-        late_samples: how late `process` plays since the beginning.
-        history: the musician after earlier numbers of input samples, oldest first.
-    """
-
-    pipeline: PipelineState
-    level_db_B: tuple[float, ...]
-    muted_B: tuple[bool, ...]
-    heard_samples: int
-    known_samples: int
-    due_BAN: Tensor
-    late_samples: int
-    history: tuple[tuple[int, Musician], ...]
 
 
 class Session:
@@ -106,7 +79,7 @@ class Session:
         controls = controls_of(player, instruments, seeds, prompts)
         self.rows = len(controls.seed_B)
         self._pipeline = Pipeline(player, counter, self.channels, hear_each_other, on_step)
-        self._undo_every = round(UNDO_GRID_SECONDS * self.sample_rate_hz)
+        self._memories = Memories(self.sample_rate_hz)
         with torch.inference_mode():
             memory = accompanist.init_state(self.rows, controls)
             self._begin(Musician(accompanist, controls, memory), (0.0,) * self.rows, (False,) * self.rows)
@@ -231,7 +204,7 @@ class Session:
             pipeline=pipeline,
             heard_samples=heard,
             known_samples=now.known_samples + new_BAN.shape[-1],
-            history=self._remembered(now.history, heard, pipeline.musician),
+            history=self._memories.remembered(now.history, heard, pipeline.musician),
         )
         return new_BAN
 
@@ -251,29 +224,21 @@ class Session:
             raise UserError("the audio contains NaN or infinite samples and was not heard; check where it comes from")
         return audio_AN.float()
 
-    def _remembered(
-        self, history: tuple[tuple[int, Musician], ...], heard: int, musician: Musician
-    ) -> tuple[tuple[int, Musician], ...]:
-        """The history with the musician of this moment, and without what is too old to be gone back to."""
-        if heard < history[-1][0] + self._undo_every:
-            return history
-        oldest = heard - UNDO_SECONDS * self.sample_rate_hz
-        # the last one before the oldest moment stays, so that every moment since then can be gone back to
-        first = max((place for place, (moment, _) in enumerate(history) if moment <= oldest), default=0)
-        return (*history[first:], (heard, musician))
-
     def stream(self, source: Iterable[Tensor]) -> Iterator[Tensor]:
         """The output of `process` for every chunk of a source, as soon as it is there."""
         for audio_AN in source:
             yield self.process(audio_AN)
 
     def reset(self) -> None:
-        """Begin anew: nothing heard, nothing played; controls, sketch, guidance, anticipation and levels stay."""
+        """Begin anew: nothing heard, nothing played; controls, sketch, guidance, anticipation and levels stay, and a
+        timeline of prompts begins anew as well."""
         now, who = self._now, self._musician
         with torch.inference_mode():
             memory = who.accompanist.init_state(self.rows, who.controls)
-            self._begin(replace(who, memory=memory), now.level_db_B, now.muted_B)
+            self._begin(replace(who, memory=memory, told=()), now.level_db_B, now.muted_B)
         self.set_sketch(now.pipeline.sketch_TP)
+        if now.pipeline.prompts is not None:
+            self._prompt_by(now.pipeline.prompts.anew(self._musician.memory.prompt))
 
     def set_instrument(self, name: str, row: int | None = None) -> None:
         """Let a row, or all, play another instrument from the next block on.
@@ -286,17 +251,55 @@ class Session:
         for place in self._rows(row):
             instrument_B[place] = index
         self._ask(replace(self._musician.controls, instrument_B=instrument_B))
+        if (line := self._now.pipeline.prompts) is not None and self._musician.controls.prompt is None:
+            self._prompt_by(replace(line, base=self._musician.memory.prompt))
 
-    def set_prompt(self, words: str, row: int | None = None) -> None:
+    def set_prompt(
+        self, words: str, row: int | None = None, *, fade_seconds: float = 0.0, eject_blocks: int = 0
+    ) -> None:
         """Describe what a row, or all, shall play from the next block on.
 
+        Args:
+            words: one prompt, or several with weights, as in `jazz piano:0.7, strings:0.3`.
+            row: who is asked; None = all.
+            fade_seconds: how long the new prompt takes to replace the old one.
+            eject_blocks: how many of the oldest blocks of its own past the model forgets when the new prompt becomes
+                dominant.
+
         Raises:
-            UserError: the model takes no prompts or does not understand this one, or there is no such row.
+            UserError: the model takes no prompts or does not understand this one, there is no such row, or a number is
+                out of range.
         """
-        prompts = list(self._musician.controls.prompt or self.instruments)
-        for place in self._rows(row):
-            prompts[place] = words
-        self._ask(replace(self._musician.controls, prompt=tuple(prompts)))
+        rows = self._rows(row)
+        who, line = self._musician, self._now.pipeline.prompts
+        before = who.controls.prompt or self.instruments
+        prompts = tuple(words if place in rows else old for place, old in enumerate(before))
+        controls = replace(who.controls, prompt=prompts)
+        if line is None and not fade_seconds and not eject_blocks:
+            self._ask(controls)
+            return
+        change = PromptChange(0.0, read_words(words), fade_seconds, eject_blocks=eject_blocks, row=row)
+        with torch.inference_mode():
+            made = planned(change, who.accompanist, self.rows, self._pipeline.next_frame(self._now.pipeline))
+            self._prompt_by((line or PromptLine(who.memory.prompt)).with_change(made))
+        self._become(replace(self._musician, controls=controls))
+
+    def set_prompts(self, changes: Sequence[PromptChange]) -> None:
+        """Let the prompts of the rows change by a timeline, from the beginning of the mix; none ends the one before.
+
+        Raises:
+            UserError: the model takes no prompts or does not understand one, there is no such row, or the changes are
+                too many or not in order.
+        """
+        accompanist = self._musician.accompanist
+        taking_prompts(accompanist)
+        with torch.inference_mode():
+            self._ask(self._musician.controls)
+            line = plan(changes, accompanist, self._musician.memory.prompt, self.rows)
+        self._prompt_by(line if changes else None)
+
+    def _prompt_by(self, line: PromptLine | None) -> None:
+        self._now = replace(self._now, pipeline=replace(self._now.pipeline, prompts=line))
 
     def set_seed(self, seed: int, row: int | None = None) -> None:
         """Let a row, or all, take other random choices from the next block on.
@@ -405,16 +408,9 @@ class Session:
             UserError: the time is negative or too long ago.
         """
         now = self._now
-        if not 0 <= seconds <= UNDO_SECONDS:
-            raise UserError(f"{seconds} s cannot be undone; the last {UNDO_SECONDS:g} s can")
-        wanted = now.heard_samples - seconds * self.sample_rate_hz
-        kept = [entry for entry in now.history if entry[0] <= wanted] or [now.history[0]]
-        moment, musician = kept[-1]
-        # the memories after that are forgotten as well; those before it keep their age
-        gone = now.heard_samples - moment
-        history = tuple((earlier + gone, who) for earlier, who in kept)
+        musician, history, gone = self._memories.undone(now.history, now.heard_samples, seconds)
         self._now = replace(now, pipeline=now.pipeline.played_by(musician), history=history)
-        return gone / self.sample_rate_hz
+        return gone
 
     def warm_up(self, steps: int = 2) -> None:
         """Play some blocks of silence and forget them, so that the first real one is as fast as the others."""

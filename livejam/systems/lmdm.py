@@ -5,13 +5,13 @@ Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from livejam.accompanist import FOLLOWS_NONE, Controls
-from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 from livejam.networks.conditioning import Prompt
@@ -29,6 +29,7 @@ from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.blocks import BlockCausalCache, DiffusionCache
 from livejam.systems.context import BlockRequest, ContextMode, cutoff_frames, require_window, with_context
 from livejam.systems.lmdm_state import LMDMState, filled, heard, known_mix, played
+from livejam.systems.prompts import prompt_of
 
 
 class LMDMAccompanist:
@@ -190,7 +191,8 @@ class LMDMAccompanist:
                 over several blocks.
             state: the state before that.
             reencode: whether to encode the context again under the new prompt, as is right when another prompt becomes
-                dominant. Otherwise, what a sliding window has encoded keeps its old prompt.
+                dominant. Otherwise, what a sliding window has encoded keeps its old prompt. Before anything was heard,
+                the state is then that of `init_state` under this prompt.
 
         Raises:
             UserError: there are more or fewer prompts than musicians.
@@ -200,9 +202,27 @@ class LMDMAccompanist:
                 f"{len(prompt.mask_BP)} prompts were given for {len(state.seed_B)} musicians; give one for each"
             )
         state, cache = replace(state, prompt=prompt), self._cache(state)
+        if reencode and not state.position_B.any():
+            return replace(state, cache=self._silent_cache(state))
         if reencode or cache is None:
             return replace(state, cache=None)
         return replace(state, cache=cache.with_prompt(self.generator.transformer.prompt_keys(self.asks(state))))
+
+    @property
+    def context_blocks(self) -> int:
+        """Blocks of its own past that it sees at most."""
+        return self.generator.transformer.context_frames // self.block_frames
+
+    def ejected(self, blocks_B: Sequence[int], state: LMDMState) -> LMDMState:
+        """The state in which the oldest blocks of its own past are forgotten, as by training's context dropout.
+
+        Args:
+            blocks_B: how many of the `context_blocks` each musician forgets; the mix is not forgotten.
+            state: the state before that.
+        """
+        kept_B = [self.block_frames * max(0, self.context_blocks - blocks) for blocks in blocks_B]
+        played_B = torch.minimum(state.played_B, torch.tensor(kept_B).to(state.played_B))
+        return replace(state, played_B=played_B, cache=None)
 
     def with_controls(self, controls: Controls, state: LMDMState) -> LMDMState:
         """The state with other prompts and seeds from the next block on; what is remembered is encoded again.
@@ -358,18 +378,3 @@ def require_sketch(network: DiffusionTransformer, sketch: SketchAnalysis | None)
             f"the network's sketch_channels are {list(network.sketch_channels)}, but this model's sketch has "
             f"{list(wanted)}; set sketch_channels to that, or the recipe's sketch (FlowMatching alone has one)"
         )
-
-
-def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
-    """The prompt if there is one, else the instrument's name, else nothing.
-
-    Raises:
-        UserError: there is a prompt, but the model takes none.
-    """
-    if controls.prompt is not None:
-        if generator.prompt_encoder is None:
-            raise UserError("this model takes no prompts; train one with a prompt_encoder, or leave the prompt out")
-        return generator.prompt(controls.prompt)
-    unasked_B = controls.instrument_B == NULL_CATEGORY
-    prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])
-    return None if prompt is None else prompt.without(unasked_B.to(prompt.mask_BP.device))

@@ -8,6 +8,7 @@ import { Beats } from "./beats.js";
 import * as home from "./home.js";
 import { Mixer } from "./mixer.js";
 import { LONGEST_SECONDS, Take } from "./take.js";
+import { Words } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const ms = (seconds) => `${Math.round(1000 * seconds)} ms`;
@@ -127,6 +128,7 @@ async function start() {
     control: (message) => jam?.line.send(message),
     mixGain: (gain) => jam?.sound.setMixGain(gain),
   });
+  jam.words = new Words($, facts.prompts, begun.instruments.map(title), (message) => jam?.line.send(message));
   await context.resume();
   const playing = jam;
   opened.ended.then(() => jam === playing && stop("That was the end of it."));
