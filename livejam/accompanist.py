@@ -17,7 +17,6 @@ from livejam.spec import CodecSpec
 
 State = TypeVar("State")
 
-TAKES_NO_PROMPTS = "this model takes no prompts; train one with a prompt_encoder, or leave the prompt out"
 FOLLOWS_NONE = "this model follows no sketch; train one that does, as configs/lmdm/sketch_pocket.yaml, or leave it out"
 
 TAKES_NONE = (
@@ -34,8 +33,8 @@ class Controls:
         instrument_B: class index per row, 0–17 into `livejam.batch.CATEGORIES`, 18 = null (int64).
         seed_B: seed of each row's noise (int64). Equal seeds and equal mixes give equal notes, whatever the
             other rows of the batch are.
-        prompt: a description in words per row (`livejam.words`), for models that take prompts; None = the instrument's
-            name.
+        prompt: a description in words per row, one prompt or several with weights (`read_words`), for models that take
+            prompts; None = the instrument's name.
         reference_BE: embeddings of what each row shall sound like, for models that take references
             (`livejam.reference`); a row of zeros, or None = nothing.
     """

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from livejam.errors import UserError
+from livejam.networks.conditioning import Words, read_words, weighted
 from livejam.streaming.prompting import MOST_CHANGES, PromptChange
-from livejam.words import Words, read_words, weighted
 
 MOST_BYTES = 1 << 18
 EXAMPLE = "`- {seconds: 12, words: piano}`"

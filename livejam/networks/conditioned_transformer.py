@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.networks.conditioning import NumberConditioner, Prompt, PromptEncoder
+from livejam.networks.conditioning import NumberConditioner, Prompt, PromptEncoder, Words
 from livejam.networks.diffusion_conditions import DiffusionConditions
 from livejam.networks.diffusion_transformer import DiffusionTransformer
+
+TAKES_NO_PROMPTS = "this model takes no prompts; train one with a prompt_encoder, or leave the prompt out"
 
 
 class ConditionedTransformer(nn.Module):
@@ -65,6 +67,23 @@ class ConditionedTransformer(nn.Module):
         device = self.transformer.project_noisy.weight.device
         self.prompt_encoder.follow(device)
         return self.prompt_encoder.encode(words).to(device)
+
+    def mixed_prompt(self, words: Sequence[Words]) -> Prompt:
+        """Encoded prompts and mixes of prompts, one row each.
+
+        Raises:
+            UserError: there are no prompts, or these are not understood.
+        """
+        parts = [(row, text, share) for row, each in enumerate(words) for text, share in each.parts]
+        prompt = self.prompt([text for _, text, _ in parts])
+        if prompt is None:
+            raise UserError(TAKES_NO_PROMPTS)
+        if len(parts) == len(words):
+            return prompt
+        weight_KB = prompt.embedding_BPD.new_zeros(len(words), len(parts))
+        for place, (row, _, share) in enumerate(parts):
+            weight_KB[row, place] = share
+        return prompt.mixed(weight_KB)
 
     def conditions(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,6 +39,30 @@ TAG_WORDS: tuple[str, ...] = tuple(_INSTRUMENTS.split() + _MOODS.split())
 """Instrument words of StreamMusicGen's categories and of General MIDI, then words of mood and style.
 
 Their order is part of the weights, so new ones go to the end."""
+
+
+MOST_PARTS = 8
+HEAVIEST = 10.0
+LONGEST_WORDS = 1000
+
+_WEIGHTED = re.compile(r"^(?P<text>.*\S):(?P<weight>[+-]?[\d.][\w.+-]*)$", re.DOTALL)
+"""A weight follows its colon at once: `BPM: 120` is a word and a number."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Prompts that are mixed.
+
+    Args:
+        parts: every prompt with its share of the mix; all shares together are 1.
+    """
+
+    parts: tuple[tuple[str, float], ...]
+
+    def __str__(self) -> str:
+        if len(self.parts) == 1:
+            return self.parts[0][0]
+        return ", ".join(f"{text}:{share:g}" for text, share in self.parts)
 
 
 @dataclass(frozen=True)
@@ -72,7 +96,7 @@ class Prompt:
         return Prompt(torch.lerp(first, second, share), self.mask_BP | other.mask_BP)
 
     def mixed(self, weight_KB: Tensor) -> Prompt:
-        """Weighted sums of the rows, which padding enters as zero.
+        """Weighted sums of the rows, as LMDM mixes the prompts of a cross-fade; padding enters as zero.
 
         Args:
             weight_KB: the weight of each of these B rows in each of K mixes.
@@ -187,3 +211,57 @@ def require_words(prompt: str) -> None:
     """
     if not prompt.strip():
         raise UserError("the prompt is empty; say what to play, for example 'warm electric piano', or leave it out")
+
+
+def read_words(text: str) -> Words:
+    """The words of a text.
+
+    Args:
+        text: one prompt, or several as `jazz piano:0.7, strings:0.3`.
+
+    Raises:
+        UserError: a part has no weight while another has one, a weight is no number or out of range, or there is too
+            much of something.
+    """
+    if len(text) > LONGEST_WORDS:
+        raise UserError(f"a description of {len(text)} letters is too long; use at most {LONGEST_WORDS}")
+    pieces = [piece.strip() for piece in text.split(",")]
+    found = [_WEIGHTED.match(piece) for piece in pieces]
+    if not any(found):
+        return Words(((text, 1.0),))
+    weights: dict[str, float] = {}
+    for piece, match in zip(pieces, found, strict=True):
+        if match is None:
+            raise UserError(
+                f"'{piece[:40]}' has no weight, but another part of '{text[:60]}' has one; give each its weight, as in "
+                "'jazz piano:0.7, strings:0.3', or write a space after a colon that is none"
+            )
+        words = match["text"].strip()
+        if words in weights:
+            raise UserError(f"'{words[:40]}' has two weights in '{text[:60]}'; give it one")
+        weights[words] = _number(match["weight"], words)
+    return weighted(weights)
+
+
+def weighted(weights: Mapping[str, float]) -> Words:
+    """Prompts with any weights, of which only the ratios count.
+
+    Raises:
+        UserError: a weight is out of range, all are 0, or there are too many.
+    """
+    if not 1 <= len(weights) <= MOST_PARTS:
+        raise UserError(f"{len(weights)} prompts cannot be mixed; use 1 to {MOST_PARTS}")
+    for words, weight in weights.items():
+        if not 0 <= weight <= HEAVIEST:  # refuses NaN as well
+            raise UserError(f"the weight of '{words[:40]}' is {weight}; it must be from 0 to {HEAVIEST:g}")
+    total = sum(weights.values())
+    if total <= 0:
+        raise UserError("all weights of the prompts are 0; give at least one of them more")
+    return Words(tuple((words, weight / total) for words, weight in weights.items() if weight))
+
+
+def _number(text: str, words: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UserError(f"the weight of '{words[:40]}' is '{text[:20]}', which is no number; use 0.5, say") from error

@@ -60,12 +60,17 @@ class Prompt(Message):
         default=None,
         metadata=number("seconds in which it replaces the one before", FADES.low, FADES.high, optional=True),
     )
-    row: int | None = field(
-        default=None, metadata=whole("row, all if left out or -1", -1, MOST_ROWS - 1, optional=True)
-    )
-    eject_blocks: int | None = field(
-        default=None, metadata=whole("oldest blocks of its own past that it forgets", 0, LONGEST_SPAN, optional=True)
-    )
+
+
+@dataclass(frozen=True)
+class PromptRow(Message):
+    """The same for one row, which can also forget the oldest blocks of its own past as the new prompt takes over."""
+
+    address = "/prompt_row"
+    row: int = field(metadata=whole("row, -1 = all", -1, MOST_ROWS - 1))
+    words: str = field(metadata=text("the description"))
+    fade_seconds: float = field(metadata=number("seconds in which it replaces the one before", FADES.low, FADES.high))
+    eject_blocks: int = field(metadata=whole("blocks that it forgets", 0, LONGEST_SPAN))
 
 
 @dataclass(frozen=True)
@@ -341,7 +346,9 @@ def stem_address(instrument: str) -> str:
 STEMS: Mapping[str, str] = {stem_address(name): name for name in NAMES}
 """Address → instrument."""
 
-CONTROLS: tuple[type[Message], ...] = (Hello, Instrument, Prompt, Level, Mute, Anticipation, Undo, Seed, Reset)
+CONTROLS: tuple[type[Message], ...] = (
+    Hello, Instrument, Prompt, PromptRow, Level, Mute, Anticipation, Undo, Seed, Reset,
+)  # fmt: skip
 STREAM: tuple[type[Message], ...] = (Stream,)
 WINDOWS: tuple[type[Message], ...] = (
     Context, PredictInstruments, UpdateR, W, UpdateFade, UpdatePackageSize, LoadModel, Predict, Print, Verbose,

@@ -29,6 +29,7 @@ from livejam.serving.osc_messages import (
     PredictInstruments,
     Print,
     Prompt,
+    PromptRow,
     Ready,
     Reset,
     Seed,
@@ -54,7 +55,7 @@ LineMaker = Callable[[Session, Callable[[Answer], None]], Line]
 """A session, and what takes its answers → a line that works."""
 
 ALL_ROWS = -1
-"""For programs that cannot leave an argument out and send the one after it."""
+"""The row of `/prompt_row` that stands for all of them."""
 
 ASKED = ("Bass", "Percussive", "Guitar", "Piano")
 """The instruments of `/predict_instruments`."""
@@ -246,7 +247,9 @@ def control_of(message: Message) -> Callable[[Session], object]:
             return lambda session: session.mute(bool(silent), row)
         case Undo(seconds):
             return lambda session: session.undo(seconds)
-        case Prompt():
+        case Prompt(words, fade):
+            return lambda session: session.set_prompt(words, fade_seconds=fade or 0.0)
+        case PromptRow():
             return partial(_take_prompt, prompt=message)
         case Seed(seed):
             return lambda session: _take_seeds(session, seed)
@@ -255,10 +258,9 @@ def control_of(message: Message) -> Callable[[Session], object]:
     raise UserError(f"{message.address} is sent by livejam, not to it")
 
 
-def _take_prompt(session: Session, prompt: Prompt) -> None:
+def _take_prompt(session: Session, prompt: PromptRow) -> None:
     row = None if prompt.row == ALL_ROWS else prompt.row
-    fade, eject = prompt.fade_seconds or 0.0, prompt.eject_blocks or 0
-    session.set_prompt(prompt.words, row, fade_seconds=fade, eject_blocks=eject)
+    session.set_prompt(prompt.words, row, fade_seconds=prompt.fade_seconds, eject_blocks=prompt.eject_blocks)
 
 
 def _take_seeds(session: Session, first: int) -> None:

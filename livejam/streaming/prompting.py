@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from livejam.accompanist import TAKES_NO_PROMPTS
 from livejam.errors import UserError
+from livejam.networks.conditioned_transformer import TAKES_NO_PROMPTS
+from livejam.networks.conditioning import Words
 from livejam.option_ranges import LONGEST_SPAN, Range
 from livejam.systems.lmdm import LMDMAccompanist
-from livejam.systems.prompts import encoded
-from livejam.words import Words
 
 if TYPE_CHECKING:
     from livejam.accompanist import Accompanist
@@ -209,7 +208,7 @@ def planned(
     frame = math.ceil(change.seconds * rate - 1e-3) if first_frame is None else first_frame
     fade = change.fade_blocks * who.block_frames or math.ceil(change.fade_seconds * rate)
     asked = tuple(range(rows)) if change.row is None else (change.row,)
-    prompt = encoded(who.generator, [change.words])
+    prompt = who.generator.mixed_prompt([change.words])
     return PlannedChange(frame, fade, asked, prompt, change.eject_blocks, change.reencode)
 
 

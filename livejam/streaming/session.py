@@ -18,6 +18,7 @@ from livejam.accompanist import Controls
 from livejam.batch import NAMES
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
+from livejam.networks.conditioning import read_words
 from livejam.streaming.asking import controls_of, learnt, require_seed
 from livejam.streaming.memories import UNDO_SECONDS as UNDO_SECONDS  # its users find it beside the session
 from livejam.streaming.memories import Memories, Snapshot
@@ -26,7 +27,6 @@ from livejam.streaming.prompting import PromptChange, PromptLine, plan, planned,
 from livejam.streaming.references import with_reference
 from livejam.streaming.sketches import checked_sketch
 from livejam.streaming.timing import Timing, counter_of, timing_of
-from livejam.words import read_words
 
 SOFTEST_DB, LOUDEST_DB = -120.0, 24.0
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from livejam.accompanist import FOLLOWS_NONE, Controls
+from livejam.batch import CATEGORIES, NULL_CATEGORY
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
-from livejam.networks.conditioning import Prompt
+from livejam.networks.conditioning import Prompt, read_words
 from livejam.networks.diffusion_conditions import (
     NOTHING_ASKED,
     DiffusionConditions,
@@ -29,7 +30,6 @@ from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.blocks import BlockCausalCache, DiffusionCache
 from livejam.systems.context import BlockRequest, ContextMode, cutoff_frames, require_window, with_context
 from livejam.systems.lmdm_state import LMDMState, filled, heard, known_mix, played
-from livejam.systems.prompts import prompt_of
 
 
 class LMDMAccompanist:
@@ -378,3 +378,16 @@ def require_sketch(network: DiffusionTransformer, sketch: SketchAnalysis | None)
             f"the network's sketch_channels are {list(network.sketch_channels)}, but this model's sketch has "
             f"{list(wanted)}; set sketch_channels to that, or the recipe's sketch (FlowMatching alone has one)"
         )
+
+
+def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
+    """The prompt if there is one, else the instrument's name, else nothing.
+
+    Raises:
+        UserError: there is a prompt, but the model takes none.
+    """
+    if controls.prompt is not None:
+        return generator.mixed_prompt([read_words(text) for text in controls.prompt])
+    unasked_B = controls.instrument_B == NULL_CATEGORY
+    prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])
+    return None if prompt is None else prompt.without(unasked_B.to(prompt.mask_BP.device))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from livejam.cli.prompts import MOST_BYTES, read_timeline
 from livejam.errors import UserError
+from livejam.networks.conditioning import read_words, weighted
 from livejam.streaming import PromptChange
-from livejam.words import read_words, weighted
 
 GOOD = """
 - {seconds: 0, words: drums}

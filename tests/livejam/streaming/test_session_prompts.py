@@ -19,13 +19,11 @@ from livejam.accompanist import Controls
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.networks import BlockCausal, EncoderDecoder
-from livejam.networks.conditioning import Prompt
+from livejam.networks.conditioning import Prompt, Words, read_words, weighted
 from livejam.networks.diffusion_masks import AttentionMask
 from livejam.streaming import PromptChange, Session
 from livejam.systems.lmdm import LMDMAccompanist
 from livejam.systems.lmdm_state import LMDMState
-from livejam.systems.prompts import encoded
-from livejam.words import Words, read_words, weighted
 
 BLOCK, BLOCKS, HOP, RATE = 3, 3, 2048, 22050
 MASKS: dict[str, AttentionMask] = {"encdec": EncoderDecoder(BLOCKS * BLOCK), "blockcausal": BlockCausal(BLOCK, BLOCKS)}
@@ -89,7 +87,7 @@ def test_a_fade_in_any_chunks_is_the_one_by_hand(mask: str, cutoff: int, chunk: 
     session = session_of(mask, at_block(4, "piano:0.7, strings:0.3", fade_blocks=4), cutoff=cutoff)
     with torch.inference_mode():
         assert isinstance(player.accompanist, LMDMAccompanist)
-        new = encoded(player.accompanist.generator, [weighted({"piano": 0.7, "strings": 0.3})])
+        new = player.accompanist.generator.mixed_prompt([weighted({"piano": 0.7, "strings": 0.3})])
         shares = {4: (0.25, False), 5: (0.5, False), 6: (0.75, True), 7: (1.0, False)}
         expected_BAN = by_hand(player, audio_AN, shares, new)
     out_BAN = played(session, audio_AN, chunk)
@@ -164,7 +162,7 @@ def test_after_a_hard_change_it_is_a_fresh_model_with_the_same_past(mask: str, e
             kept = (BLOCKS - eject) * BLOCK
             fresh = replace(fresh, played_B=torch.full_like(fresh.played_B, kept))
             state = who.ejected([eject], state)
-        state = who.asked(encoded(who.generator, [read_words("piano")]), state)
+        state = who.asked(who.generator.mixed_prompt([read_words("piano")]), state)
         for block_BTC in mix_BTC[:, 6 * BLOCK :].split(BLOCK, dim=1):
             (changed_BTC, state), (expected_BTC, fresh) = who.step(block_BTC, state), who.step(block_BTC, fresh)
             assert torch.allclose(changed_BTC, expected_BTC, atol=1e-5)
@@ -224,7 +222,7 @@ def test_undo_reset_and_snapshots_keep_the_timeline() -> None:
     session.undo(5 * BLOCK_SECONDS)
     played(session, mix(1))
     told = session.snapshot().pipeline.musician
-    new = encoded(told.accompanist.generator, [read_words("piano")])
+    new = told.accompanist.generator.mixed_prompt([read_words("piano")])
     assert torch.allclose(told.memory.prompt.embedding_BPD[:, :1], new.embedding_BPD[:, :1])
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livejam.errors import UserError
-from livejam.words import Words, read_words, weighted
+from livejam.networks.conditioning import Words, read_words, weighted
 
 
 @pytest.mark.parametrize(
