@@ -48,12 +48,12 @@ from livejam.accompanist import Controls
 from livejam.batch import CATEGORIES
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.networks.conditioning import read_words
 from livejam.sampling import EulerPlusPlus
 from livejam.streaming.pipeline import Musician
 from livejam.streaming.prompting import PromptChange, PromptLine, planned
 from livejam.streaming.rings import Audio
 from livejam.systems.lmdm import LMDMAccompanist
-from livejam.words import read_words
 from metrics.clicks import clicks_db
 from metrics.embeddings import LogMel
 from metrics.intervals import jackknife_interval
