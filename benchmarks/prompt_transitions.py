@@ -208,7 +208,8 @@ class Stage:
         blocks, frames = [], self.who.block_frames
         for number in tqdm(range(first, stop), desc="blocks", leave=False):
             if line is not None:
-                musician = line.told(musician, self.emitted(number))
+                memory, told = line.told(musician.accompanist, musician.memory, musician.told, self.emitted(number))
+                musician = replace(musician, memory=memory, told=told)
             mix_BTC = self.mix_BTC[:, number * frames : (number + 1) * frames]
             out_BTC, memory = musician.accompanist.step(mix_BTC, musician.memory)
             musician = replace(musician, memory=memory)

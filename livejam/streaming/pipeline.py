@@ -284,7 +284,9 @@ class Pipeline:
         model that remembers nothing."""
         who = state.musician
         if state.prompts is not None:
-            who = state.prompts.told(who, heard + 1 + who.anticipation_frames)
+            first = heard + 1 + who.anticipation_frames
+            memory, told = state.prompts.told(who.accompanist, who.memory, who.told, first)
+            who = replace(who, memory=memory, told=told)
         memory = who.memory
         if state.sketch_TP is not None:
             memory = follow(who.accompanist, state.sketch_TP[None], heard + 1 + who.anticipation_frames, memory)

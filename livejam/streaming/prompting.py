@@ -19,7 +19,6 @@ from livejam.systems.lmdm import LMDMAccompanist
 if TYPE_CHECKING:
     from livejam.accompanist import Accompanist
     from livejam.networks.conditioning import Prompt
-    from livejam.streaming.pipeline import Musician
 
 MOST_CHANGES = 1000
 MOMENTS = Range(0, 1e6)
@@ -120,20 +119,21 @@ class PromptLine:
     timeline: tuple[PlannedChange, ...] = ()
     made: int = 0
 
-    def told(self, musician: Musician, first_frame: int) -> Musician:
-        """The musician who knows what is due.
+    def told(self, accompanist: Accompanist[Any], memory: Any, told: Told, first_frame: int) -> tuple[Any, Told]:
+        """The memory of a musician who knows what is due, and what that is.
 
         Args:
-            musician: whose model takes prompts.
+            accompanist: takes prompts.
+            memory: its state.
+            told: what it was told before.
             first_frame: the first frame that the next block emits.
         """
-        who = taking_prompts(musician.accompanist)
-        block, before = who.block_frames, dict(musician.told)
+        who = taking_prompts(accompanist)
+        block, before = who.block_frames, dict(told)
         shares = [(change, change.share(first_frame, block)) for change in self.changes]
         due = tuple((change.number, share) for change, share in shares if share)
-        if due == musician.told:
-            return musician
-        memory = musician.memory
+        if due == told:
+            return memory, told
         turned = [change for change, share in shares if share > DOMINANT >= before.get(change.number, 0.0)]
         # what turned before the block before was forgotten then, if a musician who was gone back to knows it or not
         ejecting = [change for change in turned if change.share(first_frame - block, block) <= DOMINANT]
@@ -141,8 +141,7 @@ class PromptLine:
             rows = range(len(self.base.mask_BP))
             blocks = [max((c.eject_blocks for c in ejecting if row in c.rows), default=0) for row in rows]
             memory = who.ejected(blocks, memory)
-        memory = who.asked(self.at(first_frame, block), memory, any(change.reencode for change in turned))
-        return replace(musician, memory=memory, told=due)
+        return who.asked(self.at(first_frame, block), memory, any(change.reencode for change in turned)), due
 
     def at(self, first_frame: int, block_frames: int) -> Prompt:
         """The prompt of a block that begins there."""
