@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from commands import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,10 @@ def test_a_timeline(tmp_path: Path) -> None:
         PromptChange(24, mix, fade_seconds=4, row=1),
         PromptChange(30, read_words("warm, slow bass"), fade_blocks=2, reencode=False),
     ]
+
+
+def test_the_shipped_example() -> None:
+    assert [change.seconds for change in read_timeline(REPOSITORY / "docs/examples/prompts.yaml")] == [0, 12, 24, 36]
 
 
 BAD = {
