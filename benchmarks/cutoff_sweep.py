@@ -37,8 +37,8 @@ from callbacks.results_table import ResultsTable
 from datamodules import Slakh2100DataModule
 from lightning_modules.accompaniment import played_audio
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
-from livejam.checkpoints.file import read_checkpoint
 from livejam.checkpoints.player import Player, load_player
+from livejam.checkpoints.published import find_model, read_model
 from livejam.checkpoints.weights import sha256_of
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -128,14 +128,14 @@ def model_of(checkpoint: str, steps: int | None = None, guidance: float | None =
     """A trained diffusion model.
 
     Args:
-        checkpoint: of FlowMatching or what follows it.
+        checkpoint: of FlowMatching or what follows it, or the name of a bundled model.
         steps: of the sampler; None = the checkpoint's.
         guidance: its weight; None = the checkpoint's.
 
     Raises:
         UserError: it does not play in blocks, or does not say what it was trained with.
     """
-    player, config = load_player(checkpoint), read_checkpoint(checkpoint)["config"]
+    player, config = load_player(checkpoint), read_model(checkpoint)["config"]
     if not isinstance(player.accompanist, LMDMAccompanist):
         raise UserError(f"{checkpoint} has no cutoff; name a checkpoint of FlowMatching or of what follows it")
     accompanist = player.accompanist
@@ -144,7 +144,7 @@ def model_of(checkpoint: str, steps: int | None = None, guidance: float | None =
     if guidance is not None:
         accompanist = accompanist.with_guidance(guidance)
     cutoffs = tuple(sorted(set(config["model"]["init_args"]["cutoff_blocks"])))
-    return Model(player, accompanist, cutoffs, config["data"]["init_args"], sha256_of(Path(checkpoint)))
+    return Model(player, accompanist, cutoffs, config["data"]["init_args"], sha256_of(find_model(checkpoint)))
 
 
 def data_of(model: Model, items: Items) -> Slakh2100DataModule:

@@ -40,6 +40,7 @@ from datamodules.excerpts import Excerpt, ExcerptReader
 from livejam.accompanist import Accompanist, Controls, accompany
 from livejam.batch import CATEGORIES, Annotations, Chord
 from livejam.checkpoints.player import Player, load_player
+from livejam.checkpoints.published import find_model
 from livejam.checkpoints.weights import sha256_of
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -126,6 +127,18 @@ def long_songs(data: Slakh2100DataModule, count: int, seconds: float) -> list[Lo
     chosen = [item.excerpt for item in plan]
     whole = (Excerpt(e.song, e.target, e.others, 0, e.gains_db) for e in chosen)
     return [long_song(data, excerpt, seconds) for excerpt in tqdm(list(whole), desc="reading songs", leave=False)]
+
+
+def loaded(checkpoint: str) -> tuple[Player, str]:
+    """A model, and the beginning of the hash of its file, by which what was measured is kept.
+
+    Args:
+        checkpoint: a file, or the name of a bundled model.
+
+    Raises:
+        UserError: there is none, or it does not play.
+    """
+    return load_player(checkpoint), sha256_of(find_model(checkpoint))[:16]
 
 
 def sampling(accompanist: Accompanist[Any], steps: int, guidance: float) -> LMDMAccompanist:
@@ -334,7 +347,7 @@ def main() -> None:
     for label, audio in stems.items():
         rows[label] = kept(given.folder / f"{prefix} {label}.json", measured_stems, judge, audio)
     for label, checkpoint, steps, guidance in tqdm(plays, desc="models"):
-        player, weights = load_player(checkpoint), sha256_of(Path(checkpoint))[:16]
+        player, weights = loaded(checkpoint)
         as_is = steps is None
         accompanist = player.accompanist if as_is else sampling(player.accompanist, int(steps), float(guidance))
         file = given.folder / f"{prefix} {weights} {'as it is' if as_is else f'{steps} {guidance}'}.json"

@@ -77,3 +77,9 @@ def test_other_models_items_and_samplers_have_folders_of_their_own(checkpoint: P
 def test_what_has_no_cutoff_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no cutoff; name a checkpoint of FlowMatching"):
         model_of(str(band_checkpoint(tmp_path / "liveband.ckpt")))
+
+
+def test_a_bundled_model_is_swept_by_its_name() -> None:
+    model = model_of("lmdm-pocket", steps=2)
+    assert model.cutoff_blocks == (0,)
+    assert model.accompanist.sampler.steps == 2

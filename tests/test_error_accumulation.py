@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.error_accumulation import COLUMNS, kept, looped, sampling, summary, table
+from benchmarks.error_accumulation import COLUMNS, kept, loaded, looped, sampling, summary, table
 from livejam.batch import Annotations, Chord
 from livejam.errors import UserError
 from livejam.networks import CausalTransformer
@@ -42,6 +42,12 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     row = {"fad": {"value": 1.5}}
     assert kept(tmp_path / "a" / "row.json", lambda value: {"fad": {"value": value}}, 1.5) == row
     assert kept(tmp_path / "a" / "row.json", lambda: pytest.fail("measured again")) == row
+
+
+def test_bundled_models_play_by_their_names() -> None:
+    player, weights = loaded("lmdm-pocket")
+    assert sampling(player.accompanist, 2, 1.0).sampler.steps == 2
+    assert weights != loaded("liveband-pocket")[1]
 
 
 def test_what_has_no_steps_is_refused() -> None:
