@@ -138,7 +138,7 @@ def test_every_item_is_played_at_an_anticipation_of_its_own(tmp_path: Path) -> N
     anticipation_B = torch.cat([rows for rows in told[::2]])
     assert set(anticipation_B.tolist()) == {0, 1, 2, 3, 4}
     statistics = data().latent_statistics
-    real_BTC, mix_BTC, _, asked_B = judged[0]
+    real_BTC, mix_BTC, _, asked_B, _ = judged[0]
     size = len(batches[0])
     assert torch.equal(asked_B, told[0].repeat(2))
     for item, frames in enumerate(told[0].tolist()):
