@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning_modules.r3gan import R3GAN
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec
 from livejam.networks import CausalTransformer, ConditionedTransformer, DiffusionTransformer, EncoderDecoder, TagEncoder
+from livejam.sketch import CHANNELS, SketchTraining
 
 GENERATOR = {
     "latent_channels": 96,
@@ -60,7 +62,10 @@ def band_checkpoint(
 
 
 def lmdm_checkpoint(
-    path: Path, cutoff_blocks: tuple[int, ...] = (0, -1, 1), unconditional_dropout: float = 0.1
+    path: Path,
+    cutoff_blocks: tuple[int, ...] = (0, -1, 1),
+    unconditional_dropout: float = 0.1,
+    sketch: SketchTraining | None = None,
 ) -> Path:
     """Write a checkpoint of an Encoder-Decoder LMDM with two sampling steps that plays drums and bass.
 
@@ -68,12 +73,14 @@ def lmdm_checkpoint(
         path: the file.
         cutoff_blocks: those that it was trained with.
         unconditional_dropout: share of its training that was like guidance's unconditional side.
+        sketch: the sketches that it follows; None = none.
     """
     torch.manual_seed(0)
     mask = {"class_path": "livejam.networks.EncoderDecoder", "init_args": {"context_frames": 9}}
+    options: dict[str, Any] = {**TRANSFORMER, "sketch_channels": None if sketch is None else list(CHANNELS)}
     transformer = {
         "class_path": "livejam.networks.DiffusionTransformer",
-        "init_args": {**TRANSFORMER, "mask": mask},
+        "init_args": {**options, "mask": mask},
     }
     encoder = {"class_path": "livejam.networks.TagEncoder", "init_args": {"width": 8}}
     settings = {
@@ -88,8 +95,9 @@ def lmdm_checkpoint(
         "unconditional": {"without_prompt": True, "without_mix": True},
         "unconditional_dropout": unconditional_dropout,
         "codec": named(None),
+        "sketch": None if sketch is None else asdict(sketch),
     }
-    network = DiffusionTransformer(**TRANSFORMER, mask=EncoderDecoder(9))
+    network = DiffusionTransformer(**options, mask=EncoderDecoder(9))
     generator = ConditionedTransformer(network, TagEncoder(8)).requires_grad_(False)
     for parameter in generator.parameters():
         parameter.copy_(0.15 * torch.randn(parameter.shape))

@@ -15,6 +15,7 @@ from livejam import __version__
 from livejam.cli.card import MODEL_HELP
 from livejam.cli.processor import add_processor
 from livejam.cli.publish import add_trust, find_trusted
+from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.option_ranges import Range, require_number
 from livejam.outputs import add_overwrite, require_folder, require_free
@@ -37,18 +38,25 @@ def add_delay(commands: Any) -> None:
         "cutoff is +1). Each answer sounds when its block is over: later by a block and the codec's delay, as the\n"
         "report says. The model's time to compute is not a part of that: it would come on top on a stage. With\n"
         "--feedback the model also hears its own answers and answers them again. Answers saturate like tape.\n"
+        "Models that learnt to follow a sketch can give back the loudness, the brightness and the pitch of what they\n"
+        "heard (--follow-input), or of another recording (--sketch). With --prompts, what is asked for changes.\n"
         "DIR then holds delayed.wav (dry and wet as they sound together), answers.wav (the answers alone, at full\n"
         "gain), report.json and picture.png, at rate and channels of the recording, in 24 bits.",
         epilog="examples:\n"
         "  livejam delay --checkpoint runs/lmdm_encdec_pocket/checkpoints/last.ckpt --input song.wav --out delayed\n"
         "  livejam delay --checkpoint runs/lmdm_encdec_pocket/checkpoints/last.ckpt --input song.wav --out echoing \\\n"
-        "    --instrument drums --wet 0.7 --feedback 0.5 --tail 5",
+        "    --instrument drums --wet 0.7 --feedback 0.5 --tail 5\n"
+        "  livejam delay --checkpoint runs/lmdm_sketch_pocket/checkpoints/last.ckpt --input voice.wav --out sung \\\n"
+        "    --instrument piano --follow-input",
     )
     delay.add_argument("--checkpoint", type=Path, required=True, metavar="C", help=f"an LMDM: {MODEL_HELP}")
     delay.add_argument("--input", type=Path, required=True, metavar="WAV", help="what the musician plays (WAV or FLAC)")
     delay.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for what comes back")
     delay.add_argument("--instrument", metavar="NAME", help="what it answers with: one that the model learnt")
     delay.add_argument("--prompt", metavar="TEXT", help="a description in words (default: the instrument's name)")
+    delay.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
+    delay.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
+    delay.add_argument("--follow-input", action="store_true", help="it follows what it has heard in these instead")
     delay.add_argument("--guidance", type=float, metavar="W", help="weight of guidance (default: the model's own)")
     delay.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal answers (default: 0)")
     for name, default, help in (
@@ -133,12 +141,15 @@ def _checked(options: argparse.Namespace) -> Outputs:
     """The files that will be written.
 
     Raises:
-        UserError: an option is out of range, a name is unknown, or something would be overwritten.
+        UserError: an option is out of range, a name is unknown, two contradict each other, or something would be
+            overwritten.
     """
     from livejam.checkpoints.published import find_model
     from livejam.instruments import instrument_index
     from livejam.streaming import DelayGains
 
+    if options.follow_input and options.sketch is not None:
+        raise UserError("--follow-input makes the sketch of the input; leave it or --sketch out")
     DelayGains(options.dry, options.wet, options.feedback)
     require_number("--seed", options.seed, Range(0, 2**63 - 1))
     require_number("--tail", options.tail, Range(0, LONGEST_TAIL))
@@ -148,7 +159,8 @@ def _checked(options: argparse.Namespace) -> Outputs:
     require_folder(outputs.folder)
     files = {"the sound": outputs.delayed, "the answers": outputs.answers}
     files |= {"the report": outputs.report, "the picture": outputs.picture}
-    require_free(files, (options.input, find_model(options.checkpoint)), options.overwrite)
+    read = options.input, options.prompts, options.sketch, find_model(options.checkpoint)
+    require_free(files, [path for path in read if path], options.overwrite)
     return outputs
 
 
@@ -172,8 +184,10 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
     """A delay that has heard nothing yet.
 
     Raises:
-        UserError: the model does not know the instrument, the prompt or guidance.
+        UserError: the model does not know the instrument, a prompt, guidance or sketches.
     """
+    from livejam.cli.prompts import read_timeline
+    from livejam.cli.sketch import read_sketch
     from livejam.streaming import DelayGains, GenerativeDelay, Session
 
     session = Session(
@@ -187,7 +201,12 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
     )
     if options.guidance is not None:
         session.set_guidance(options.guidance)
-    return GenerativeDelay(session, DelayGains(options.dry, options.wet, options.feedback))
+    if options.prompts is not None:
+        session.set_prompts(read_timeline(options.prompts))
+    if options.sketch is not None:
+        session.set_sketch(read_sketch(options.sketch, player, recording.seconds))
+    gains = DelayGains(options.dry, options.wet, options.feedback)
+    return GenerativeDelay(session, gains, options.follow_input)
 
 
 @dataclass(frozen=True)
@@ -286,6 +305,9 @@ def _report(
         "input": str(options.input),
         "instrument": session.instruments[0],
         "prompt": options.prompt,
+        "prompts": None if options.prompts is None else str(options.prompts),
+        "sketch": None if options.sketch is None else str(options.sketch),
+        "follow_input": options.follow_input,
         "guidance": options.guidance,
         "seed": options.seed,
         "gains": {"dry": options.dry, "wet": options.wet, "feedback": options.feedback},

@@ -3,7 +3,8 @@
 A delay without threads, clock or sound card around a session, whose model hears a block to its end and then plays to
 that same block.
 
-Shapes: A audio channels, N samples, G the gains dry, wet and feedback.
+Shapes: A audio channels, N samples, G the gains dry, wet and feedback, T latent frames, P numbers of a frame of a
+sketch.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
 from livejam.streaming.memories import Snapshot
 from livejam.streaming.session import Session
+from livejam.streaming.sketches import SketchStream, SketchStreamState
 from livejam.systems.lmdm import LMDMAccompanist
 
 GLIDE_SECONDS = 0.05
@@ -66,12 +68,16 @@ class DelaySnapshot:
         coming_AN: answers that are known and have not sounded.
         gains: where the gains are going.
         gains_G: where they are.
+        sketching: how far the sketch of what is heard has come; None = the answers follow none.
+        curves_TP: that sketch, from the beginning on.
     """
 
     session: Snapshot
     coming_AN: Tensor
     gains: DelayGains
     gains_G: Tensor
+    sketching: SketchStreamState | None
+    curves_TP: Tensor
 
 
 class GenerativeDelay:
@@ -84,18 +90,24 @@ class GenerativeDelay:
     Args:
         session: of a player of `answering`, at its beginning; its prompt, guidance and level may change at any time.
         gains: at the beginning; later ones glide.
+        following: whether the sketch of what the model hears, input and feedback, is also what its answers follow in
+            loudness, brightness and pitch. It takes the place of any other sketch of the session.
 
     Raises:
-        UserError: the session's model plays ahead of the beat instead of answering what it has heard.
+        UserError: the session's model plays ahead of the beat instead of answering what it has heard, or it shall
+            follow, but follows no sketch.
     """
 
-    def __init__(self, session: Session, gains: DelayGains | None = None) -> None:
+    def __init__(self, session: Session, gains: DelayGains | None = None, following: bool = False) -> None:
         if session.player.accompanist.anticipation_frames >= 0:
             raise UserError("this session plays ahead of what it hears; make it of `answering(player)` for a delay")
         self.session = session
         gains = DelayGains() if gains is None else gains
-        coming_AN = session.player.silence_C.new_zeros(session.channels, self.delay_samples)
-        self._now = DelaySnapshot(session.snapshot(), coming_AN, gains, gains.as_tensor())
+        self._sketches = SketchStream(session.player, session.sample_rate_hz) if following else None
+        sketching = None if self._sketches is None else self._sketches.init_state()
+        curves_TP = torch.zeros(0, 0 if self._sketches is None else self._sketches.numbers)
+        coming_AN = torch.zeros(session.channels, self.delay_samples)
+        self._now = DelaySnapshot(session.snapshot(), coming_AN, gains, gains.as_tensor(), sketching, curves_TP)
 
     @property
     def delay_samples(self) -> int:
@@ -159,10 +171,22 @@ class GenerativeDelay:
         answer_AN = now.coming_AN[:, :samples]
         gains_GN = self._glide(samples)
         dry_N, wet_N, feedback_N = gains_GN.to(answer_AN)
-        new_BAN = self.session.advance(audio_AN + feedback_N * answer_AN)
+        heard_AN = audio_AN + feedback_N * answer_AN
+        now = self._followed(heard_AN, now)
+        new_BAN = self.session.advance(heard_AN)
         coming_AN = torch.cat((now.coming_AN[:, samples:], saturated(new_BAN.sum(dim=0))), dim=-1)
         self._now = replace(now, coming_AN=coming_AN, gains_G=gains_GN[:, -1])
         return dry_N * audio_AN + wet_N * answer_AN, answer_AN
+
+    def _followed(self, heard_AN: Tensor, now: DelaySnapshot) -> DelaySnapshot:
+        """Let the session follow the sketch of what it hears next; a step uses the frames up to its own block's end."""
+        if self._sketches is None or now.sketching is None:
+            return now
+        new_TP, sketching = self._sketches.step(heard_AN, now.sketching)
+        curves_TP = torch.cat((now.curves_TP, new_TP)) if len(new_TP) else now.curves_TP
+        if len(new_TP):
+            self.session.set_sketch(curves_TP)
+        return replace(now, sketching=sketching, curves_TP=curves_TP)
 
     def _glide(self, samples: int) -> Tensor:
         """The gains (G, N) of the next samples."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,8 +15,8 @@ from torch import Tensor
 from livejam.accompanist import FOLLOWS_NONE, Accompanist
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
-from livejam.sketch import SketchAnalysis, require_packed
-from livejam.streaming.resampling import Resampler
+from livejam.sketch import SketchAnalysis, SketcherState, require_packed
+from livejam.streaming.resampling import Resampler, ResamplerState
 
 
 def analysis_of(accompanist: Accompanist[object]) -> SketchAnalysis:
@@ -30,7 +31,56 @@ def analysis_of(accompanist: Accompanist[object]) -> SketchAnalysis:
     return analysis
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class SketchStreamState:
+    """What the next frames need of the sound so far."""
+
+    resampler: ResamplerState
+    sketcher: SketcherState
+
+
+class SketchStream:
+    """The curves of a sound as it comes, at the rate of a model's latents.
+
+    Args:
+        player: the model that will follow them.
+        sample_rate_hz: rate of the sound.
+
+    Raises:
+        UserError: the model follows no sketch, or this is no rate of sound.
+    """
+
+    def __init__(self, player: Player, sample_rate_hz: int) -> None:
+        analysis, spec = analysis_of(player.accompanist), player.codec.spec
+        self.resampler, self.sketcher = Resampler(sample_rate_hz, spec.sample_rate_hz), analysis.at(spec)
+        self.hop_samples, self.numbers = spec.hop_samples, analysis.numbers
+
+    def init_state(self) -> SketchStreamState:
+        """The state before the first sample."""
+        return SketchStreamState(self.resampler.init_state(1), self.sketcher.init_state(torch.zeros(1, 1, 0)))
+
+    @torch.inference_mode()
+    def step(self, audio_AN: Tensor, state: SketchStreamState) -> tuple[Tensor, SketchStreamState]:
+        """The packed_TP of the frames that the next samples complete, and the state after them.
+
+        Args:
+            audio_AN: any number of samples, on the CPU.
+            state: the state before them.
+        """
+        resampled_1N, inward = self.resampler.step(audio_AN.mean(dim=0, keepdim=True), state.resampler)
+        curves_BTP, sketcher = self.sketcher.step(resampled_1N[None], state.sketcher)
+        return curves_BTP[0], SketchStreamState(inward, sketcher)
+
+    @property
+    def rest_samples(self) -> int:
+        """Samples after the end of a sound, with which its last frame is whole."""
+        return self.resampler.half_width + 1 + self.resampler.needed(self.hop_samples)
+
+    def frames_of(self, samples: int) -> int:
+        """Frames of a sound of so many samples, the last of which may be cut off."""
+        return -(-(samples * self.resampler.up) // (self.resampler.down * self.hop_samples))
+
+
 def sketch_of(player: Player, sound: Iterable[Tensor], sample_rate_hz: int) -> Tensor:
     """The curves of a sound that lies beside the mix, for `Session.set_sketch`: packed_TP.
 
@@ -42,18 +92,13 @@ def sketch_of(player: Player, sound: Iterable[Tensor], sample_rate_hz: int) -> T
     Raises:
         UserError: the model follows no sketch, or this is no rate of sound.
     """
-    analysis, spec = analysis_of(player.accompanist), player.codec.spec
-    resampler, sketcher = Resampler(sample_rate_hz, spec.sample_rate_hz), analysis.at(spec)
-    inward, heard, pieces = resampler.init_state(1), 0, []
-    state = sketcher.init_state(torch.zeros(1, 1, 0))
-    rest_AN = torch.zeros(1, resampler.half_width + 1 + resampler.needed(spec.hop_samples))
+    stream, heard, pieces = SketchStream(player, sample_rate_hz), 0, []
+    state, rest_AN = stream.init_state(), torch.zeros(1, stream.rest_samples)
     for audio_AN in itertools.chain(sound, (rest_AN,)):
         heard += 0 if audio_AN is rest_AN else audio_AN.shape[1]
-        resampled_1N, inward = resampler.step(audio_AN.mean(dim=0, keepdim=True), inward)
-        curves_BTP, state = sketcher.step(resampled_1N[None], state)
-        pieces.append(curves_BTP[0])
-    frames = -(-(heard * resampler.up) // (resampler.down * spec.hop_samples))
-    return torch.cat(pieces)[:frames]
+        curves_TP, state = stream.step(audio_AN, state)
+        pieces.append(curves_TP)
+    return torch.cat(pieces)[: stream.frames_of(heard)]
 
 
 def checked_sketch(accompanist: Accompanist[object], curves_TP: Tensor, device: torch.device) -> Tensor:

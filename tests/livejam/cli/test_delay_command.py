@@ -14,8 +14,10 @@ from small_band import band_checkpoint, lmdm_checkpoint
 
 import livejam
 from livejam.cli.main import main
+from livejam.cli.prompts import read_timeline
 from livejam.cli.together import CEILING
-from livejam.streaming import DelayGains, GenerativeDelay, Session, answering
+from livejam.sketch import SketchTraining
+from livejam.streaming import DelayGains, GenerativeDelay, Session, answering, sketch_of
 
 RATE, SAMPLES = 48_000, 100_001
 
@@ -23,11 +25,12 @@ RATE, SAMPLES = 48_000, 100_001
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of checkpoints: an LMDM, one that never heard the block that it plays to, one that never played without
-    prompt and mix, and LiveBand."""
+    prompt and mix, one that follows sketches, and LiveBand."""
     folder = tmp_path_factory.mktemp("models")
     lmdm_checkpoint(folder / "lmdm.ckpt")
     lmdm_checkpoint(folder / "ahead.ckpt", (0, -1))
     lmdm_checkpoint(folder / "conditional.ckpt", unconditional_dropout=0.0)
+    lmdm_checkpoint(folder / "sketch.ckpt", sketch=SketchTraining())
     band_checkpoint(folder / "band.ckpt")
     return folder
 
@@ -82,6 +85,30 @@ def test_the_command_writes_what_sounds(delay: Delay, models: Path) -> None:
     assert (info.samplerate, info.channels, info.subtype) == (RATE, 2, "PCM_24")
 
 
+@pytest.mark.parametrize("asked", [("--follow-input",), ("--sketch", "voice.wav")], ids=["input", "voice"])
+def test_it_follows_a_sketch_and_a_timeline_of_words(delay: Delay, models: Path, asked: tuple[str, ...]) -> None:
+    soundfile.write("voice.wav", 0.1 * np.random.default_rng(1).standard_normal(SAMPLES), 16_000)
+    Path("words.yaml").write_text(
+        "- {seconds: 0, words: bass}\n- {seconds: 1, words: {piano: 2, bass: 1}, fade_blocks: 2}\n"
+    )
+    status, _, errors = delay("--prompts", "words.yaml", *asked, "--wet", "0.5", model="sketch.ckpt")
+    assert (status, errors) == (0, "")
+    report = json.loads(Path("delayed/report.json").read_text())
+    assert (report["prompts"], report["follow_input"]) == ("words.yaml", asked[0] == "--follow-input")
+    assert report["sketch"] == (None if len(asked) == 1 else "voice.wav")
+    player = answering(livejam.load(models / "sketch.ckpt"))
+    answers = []
+    for source, rate in (("song.wav", RATE), ("voice.wav", 16_000)):
+        session = Session(player, sample_rate_hz=RATE, channels=2)
+        session.set_prompts(read_timeline(Path("words.yaml")))
+        session.set_sketch(sketch_of(player, [torch.from_numpy(read(source))], rate))
+        answers.append(GenerativeDelay(session).process_parts(torch.from_numpy(read("song.wav")))[1].numpy())
+    wanted_AN, other_AN = answers if asked[0] == "--follow-input" else answers[::-1]
+    gain = 10 ** (report["levels"]["answers_gain_db"] / 20)
+    np.testing.assert_allclose(read("delayed/answers.wav")[:, :SAMPLES], gain * wanted_AN, atol=1e-4)
+    assert np.abs(wanted_AN - other_AN).max() > 1e-2
+
+
 def test_without_wet_the_input_comes_out_and_nothing_is_overwritten(delay: Delay) -> None:
     assert delay("--wet", "0", "--tail", "0")[0] == 0
     np.testing.assert_array_equal(read("delayed/delayed.wav"), read("song.wav"))
@@ -100,6 +127,11 @@ def test_without_wet_the_input_comes_out_and_nothing_is_overwritten(delay: Delay
         (("--instrument", "Piano"), "lmdm.ckpt", "never learnt to play Piano"),
         (("--prompt", "zither"), "lmdm.ckpt", "zither"),
         (("--guidance", "-3"), "lmdm.ckpt", "guidance"),
+        (("--follow-input",), "lmdm.ckpt", "this model follows no sketch"),
+        (("--sketch", "song.wav"), "lmdm.ckpt", "this model follows no sketch"),
+        (("--sketch", "song.wav", "--follow-input"), "sketch.ckpt", "leave it or --sketch out"),
+        (("--sketch", "nothing.wav"), "sketch.ckpt", "there is no recording"),
+        (("--prompts", "nothing.yaml"), "lmdm.ckpt", "there is no file nothing.yaml"),
         (("--guidance", "3"), "conditional.ckpt", "a weight of 3 guides away from a model without prompt and mix"),
         ((), "band.ckpt", "a generative delay needs an LMDM"),
         ((), "nobody.ckpt", "there is no checkpoint"),
