@@ -23,9 +23,10 @@ from livejam.errors import UserError
 from livejam.networks import ConditionedTransformer
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, Dropouts, Unconditional
 from livejam.objectives.streaming import StreamingObjective
-from livejam.sampling import Sampler
+from livejam.sampling import Sampler, row_noise
 from livejam.sampling.samplers import CfgSampler
-from livejam.systems.context import ContextMode
+from livejam.systems.context import ContextMode, DroppedContext
+from livejam.systems.dense import play_densely
 from livejam.systems.lmdm import LMDMAccompanist
 from livejam.systems.lmdm_state import LMDMState
 
@@ -56,6 +57,9 @@ class StreamingDistillation(WarmStarted):
     its block should be the teacher's (after arXiv 2606.24307). The targets of the data are not used: what is right is
     what the teacher plays. No gradient flows from block to block. The encoders are the teacher's and do not change.
 
+    Models that play from the mix alone (`DroppedContext`) need not play to be compared: one dense pass per denoising
+    step makes all blocks of a crop, as `DenseFlowMatching` trains them. That is ours.
+
     Args:
         generator: the student; starts as the teacher.
         codec: the codec; frozen. The spectral loss decodes with it.
@@ -66,9 +70,12 @@ class StreamingDistillation(WarmStarted):
         objective: the weights of the losses.
         play_cutoff_blocks: the cutoff in playing; None = the first of `cutoff_blocks`.
         trained_blocks: blocks in a row that are compared, somewhere in the crop; those before are only played, so that
-            there is a past.
+            there is a past. None = all that have a whole context, in dense passes: for `DroppedContext` behind the mask
+            `BlockCausal` at cutoff 0.
         student_context: share of iterations, 0 to 1, in which the past is the student's own, as it will be in playing;
             in the others it is the teacher's.
+        late_starts: share of items, 0 to 1, whose mix begins within the crop, where dense passes make all blocks at
+            once, as when a stream has just begun. Block by block, every stream begins with the crop.
         teacher_checkpoint: a checkpoint of FlowMatching with the same mask and window.
         allow_untrained: whether training may start without one.
         unconditional: what guidance's unconditional side lacks; the teacher's.
@@ -95,8 +102,9 @@ class StreamingDistillation(WarmStarted):
         teacher_sampler: CfgSampler,
         objective: StreamingObjective,
         play_cutoff_blocks: int | None = None,
-        trained_blocks: int = 4,
+        trained_blocks: int | None = 4,
         student_context: float = 1.0,
+        late_starts: float = 0.15,
         teacher_checkpoint: str | None = None,
         allow_untrained: bool = False,
         unconditional: Unconditional = NOTHING_ASKED,
@@ -118,7 +126,12 @@ class StreamingDistillation(WarmStarted):
         self.automatic_optimization = False
         self.teacher = copy.deepcopy(generator).requires_grad_(False)
         self.teacher_sampler, self.objective = teacher_sampler, objective
-        self.trained_blocks, self.student_context = trained_blocks, student_context
+        self.trained_blocks, self.student_context, self.late_starts = trained_blocks, student_context, late_starts
+        if trained_blocks is None and (not isinstance(context_mode, DroppedContext) or cutoff_blocks != [0]):
+            raise UserError(
+                "dense passes make blocks that know nothing of each other, at cutoff 0; choose the context_mode "
+                "DroppedContext and cutoff_blocks [0], or a number of trained_blocks"
+            )
         self.teacher_checkpoint, self.allow_untrained = teacher_checkpoint, allow_untrained
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.optimizer, self.warmup_iterations = optimizer, warmup_iterations
@@ -132,7 +145,10 @@ class StreamingDistillation(WarmStarted):
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
         self.begin_iteration(self._done)
-        blocks = self._rollout(batch)
+        if self.trained_blocks is None:
+            blocks = self._in_dense_passes(batch)
+        else:
+            blocks = self._rollout(batch, self.trained_blocks)
         losses = self.objective.latent_losses(
             torch.cat([block.student_BTC for block in blocks]), torch.cat([block.teacher_BTC for block in blocks])
         )
@@ -147,11 +163,11 @@ class StreamingDistillation(WarmStarted):
         self.log("train/loss", loss.detach())
         self.log_dict({f"train/loss/{name}": part.detach() for name, part in losses.items()})
 
-    def _rollout(self, batch: AccompanimentBatch) -> list[ComparedBlock]:
+    def _rollout(self, batch: AccompanimentBatch, count: int) -> list[ComparedBlock]:
         """Student and teacher play to the mixes; some blocks in a row, which are trained."""
         mix_BTC = self.codec.encode(batch.mix) if batch.is_audio else batch.mix
-        blocks = self._blocks(mix_BTC)
-        first = self._shared_draw(len(blocks) - self.trained_blocks + 1)
+        blocks = self._blocks(mix_BTC, count)
+        first = self._shared_draw(len(blocks) - count + 1)
         students = bool(torch.rand((), generator=self._shared_rng) < self.student_context)
         cutoff = self.cutoff_blocks[self._shared_draw(len(self.cutoff_blocks))]
         student = self.playing(self.generator, cutoff)
@@ -160,7 +176,7 @@ class StreamingDistillation(WarmStarted):
         follower = teacher.with_sampler(replace(self.teacher_sampler, steps=1)) if students else teacher
         student_state, teacher_state = self._silence(batch, (student, teacher))
         compared = []
-        for number, block_BTC in enumerate(blocks[: first + self.trained_blocks]):
+        for number, block_BTC in enumerate(blocks[: first + count]):
             trained = number >= first
             with torch.set_grad_enabled(trained):
                 student_BTC, after_student = student.generate_block(block_BTC, student_state)
@@ -174,14 +190,40 @@ class StreamingDistillation(WarmStarted):
             teacher_state = replace(past, cache=after_teacher.cache)
         return compared
 
-    def _blocks(self, mix_BTC: Tensor) -> list[Tensor]:
+    def _in_dense_passes(self, batch: AccompanimentBatch) -> list[ComparedBlock]:
+        """All blocks of every item as one, without any past."""
+        network = self.generator.transformer
+        mix_BTC = self.statistics.normalise(self.codec.encode(batch.mix) if batch.is_audio else batch.mix)
+        prompt = self.generator.prompt(batch.words(self.chance(len(batch), self.description_dropout)))
+        if prompt is not None:
+            prompt = prompt.without(self.chance(len(batch), self.prompt_dropout))
+        conditions = self.generator.conditions(prompt, self.codec.spec.seconds_in(network.window_frames))
+        seed_B = torch.randint(1 << 62, (len(batch),), generator=self._rng, device=self.device)
+        position_N = torch.arange(network.context_frames, mix_BTC.shape[1], device=self.device)
+        noise = row_noise(seed_B, position_N.expand(len(batch), -1), network.latent_channels, mix_BTC.dtype)
+        parts = mix_BTC, self._heard(mix_BTC), conditions
+        student_BNC = play_densely(network, *parts, self.sampler, self.unconditional, noise)
+        with torch.no_grad():
+            teacher = self.teacher.transformer
+            teacher_BNC = play_densely(teacher, *parts, self.teacher_sampler, self.unconditional, noise)
+        rows = zip(mix_BTC[:, :0].split(1), student_BNC.float().split(1), teacher_BNC.float().split(1), strict=True)
+        return [ComparedBlock(*row) for row in rows]
+
+    def _heard(self, mix_BTC: Tensor) -> Tensor:
+        """Frames in which there is a mix (BT): for some items it begins later, with a block."""
+        (batch, frames, _), block = mix_BTC.shape, self.generator.transformer.block_frames
+        start_B = torch.randint(frames // block, (batch,), generator=self._rng, device=self.device) * block
+        start_B = torch.where(self.chance(batch, self.late_starts), start_B, 0)
+        return torch.arange(frames, device=self.device) >= start_B[:, None]
+
+    def _blocks(self, mix_BTC: Tensor, trained: int) -> list[Tensor]:
         """What is heard in every step."""
         frames = self.generator.transformer.block_frames
         count = mix_BTC.shape[1] // frames
-        if count < self.trained_blocks:
+        if count < trained:
             raise UserError(
                 f"a training crop of {mix_BTC.shape[1]} frames has {count} blocks, fewer than trained_blocks "
-                f"{self.trained_blocks}; set data.init_args.crop_frames to {self.trained_blocks * frames} or more"
+                f"{trained}; set data.init_args.crop_frames to {trained * frames} or more"
             )
         return list(mix_BTC[:, : count * frames].split(frames, dim=1))
 

@@ -23,13 +23,20 @@ from livejam.errors import UserError
 from livejam.networks import Unconditional
 from livejam.objectives.streaming import StreamingObjective
 from livejam.sampling import Euler, PingPong
-from livejam.systems.context import InpaintedContext, RoutedContext
+from livejam.systems.context import DroppedContext, InpaintedContext, RoutedContext
 
 MODES: dict[str, dict[str, Any]] = {
     "encoder_decoder": {"mask": MASKS["encoder_decoder"]},
     "block_causal": {"mask": MASKS["block_causal"]},
     "look-ahead": {"mask": None, "context_mode": InpaintedContext()},
+    "dense passes": {
+        "mask": MASKS["block_causal"],
+        "context_mode": DroppedContext(),
+        "cutoff_blocks": [0],
+        "trained_blocks": None,
+    },
 }
+BLOCK_BY_BLOCK = [mode for mode in MODES if mode != "dense passes"]
 BLOCKS = 5
 FRAMES = BLOCKS * BLOCK
 STUDENT = ("generator", "ema_generator", "teacher")
@@ -67,7 +74,10 @@ def other_student(module: StreamingDistillation) -> StreamingDistillation:
 def played_along(module: StreamingDistillation, seed: int = 3) -> list[ComparedBlock]:
     """Some trained blocks, outside of a trainer."""
     module._rng, module._shared_rng = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
-    return module._rollout(make_batch(FRAMES, 4, seed=1))
+    batch = make_batch(FRAMES, 4, seed=1)
+    if module.trained_blocks is None:
+        return module._in_dense_passes(batch)
+    return module._rollout(batch, module.trained_blocks)
 
 
 def data(batches: int = 4, **settings: Any) -> CountingData:
@@ -103,12 +113,12 @@ def test_a_student_equal_to_a_teacher_of_one_step_has_nothing_to_learn(mode: str
 @pytest.mark.parametrize("mode", MODES)
 def test_many_steps_are_something_to_learn(mode: str) -> None:
     compared = played_along(make_module(mode))
-    assert len(compared) == 2
+    assert len(compared) == (4 if mode == "dense passes" else 2)  # items, or blocks
     assert all((block.student_BTC - block.teacher_BTC).abs().max() > 1e-2 for block in compared)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", BLOCK_BY_BLOCK)
 def test_the_teacher_plays_on_the_students_past_as_if_it_had_played_it(mode: str, guidance: float) -> None:
     """From the same noise, with a cache that is the teacher's own: a teacher that hears the same and is told, block by
     block, what was played, without any cache, plays the same."""
@@ -141,7 +151,7 @@ def batch_of(module: StreamingDistillation, seed: int = 3) -> Any:
 def first_of(module: StreamingDistillation, seed: int = 3) -> int:
     """Where the trained blocks of `played_along` begin."""
     module._shared_rng = torch.Generator().manual_seed(seed)
-    return module._shared_draw(BLOCKS - module.trained_blocks + 1)
+    return module._shared_draw(BLOCKS - 2 + 1)
 
 
 @torch.no_grad()
@@ -157,7 +167,7 @@ def accompanied(module: StreamingDistillation, generator: Any, sampler: Any) -> 
 
 
 @pytest.mark.parametrize("students", [True, False])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", BLOCK_BY_BLOCK)
 def test_the_past_is_whose_it_is_said_to_be(mode: str, students: bool) -> None:
     """The student's past is what it plays as it is deployed, the teacher's what the teacher plays in all its steps."""
     module = other_student(make_module(mode, student_context=float(students), cutoff_blocks=[0]))
@@ -177,7 +187,7 @@ def test_the_past_is_whose_it_is_said_to_be(mode: str, students: bool) -> None:
                 _, state = player.generate_block(block_BTC, state)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", BLOCK_BY_BLOCK)
 def test_gradients_reach_the_student_alone_and_no_earlier_block(mode: str) -> None:
     module = make_module(mode)
     first, second = played_along(module)
@@ -202,10 +212,19 @@ def test_no_target_is_needed(is_audio: bool) -> None:
     found = []
     for target in (batch.target, torch.full_like(batch.target, math.nan)):
         module._rng, module._shared_rng = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
-        found.append(module._rollout(replace(batch, target=target)))
+        found.append(module._rollout(replace(batch, target=target), 2))
     for one, other in zip(*found, strict=True):
         assert torch.equal(one.student_BTC, other.student_BTC)
         assert torch.equal(one.teacher_BTC, other.teacher_BTC)
+
+
+def test_dense_passes_hear_some_streams_from_their_beginning() -> None:
+    module = make_module("dense passes", late_starts=0.5)
+    module._rng = torch.Generator().manual_seed(3)
+    heard_BT = module._heard(torch.zeros(64, FRAMES, CHANNELS))
+    assert 0.3 < heard_BT.all(1).float().mean() < 0.8
+    assert set((~heard_BT).sum(1).tolist()) == {0, 4, 8, 12, 16}
+    assert torch.equal(heard_BT, heard_BT.cummax(1).values)
 
 
 def test_sound_of_a_block_is_that_of_its_place_in_the_song() -> None:
@@ -221,10 +240,11 @@ def test_sound_of_a_block_is_that_of_its_place_in_the_song() -> None:
     torch.testing.assert_close(teacher_BAN[..., past:], alone_BAN)
 
 
-def test_distillation_approaches_the_teacher(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["block_causal", "dense passes"])
+def test_distillation_approaches_the_teacher(mode: str, tmp_path: Path) -> None:
     """In one step the student comes nearer to the teacher's many steps than the teacher itself does in one."""
     module = make_module(
-        objective=StreamingObjective(spectral_weight=0.0), optimizer=lambda p: torch.optim.Adam(p, lr=2e-3)
+        mode, objective=StreamingObjective(spectral_weight=0.0), optimizer=lambda p: torch.optim.Adam(p, lr=2e-3)
     )
 
     @torch.no_grad()
@@ -269,6 +289,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="distillation needs a teacher: set teacher_checkpoint"):
         start(allow_untrained=False)
+    with pytest.raises(UserError, match=r"choose the context_mode DroppedContext and cutoff_blocks \[0\]"):
+        start(trained_blocks=None)
     with pytest.raises(UserError, match=r"has 5 blocks, fewer than trained_blocks 6; set .*crop_frames to 24 or more"):
         start(trained_blocks=6)
     teacher = make_transformer(context_frames=CONTEXT, block_frames=BLOCK, mask=MASKS["block_causal"])
