@@ -79,7 +79,7 @@ _WEIGHTS = """
 """
 _SHARES = """
     control_dropout description_dropout discriminator_class_dropout dropout generator_class_dropout largest_pan
-    min_active_ratio mix_dropout mix_partial_dropout mix_share partial_dropout prompt_dropout prompt_time
+    late_starts min_active_ratio mix_dropout mix_partial_dropout mix_share partial_dropout prompt_dropout prompt_time
     student_context test test_fraction unconditional_dropout unconditional_share validation validation_fraction
     whole_dropout
 """
