@@ -31,7 +31,9 @@ def add_export(commands: Any) -> None:
         description="DIR then holds encoder.onnx, generator.onnx and decoder.onnx (one step each, with all states\n"
         "among their inputs and outputs), signature.json (all that a player must know), state0.safetensors (the\n"
         "states before the first step) and test_vectors.safetensors. Then both play to the same sound, and samples\n"
-        "that differ by more than 0.0001 are an error. docs/export.md describes the files for players.",
+        "that differ by more than 0.0001 are an error. Models that take words or follow sketches do so in players as\n"
+        "well: prompts.safetensors has the words, sketcher.onnx makes sketches of sound. docs/export.md describes the\n"
+        "files for players.",
         epilog="examples:\n  livejam export --checkpoint liveband-pocket --out exported\n"
         "  livejam export --checkpoint runs/quickstart/checkpoints/last.ckpt --out exported --parity-steps 10000\n"
         "  livejam export --checkpoint liveband-pocket --out small --precision int8 --songs data/songs",
@@ -56,6 +58,13 @@ def add_export(commands: Any) -> None:
         type=Path,
         metavar="WAV",
         help="a recording that it will always sound like (default: it plays without a reference)",
+    )
+    export.add_argument(
+        "--prompt",
+        action="append",
+        metavar="TEXT",
+        help="a description in words that players can ask for; repeat it for several. The names of the instruments are "
+        "always there, and of a model with tags all of its words",
     )
     export.add_argument(
         "--parity-steps",
@@ -89,19 +98,20 @@ def _export(options: argparse.Namespace) -> int:
     require_number("--anticipation", options.anticipation, Range(0, LONGEST_SPAN))
     require_number("--items", options.items, Range(1, MOST_ITEMS))
     from livejam.checkpoints.published import find_model
-    from livejam.export.directory import FILES, export, open_steps
+    from livejam.export.directory import FILES, OPTIONAL, export, open_steps
     from livejam.export.parity import checked
 
     folder: Path = options.out
     require_folder(folder)
     inputs = [path for path in (find_model(options.checkpoint), options.like) if path]
-    require_free({f"--out {name}": folder / name for name in (*FILES, MUSIC)}, inputs, options.overwrite)
+    require_free({f"--out {name}": folder / name for name in (*FILES, *OPTIONAL, MUSIC)}, inputs, options.overwrite)
     if options.songs and not options.songs.is_dir():
         raise UserError(f"there is no data set {options.songs}; render one with `livejam data render`")
-    asked = options.precision, options.cutoff, options.anticipation, options.like
+    asked = options.precision, options.cutoff, options.anticipation, options.like, options.prompt or ()
     model = export(options.checkpoint, folder, find_trusted(options.trust), *asked)
     (folder / MUSIC).unlink(missing_ok=True)
-    size = sum((folder / name).stat().st_size for name in FILES)
+    held = [folder / name for name in (*FILES, *OPTIONAL) if (folder / name).is_file()]
+    size = sum(path.stat().st_size for path in held)
     print(f"{folder}: {size / 1e6:.1f} MB in {options.precision}", flush=True)
     parity = checked(model, open_steps(folder), options.parity_steps)
     print(_said(parity), flush=True)

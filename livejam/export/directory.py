@@ -16,10 +16,22 @@ from livejam.checkpoints.player import Player, load_player
 from livejam.checkpoints.published import find_model, published_facts, read_model
 from livejam.checkpoints.weights import sha256_of
 from livejam.errors import UserError
+from livejam.export.graphs import StepGraph
 from livejam.export.model import Reference, StepModel, example_mix, step_model
 from livejam.export.onnx_files import OnnxSteps, inputs_of, outputs_of, write_onnx
 from livejam.export.precisions import reduce_weights
-from livejam.export.signature import FORMAT, SIGNATURE, STATES, VECTORS, GraphFacts, Signature, read_signature
+from livejam.export.signature import (
+    FORMAT,
+    PROMPTS,
+    SIGNATURE,
+    SKETCHER,
+    STATES,
+    VECTORS,
+    GraphFacts,
+    Signature,
+    SketchFacts,
+    read_signature,
+)
 from livejam.files import atomic_path
 from livejam.streaming.references import read_reference
 from livejam.streaming.timing import counter_of
@@ -33,6 +45,9 @@ GRAPHS = ("encoder.onnx", "generator.onnx", "decoder.onnx")
 FILES = (*GRAPHS, STATES, VECTORS, SIGNATURE)
 """What a directory holds; the signature is written last."""
 
+OPTIONAL = (PROMPTS, SKETCHER)
+"""What it holds as well, of models that take words and of models that follow sketches."""
+
 
 def export(
     checkpoint: str | Path,
@@ -42,6 +57,7 @@ def export(
     cutoff_blocks: int | None = None,
     anticipation_frames: int | None = None,
     reference: Path | None = None,
+    prompts: Sequence[str] = (),
 ) -> StepModel:
     """Write the directory of a model; nothing is compared yet.
 
@@ -53,6 +69,7 @@ def export(
         cutoff_blocks: of an LMDM, instead of its own; 1 answers the block that it has just heard.
         anticipation_frames: of a model that learnt several, instead of its own.
         reference: a recording that it will always sound like; None = it plays without a reference.
+        prompts: descriptions in words that its players can ask for besides those of its instruments.
 
     Returns:
         The model that was exported.
@@ -65,14 +82,17 @@ def export(
         player = replace(player, accompanist=player.accompanist.with_anticipation(anticipation_frames))
     if reference is not None:
         player = always_like(player, reference)
-    model = step_model(player)
+    model = step_model(player, prompts)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SIGNATURE).unlink(missing_ok=True)
-    for graph in model.graphs:
+    for name in (SIGNATURE, *OPTIONAL):
+        (folder / name).unlink(missing_ok=True)
+    for graph in _all_graphs(model):
         with atomic_path(folder / f"{graph.name}.onnx") as temporary:
             write_onnx(graph, temporary)
             reduce_weights(temporary, precision)
     _write_tensors(folder / STATES, model.stored_states())
+    if model.prompts is not None:
+        _write_tensors(folder / PROMPTS, model.prompts.tensors())
     _write_tensors(folder / VECTORS, vectors(model))
     with atomic_path(folder / SIGNATURE) as temporary:
         temporary.write_text(signature_of(model, checkpoint, folder, precision).to_json(), encoding="utf-8")
@@ -109,16 +129,6 @@ def signature_of(model: StepModel, checkpoint: str | Path, folder: Path, precisi
     spec, path = codec.spec, find_model(checkpoint)
     licence = published_facts(read_model(checkpoint)).get("licence") or ""
     delay = spec.samples_in(codec.encoder_delay_frames)
-    graphs = tuple(
-        GraphFacts(
-            graph.name,
-            f"{graph.name}.onnx",
-            sha256_of(folder / f"{graph.name}.onnx"),
-            inputs_of(graph),
-            outputs_of(graph, last=graph is model.graphs[-1]),
-        )
-        for graph in model.graphs
-    )
     return Signature(
         format=FORMAT,
         livejam=__version__,
@@ -138,9 +148,28 @@ def signature_of(model: StepModel, checkpoint: str | Path, folder: Path, precisi
         instruments=model.instruments(),
         default_instrument=model.default_instrument(),
         noise=model.noise,
-        graphs=graphs,
+        graphs=tuple(_graph_facts(graph, folder, last=graph is model.graphs[-1]) for graph in model.graphs),
         licences={"model": licence, "codec": codec.licence},
+        prompts=None if model.prompts is None else model.prompts.facts,
+        sketch=_sketch_facts(model, folder),
     )
+
+
+def _all_graphs(model: StepModel) -> tuple[StepGraph, ...]:
+    return model.graphs if model.sketcher is None else (*model.graphs, model.sketcher)
+
+
+def _graph_facts(graph: StepGraph, folder: Path, last: bool) -> GraphFacts:
+    file = f"{graph.name}.onnx"
+    return GraphFacts(graph.name, file, sha256_of(folder / file), inputs_of(graph), outputs_of(graph, last))
+
+
+def _sketch_facts(model: StepModel, folder: Path) -> SketchFacts | None:
+    if model.sketcher is None:
+        return None
+    _, frames, numbers = model.controls["sketch"].shape
+    sketcher = _graph_facts(model.sketcher, folder, last=True)
+    return SketchFacts(frames, numbers, model.first_sketch_frame, model.player.accompanist.block_frames, sketcher)
 
 
 def vectors(model: StepModel, seed: int = 7) -> dict[str, Tensor]:
@@ -170,7 +199,9 @@ def open_steps(folder: Path, threads: int = 1) -> OnnxSteps:
         UserError: the directory is of another format, or incomplete.
     """
     signature = read_signature(folder)
-    for name in (*(graph.file for graph in signature.graphs), STATES):
+    optional = [PROMPTS] if signature.prompts else []
+    optional += [signature.sketch.sketcher.file] if signature.sketch else []
+    for name in (*(graph.file for graph in signature.graphs), STATES, *optional):
         if not (folder / name).is_file():
             raise UserError(f"{folder} has no {name}; export the model again")
     return OnnxSteps(folder, signature, load_file(folder / STATES), threads)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+import torch
 from torch import Tensor, nn
 
 NEXT = "next_"
@@ -17,7 +19,7 @@ NEXT = "next_"
 class StepGraph(nn.Module, ABC):
     """One stage of a step, in operations that every runtime has: no complex numbers, and no integers above 32 bits.
 
-    `forward` takes `inputs` and then the states, and gives the output and then the next states.
+    `forward` takes `inputs`, then the controls and then the states, and gives the output and then the next states.
 
     Args:
         name: the stage.
@@ -26,6 +28,7 @@ class StepGraph(nn.Module, ABC):
         states: the states before the first step by their names, in order.
         begun: for every class index of instruments, states that differ from those if it is the first one to play;
             empty = none does.
+        controls: what else may be asked of it in every step, by its name, in order: the values that ask for nothing.
     """
 
     def __init__(
@@ -35,9 +38,10 @@ class StepGraph(nn.Module, ABC):
         output: str,
         states: Mapping[str, Tensor],
         begun: Sequence[Mapping[str, Tensor]] = (),
+        controls: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         super().__init__()
-        self.begun = begun
+        self.begun, self.controls = begun, dict(controls)
         self.name, self.inputs, self.output, self.states = name, dict(inputs), output, dict(states)
 
     @abstractmethod
@@ -47,7 +51,7 @@ class StepGraph(nn.Module, ABC):
     @property
     def input_names(self) -> list[str]:
         """Names of all that it takes."""
-        return [*self.inputs, *self.states]
+        return [*self.inputs, *self.controls, *self.states]
 
     @property
     def output_names(self) -> list[str]:
@@ -56,10 +60,10 @@ class StepGraph(nn.Module, ABC):
 
     def examples(self) -> tuple[Tensor, ...]:
         """Something that it can take."""
-        return (*self.inputs.values(), *self.states.values())
+        return (*self.inputs.values(), *self.controls.values(), *self.states.values())
 
     def step(self, values: dict[str, Tensor]) -> None:
-        """Take the inputs and states from `values`, and put the output and the next states there."""
+        """Take the inputs, controls and states from `values`, and put the output and the next states there."""
         given = self(*(values[name] for name in self.input_names))
         values |= dict(zip([self.output, *self.states], given, strict=True))
 
@@ -68,3 +72,8 @@ def in_order(graphs: Sequence[StepGraph], values: dict[str, Tensor]) -> None:
     """One step of all graphs."""
     for graph in graphs:
         graph.step(values)
+
+
+def finite(x: Tensor) -> Tensor:
+    """0 in the place of NaN and infinity."""
+    return torch.where(x.abs() <= torch.finfo(x.dtype).max, x, 0.0)

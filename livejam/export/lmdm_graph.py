@@ -1,12 +1,13 @@
 """A Live Music Diffusion Model's block as a graph: all steps of its sampler, by the model's own code.
 
 Shapes: B batch (1), T frames of a block, C latent channels, D draws of noise, F frames of a draw, I instruments,
-P prompt tokens, L layers, K cached frames, H heads, E channels per head.
+P prompt tokens, L layers, K cached frames, H heads, E channels per head, W frames of the window, N numbers of a frame
+of a sketch, G its controls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor
 
 from livejam.accompanist import Controls
 from livejam.batch import NAMES
-from livejam.export.graphs import StepGraph
+from livejam.export.graphs import StepGraph, finite
 from livejam.networks.conditioning import Prompt
 from livejam.noise import Noise
 from livejam.sampling.samplers import CfgPlusPlusSampler, CfgSampler, Sampler
 from livejam.sampling.schedules import Schedule
+from livejam.sketch import CONTROLS
 from livejam.systems.blocks import DiffusionCache
 from livejam.systems.context import InpaintedContext
 from livejam.systems.lmdm import LMDMAccompanist
@@ -28,8 +30,10 @@ from livejam.systems.lmdm_state import LMDMState
 class LMDMGraph(StepGraph):
     """`mix_latents` (1TC), `instrument` (1) and `noise` (DFC) to `accompaniment_latents` (1TC).
 
-    The instrument chooses the prompt. A cached block keeps the prompt under which it was encoded, so a Block-Causal
-    model has states before the first step for every instrument.
+    The instrument chooses the prompt, unless there are tokens in the control `prompt` (1PD) with its `prompt_mask`
+    (1P). A cached block keeps the prompt under which it was encoded, so a Block-Causal model has states before the
+    first step for every instrument. The controls `sketch` (1WN) and `sketch_mask` (1WG) are the packed curves of the
+    window that ends with the block, and 1 where one of them is asked for. Numbers that are not finite ask for nothing.
 
     Args:
         accompanist: its weights are shared.
@@ -49,6 +53,7 @@ class LMDMGraph(StepGraph):
             "instrument": torch.zeros(1, dtype=torch.int32),
             "noise": torch.zeros(_draws(accompanist, begun[0]), frames, network.latent_channels),
         }
+        prompts = [state.prompt for state in begun if state.prompt is not None]
         counts = torch.zeros(2, dtype=torch.int32)
         memory = {"generator_mix": begun[0].mix_BTC, "generator_played": begun[0].played_BTC}
         super().__init__(
@@ -57,26 +62,29 @@ class LMDMGraph(StepGraph):
             "accompaniment_latents",
             {**memory, "generator_counts": counts, **_cached(begun[0].cache)},
             [_cached(state.cache) for state in begun],
+            _nothing_asked(accompanist, prompts),
         )
         self.generator, self.accompanist = accompanist.generator, _WithNoise(accompanist)
         self.layers = 0 if begun[0].cache is None else len(begun[0].cache.key)
         self.cached_frames = 0 if begun[0].cache is None else begun[0].cache.frames
-        prompts = [state.prompt for state in begun if state.prompt is not None]
-        self.prompted = bool(prompts)
+        self.prompted, self.sketched = bool(prompts), accompanist.sketch is not None
         if prompts:
             self.register_buffer("prompt_IPD", torch.cat([prompt.embedding_BPD for prompt in prompts]).detach())
             self.register_buffer("mask_IP", torch.cat([prompt.mask_BP for prompt in prompts]).float())
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        mix_BTC, instrument_B, noise_DFC, heard_BTC, played_BTC, counts_2, *cached = tensors
+        mix_BTC, instrument_B, noise_DFC = tensors[: len(self.inputs)]
+        controls = dict(zip(self.controls, tensors[len(self.inputs) :], strict=False))
+        heard_BTC, played_BTC, counts_2, *cached = tensors[len(self.inputs) + len(self.controls) :]
         state = LMDMState(
             mix_BTC=heard_BTC,
             position_B=counts_2[:1],
             played_BTC=played_BTC,
             played_B=counts_2[1:],
             seed_B=counts_2[:1],
-            prompt=self._prompt(instrument_B),
+            prompt=self._prompt(instrument_B, controls) if self.prompted else None,
             cache=None,
+            sketch_BTP=_with_gaps(controls["sketch"], controls["sketch_mask"]) if self.sketched else None,
         )
         if self.layers:
             prompt = self.generator.transformer.prompt_keys(self.accompanist.asks(state))
@@ -90,16 +98,43 @@ class LMDMGraph(StepGraph):
         out_BTC = self.accompanist.statistics.denormalise(block_BTC)
         return out_BTC, after.mix_BTC, after.played_BTC, counts_2, *cache
 
-    def _prompt(self, instrument_B: Tensor) -> Prompt | None:
-        if not self.prompted:
-            return None
-        mask_BP = self.mask_IP.index_select(0, instrument_B) > 0.5
-        return Prompt(self.prompt_IPD.index_select(0, instrument_B), mask_BP)
+    def _prompt(self, instrument_B: Tensor, controls: Mapping[str, Tensor]) -> Prompt:
+        """What is asked in words, else the instrument's prompt."""
+        own_BPD, own_BP = (held.index_select(0, instrument_B) for held in (self.prompt_IPD, self.mask_IP))
+        asked_BPD, asked_BP = controls["prompt"], controls["prompt_mask"]
+        asked_B1 = asked_BP.amax(dim=1, keepdim=True) > 0.5
+        mask_BP = torch.where(asked_B1, asked_BP, own_BP) > 0.5
+        return Prompt(torch.where(asked_B1[..., None], finite(asked_BPD), own_BPD), mask_BP)
+
+    @property
+    def own_prompts(self) -> Prompt | None:
+        """The prompt of every class index of instruments; None if the model takes none."""
+        return Prompt(self.prompt_IPD, self.mask_IP > 0.5) if self.prompted else None
 
     @property
     def first_position(self) -> int:
         """Position of the first frame of noise in step 0: the window ends with the block after the one just heard."""
         return 2 * self.generator.transformer.block_frames - self.inputs["noise"].shape[1]
+
+
+def _nothing_asked(accompanist: LMDMAccompanist, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+    """The controls of a model, as they are when nobody uses them."""
+    controls: dict[str, Tensor] = {}
+    if prompts:
+        controls["prompt"] = torch.zeros_like(prompts[0].embedding_BPD)
+        controls["prompt_mask"] = torch.zeros(prompts[0].mask_BP.shape)
+    if accompanist.sketch is not None:
+        frames = accompanist.generator.transformer.window_frames
+        controls["sketch"] = torch.zeros(1, frames, accompanist.sketch.numbers)
+        controls["sketch_mask"] = torch.zeros(1, frames, len(CONTROLS))
+    return controls
+
+
+def _with_gaps(sketch_BWN: Tensor, mask_BWG: Tensor) -> Tensor:
+    """Packed curves with NaN where nothing is asked, as sessions have them."""
+    loudness, brightness, pitch = mask_BWG.split(1, dim=-1)
+    asked_BWN = torch.cat((loudness, brightness, pitch.expand(-1, -1, sketch_BWN.shape[-1] - 2)), dim=-1)
+    return torch.where(asked_BWN > 0.5, sketch_BWN, torch.nan)
 
 
 def _cached(cache: DiffusionCache | None) -> Mapping[str, Tensor]:

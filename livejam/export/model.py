@@ -6,6 +6,7 @@ Shapes: A audio channels, N samples of a block, T latent frames of a block, C la
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,12 @@ from livejam.export.graphs import StepGraph
 from livejam.export.liveband_graph import LiveBandGraph
 from livejam.export.lmdm_graph import LMDMGraph
 from livejam.export.signature import InstrumentFacts, NoiseFacts
+from livejam.export.sketcher_graph import SketcherGraph
+from livejam.export.words import StoredPrompts, stored_prompts
 from livejam.instruments import default_instrument
+from livejam.networks.conditioning import Prompt
 from livejam.noise import DRAW_STRIDE, seeded_noise
+from livejam.sketch import SketchAnalysis
 from livejam.systems.liveband import LiveBandAccompanist
 from livejam.systems.lmdm import LMDMAccompanist
 
@@ -32,6 +37,9 @@ ALGORITHM = "splitmix64-box-muller"
 
 COMPARED = ("mix_latents", "accompaniment_latents", "accompaniment")
 """What the graphs give, in order."""
+
+EXAMPLE_STEPS = 4
+"""Steps for which `example_controls` asks for the same."""
 
 ALIASES = {"Percussive": ("Drums",)}
 
@@ -44,11 +52,15 @@ class StepModel:
         player: that it is made of.
         graphs: one step, in order; their weights are the player's.
         noise: what the input `noise` holds.
+        prompts: what players make prompts of; None = the model takes none.
+        sketcher: the graph that makes sketches of sound; None = the model follows none.
     """
 
     player: Player
     graphs: tuple[StepGraph, ...]
     noise: NoiseFacts
+    prompts: StoredPrompts | None = None
+    sketcher: StepGraph | None = None
 
     @property
     def block_samples(self) -> int:
@@ -75,8 +87,8 @@ class StepModel:
         return seeded_noise(torch.full((facts.draws,), seed), position_DF, facts.channels)
 
     def states(self, instrument: int) -> dict[str, Tensor]:
-        """All states before the first step of an instrument."""
-        states = {name: state for graph in self.graphs for name, state in graph.states.items()}
+        """All states before the first step of an instrument, and the controls that ask for nothing."""
+        states = {name: x for graph in self.graphs for name, x in (graph.states | graph.controls).items()}
         for graph in self.graphs:
             states |= graph.begun[instrument] if graph.begun else {}
         return states
@@ -89,24 +101,41 @@ class StepModel:
                 stored |= {f"{name}@{one.index}": state for name, state in graph.begun[one.index].items()}
         return stored
 
+    @property
+    def controls(self) -> dict[str, Tensor]:
+        """What else may be asked of a step, by its name: the values that ask for nothing."""
+        return {name: x for graph in self.graphs for name, x in graph.controls.items()}
+
+    @property
+    def first_sketch_frame(self) -> int:
+        """The frame of the accompaniment of the first row of the control `sketch` in step 0."""
+        return self.offset_frames + self.player.accompanist.block_frames - self.controls["sketch"].shape[1]
+
     def instruments(self) -> tuple[InstrumentFacts, ...]:
         """What the model learnt; all that there are if it does not say."""
-        names = self.player.instruments or NAMES
-        return tuple(InstrumentFacts(name, NAMES.index(name), ALIASES.get(name, ())) for name in names)
+        return instruments_of(self.player)
 
     def default_instrument(self) -> int:
         """What it plays if nobody chooses."""
         return default_instrument(self.player.instruments)
 
 
-def step_model(player: Player) -> StepModel:
+def instruments_of(player: Player) -> tuple[InstrumentFacts, ...]:
+    """What a model learnt; all that there are if it does not say."""
+    names = player.instruments or NAMES
+    return tuple(InstrumentFacts(name, NAMES.index(name), ALIASES.get(name, ())) for name in names)
+
+
+def step_model(player: Player, prompts: Sequence[str] = ()) -> StepModel:
     """The graphs of a player.
 
     Args:
         player: as `livejam.checkpoints.player.load_player` gives it, in float32 on the CPU.
+        prompts: that players can ask for besides those of its instruments.
 
     Raises:
-        UserError: its codec or its model cannot be played block by block from a graph.
+        UserError: its codec or its model cannot be played block by block from a graph, or it does not understand a
+            prompt.
     """
     accompanist, codec = player.accompanist, player.codec
     if not isinstance(codec, CausalCodec):
@@ -119,9 +148,13 @@ def step_model(player: Player) -> StepModel:
     with torch.no_grad():
         state = _begun(player, codec)
         graphs = EncoderGraph(codec, frames), generator, DecoderGraph(codec, frames, state)
-    for graph in graphs:
+        own = generator.own_prompts if isinstance(generator, LMDMGraph) else None
+        stored = stored_prompts(accompanist, own, instruments_of(player), prompts)
+    sketch = getattr(accompanist, "sketch", None)
+    sketcher = SketcherGraph(sketch.at(codec.spec), frames) if isinstance(sketch, SketchAnalysis) else None
+    for graph in graphs if sketcher is None else (*graphs, sketcher):
         graph.eval().requires_grad_(False)
-    return StepModel(player, graphs, noise)
+    return StepModel(player, graphs, noise, stored, sketcher)
 
 
 def _generator(accompanist: Any) -> tuple[StepGraph, NoiseFacts]:
@@ -164,10 +197,33 @@ class Reference:
         self.player = player
         controls = Controls(torch.tensor([instrument]), torch.tensor([seed]))
         self._memory = player.accompanist.init_state(1, controls)
+        self._own_prompt: Any = getattr(self._memory, "prompt", None)
         self._encoder = player.codec.init_encoder_state(1)
         self._decoder = player.codec.init_decoder_state(1)
         if offset := 1 + player.accompanist.anticipation_frames:
             _, self._decoder = player.codec.decode_step(player.silence_C.expand(1, offset, -1), self._decoder)
+
+    def ask(self, controls: Mapping[str, Tensor]) -> None:
+        """Let the next step play what these controls ask for, as a session does that encodes no context again.
+
+        Args:
+            controls: of the graphs, all that there are.
+        """
+        who = self.player.accompanist
+        if not controls:
+            return
+        assert isinstance(who, LMDMAccompanist), "nothing else has controls"
+        if "prompt" in controls:
+            mask_BP = controls["prompt_mask"] > 0.5
+            prompt = Prompt(controls["prompt"], mask_BP) if mask_BP.any() else self._own_prompt
+            self._memory = who.asked(prompt, self._memory, reencode=False)
+        if "sketch" in controls:
+            gone_BG = controls["sketch_mask"] < 0.5
+            parts = controls["sketch"].clone().split((1, 1, controls["sketch"].shape[-1] - 2), dim=-1)
+            for part, control in zip(parts, range(gone_BG.shape[-1]), strict=True):
+                part[gone_BG[..., control]] = torch.nan
+            before = controls["sketch"].shape[1] - who.block_frames
+            self._memory = who.sketched(torch.cat(parts, dim=-1), before, self._memory)
 
     def step(self, mix_BAN: Tensor) -> dict[str, Tensor]:
         """What every graph gives, by its name."""
@@ -205,3 +261,27 @@ def example_mix(model: StepModel, steps: int, seed: int = 0, tuning: float = 0.0
     mix_N = torch.cat(pieces)[: steps * model.block_samples]
     pan_A1 = torch.linspace(1.0, 0.7, spec.audio_channels)[:, None]
     return (pan_A1 * mix_N)[None]
+
+
+def example_controls(model: StepModel, step: int, seed: int = 0) -> dict[str, Tensor]:
+    """Controls of a step: for some steps nothing is asked, then a prompt, then a mix of two, and sketches with gaps.
+
+    Args:
+        model: says which controls there are.
+        step: its number.
+        seed: of prompts and curves.
+    """
+    controls, phase = model.controls, step // EXAMPLE_STEPS
+    rng = torch.Generator().manual_seed(1_000_003 * seed + phase)
+    if model.prompts is not None and phase % 3:
+        first, second = (
+            model.prompts.text(int(n)) for n in torch.randint(len(model.prompts.texts_SPD), (2,), generator=rng)
+        )
+        prompt = first if phase % 3 == 1 else first.faded(second, float(torch.rand(1, generator=rng)))
+        controls |= {"prompt": prompt.embedding_BPD, "prompt_mask": prompt.mask_BP.float()}
+    if "sketch" in controls and phase % 2:
+        sketch, kept = torch.rand(controls["sketch"].shape, generator=rng), controls["sketch"].shape[-1] // 2 - 1
+        sketch[..., 2 : 2 + kept] = (130 * sketch[..., 2 : 2 + kept] - 1).floor()
+        mask = (torch.rand(controls["sketch_mask"].shape, generator=rng) < 0.8).float()
+        controls |= {"sketch": sketch, "sketch_mask": mask}
+    return controls

@@ -135,7 +135,12 @@ class OnnxSteps:
         self._values = {name: self._states.get(f"{name}@{instrument}", self._states[name]) for name in names}
 
     def step(
-        self, mix: Array, instrument: int, noise: Array, heard: Mapping[str, Array] = MappingProxyType({})
+        self,
+        mix: Array,
+        instrument: int,
+        noise: Array,
+        heard: Mapping[str, Array] = MappingProxyType({}),
+        controls: Mapping[str, Array] = MappingProxyType({}),
     ) -> dict[str, Array]:
         """Hear a block; what every graph gives, by its name.
 
@@ -144,8 +149,11 @@ class OnnxSteps:
             instrument: class index.
             noise: of this step.
             heard: what later graphs hear instead of what earlier ones gave, by its name.
+            controls: what else is asked, by its name; it stays until something else is.
         """
-        given = self._values | {"mix": mix, "instrument": np.array([instrument], np.int32), "noise": noise}
+        given = (
+            self._values | dict(controls) | {"mix": mix, "instrument": np.array([instrument], np.int32), "noise": noise}
+        )
         made: dict[str, Array] = {}
         for graph, session in self.graphs:
             out = session.run(None, {tensor.name: given[tensor.name] for tensor in graph.inputs})

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.export.model import COMPARED, Reference, StepModel, example_mix
+from livejam.export.model import COMPARED, Reference, StepModel, example_controls, example_mix
 from livejam.export.onnx_files import OnnxSteps
 from livejam.export.signature import PRECISIONS
 
@@ -86,6 +86,8 @@ def checked(model: StepModel, exported: OnnxSteps, steps: int) -> Parity:
 def compare(model: StepModel, exported: OnnxSteps, steps: int, seed: int = 0) -> Parity:
     """Let both play to the same mix, each on its own memory, while every graph hears what PyTorch's stage hears.
 
+    Models that take words or sketches are asked for others from time to time, and for none.
+
     Args:
         model: in PyTorch.
         exported: the same in ONNX Runtime, in any state.
@@ -99,11 +101,14 @@ def compare(model: StepModel, exported: OnnxSteps, steps: int, seed: int = 0) ->
     seconds = [0.0, 0.0]
     with torch.inference_mode():
         for step, mix_BAN in enumerate(_blocks(model, steps)):
+            controls = example_controls(model, step, seed)
+            asked = {name: control.numpy() for name, control in controls.items()}
+            reference.ask(controls)
             started = time.perf_counter()
             wanted = reference.step(mix_BAN)
             middle = time.perf_counter()
             heard = {name: wanted[name].numpy() for name in COMPARED[:-1]}
-            made = exported.step(mix_BAN.numpy(), instrument, model.noise_of(seed, step).numpy(), heard)
+            made = exported.step(mix_BAN.numpy(), instrument, model.noise_of(seed, step).numpy(), heard, asked)
             seconds = [seconds[0] + middle - started, seconds[1] + time.perf_counter() - middle]
             for name in COMPARED:
                 value = _apart(torch.from_numpy(made[name]), wanted[name])

@@ -17,6 +17,7 @@ PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 """Of the weights; only the first plays what PyTorch plays."""
 
 SIGNATURE, STATES, VECTORS = "signature.json", "state0.safetensors", "test_vectors.safetensors"
+PROMPTS, SKETCHER = "prompts.safetensors", "sketcher.onnx"
 
 MUSIC = "music.json"
 """How well the directory's model plays test songs, where that was measured; no host needs it."""
@@ -75,6 +76,51 @@ class InstrumentFacts:
 
 
 @dataclass(frozen=True)
+class PromptFacts:
+    """What the controls `prompt`, of shape (1, tokens, channels), and `prompt_mask`, of shape (1, tokens), are made of.
+
+    The mask is 1 where there is a token. Without any, the instrument's own prompt is played.
+
+    Args:
+        tokens: of a prompt.
+        channels: of a token.
+        words: each is one token, in any prompt, in its order: the rows of `words` in the file of prompts; none = only
+            the prompts that are stored whole can be asked for.
+        texts: prompts that are stored whole, beginning with the instruments: the rows of `texts` and `texts_mask`.
+        reencodes: whether a step encodes its context again, under the prompt that it is given; otherwise context keeps
+            the prompt under which it was encoded.
+    """
+
+    tokens: int
+    channels: int
+    words: tuple[str, ...]
+    texts: tuple[str, ...]
+    reencodes: bool
+
+
+@dataclass(frozen=True)
+class SketchFacts:
+    """The controls `sketch`, of shape (1, frames, numbers), and `sketch_mask`, of shape (1, frames, 3).
+
+    Row i of step k is asked of frame `first_frame` + k · `frames_per_step` + i of the accompaniment. The mask is 1
+    where loudness, brightness or pitch is asked for; 0 everywhere is no sketch.
+
+    Args:
+        frames: of the model's window, which ends with the block that the step plays.
+        numbers: of a frame: loudness, brightness, notes and their strengths.
+        first_frame: of the window of step 0.
+        frames_per_step: of a block.
+        sketcher: the graph that makes curves of sound; it is no part of a step.
+    """
+
+    frames: int
+    numbers: int
+    first_frame: int
+    frames_per_step: int
+    sketcher: GraphFacts
+
+
+@dataclass(frozen=True)
 class NoiseFacts:
     """The input `noise` of step k, of shape (draws, frames, channels): the noise of a seed at positions
     `first_position` + k · `positions_per_step` + frame + draw · `draw_stride`.
@@ -128,6 +174,8 @@ class Signature:
         noise: of the input `noise`.
         graphs: run one after another, they are one step.
         licences: of the weights, by what they are of; "" = not stated.
+        prompts: of a model that takes words; None = it takes none.
+        sketch: of a model that follows sketches; None = it follows none.
     """
 
     format: int
@@ -150,6 +198,8 @@ class Signature:
     noise: NoiseFacts
     graphs: tuple[GraphFacts, ...]
     licences: Mapping[str, str]
+    prompts: PromptFacts | None = None
+    sketch: SketchFacts | None = None
 
     def to_json(self) -> str:
         """The file's text."""
@@ -179,13 +229,26 @@ def read_signature(folder: Path) -> Signature:
 
 
 def _signature(held: Mapping[str, Any]) -> Signature:
-    def tensors(graph: Mapping[str, Any], side: str) -> tuple[TensorFacts, ...]:
-        return tuple(TensorFacts(**{**tensor, "shape": tuple(tensor["shape"])}) for tensor in graph[side])
-
-    graphs = tuple(
-        GraphFacts(**{**graph, "inputs": tensors(graph, "inputs"), "outputs": tensors(graph, "outputs")})
-        for graph in held["graphs"]
-    )
     instruments = tuple(InstrumentFacts(**{**one, "aliases": tuple(one["aliases"])}) for one in held["instruments"])
-    parts: dict[str, Any] = {"graphs": graphs, "instruments": instruments, "noise": NoiseFacts(**held["noise"])}
-    return Signature(**{field.name: parts.get(field.name, held[field.name]) for field in fields(Signature)})
+    parts: dict[str, Any] = {
+        "graphs": tuple(_graph(graph) for graph in held["graphs"]),
+        "instruments": instruments,
+        "noise": NoiseFacts(**held["noise"]),
+        "prompts": None,
+        "sketch": None,
+    }
+    if (prompts := held.get("prompts")) is not None:
+        parts["prompts"] = PromptFacts(
+            **{**prompts, "words": tuple(prompts["words"]), "texts": tuple(prompts["texts"])}
+        )
+    if (sketch := held.get("sketch")) is not None:
+        parts["sketch"] = SketchFacts(**{**sketch, "sketcher": _graph(sketch["sketcher"])})
+    names = [field.name for field in fields(Signature)]
+    return Signature(**{name: parts[name] if name in parts else held[name] for name in names})
+
+
+def _graph(held: Mapping[str, Any]) -> GraphFacts:
+    def tensors(side: str) -> tuple[TensorFacts, ...]:
+        return tuple(TensorFacts(**{**tensor, "shape": tuple(tensor["shape"])}) for tensor in held[side])
+
+    return GraphFacts(**{**held, "inputs": tensors("inputs"), "outputs": tensors("outputs")})

@@ -114,6 +114,13 @@ class SpectralControl(Control):
         self.register_buffer("frequency_F", frequency_F, persistent=False)
         self.register_buffer("hann_W", torch.hann_window(fft_samples, dtype=torch.float64), persistent=False)
 
+    def values(self, windows_BTW: Tensor) -> Tensor:
+        return self.level(self.magnitudes(windows_BTW))
+
+    @abstractmethod
+    def level(self, magnitude_BTJF: Tensor) -> Tensor:
+        """The curve_BTK, in [0, 1], of frames with these spectra."""
+
     def magnitudes(self, windows_BTW: Tensor) -> Tensor:
         """|STFT|_BTJF; a sine of amplitude a has about a / 2 in its bin."""
         # a window may be longer than needed, if it is shorter than a frame
@@ -140,8 +147,8 @@ class Loudness(SpectralControl):
         scale = self.hann_W.sum() ** 2 / (self.hann_W.square().sum() * fft_samples)
         self.register_buffer("gain_F", a_weighting(self.frequency_F) * sides_F * scale, persistent=False)
 
-    def values(self, windows_BTW: Tensor) -> Tensor:
-        power_BT = (self.magnitudes(windows_BTW).square() @ self.gain_F.to(windows_BTW)).mean(dim=2)
+    def level(self, magnitude_BTJF: Tensor) -> Tensor:
+        power_BT = (magnitude_BTJF.square() @ self.gain_F.to(magnitude_BTJF)).mean(dim=2)
         level_db = 10 * torch.log10(power_BT + 10 ** (SOFTEST_DB / 10))
         return ((level_db - SOFTEST_DB) / RANGE_DB).clamp(0, 1)[..., None]
 
@@ -149,9 +156,9 @@ class Loudness(SpectralControl):
 class Brightness(SpectralControl):
     """The spectral centroid as a note of MIDI, divided by 127 and clamped to [0, 1]; 0 in silence."""
 
-    def values(self, windows_BTW: Tensor) -> Tensor:
-        magnitude_BTF = self.magnitudes(windows_BTW).mean(dim=2)
-        centroid_BT = magnitude_BTF @ self.frequency_F.to(windows_BTW) / (magnitude_BTF.sum(dim=2) + FLOOR)
+    def level(self, magnitude_BTJF: Tensor) -> Tensor:
+        magnitude_BTF = magnitude_BTJF.mean(dim=2)
+        centroid_BT = magnitude_BTF @ self.frequency_F.to(magnitude_BTF) / (magnitude_BTF.sum(dim=2) + FLOOR)
         note_BT = A4_NOTE + OCTAVE * torch.log2(centroid_BT.clamp_min(1.0) / A4_HZ)
         return (note_BT / (NOTES - 1)).clamp(0, 1)[..., None]
 
@@ -200,14 +207,22 @@ class Pitch(Control):
 
     def values(self, windows_BTW: Tensor) -> Tensor:
         octaves = [self._octave(number, windows_BTW) for number in range(len(self.steps))]
-        found_BTK = torch.cat(octaves, dim=-1)
+        return self.notes(torch.cat(octaves, dim=-1))
+
+    def notes(self, found_BTK: Tensor) -> Tensor:
+        """The curve_BTK of frames in which the notes from the lowest on have these amplitudes."""
         above = NOTES - self.lowest_note - found_BTK.shape[-1]
         return _peaks(nn.functional.pad(found_BTK, (self.lowest_note, above)), self.kept)
 
+    def octave(self, number: int) -> tuple[Tensor, int]:
+        """Filters of an octave's notes, cosines and then sines, and the samples from one to the next."""
+        kernels: Tensor = getattr(self, f"kernels_{number}")
+        return kernels, self.steps[number]
+
     def _octave(self, number: int, windows_BTW: Tensor) -> Tensor:
         """Amplitudes of an octave's notes: the root of the mean square over the frame."""
-        kernels: Tensor = getattr(self, f"kernels_{number}").to(windows_BTW)
-        length, step = kernels.shape[1], self.steps[number]
+        kernels, step = self.octave(number)
+        kernels, length = kernels.to(windows_BTW), kernels.shape[1]
         heard_BTW = windows_BTW[..., windows_BTW.shape[2] - (self.hop_samples - step + length) :]
         real, imaginary = (heard_BTW.unfold(2, length, step) @ kernel.T for kernel in kernels.chunk(2))
         return (real.square() + imaginary.square()).mean(dim=2).sqrt()

@@ -59,6 +59,13 @@ LIVEJAM_API double livejam_step_seconds(const livejam_player *player);
 LIVEJAM_API int livejam_set_instrument(livejam_player *player, const char *name, char *error, size_t error_size);
 LIVEJAM_API int livejam_set_instrument_number(livejam_player *player, int number); /* likewise, 0 for the first */
 
+/* Ask for one of the prompts in words that `livejam export` stored, whatever its case: an instrument's name, or what
+ * --prompt gave. NULL or "" = the instrument's own. Any thread; heard from the next step on.
+ * Returns 0, or -1 and in error a sentence with the prompts that there are. */
+LIVEJAM_API int livejam_set_prompt(livejam_player *player, const char *text, char *error, size_t error_size);
+LIVEJAM_API int livejam_prompts(const livejam_player *player);       /* how many there are */
+LIVEJAM_API const char *livejam_prompt(const livejam_player *player, int number); /* NULL beyond the last */
+
 /* Seed of the noise: equal seeds play equal notes. Any thread; negative ones count as 0. */
 LIVEJAM_API void livejam_set_seed(livejam_player *player, int64_t seed);
 

@@ -62,6 +62,25 @@ int livejam_set_instrument_number(livejam_player *player, int number) {
     return player->model().set_instrument(number) ? 0 : -1;
 }
 
+int livejam_set_prompt(livejam_player *player, const char *text, char *error, size_t error_size) {
+    try {
+        player->model().set_prompt(text == nullptr ? "" : text);
+        return 0;
+    } catch (const std::exception &trouble) {
+        tell(trouble.what(), error, error_size);
+        return -1;
+    }
+}
+
+int livejam_prompts(const livejam_player *player) {
+    return static_cast<int>(player->model().facts().prompts.size());
+}
+
+const char *livejam_prompt(const livejam_player *player, int number) {
+    const bool known = 0 <= number && number < livejam_prompts(player);
+    return known ? player->model().facts().prompts[number].c_str() : nullptr;
+}
+
 void livejam_set_seed(livejam_player *player, int64_t seed) { player->model().set_seed(seed); }
 void livejam_reset(livejam_player *player) { player->reset(); }
 

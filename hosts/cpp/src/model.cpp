@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <set>
+#include <tuple>
+#include <utility>
 
 #include "error.h"
 #include "noise.h"
@@ -44,6 +46,7 @@ Model::Model(const std::filesystem::path &folder)
     }
     make_buffers();
     read_states(folder / "state0.safetensors");
+    if (!facts_.prompts.empty()) read_prompts(folder / "prompts.safetensors");
     runtime_ = make_runtime();
     for (const GraphFacts &graph : facts_.graphs) stages_.push_back(open(folder, graph));
     try {
@@ -109,6 +112,21 @@ void Model::read_states(const std::filesystem::path &path) {
     }
 }
 
+void Model::read_prompts(const std::filesystem::path &path) {
+    require(std::filesystem::is_regular_file(path), path.string() + " is missing; export the model again");
+    const auto held = read_safetensors(path);
+    for (const auto &[stored, input, words] : {std::tuple{"texts", "prompt", &prompts_},
+                                               std::tuple{"texts_mask", "prompt_mask", &prompt_masks_}}) {
+        const auto tensor = held.find(stored);
+        const auto found = inputs_.find(input);
+        require(tensor != held.end() && found != inputs_.end() &&
+                    tensor->second.bytes.size() == 4 * facts_.prompts.size() * found->second.words.size(),
+                path.string() + " does not fit signature.json in " + stored + "; export the model again");
+        words->resize(tensor->second.bytes.size() / 4);
+        std::memcpy(words->data(), tensor->second.bytes.data(), tensor->second.bytes.size());
+    }
+}
+
 Model::Stage Model::open(const std::filesystem::path &folder, const GraphFacts &graph) {
     Stage stage;
     for (const TensorFacts &tensor : graph.outputs) {
@@ -150,12 +168,25 @@ void Model::begin(int32_t instrument) {
     }
 }
 
+// Zeros are the instrument's own prompt.
+void Model::write_prompt() {
+    if (facts_.prompts.empty()) return;
+    const int number = prompt_;
+    for (auto &[words, input] : {std::pair{&prompts_, "prompt"}, std::pair{&prompt_masks_, "prompt_mask"}}) {
+        auto &target = inputs_.at(input).words;
+        const auto size = static_cast<int64_t>(target.size());
+        if (number == OWN_PROMPT) std::fill(target.begin(), target.end(), 0.0f);
+        else std::copy_n(words->begin() + number * size, size, target.begin());
+    }
+}
+
 void Model::step(const float *mix, float *accompaniment) {
     auto &heard = inputs_.at("mix").words;
     const auto within = [](float x) { return std::isfinite(x) ? std::clamp(x, -LOUDEST, LOUDEST) : 0.0f; };
     std::transform(mix, mix + heard.size(), heard.begin(), within);
     const int32_t instrument = instrument_;
     if (steps_ == 0) begin(instrument);
+    write_prompt();
     std::memcpy(inputs_.at("instrument").floats(), &instrument, sizeof instrument);
     noise_of_step(facts_.noise, seed_, steps_++, inputs_.at("noise").floats());
     for (Stage &stage : stages_) {
@@ -183,6 +214,18 @@ void Model::set_instrument(const std::string &name) {
         names += (names.empty() ? "" : ", ") + instrument.name;
     }
     throw Error("the model never learnt to play " + name + "; it learnt " + names);
+}
+
+void Model::set_prompt(const std::string &text) {
+    const auto &texts = facts_.prompts;
+    const auto same = [&](const std::string &other) { return lower(other) == lower(text); };
+    const auto found = std::find_if(texts.begin(), texts.end(), same);
+    require(!texts.empty() || text.empty(), "this model takes no words; leave the prompt out");
+    std::string names;
+    for (const std::string &one : texts) names += (names.empty() ? "" : ", ") + one;
+    require(found != texts.end() || text.empty(),
+            "the prompt " + text + " was not exported (`livejam export --prompt`); there are " + names);
+    prompt_ = text.empty() ? OWN_PROMPT : static_cast<int>(found - texts.begin());
 }
 
 bool Model::set_instrument(int number) {

@@ -27,12 +27,17 @@ public:
     // By a name or an alias, whatever its case; throws Error. The names are compared beside `step`.
     void set_instrument(const std::string &name);
     bool set_instrument(int number);
+
+    // One of the stored prompts, whatever its case; "" = the instrument's own; throws Error. From the next step on.
+    void set_prompt(const std::string &text);
     void set_seed(int64_t seed) { seed_ = seed < 0 ? 0 : static_cast<uint64_t>(seed); }
 
     const Signature &facts() const { return facts_; }
     double step_seconds() const { return step_seconds_; }
 
 private:
+    static constexpr int OWN_PROMPT = -1;
+
     struct Copy {
         const Buffer *from;
         Buffer *to;
@@ -44,6 +49,8 @@ private:
 
     void make_buffers();
     void read_states(const std::filesystem::path &path);
+    void read_prompts(const std::filesystem::path &path);
+    void write_prompt();
     Stage open(const std::filesystem::path &folder, const GraphFacts &graph);
     void require_tensor(const char *name, size_t count);
     void begin(int32_t instrument);
@@ -60,9 +67,11 @@ private:
     };
 
     std::map<std::string, State> states_;
+    std::vector<float> prompts_, prompt_masks_;  // of all stored prompts, one after the other
     std::vector<Stage> stages_;
     std::atomic<int32_t> instrument_;
     std::atomic<uint64_t> seed_{0};
+    std::atomic<int> prompt_{OWN_PROMPT};
     int64_t steps_ = 0;
     double step_seconds_ = 0;
 };

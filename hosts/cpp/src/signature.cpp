@@ -66,6 +66,8 @@ Signature signature(const Json &held) {
     for (const Json &one : held.at("instruments")) facts.instruments.push_back(instrument(one));
     facts.noise = noise(held.at("noise"));
     for (const Json &one : held.at("graphs")) facts.graphs.push_back(graph(one));
+    const Json prompts = held.value("prompts", Json());  // older directories have none
+    if (!prompts.is_null()) facts.prompts = prompts.at("texts").get<std::vector<std::string>>();
     return facts;
 }
 

@@ -36,6 +36,7 @@ struct Signature {
     std::vector<InstrumentFacts> instruments;
     NoiseFacts noise;
     std::vector<GraphFacts> graphs;
+    std::vector<std::string> prompts;  // that are stored whole; none of a model that takes no words
 };
 
 // Throws Error: there is none, it is of another format, or damaged.

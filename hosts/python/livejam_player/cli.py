@@ -17,6 +17,7 @@ from livejam_player.live import Card, Duet, list_devices, needed_delay, step_sec
 from livejam_player.model import Array, ModelError
 from livejam_player.player import Player
 from livejam_player.resampling import resample
+from livejam_player.sketching import require_sketch, sketch_of
 from livejam_player.sound import as_channels, read_sound
 
 CHUNK = 4096
@@ -36,6 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, metavar="WAV", help="the accompaniment (with --device: not written)")
     parser.add_argument("--instrument", metavar="NAME", help="one that the model learnt (default: the model's own)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal notes (default: 0)")
+    parser.add_argument("--prompt", metavar="TEXT", help="a description in words (default: the instrument's own)")
+    parser.add_argument("--prompts", type=Path, metavar="FILE", help="a timeline: other words from given moments on")
+    parser.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for every graph (default: 1)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file (default: keep it)")
     live = parser.add_argument_group("live")
@@ -75,7 +79,7 @@ def _play_file(options: argparse.Namespace) -> int:
         if getattr(options, name) is None:
             raise ModelError(f"--{name} is missing; name it, or play live with --device default")
     _require_free(options.out, options.mix, options.overwrite)
-    player = Player(options.model, options.instrument, options.seed, options.threads)
+    player = _player(options)
     mix_AN, rate = read_sound(options.mix)
     started = time.perf_counter()
     played_AN = accompany(player, mix_AN, rate)
@@ -89,6 +93,25 @@ def _play_file(options: argparse.Namespace) -> int:
     return 0
 
 
+def _player(options: argparse.Namespace) -> Player:
+    """A player that has heard nothing yet.
+
+    Raises:
+        ModelError: the model does not know what is asked of it.
+    """
+    player = Player(options.model, options.instrument, options.seed, options.threads)
+    if options.prompt is not None:
+        player.set_prompt(options.prompt)
+    if options.prompts is not None:
+        player.set_prompts(options.prompts)
+    if options.sketch is not None:
+        require_sketch(player.model.signature)
+        sound_AN, rate = read_sound(options.sketch)
+        sound_1N = resample(sound_AN.mean(axis=0, keepdims=True), rate, player.sample_rate_hz)
+        player.set_sketch(sketch_of(options.model, sound_1N[0], options.threads))
+    return player
+
+
 def _play_live(options: argparse.Namespace) -> int:
     if options.mix is not None:
         raise ModelError("--device listens to the sound card; leave out --mix")
@@ -96,7 +119,7 @@ def _play_live(options: argparse.Namespace) -> int:
         raise ModelError("--chunk and --seconds must be more than 0")
     if options.out is not None:
         _require_free(options.out, options.model, options.overwrite)
-    player = Player(options.model, options.instrument, options.seed, options.threads)
+    player = _player(options)
     step = step_seconds(player)
     card = Card(player.sample_rate_hz, player.channels, options.device, options.input_device, options.chunk)
     with card.opened(), _writer(options.out, player.sample_rate_hz, player.channels) as write:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,9 @@ class StepModel:
         folder: the exported directory.
         threads: that a graph may use.
 
+    Attributes:
+        controls: what else may be asked of a step, by its name: the values that ask for nothing.
+
     Raises:
         ModelError: the directory is incomplete, damaged or of another format.
     """
@@ -85,9 +89,11 @@ class StepModel:
             self._noise = self.signature["noise"]
             self.block_samples: int = self.signature["block_samples"]
             self.channels: int = self.signature["audio_channels"]
-            self._graphs = [(graph, _session(folder / graph["file"], threads)) for graph in self.signature["graphs"]]
+            self._graphs = [(graph, open_graph(folder / graph["file"], threads)) for graph in self.signature["graphs"]]
             self._states0 = read_tensors(folder / "state0.safetensors")
             _require_sizes(self.signature)
+            fed = {tensor["feeds"] for graph, _ in self._graphs for tensor in graph["outputs"]}
+            self.controls = {name: x for name, x in self._states0.items() if name not in fed and "@" not in name}
         except (KeyError, TypeError) as error:
             raise ModelError(f"{folder}/signature.json is damaged; {AGAIN}") from error
         self.reset()
@@ -117,19 +123,28 @@ class StepModel:
         learnt = ", ".join(one["name"] for one in known)
         raise ModelError(f"this model never learnt to play {name}; it learnt {learnt}")
 
-    def step(self, mix_AN: Array, instrument: int, seed: int) -> Array:
+    def step(
+        self, mix_AN: Array, instrument: int, seed: int, controls: Mapping[str, Array] = MappingProxyType({})
+    ) -> Array:
         """Hear the next block and play one; silence, and no memory, if that is not finite.
 
         Args:
             mix_AN: a block, finite.
             instrument: its number.
             seed: of the noise.
+            controls: what else is asked of this step; the others ask for nothing.
         """
-        given = (self._begun(instrument) if self._values is None else self._values) | {
-            "mix": np.ascontiguousarray(mix_AN[None], np.float32),
-            "instrument": np.array([instrument], np.int32),
-            "noise": self._noise_of(seed),
-        }
+        before = self._begun(instrument) if self._values is None else self._values
+        given = (
+            before
+            | self.controls
+            | dict(controls)
+            | {
+                "mix": np.ascontiguousarray(mix_AN[None], np.float32),
+                "instrument": np.array([instrument], np.int32),
+                "noise": self._noise_of(seed),
+            }
+        )
         for graph, session in self._graphs:
             out = session.run(None, {tensor["name"]: given[tensor["name"]] for tensor in graph["inputs"]})
             given |= {
@@ -165,7 +180,12 @@ def _require_sizes(signature: Mapping[str, Any]) -> None:
         raise TypeError("block_samples")
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A graph that can be run.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
     if not path.is_file():
         raise ModelError(f"{path} is missing; {AGAIN}")
     options = onnxruntime.SessionOptions()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from livejam_player.model import Array, ModelError, StepModel, require_seed
+from livejam_player.model import Array, ModelError, StepModel, read_tensors, require_seed
+from livejam_player.sketching import Sketch, require_sketch
+from livejam_player.words import Prompt, Timeline, Vocabulary, read_timeline
 
 LOUDEST = 10.0
 """Samples beyond ± this are clipped, before they overflow in a graph."""
@@ -30,8 +32,12 @@ class Player:
 
     def __init__(self, folder: str | Path, instrument: str | None = None, seed: int = 0, threads: int = 1) -> None:
         require_seed(seed)
-        self.model = StepModel(folder, threads)
+        self.model, self._folder = StepModel(folder, threads), Path(folder)
         self.instrument, self.seed = self.model.instrument_index(instrument), seed
+        self._vocabulary: Vocabulary | None = None
+        self._prompt: Prompt | None = None
+        self._timeline = Timeline()
+        self._sketch: Sketch | None = None
         self.reset()
 
     @property
@@ -54,9 +60,76 @@ class Player:
         """How late `process` plays; 0 for a model that plays ahead."""
         return max(0, -self.lead_samples)
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the model can be asked for in words.
+
+        Raises:
+            ModelError: it takes none, or the file of prompts is missing or damaged.
+        """
+        if self.model.signature.get("prompts") is None:
+            raise ModelError("this model takes no words; leave the prompt out, or export a model that learnt them")
+        if self._vocabulary is None:
+            tensors = read_tensors(self._folder / "prompts.safetensors")
+            self._vocabulary = Vocabulary(self.model.signature, tensors)
+        return self._vocabulary
+
+    def set_prompt(self, words: str | None) -> None:
+        """Describe what to play from the next block on: one prompt, or several as `jazz piano:0.7, strings:0.3`.
+
+        What the model has encoded of its past is encoded again with it in every block, or keeps its old prompt, as
+        `reencodes` in the signature says.
+
+        Args:
+            words: the description; None = the instrument's own.
+
+        Raises:
+            ModelError: the model takes no words or does not know these.
+        """
+        self._prompt = None if words is None else self.vocabulary.prompt(words)
+
+    def set_prompts(self, path: str | Path) -> None:
+        """Let the prompt change by a timeline in a file, from the beginning of the mix (`read_timeline`).
+
+        Raises:
+            ModelError: as `read_timeline`, or the model takes no words.
+        """
+        self._timeline = read_timeline(Path(path), self.vocabulary, self._frame_rate_hz, self._block_frames)
+
+    def set_sketch(self, curves_TP: Array | None) -> None:
+        """Follow curves of loudness, brightness and pitch from the next block on (`sketch_of`); None = none.
+
+        Raises:
+            ModelError: the model follows no sketch, or the curves have another form.
+        """
+        self._sketch = None if curves_TP is None else Sketch(require_sketch(self.model.signature), curves_TP)
+
+    @property
+    def _block_frames(self) -> int:
+        return int(self.model.signature["block_frames"])
+
+    @property
+    def _frame_rate_hz(self) -> float:
+        return self.sample_rate_hz * self._block_frames / self.model.block_samples
+
+    def _controls(self) -> dict[str, Array]:
+        """What is asked of the next block."""
+        asked = {} if self._sketch is None else self._sketch.controls(self._blocks)
+        if self._prompt is None and not self._timeline.changes:
+            return asked
+        first = self._blocks * self._block_frames + 1 + int(self.model.signature["anticipation_frames"])
+        before = self._prompt or self.vocabulary.prompt(self._instrument_name)
+        return asked | self._timeline.at(first, self._block_frames, before).controls()
+
+    @property
+    def _instrument_name(self) -> str:
+        known = self.model.signature["instruments"]
+        return str(next(one["name"] for one in known if one["index"] == self.instrument))
+
     def reset(self) -> None:
-        """Begin anew."""
+        """Begin anew; what was asked stays, and a timeline begins anew as well."""
         self.model.reset()
+        self._blocks = 0
         nothing_AN: Array = np.zeros((self.channels, 0), np.float32)
         self._due_AN = self._unheard_AN = nothing_AN
         first = self.model.signature["first_output_sample"] + self.late_samples
@@ -99,6 +172,8 @@ class Player:
         pieces, block = [self._before_AN], self.model.block_samples
         self._before_AN = self._before_AN[:, :0]
         while self._unheard_AN.shape[1] >= block:
-            pieces.append(self.model.step(self._unheard_AN[:, :block], self.instrument, self.seed))
+            heard_AN = self._unheard_AN[:, :block]
+            pieces.append(self.model.step(heard_AN, self.instrument, self.seed, self._controls()))
+            self._blocks += 1
             self._unheard_AN = self._unheard_AN[:, block:]
         return np.concatenate(pieces, axis=1)

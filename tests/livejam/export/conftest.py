@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_band import lmdm_checkpoint
 
 from livejam.cli.main import main
+from livejam.sketch import SketchTraining
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +42,21 @@ def delay(delay_checkpoint: Path) -> Path:
     folder = delay_checkpoint.parents[1] / "delay"
     command = ["export", "--checkpoint", str(delay_checkpoint), "--out", str(folder), "--cutoff", "1"]
     assert main([*command, "--parity-steps", "20"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sketch_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained LMDM that takes words and follows sketches."""
+    return lmdm_checkpoint(tmp_path_factory.mktemp("controls") / "sketch.ckpt", sketch=SketchTraining())
+
+
+@pytest.fixture(scope="session")
+def sketch_model(sketch_checkpoint: Path) -> Path:
+    """That LMDM, by the command, which asks for words and sketches while it compares it with PyTorch."""
+    folder = sketch_checkpoint.parent / "exported"
+    command = ["export", "--checkpoint", str(sketch_checkpoint), "--out", str(folder), "--prompt", "Jazz Piano"]
+    assert main([*command, "--parity-steps", "48"]) == 0
     return folder
 
 
