@@ -29,7 +29,7 @@ from livejam.networks import ConditionedTransformer, RolloutDiscriminator
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, Dropouts, Unconditional
 from livejam.objectives.arc import ARCObjective, SharedNoise
 from livejam.sampling import PingPong, Sampler
-from livejam.systems.context import ContextMode, cutoff_frames
+from livejam.systems.context import ContextMode, cutoff_frames, dropouts_of
 from livejam.systems.rollout import Rollout, boundary_jump, rollout
 
 
@@ -224,9 +224,8 @@ class ARCForcing(WarmStarted):
             )
         if self.base_checkpoint is not None:
             base = load_warm_start(self.base_checkpoint, self.generator, self.codec, self.cutoff_blocks)
-            self.unconditional_share = self.share_of(Dropouts.of(base["config"]["model"]["init_args"]))
-            if self.sampler.needs_unconditional:
-                self.require_trained_guidance("the sampler", self.unconditional_share)
+            self.dropouts = dropouts_of(base["config"]["model"]["init_args"])
+            self.require_trained_guidance("the sampler", self.sampler, self.dropouts)
             self.adopt_statistics(base)
             self.lineage = ancestors(base)
             if self.ema_generator is not None:
@@ -238,7 +237,8 @@ class ARCForcing(WarmStarted):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         player = checkpoint["livejam"].get("player")
-        self.unconditional_share = player and player["init_args"].get("unconditional_share")
+        known = player and player["init_args"].get("dropouts")
+        self.dropouts = Dropouts(**known["init_args"]) if known else None
 
     def on_fit_start(self) -> None:
         super().on_fit_start()

@@ -19,7 +19,7 @@ from livejam.networks import ConditionedTransformer, DiffusionConditions
 from livejam.networks.diffusion_conditions import NOTHING_ASKED, Unconditional
 from livejam.objectives.consistency import KarrasTimes, consistency_loss, denoising_loss, solve
 from livejam.objectives.flow import interpolate
-from livejam.sampling import Sampler, Velocity, clean_estimate, guided
+from livejam.sampling import Euler, Sampler, Velocity, clean_estimate, guided
 from livejam.systems.context import ContextMode
 
 
@@ -161,8 +161,8 @@ class ConsistencyDistillation(WarmStarted, FlowMatching):
         Raises:
             UserError: there is no teacher, it does not fit, or its guidance was not trained.
         """
-        guided = self.teacher_guidance != 1
-        self.start_from_teacher(self.teacher, self.teacher_checkpoint, self.allow_untrained, guided)
+        sampler = Euler(guidance=self.teacher_guidance)
+        self.start_from_teacher(self.teacher, self.teacher_checkpoint, self.allow_untrained, sampler)
 
 
 def estimate(

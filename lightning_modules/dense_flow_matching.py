@@ -121,9 +121,7 @@ class DenseFlowMatching(FlowMatching):
             context=(clean_BTC * played_BT[..., None], torch.ones_like(clean_BTC[..., 0])),
             mix=(mix_BTC * heard_BT[..., None], heard_BT.to(mix_BTC)),
         )
-        if self.unconditional_dropout:
-            conditions = self.unconditional.in_rows(self.chance(len(batch), self.unconditional_dropout), conditions)
-        return clean_BTC, conditions
+        return clean_BTC, self.unconditional_in_some(conditions, len(batch))
 
     def _known(self, x_BTC: Tensor, whole_dropout: float, partial_dropout: float) -> Tensor:
         """Frames that are known (BT): some items know none, some only those from a random block on."""

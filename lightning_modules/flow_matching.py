@@ -28,7 +28,7 @@ from livejam.networks.lora import LoRA
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
 from livejam.sketch import SketchTraining
-from livejam.systems.context import ContextMode, cutoff_frames
+from livejam.systems.context import ContextMode, RoutedContext, cutoff_frames
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class FlowMatching(LMDMRecipe):
             as it does when a stream has just begun.
         prompt_dropout: share of items without a prompt.
         unconditional_dropout: share of items with the conditions of guidance's unconditional side, in addition to
-            those that the dropouts above produce by chance.
+            those that the dropouts above produce by chance; where the sampler has a weight for each control, of each
+            of its other sides equally often.
         description_dropout: share of items with only the instrument's category as their prompt, without the
             description of the particular sound.
         unconditional: what guidance's unconditional side lacks, in playing; the reference drops only the prompt, which
@@ -116,9 +117,13 @@ class FlowMatching(LMDMRecipe):
         self.mix_dropout, self.mix_partial_dropout = mix_dropout, mix_partial_dropout
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.unconditional_dropout = unconditional_dropout
-        whole_sketch = None if self.sketch is None else self.sketch.whole_dropout
-        dropouts = Dropouts(prompt_dropout, mix_dropout, unconditional_dropout, whole_sketch)
-        self.unconditional_share: float = self.share_of(dropouts)
+        together = sampler.sides(unconditional.lacks) or (unconditional.lacks,)
+        self.sides = [Unconditional.lacking(side) for side in together]
+        whole_sketch = 0.0 if self.sketch is None else self.sketch.whole_dropout
+        past = context_mode.whole_dropout if isinstance(context_mode, RoutedContext) else 0.0
+        dropped = tuple(tuple(sorted(side)) for side in together)
+        shares = prompt_dropout, mix_dropout, unconditional_dropout, whole_sketch, past
+        self.dropouts: Dropouts = Dropouts(*shares, dropped)
         self.base = (
             None if base_checkpoint is None else load_base(base_checkpoint, generator, codec, _of_sketch(generator))
         )
@@ -180,8 +185,7 @@ class FlowMatching(LMDMRecipe):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        if self.sampler.needs_unconditional:
-            self.require_trained_guidance("the sampler", self.unconditional_share)
+        self.require_trained_guidance("the sampler", self.sampler, self.dropouts)
         if self.compile_generator:
             self.generator.transformer.compile()
 
@@ -216,9 +220,19 @@ class FlowMatching(LMDMRecipe):
             mix=self._mix_condition(mix_BTC),
             sketch=self._sketch_condition(batch),
         )
-        if self.unconditional_dropout:
-            conditions = self.unconditional.in_rows(self.chance(len(batch), self.unconditional_dropout), conditions)
-        return TrainingWindow(clean_BTC, given.target_BT, conditions)
+        return TrainingWindow(clean_BTC, given.target_BT, self.unconditional_in_some(conditions, len(batch)))
+
+    def unconditional_in_some(self, conditions: DiffusionConditions, rows: int) -> DiffusionConditions:
+        """The conditions, with those of guidance's other sides in some rows."""
+        if not self.unconditional_dropout:
+            return conditions
+        dropped_B = self.chance(rows, self.unconditional_dropout)
+        if len(self.sides) == 1:
+            return self.sides[0].in_rows(dropped_B, conditions)
+        side_B = self._integers(rows, len(self.sides))
+        for number, side in enumerate(self.sides):
+            conditions = side.in_rows(dropped_B & (side_B == number), conditions)
+        return conditions
 
     def _mix_condition(self, mix_BTC: Tensor) -> tuple[Tensor, Tensor]:
         """The known part of the mix: from where hearing began up to the cutoff."""

@@ -25,7 +25,7 @@ from livejam.networks.diffusion_conditions import Dropouts, Unconditional, requi
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import NoiseFree, Sampler
 from livejam.sketch import SketchAnalysis, SketchTraining
-from livejam.systems.context import ContextMode, cutoff_frames, require_window
+from livejam.systems.context import ContextMode, controls_of, cutoff_frames, dropouts_of, require_window
 from livejam.systems.lmdm import LMDMAccompanist
 
 
@@ -73,7 +73,7 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
             require_window(generator.transformer, cutoff)
         self.context_mode, self.sampler, self.cutoff_blocks = context_mode, sampler, cutoff_blocks
         self.unconditional = unconditional
-        self.unconditional_share: float | None = None
+        self.dropouts: Dropouts | None = None
         self.accompanist()
 
     @property
@@ -89,8 +89,8 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         """A generator in playing, at a cutoff."""
         parts = generator, self.codec.spec, self.statistics, self.context_mode, self.sampler, cutoff_blocks
         analysis = None if self.sketch is None else self.sketch.analysis
-        share = self.unconditional_share
-        return LMDMAccompanist(*parts, unconditional=self.unconditional, unconditional_share=share, sketch=analysis)
+        unconditional, dropouts = self.unconditional, self.dropouts
+        return LMDMAccompanist(*parts, unconditional=unconditional, sketch=analysis, dropouts=dropouts)
 
     def played(self, accompanist: Accompanist[Any], batch: AccompanimentBatch) -> Tensor:
         """What an accompanist plays to each mix; one that follows sketches is given the curves of the true stem."""
@@ -114,28 +114,29 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
             )
         return batch.sketch_BTP
 
-    def share_of(self, dropouts: Dropouts) -> float:
-        """Share of the windows of a training with such dropouts that are like guidance's unconditional side."""
-        return dropouts.share(self.unconditional, self.generator.prompt_encoder is not None, self.hears_mix)
-
-    def require_trained_guidance(self, who: str, share: float) -> None:
-        """Refuse guidance away from an answer that so small a share of the training windows asks for.
+    def require_trained_guidance(self, who: str, sampler: Sampler, dropouts: Dropouts) -> None:
+        """Refuse guidance away from answers that training windows hardly ever ask for.
 
         Args:
             who: guides, for the message.
-            share: 0 to 1.
+            sampler: its sampler.
+            dropouts: of the training.
 
         Raises:
-            UserError: it is too small.
+            UserError: names what a side of its guidance lacks.
         """
-        has_prompts = self.generator.prompt_encoder is not None
-        require_trained_guidance(who, self.unconditional, share, has_prompts, self.hears_mix, self.sketch is not None)
+        controls = controls_of(self.generator, self.context_mode, self.hears_mix, self.sketch is not None)
+        never_given = () if self.context_mode.can_guide else ("past",)
+        for side in sampler.sides(self.unconditional.lacks):
+            share = dropouts.share(side.union(never_given), controls)
+            require_trained_guidance(who, side & controls, share)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With the share of the training that was like guidance's unconditional side, which may be the base's."""
+        """With what training windows lacked, which may be the base's."""
         super().on_save_checkpoint(checkpoint)
-        if "player" in checkpoint["livejam"]:
-            checkpoint["livejam"]["player"]["init_args"]["unconditional_share"] = self.unconditional_share
+        if "player" in checkpoint["livejam"] and self.dropouts is not None:
+            known = described(Dropouts, dataclasses.asdict(self.dropouts))
+            checkpoint["livejam"]["player"]["init_args"]["dropouts"] = known
 
     estimates = True
     """Whether tests also play what the model expects (`NoiseFree`), a row of their tables."""
@@ -187,7 +188,7 @@ class WarmStarted(LMDMRecipe):
             self.start()
 
     def start_from_teacher(
-        self, teacher: ConditionedTransformer, path: str | None, allow_untrained: bool, guided: bool
+        self, teacher: ConditionedTransformer, path: str | None, allow_untrained: bool, sampler: Sampler
     ) -> None:
         """Start the student, its teacher and its average equal.
 
@@ -195,7 +196,7 @@ class WarmStarted(LMDMRecipe):
             teacher: a network of the same sizes, changed in place.
             path: the teacher, a checkpoint of FlowMatching; None = there is none.
             allow_untrained: whether all may then start as they are.
-            guided: whether the teacher plays with guidance.
+            sampler: with which the teacher plays.
 
         Raises:
             UserError: there is no teacher, it does not fit, or its guidance was not trained.
@@ -207,9 +208,8 @@ class WarmStarted(LMDMRecipe):
             )
         if path is not None:
             trained = load_warm_start(path, self.generator, self.codec, self.cutoff_blocks)
-            if guided:
-                dropouts = Dropouts.of(trained["config"]["model"]["init_args"])
-                self.require_trained_guidance("the teacher", self.share_of(dropouts))
+            dropouts = dropouts_of(trained["config"]["model"]["init_args"])
+            self.require_trained_guidance("the teacher", sampler, dropouts)
             self.adopt_statistics(trained)
             self.lineage = ancestors(trained)
         for network in (teacher, self.ema_generator):

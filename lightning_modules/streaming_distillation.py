@@ -135,8 +135,8 @@ class StreamingDistillation(WarmStarted):
         self.teacher_checkpoint, self.allow_untrained = teacher_checkpoint, allow_untrained
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.optimizer, self.warmup_iterations = optimizer, warmup_iterations
-        # the student itself is never told to play without its mix, whatever its teacher was
-        self.unconditional_share = self.share_of(Dropouts(prompt_dropout, 0.0, 0.0))
+        # the student itself is never told to play without its mix or its past, whatever its teacher was
+        self.dropouts = Dropouts(prompt_dropout, 0.0, past=0.0 if context_mode.can_guide else 1.0)
 
     @property
     def may_choose(self) -> bool:
@@ -265,5 +265,5 @@ class StreamingDistillation(WarmStarted):
         Raises:
             UserError: there is no teacher, it does not fit, or its guidance was not trained.
         """
-        guided = self.teacher_sampler.needs_unconditional
-        self.start_from_teacher(self.teacher, self.teacher_checkpoint, self.allow_untrained, guided)
+        parts = self.teacher_checkpoint, self.allow_untrained, self.teacher_sampler
+        self.start_from_teacher(self.teacher, *parts)

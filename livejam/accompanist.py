@@ -6,8 +6,9 @@ reference.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from livejam.errors import UserError
 from livejam.spec import CodecSpec
 
 State = TypeVar("State")
+
+Weights: TypeAlias = float | Mapping[str, float]
+"""One weight of guidance, or that of each of mix, past, prompt and sketch."""
 
 FOLLOWS_NONE = "this model follows no sketch; train one that does, as configs/lmdm/sketch_pocket.yaml, or leave it out"
 
@@ -37,12 +41,15 @@ class Controls:
             prompts; None = the instrument's name.
         reference_BE: embeddings of what each row shall sound like, for models that take references
             (`livejam.reference`); a row of zeros, or None = nothing.
+        negative_prompt: for models whose prompts are guided, what guidance leads away from in place of no prompt, or
+            nothing (""), per row; None = nothing for all.
     """
 
     instrument_B: Tensor
     seed_B: Tensor
     prompt: tuple[str, ...] | None = None
     reference_BE: Tensor | None = None
+    negative_prompt: tuple[str, ...] | None = None
 
 
 class Accompanist(Protocol, Generic[State]):
@@ -79,11 +86,11 @@ class Accompanist(Protocol, Generic[State]):
             UserError: the model takes no prompts, or does not understand these.
         """
 
-    def with_guidance(self, weight: float) -> Accompanist[State]:
-        """The same model under another weight of guidance; its states remain valid.
+    def with_guidance(self, guidance: Weights) -> Accompanist[State]:
+        """The same model under another weight of guidance, or other weights of some controls; its states remain valid.
 
         Raises:
-            UserError: the model has no guidance, or the weight is out of range.
+            UserError: the model has no guidance, or a weight is out of range.
         """
 
     def with_anticipation(self, frames: int) -> Accompanist[State]:

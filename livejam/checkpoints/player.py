@@ -21,7 +21,7 @@ from livejam.checkpoints.aliases import player_of_older
 from livejam.checkpoints.facts import learnt_instruments
 from livejam.checkpoints.file import part, played_weights
 from livejam.checkpoints.published import read_model
-from livejam.checkpoints.trained_guidance import unconditional_share
+from livejam.checkpoints.trained_guidance import trained_dropouts
 from livejam.codecs.codec import Codec
 from livejam.codecs.pretrained import load_codec, pretrained_codec
 from livejam.errors import UserError, require_finite_weights
@@ -112,9 +112,9 @@ def player_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The accompanist of a checkpoint as `{class_path, init_args}`."""
     settings: dict[str, Any] | None = checkpoint["livejam"].get("player")
     settings = player_of_older(checkpoint["config"]) if settings is None else settings
-    if settings["class_path"] != DIFFUSION or "unconditional_share" in settings["init_args"]:
+    if settings["class_path"] != DIFFUSION or "dropouts" in settings["init_args"]:
         return settings
-    return {**settings, "init_args": {**settings["init_args"], "unconditional_share": unconditional_share(checkpoint)}}
+    return {**settings, "init_args": {**settings["init_args"], "dropouts": trained_dropouts(checkpoint)}}
 
 
 def _codec(codec: Codec, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Codec:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
-from livejam.cli.processor import add_processor
+from livejam.cli.processor import add_guidance, add_processor
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -57,7 +57,7 @@ def add_delay(commands: Any) -> None:
     delay.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
     delay.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
     delay.add_argument("--follow-input", action="store_true", help="it follows what it has heard in these instead")
-    delay.add_argument("--guidance", type=float, metavar="W", help="weight of guidance (default: the model's own)")
+    add_guidance(delay)
     delay.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal answers (default: 0)")
     for name, default, help in (
         ("dry", 1.0, "gain of the input in what sounds, 0 to 1"),
@@ -188,6 +188,7 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
     """
     from livejam.cli.prompts import read_timeline
     from livejam.cli.sketch import read_sketch
+    from livejam.sampling import read_weights
     from livejam.streaming import DelayGains, GenerativeDelay, Session
 
     session = Session(
@@ -200,7 +201,7 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
         on_step=log,
     )
     if options.guidance is not None:
-        session.set_guidance(options.guidance)
+        session.set_guidance(read_weights(options.guidance))
     if options.prompts is not None:
         session.set_prompts(read_timeline(options.prompts))
     if options.sketch is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
-from livejam.cli.processor import add_processor
+from livejam.cli.processor import add_guidance, add_processor
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -79,7 +79,13 @@ def add_play(commands: Any) -> None:
         metavar="WAV",
         help="a recording whose sound it takes; one for each instrument, or one for all",
     )
-    play.add_argument("--guidance", type=float, metavar="W", help="weight of guidance (default: the model's own)")
+    play.add_argument(
+        "--negative-prompt",
+        action="append",
+        metavar="TEXT",
+        help="what to lead away from; one for each, or one for all",
+    )
+    add_guidance(play)
     play.add_argument(
         "--anticipation", type=int, metavar="N", help="frames that it plays ahead, for models that learnt several"
     )
@@ -226,10 +232,11 @@ def _checked(options: argparse.Namespace) -> Outputs:
     if prompts not in (0, max(1, len(names))):
         raise UserError(f"there are {max(1, len(names))} instruments but {prompts} prompts; give each a --prompt")
     likes = options.like or []
-    if len(likes) not in (0, 1, len(names)):
-        raise UserError(
-            f"there are {max(1, len(names))} instruments but {len(likes)} --like; give one, or one for each"
-        )
+    for option, given in (("--like", likes), ("--negative-prompt", options.negative_prompt or [])):
+        if len(given) not in (0, 1, len(names)):
+            raise UserError(
+                f"there are {max(1, len(names))} instruments but {len(given)} {option}; give one, or one for each"
+            )
     at_once = not options.realtime and options.device is None
     outputs = Outputs(options.out, names if len(names) > 1 and at_once else (), live=options.mix is None)
     files = options.mix, options.sketch, options.prompts, *likes, find_model(options.checkpoint)
@@ -276,6 +283,7 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
     from livejam.audio_files import open_recording
     from livejam.cli.prompts import read_timeline
     from livejam.cli.sketch import read_sketch
+    from livejam.sampling import read_weights
     from livejam.streaming import Session, read_reference
 
     rows = max(1, len(options.instrument or []))
@@ -295,7 +303,10 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
     for row, path in enumerate(likes):
         session.set_reference(read_reference(path, player), None if len(likes) == 1 else row)
     if options.guidance is not None:
-        session.set_guidance(options.guidance)
+        session.set_guidance(read_weights(options.guidance))
+    negative = options.negative_prompt or []
+    for row, words in enumerate(negative):
+        session.set_negative_prompt(words, None if len(negative) == 1 else row)
     if options.prompts is not None:
         session.set_prompts(read_timeline(options.prompts))
     if options.sketch is not None:
@@ -345,6 +356,8 @@ def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dic
         "sketch": None if options.sketch is None else str(options.sketch),
         "like": [str(path) for path in options.like or []],
         "prompts": None if options.prompts is None else str(options.prompts),
+        "negative_prompts": options.negative_prompt or [],
+        "guidance": options.guidance,
         "instruments": list(session.instruments),
         "seeds": list(range(options.seed, options.seed + session.rows)),
         "sample_rate_hz": mix.sample_rate_hz,

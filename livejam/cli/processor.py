@@ -1,4 +1,4 @@
-"""The option that says what computes: the CPU, or a GPU."""
+"""Options that several commands share: what computes, and how closely a model keeps to what it is told."""
 
 from __future__ import annotations
 
@@ -10,4 +10,13 @@ def add_processor(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> 
     parser.add_argument(
         "--on", default="cpu", metavar="WHAT",
         help="what computes: cpu, which is faster for small models, or a GPU: cuda, or cuda:1 for the second (cpu)",
+    )  # fmt: skip
+
+
+def add_guidance(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--guidance`, which `livejam.sampling.read_weights` reads."""
+    parser.add_argument(
+        "--guidance", metavar="W",
+        help="weight of guidance, 0 or more: one, as 3, or of some of mix, past, prompt and sketch, as mix=2,prompt=3 "
+        "(default: the model's own)",
     )  # fmt: skip

@@ -103,7 +103,8 @@ def _change(entry: object) -> PromptChange:
     _require(entry, "row", (int,), "the number of a row, beginning with 0")
     if "reencode" in entry and not isinstance(entry["reencode"], bool):
         raise UserError(f"reencode is {str(entry['reencode'])[:40]!r}; it must be true or false")
-    return PromptChange(**{**entry, "words": _words(entry["words"])})
+    asked = {name: _words(entry[name], name) for name in ("words", "negative") if name in entry}
+    return PromptChange(**{**entry, **asked})
 
 
 def _require(entry: Mapping[Any, Any], name: str, kinds: tuple[type, ...], what: str) -> None:
@@ -112,11 +113,11 @@ def _require(entry: Mapping[Any, Any], name: str, kinds: tuple[type, ...], what:
         raise UserError(f"{name} is {str(given)[:40]!r}; it must be {what}")
 
 
-def _words(given: object) -> Words:
+def _words(given: object, name: str) -> Words:
     if isinstance(given, str):
         return read_words(given)
     if not isinstance(given, dict):
-        raise UserError(f"words is {str(given)[:40]!r}; it must be a text, or prompts with weights")
+        raise UserError(f"{name} is {str(given)[:40]!r}; it must be a text, or prompts with weights")
     for text, weight in given.items():
         if not isinstance(text, str) or isinstance(weight, bool) or not isinstance(weight, int | float):
             raise UserError(f"'{str(text)[:40]}: {str(weight)[:40]}' is no prompt with a weight, such as 'piano: 0.7'")

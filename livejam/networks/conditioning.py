@@ -217,7 +217,8 @@ def read_words(text: str) -> Words:
     """The words of a text.
 
     Args:
-        text: one prompt, or several as `jazz piano:0.7, strings:0.3`.
+        text: one prompt, or several as `jazz piano:0.7, strings:0.3`. A single number that is too large for
+            a weight, as in `rock, BPM:120`, is no weight.
 
     Raises:
         UserError: a part has no weight while another has one, a weight is no number or out of range, or there is too
@@ -227,7 +228,8 @@ def read_words(text: str) -> Words:
         raise UserError(f"a description of {len(text)} letters is too long; use at most {LONGEST_WORDS}")
     pieces = [piece.strip() for piece in text.split(",")]
     found = [_WEIGHTED.match(piece) for piece in pieces]
-    if not any(found):
+    numbers = [match["weight"] for match in found if match]
+    if not numbers or (len(numbers) == 1 and numbers[0].isdecimal() and int(numbers[0]) > HEAVIEST):
         return Words(((text, 1.0),))
     weights: dict[str, float] = {}
     for piece, match in zip(pieces, found, strict=True):
@@ -253,7 +255,10 @@ def weighted(weights: Mapping[str, float]) -> Words:
         raise UserError(f"{len(weights)} prompts cannot be mixed; use 1 to {MOST_PARTS}")
     for words, weight in weights.items():
         if not 0 <= weight <= HEAVIEST:  # refuses NaN as well
-            raise UserError(f"the weight of '{words[:40]}' is {weight}; it must be from 0 to {HEAVIEST:g}")
+            raise UserError(
+                f"the weight of '{words[:40]}' is {weight}; it must be from 0 to {HEAVIEST:g}, or stand after a space "
+                "if it is none"
+            )
     total = sum(weights.values())
     if total <= 0:
         raise UserError("all weights of the prompts are 0; give at least one of them more")

@@ -7,9 +7,9 @@ D channels of an embedding, K channels and G controls of a sketch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,14 @@ from livejam.errors import UserError
 
 SKETCH = ("sketch_BTK", "sketch_mask_BTG")
 """Fields of the conditions that are a sketch."""
+
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("prompt_BPD", "prompt_mask_BP"),
+    "mix": ("mix_BTC", "mix_mask_BT"),
+    "sketch": SKETCH,
+    "past": ("context_BTC",),
+}
+"""Control → the fields that are 0 without it. Context that is not given counts as given silence, as in training."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class DiffusionConditions:
 
 @dataclass(frozen=True)
 class Unconditional:
-    """What guidance's unconditional side lacks. It always has the context and the duration.
+    """What guidance's unconditional side lacks. It always has the duration.
 
     LMDM's public code drops only the prompt, so that guidance strengthens the prompt. Without the mix as well, it
     strengthens both. The side that is used must be trained; see `FlowMatching`.
@@ -90,6 +98,7 @@ class Unconditional:
         without_prompt: whether it has no prompt.
         without_mix: whether it has no mix.
         without_sketch: whether it has no sketch.
+        without_past: whether it is given nothing of what the model played.
 
     Raises:
         UserError: it lacks nothing, so that there is nothing to guide away from.
@@ -98,13 +107,25 @@ class Unconditional:
     without_prompt: bool
     without_mix: bool
     without_sketch: bool = False
+    without_past: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.without_prompt or self.without_mix or self.without_sketch):
+        if not self.lacks:
             raise UserError(
-                "guidance's unconditional side lacks nothing; set without_prompt, without_mix or without_sketch to "
-                "true, or guidance to 1"
+                "guidance's unconditional side lacks nothing; set without_prompt, without_mix, without_sketch or "
+                "without_past to true, or guidance to 1"
             )
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        """The controls that it lacks."""
+        parts = {"prompt": self.without_prompt, "mix": self.without_mix, "sketch": self.without_sketch}
+        return frozenset(name for name, lacks in {**parts, "past": self.without_past}.items() if lacks)
+
+    @staticmethod
+    def lacking(controls: Iterable[str]) -> Unconditional:
+        """The side that lacks these of prompt, mix, sketch and past."""
+        return Unconditional(**{f"without_{name}": name in controls for name in FIELDS})
 
     def of(self, conditions: DiffusionConditions) -> DiffusionConditions:
         """All rows as the unconditional side has them."""
@@ -122,91 +143,88 @@ class Unconditional:
 
     def beside(self, conditions: DiffusionConditions) -> DiffusionConditions:
         """Rows of the conditions, then equally many of the unconditional side, for guidance in one call (2B rows)."""
-        other, both = self.of(conditions), {}
-        for field in dataclasses.fields(conditions):
-            first = getattr(conditions, field.name)
-            both[field.name] = None if first is None else torch.cat((first, getattr(other, field.name)))
-        return DiffusionConditions(**both)
+        return beside(conditions, [self.of(conditions)])
 
     @property
     def _dropped(self) -> tuple[str, ...]:
         """Fields of the conditions that are 0 here."""
-        prompt = ("prompt_BPD", "prompt_mask_BP") if self.without_prompt else ()
-        mix = ("mix_BTC", "mix_mask_BT") if self.without_mix else ()
-        return (*prompt, *mix, *(SKETCH if self.without_sketch else ()))
+        return tuple(field for name, fields in FIELDS.items() if name in self.lacks for field in fields)
+
+
+def beside(conditions: DiffusionConditions, others: Sequence[DiffusionConditions]) -> DiffusionConditions:
+    """The rows of all of them, one after the other."""
+    rows = {}
+    for field in dataclasses.fields(conditions):
+        first = getattr(conditions, field.name)
+        rows[field.name] = None if first is None else torch.cat((first, *(getattr(x, field.name) for x in others)))
+    return DiffusionConditions(**rows)
 
 
 NOTHING_ASKED = Unconditional(without_prompt=True, without_mix=True)
 """Neither prompt nor mix: the default of every model that does not name a choice."""
 
-LEAST_SHARE = 0.02
+LEAST_SHARE = 0.0075
 """Share of training windows below which an answer counts as not trained. Independent dropouts of prompt (.1) and mix
-(.05) leave .005 of the windows without both, and the paper's .1 leaves .095 without the prompt alone."""
+(.05) leave .005 of the windows without both. `lmdm-pocket` was trained without mix and past in .009, and guidance away
+from that gives it back most of its level and adherence (docs/results.md)."""
 
 
 @dataclass(frozen=True)
 class Dropouts:
     """What training windows lack.
 
+    Windows that lack only a part of something, such as the beginning of the mix, count as windows that have it.
+
     Args:
         prompt: share of windows, 0 to 1, without a prompt.
         mix: share of windows without any mix.
-        unconditional: share of windows that lack what guidance's unconditional side lacks.
-        sketch: share of windows without any sketch; None = the model follows none.
+        unconditional: share of windows that lack what one of `together` lacks, each equally often.
+        sketch: share of windows without any sketch.
+        past: share of windows without any past.
+        together: the controls that are dropped together.
     """
 
     prompt: float
     mix: float
-    unconditional: float
-    sketch: float | None = None
+    unconditional: float = 0.0
+    sketch: float = 0.0
+    past: float = 0.0
+    together: tuple[tuple[str, ...], ...] = ()
 
-    @staticmethod
-    def of(settings: Mapping[str, Any]) -> Dropouts:
-        """Those of a recipe's arguments, as a checkpoint's configuration has them."""
-        names = ("prompt_dropout", "mix_dropout", "unconditional_dropout")
-        sketch = settings.get("sketch")
-        prompt, mix, unconditional = (settings.get(name) or 0.0 for name in names)
-        return Dropouts(prompt, mix, unconditional, None if sketch is None else sketch["whole_dropout"])
+    def share(self, lacks: Collection[str], has: Collection[str]) -> float:
+        """Share of training windows that lack just this.
 
-    def share(self, unconditional: Unconditional, has_prompts: bool, hears_mix: bool) -> float:
-        """Share of training windows that lack just what the unconditional side lacks.
-
-        What a model never has, it lacks in every window.
+        Args:
+            lacks: controls; of those that the model never has, it lacks all in every window.
+            has: the controls that it has.
         """
-        prompt, mix = (self.prompt if has_prompts else 1.0), (self.mix if hears_mix else 1.0)
-        lacking = (prompt if unconditional.without_prompt else 1.0) * (mix if unconditional.without_mix else 1.0)
-        sketch = 1.0 if self.sketch is None else self.sketch
-        lacking *= sketch if unconditional.without_sketch else 1.0
-        # what the side has may be dropped beside what it lacks
-        kept = 1.0 if unconditional.without_sketch or self.sketch is None else 1 - sketch
-        if has_prompts and not unconditional.without_prompt:
-            kept *= 1 - prompt
-        if hears_mix and not unconditional.without_mix:
-            kept *= 1 - mix
-        return (self.unconditional + (1 - self.unconditional) * lacking) * kept
+
+        def among(dropped: Collection[str]) -> float:
+            """The same among the windows in which these are dropped together."""
+            without = {name: 1.0 if name in dropped else float(getattr(self, name)) for name in has}
+            return math.prod(share if name in lacks else 1 - share for name, share in without.items())
+
+        by_chance = among(())
+        if not self.together:
+            return by_chance
+        together = sum(map(among, self.together)) / len(self.together)
+        return (1 - self.unconditional) * by_chance + self.unconditional * together
 
 
-def require_trained_guidance(
-    who: str, unconditional: Unconditional, share: float, has_prompts: bool, hears_mix: bool, follows_sketches: bool
-) -> None:
+def require_trained_guidance(who: str, lacks: Collection[str], share: float) -> None:
     """Refuse guidance away from an answer that training windows hardly ever ask for.
 
     Args:
         who: guides, for the message.
-        unconditional: what its unconditional side lacks.
+        lacks: the controls that a side of it lacks.
         share: how many of the training windows are like that side, 0 to 1.
-        has_prompts: whether the model takes prompts.
-        hears_mix: whether it hears any mix.
-        follows_sketches: whether it follows sketches.
 
     Raises:
         UserError: they are less than `LEAST_SHARE`.
     """
     if share >= LEAST_SHARE:
         return
-    parts = {"prompt": unconditional.without_prompt and has_prompts, "mix": unconditional.without_mix and hears_mix}
-    parts["sketch"] = unconditional.without_sketch and follows_sketches
-    lacking = " and ".join(name for name, lacks in parts.items() if lacks)
+    lacking = " and ".join(name for name in FIELDS if name in lacks)
     raise UserError(
         f"{who} guides away from a model without {lacking}, but {100 * share:.1f} % of the training windows are like "
         "that; set unconditional_dropout of that training, 0.1 for example, or the guidance to 1"

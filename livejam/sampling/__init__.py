@@ -1,6 +1,7 @@
 """Sampling: schedules, noise and samplers of flow-matching models."""
 
 from livejam.noise import Noise, generator_noise, row_noise
+from livejam.sampling.guidance import CONTROLS, Side, read_weights, weights_text
 from livejam.sampling.karras import KarrasSchedule, noise_times
 from livejam.sampling.samplers import (
     Euler,
@@ -30,6 +31,7 @@ from livejam.sampling.schedules import (
 )
 
 __all__ = [
+    "CONTROLS",
     "EarlyExits",
     "Euler",
     "EulerPlusPlus",
@@ -43,6 +45,7 @@ __all__ = [
     "Sampler",
     "Schedule",
     "ShiftedSchedule",
+    "Side",
     "UniformSchedule",
     "Velocity",
     "clean_estimate",
@@ -56,5 +59,7 @@ __all__ = [
     "noise_times",
     "ping_pong",
     "ping_pong_plus_plus",
+    "read_weights",
     "row_noise",
+    "weights_text",
 ]

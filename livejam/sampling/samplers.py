@@ -1,9 +1,9 @@
 """Samplers: plain functions of a velocity v(x, t), for x_t = (1 - t) x_0 + t ε, so that v = ε - x_0; and the same with
 their settings, as configurations and checkpoints name them.
 
-Gradients flow through every call of the velocity where the caller has gradients switched on. Several samplers ask the
-model twice per noise level, with and without its conditions, in one batched call: their velocity takes 2B rows, the
-conditional ones first.
+Gradients flow through every call of the velocity where the caller has gradients switched on. Under guidance the model
+is asked several times per noise level, with its conditions and without some of them, in one batched call: the velocity
+takes (1 + n) B rows for n weights, the conditional ones first (`livejam.sampling.guidance`).
 
 Shapes: B batch, T latent frames, C latent channels, K steps.
 """
@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from livejam.accompanist import Weights
 from livejam.errors import UserError
 from livejam.noise import Noise
+from livejam.sampling.guidance import Side, by_name, nested, nested_sides, require_weights
 from livejam.sampling.schedules import LogSNRSchedule, Schedule
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -31,17 +33,17 @@ def clean_estimate(x_BTC: Tensor, time_B: Tensor, velocity_BTC: Tensor) -> Tenso
     return x_BTC - time_B[:, None, None] * velocity_BTC
 
 
-def guided(velocity: Velocity, weight: float) -> Velocity:
-    """Classifier-free guidance, v_u + w (v_c - v_u), in one call of a velocity of 2B rows.
+def guided(velocity: Velocity, *weights: float) -> Velocity:
+    """Classifier-free guidance, v_u + w (v_c - v_u), in one call of a velocity of 2B rows; nested for more weights.
 
     Args:
-        velocity: rows [0, B) conditional, rows [B, 2B) unconditional.
-        weight: w; 1 gives v_c.
+        velocity: rows [0, B) conditional, and then a side for each weight, of which each lacks more than the one before
+            it and the last is unconditional.
+        weights: w_1 < … < w_n, of which w_n belongs to what the first of these sides lacks.
     """
 
     def guided_velocity(x_BTC: Tensor, time_B: Tensor) -> Tensor:
-        conditional, unconditional = _both(velocity, x_BTC, time_B)
-        return unconditional + weight * (conditional - unconditional)
+        return _steered(_sides(velocity, x_BTC, time_B, len(weights)), weights)
 
     return guided_velocity
 
@@ -85,37 +87,43 @@ def ping_pong(velocity: Velocity, times_K1: Tensor, noise: Noise) -> Tensor:
     return x
 
 
-def euler_plus_plus(velocity: Velocity, weight: float, times_K1: Tensor, noise: Noise) -> Tensor:
+def euler_plus_plus(velocity: Velocity, weights: Sequence[float], times_K1: Tensor, noise: Noise) -> Tensor:
     """CFG++ (Chung et al. 2024): guidance moves the estimate, the unconditional velocity renoises it.
 
-    x ← (x - t v_w) + t' v_u, with v_w = v_u + w (v_c - v_u) and w in [0, 1].
+    x ← (x - t v_w) + t' v_u, with v_w = v_u + w (v_c - v_u) and w in [0, 1]; nested for more weights, as in `guided`.
     """
     x = noise(0)
     for _, now, following in _steps(times_K1):
-        conditional, unconditional = _both(velocity, x, _time(x, now))
-        steered = unconditional + weight * (conditional - unconditional)
-        x = (x - now * steered) + following * unconditional
+        sides = _sides(velocity, x, _time(x, now), len(weights))
+        x = (x - now * _steered(sides, weights)) + following * sides[-1]
     return x
 
 
-def ping_pong_plus_plus(velocity: Velocity, weight: float, times_K1: Tensor, noise: Noise) -> Tensor:
+def ping_pong_plus_plus(velocity: Velocity, weights: Sequence[float], times_K1: Tensor, noise: Noise) -> Tensor:
     """Ping-Pong++ (LMDM): x ← (x - t v_w) + t' (ε' - (x - t v_u)), with fresh noise ε'."""
     x = noise(0)
     for step, now, following in _steps(times_K1):
         time_B = _time(x, now)
-        conditional, unconditional = _both(velocity, x, time_B)
-        steered = unconditional + weight * (conditional - unconditional)
-        clean = clean_estimate(x, time_B, steered)
+        sides = _sides(velocity, x, time_B, len(weights))
+        clean = clean_estimate(x, time_B, _steered(sides, weights))
         if following:
-            clean = clean + following * (noise(step + 1) - clean_estimate(x, time_B, unconditional))
+            clean = clean + following * (noise(step + 1) - clean_estimate(x, time_B, sides[-1]))
         x = clean
     return x
 
 
-def _both(velocity: Velocity, x_BTC: Tensor, time_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Conditional and unconditional velocity from one call."""
-    conditional, unconditional = velocity(torch.cat((x_BTC, x_BTC)), torch.cat((time_B, time_B))).chunk(2)
-    return conditional, unconditional
+def _sides(velocity: Velocity, x_BTC: Tensor, time_B: Tensor, others: int) -> Sequence[Tensor]:
+    """Velocities of the conditional and so many other sides, from one call."""
+    sides = 1 + others
+    return velocity(torch.cat((x_BTC,) * sides), torch.cat((time_B,) * sides)).chunk(sides)
+
+
+def _steered(sides: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """v_0 + Σ w_k (v_k - v_{k-1}), of v_n … v_0."""
+    steered, behind = sides[-1], reversed(sides)
+    for weight, (less, more) in zip(weights, itertools.pairwise(behind), strict=True):
+        steered = steered + weight * (more - less)
+    return steered
 
 
 def _time(x_BTC: Tensor, time: float) -> Tensor:
@@ -133,19 +141,44 @@ class Sampler(ABC):
     @property
     @abstractmethod
     def needs_unconditional(self) -> bool:
-        """Whether the velocity is asked with 2B rows: the conditional ones, then the unconditional ones."""
+        """Whether the velocity is asked with rows of other sides behind the conditional ones."""
+
+    def weights(self, together: Side) -> Mapping[str, float]:
+        """Control → weight of what is guided.
+
+        Args:
+            together: the controls that one weight for all is of.
+        """
+        return {}
+
+    def sides(self, together: Side) -> tuple[Side, ...]:
+        """What each other side lacks, in the order of the rows.
+
+        Args:
+            together: the controls that one weight for all is of.
+        """
+        return (together,) if self.needs_unconditional else ()
 
     @abstractmethod
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
         """Latents x_0 (BTC)."""
 
-    def with_guidance(self, weight: float) -> Sampler:
-        """The same sampler with another weight of guidance.
+    def with_guidance(self, guidance: Weights) -> Sampler:
+        """The same sampler with another weight of guidance, or one for each control; those that are not named have 1.
 
         Raises:
-            UserError: it has no guidance, or the weight is out of range.
+            UserError: it has no guidance, or a weight is out of range.
         """
         raise UserError("this model's sampler has no guidance; leave it out")
+
+
+def _of_each(guidance: Weights, together: Side) -> Mapping[str, float]:
+    """Control → weight."""
+    return guidance if isinstance(guidance, Mapping) else dict.fromkeys(sorted(together), guidance)
+
+
+def _own(guidance: Weights) -> float | dict[str, float]:
+    return dict(guidance) if isinstance(guidance, Mapping) else guidance
 
 
 @dataclass(frozen=True)
@@ -154,7 +187,8 @@ class CfgSampler(Sampler, ABC):
 
     Args:
         steps: noise levels, ≥ 1.
-        guidance: weight w ≥ 0 of classifier-free guidance; 1 asks the conditional model alone, at half the cost.
+        guidance: weight w ≥ 0 of classifier-free guidance, of all that the unconditional side lacks, or a weight for
+            each of mix, past, prompt and sketch; 1 asks the conditional model alone, at half the cost.
         schedule: the noise levels.
 
     Raises:
@@ -162,25 +196,36 @@ class CfgSampler(Sampler, ABC):
     """
 
     steps: int = 8
-    guidance: float = 1.0
+    guidance: float | dict[str, float] = 1.0
     schedule: Schedule = field(default_factory=LogSNRSchedule)
 
     def __post_init__(self) -> None:
         self.schedule.times(self.steps)
-        if self.guidance < 0:
-            raise UserError(f"guidance is {self.guidance}, but must be 0 or more; 1 switches it off")
+        require_weights(self.guidance, lambda weight: weight >= 0, "must be 0 or more; 1 switches it off")
 
     @property
     def needs_unconditional(self) -> bool:
         """Whether the model is asked without its conditions too."""
-        return self.guidance != 1
+        return bool(self._weights)
 
-    def with_guidance(self, weight: float) -> CfgSampler:
-        """The same sampler with another weight."""
-        return replace(self, guidance=weight)
+    @property
+    def _weights(self) -> tuple[float, ...]:
+        return nested(by_name(self.guidance))
+
+    def weights(self, together: Side) -> Mapping[str, float]:
+        """Of each control; see `Sampler.weights`."""
+        return _of_each(self.guidance, together)
+
+    def sides(self, together: Side) -> tuple[Side, ...]:
+        """The nested sides; see `Sampler.sides`."""
+        return nested_sides(self.weights(together)) if isinstance(self.guidance, Mapping) else super().sides(together)
+
+    def with_guidance(self, guidance: Weights) -> CfgSampler:
+        """The same sampler with other weights."""
+        return replace(self, guidance=_own(guidance))
 
     def _guided(self, velocity: Velocity) -> Velocity:
-        return guided(velocity, self.guidance) if self.needs_unconditional else velocity
+        return guided(velocity, *self._weights) if self._weights else velocity
 
 
 @dataclass(frozen=True)
@@ -232,7 +277,8 @@ class CfgPlusPlusSampler(Sampler, ABC):
 
     Args:
         steps: noise levels, ≥ 1.
-        guidance: weight w in [0, 1]; LMDM takes 0.7 while prompts change.
+        guidance: weight w in [0, 1]; LMDM takes 0.7 while prompts change. Or a weight for each of mix, past, prompt and
+            sketch, of which those of weight 1 stay as they are.
         schedule: the noise levels.
 
     Raises:
@@ -240,22 +286,34 @@ class CfgPlusPlusSampler(Sampler, ABC):
     """
 
     steps: int = 8
-    guidance: float = 0.7
+    guidance: float | dict[str, float] = 0.7
     schedule: Schedule = field(default_factory=LogSNRSchedule)
 
     def __post_init__(self) -> None:
         self.schedule.times(self.steps)
-        if not 0 <= self.guidance <= 1:
-            raise UserError(f"guidance is {self.guidance}, but CFG++ interpolates: set it between 0 and 1")
+        allowed = "CFG++ interpolates: set it between 0 and 1"
+        require_weights(self.guidance, lambda weight: 0 <= weight <= 1, allowed)
 
     @property
     def needs_unconditional(self) -> bool:
-        """The unconditional model is always asked."""
-        return True
+        """With one weight, the unconditional model is always asked."""
+        return not isinstance(self.guidance, Mapping) or bool(self._weights)
 
-    def with_guidance(self, weight: float) -> CfgPlusPlusSampler:
-        """The same sampler with another weight."""
-        return replace(self, guidance=weight)
+    @property
+    def _weights(self) -> tuple[float, ...]:
+        return nested(self.guidance) if isinstance(self.guidance, Mapping) else (self.guidance,)
+
+    def weights(self, together: Side) -> Mapping[str, float]:
+        """Of each control; see `Sampler.weights`."""
+        return _of_each(self.guidance, together)
+
+    def sides(self, together: Side) -> tuple[Side, ...]:
+        """The nested sides; see `Sampler.sides`."""
+        return nested_sides(self.weights(together)) if isinstance(self.guidance, Mapping) else super().sides(together)
+
+    def with_guidance(self, guidance: Weights) -> CfgPlusPlusSampler:
+        """The same sampler with other weights."""
+        return replace(self, guidance=_own(guidance))
 
 
 @dataclass(frozen=True)
@@ -263,7 +321,7 @@ class EulerPlusPlus(CfgPlusPlusSampler):
     """`euler_plus_plus`."""
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
-        return euler_plus_plus(velocity, self.guidance, self.schedule.times(self.steps), noise)
+        return euler_plus_plus(velocity, self._weights, self.schedule.times(self.steps), noise)
 
 
 @dataclass(frozen=True)
@@ -271,4 +329,4 @@ class PingPongPlusPlus(CfgPlusPlusSampler):
     """`ping_pong_plus_plus`."""
 
     def sample(self, velocity: Velocity, noise: Noise) -> Tensor:
-        return ping_pong_plus_plus(velocity, self.guidance, self.schedule.times(self.steps), noise)
+        return ping_pong_plus_plus(velocity, self._weights, self.schedule.times(self.steps), noise)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from livejam.accompanist import Controls
+from livejam.accompanist import Accompanist, Controls
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.instruments import default_instrument, instrument_index, require_learnt
+from livejam.networks.conditioning import require_words
+from livejam.streaming.prompting import require_guided_prompt, taking_prompts
 
 
 def controls_of(
@@ -34,6 +38,22 @@ def controls_of(
     device = player.silence_C.device
     seed_B = torch.tensor([require_seed(seed) for seed in seeds], device=device)
     return Controls(torch.tensor(indices, device=device), seed_B, None if prompts is None else tuple(prompts))
+
+
+def with_negative(
+    accompanist: Accompanist[Any], controls: Controls, words: str | None, rows: Collection[int]
+) -> Controls:
+    """The controls in which some rows are led away from these words.
+
+    Raises:
+        UserError: the model takes no prompts, or does not guide them.
+    """
+    if words is not None:
+        require_guided_prompt(taking_prompts(accompanist))
+        require_words(words)
+    before = controls.negative_prompt or ("",) * len(controls.seed_B)
+    after = tuple((words or "") if place in rows else old for place, old in enumerate(before))
+    return replace(controls, negative_prompt=after if any(after) else None)
 
 
 def learnt(player: Player, name: str) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import TAKES_NO_PROMPTS
 from livejam.networks.conditioning import Words
@@ -48,6 +50,7 @@ class PromptChange:
         eject_blocks: how many of the oldest blocks of its own past the model forgets when the context is encoded again.
         reencode: whether the context is encoded again; otherwise a sliding window keeps it as it was encoded.
         row: who is asked; None = all rows.
+        negative: what guidance leads away from, in place of no prompt; None = as before.
 
     Raises:
         UserError: a number is out of range, or two contradict each other.
@@ -60,6 +63,7 @@ class PromptChange:
     eject_blocks: int = 0
     reencode: bool = True
     row: int | None = None
+    negative: Words | None = None
 
     def __post_init__(self) -> None:
         ranges = {"seconds": MOMENTS, "fade_seconds": FADES, "fade_blocks": BLOCKS, "eject_blocks": BLOCKS}
@@ -86,6 +90,7 @@ class PlannedChange:
         eject_blocks: as in `PromptChange`.
         reencode: as in `PromptChange`.
         number: its own in its line.
+        negative: the encoded words to lead away from, one row; None = as before.
     """
 
     first_frame: int
@@ -95,6 +100,7 @@ class PlannedChange:
     eject_blocks: int
     reencode: bool
     number: int = 0
+    negative: Prompt | None = None
 
     def share(self, first_frame: int, block_frames: int) -> float:
         """Share of the new prompt in a block that begins there: the one that is due at its end."""
@@ -112,12 +118,14 @@ class PromptLine:
         changes: in the order of their frames.
         timeline: those of them that come again when the session begins anew, with those that are over.
         made: how many changes there have been.
+        negative: the negative prompts before the first change, one per row; None = nobody has one.
     """
 
     base: Prompt
     changes: tuple[PlannedChange, ...] = ()
     timeline: tuple[PlannedChange, ...] = ()
     made: int = 0
+    negative: Prompt | None = None
 
     def told(self, accompanist: Accompanist[Any], memory: Any, told: Told, first_frame: int) -> tuple[Any, Told]:
         """The memory of a musician who knows what is due, and what that is.
@@ -141,31 +149,51 @@ class PromptLine:
             rows = range(len(self.base.mask_BP))
             blocks = [max((c.eject_blocks for c in ejecting if row in c.rows), default=0) for row in rows]
             memory = who.ejected(blocks, memory)
-        return who.asked(self.at(first_frame, block), memory, any(change.reencode for change in turned)), due
+        reencode = any(change.reencode for change in turned)
+        if (negative := self.avoided_at(first_frame, block)) is not None:
+            memory = who.avoiding(negative, memory, reencode)
+        return who.asked(self.at(first_frame, block), memory, reencode), due
 
     def at(self, first_frame: int, block_frames: int) -> Prompt:
         """The prompt of a block that begins there."""
         prompt = self.base
         for change in self.changes:
-            share = change.share(first_frame, block_frames)
-            new = prompt.in_rows(change.rows, change.prompt) if share else prompt
-            prompt = new if share in (0.0, 1.0) else prompt.faded(new, share)
+            prompt = _changed(prompt, change.prompt, change, first_frame, block_frames)
+        return prompt
+
+    def avoided_at(self, first_frame: int, block_frames: int) -> Prompt | None:
+        """The negative prompt of a block that begins there; None = nobody has had one."""
+        if self.negative is None and not any(change.negative for change in self.changes):
+            return None
+        nothing = self.base.without(torch.ones_like(self.base.mask_BP[:, 0]))
+        prompt = nothing if self.negative is None else self.negative
+        for change in self.changes:
+            if change.negative is not None:
+                prompt = _changed(prompt, change.negative, change, first_frame, block_frames)
         return prompt
 
     def with_change(self, change: PlannedChange) -> PromptLine:
         """A change at the next block as well; those that are over by then become the base."""
         over = [share == 1 for share in (each.share(change.first_frame, 0) for each in self.changes)]
         first = over.index(False) if False in over else len(over)
-        base = replace(self, changes=self.changes[:first]).at(change.first_frame, 0)
+        before = replace(self, changes=self.changes[:first])
+        base, negative = before.at(change.first_frame, 0), before.avoided_at(change.first_frame, 0)
         later = [each.first_frame > change.first_frame for each in self.changes]
         place = later.index(True) if True in later else len(later)
         new = replace(change, number=self.made)
         changes = (*self.changes[first:place], new, *self.changes[place:])
-        return replace(self, base=base, changes=changes, made=self.made + 1)
+        return replace(self, base=base, changes=changes, made=self.made + 1, negative=negative)
 
-    def anew(self, base: Prompt) -> PromptLine | None:
+    def anew(self, base: Prompt, negative: Prompt | None) -> PromptLine | None:
         """The line of a session that begins anew; None if nothing changes in it."""
-        return replace(self, base=base, changes=self.timeline) if self.timeline else None
+        return replace(self, base=base, changes=self.timeline, negative=negative) if self.timeline else None
+
+
+def _changed(prompt: Prompt, asked: Prompt, change: PlannedChange, first_frame: int, block_frames: int) -> Prompt:
+    """The prompts of all rows in a block that begins there, with as much of a change as is due."""
+    share = change.share(first_frame, block_frames)
+    new = prompt.in_rows(change.rows, asked) if share else prompt
+    return new if share in (0.0, 1.0) else prompt.faded(new, share)
 
 
 def takes_prompts(accompanist: Accompanist[Any]) -> bool:
@@ -182,6 +210,19 @@ def taking_prompts(accompanist: Accompanist[Any]) -> LMDMAccompanist:
     if not isinstance(accompanist, LMDMAccompanist) or not takes_prompts(accompanist):
         raise UserError(TAKES_NO_PROMPTS)
     return accompanist
+
+
+def require_guided_prompt(who: LMDMAccompanist) -> None:
+    """Refuse a negative prompt where nothing is led away from it.
+
+    Raises:
+        UserError: the model's prompt has no weight of guidance.
+    """
+    if who.weights.get("prompt", 1.0) == 1:
+        raise UserError(
+            "a negative prompt is what guidance leads away from, and this model's prompt is not guided; give the "
+            "prompt a weight of guidance above 1, as --guidance prompt=3"
+        )
 
 
 def planned(
@@ -208,10 +249,20 @@ def planned(
     fade = change.fade_blocks * who.block_frames or math.ceil(change.fade_seconds * rate)
     asked = tuple(range(rows)) if change.row is None else (change.row,)
     prompt = who.generator.mixed_prompt([change.words])
-    return PlannedChange(frame, fade, asked, prompt, change.eject_blocks, change.reencode)
+    negative = None if change.negative is None else who.generator.mixed_prompt([change.negative])
+    if negative is not None:
+        require_guided_prompt(who)
+    parts = frame, fade, asked, prompt, change.eject_blocks, change.reencode
+    return PlannedChange(*parts, negative=negative)
 
 
-def plan(changes: Sequence[PromptChange], accompanist: Accompanist[Any], base: Prompt, rows: int) -> PromptLine:
+def plan(
+    changes: Sequence[PromptChange],
+    accompanist: Accompanist[Any],
+    base: Prompt,
+    rows: int,
+    negative: Prompt | None = None,
+) -> PromptLine:
     """A timeline for a session.
 
     Args:
@@ -219,6 +270,7 @@ def plan(changes: Sequence[PromptChange], accompanist: Accompanist[Any], base: P
         accompanist: the model.
         base: the prompts before the first of them.
         rows: of the session.
+        negative: the negative prompts before the first of them.
 
     Raises:
         UserError: as `planned`, with the number of the change; or they are too many, or not in order.
@@ -235,4 +287,4 @@ def plan(changes: Sequence[PromptChange], accompanist: Accompanist[Any], base: P
             raise UserError(
                 f"change {number} of the prompt is at {change.seconds:g} s, before the one above it; sort them by time"
             )
-    return PromptLine(base, tuple(made), tuple(made), len(made))
+    return PromptLine(base, tuple(made), tuple(made), len(made), negative)

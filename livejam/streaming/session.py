@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from livejam.accompanist import Controls
+from livejam.accompanist import Controls, Weights
 from livejam.batch import NAMES
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.networks.conditioning import read_words
-from livejam.streaming.asking import controls_of, learnt, require_seed
+from livejam.streaming.asking import controls_of, learnt, require_seed, with_negative
 from livejam.streaming.memories import UNDO_SECONDS as UNDO_SECONDS  # its users find it beside the session
 from livejam.streaming.memories import Memories, Snapshot
 from livejam.streaming.pipeline import Musician, Pipeline, StepTimes
@@ -238,7 +238,7 @@ class Session:
             self._begin(replace(who, memory=memory, told=()), now.level_db_B, now.muted_B)
         self.set_sketch(now.pipeline.sketch_TP)
         if now.pipeline.prompts is not None:
-            self._prompt_by(now.pipeline.prompts.anew(self._musician.memory.prompt))
+            self._prompt_by(now.pipeline.prompts.anew(self._musician.memory.prompt, self._musician.memory.negative))
 
     def set_instrument(self, name: str, row: int | None = None) -> None:
         """Let a row, or all, play another instrument from the next block on.
@@ -281,7 +281,7 @@ class Session:
         change = PromptChange(0.0, read_words(words), fade_seconds, eject_blocks=eject_blocks, row=row)
         with torch.inference_mode():
             made = planned(change, who.accompanist, self.rows, self._pipeline.next_frame(self._now.pipeline))
-            self._prompt_by((line or PromptLine(who.memory.prompt)).with_change(made))
+            self._prompt_by((line or PromptLine(who.memory.prompt, negative=who.memory.negative)).with_change(made))
         self._become(replace(self._musician, controls=controls))
 
     def set_prompts(self, changes: Sequence[PromptChange]) -> None:
@@ -295,7 +295,8 @@ class Session:
         taking_prompts(accompanist)
         with torch.inference_mode():
             self._ask(self._musician.controls)
-            line = plan(changes, accompanist, self._musician.memory.prompt, self.rows)
+            memory = self._musician.memory
+            line = plan(changes, accompanist, memory.prompt, self.rows, memory.negative)
         self._prompt_by(line if changes else None)
 
     def _prompt_by(self, line: PromptLine | None) -> None:
@@ -342,14 +343,35 @@ class Session:
             curves_TP = checked_sketch(self._musician.accompanist, curves_TP, self.player.silence_C.device)
         self._now = replace(self._now, pipeline=replace(self._now.pipeline, sketch_TP=curves_TP))
 
-    def set_guidance(self, weight: float) -> None:
+    def set_guidance(self, guidance: Weights) -> None:
         """Set the weight of guidance from the next block on.
 
+        Args:
+            guidance: one weight for all that the model's unconditional side lacks, or those of some of mix, past,
+                prompt and sketch, as in `{"prompt": 3.0}`; the others keep theirs.
+
         Raises:
-            UserError: the model has no guidance, or the weight is outside of its sampler's range.
+            UserError: the model has no guidance, or takes no such control, or a weight is outside of its sampler's
+                range, or guides away from what was hardly trained.
         """
         who = self._musician
-        self._become(replace(who, accompanist=who.accompanist.with_guidance(weight)))
+        self._become(replace(who, accompanist=who.accompanist.with_guidance(guidance)))
+
+    def set_negative_prompt(self, words: str | None, row: int | None = None) -> None:
+        """Lead a row, or all, away from these words, instead of from no prompt, from the next block on.
+
+        Args:
+            words: as in `set_prompt`; None = away from no prompt.
+            row: the row; None = all.
+
+        Raises:
+            UserError: the model takes no prompts or does not guide them, does not understand these words, or there is
+                no such row.
+        """
+        controls = with_negative(self._musician.accompanist, self._musician.controls, words, self._rows(row))
+        self._ask(controls)
+        if (line := self._now.pipeline.prompts) is not None:
+            self._prompt_by(replace(line, negative=self._musician.memory.negative))
 
     def set_anticipation(self, frames: int) -> None:
         """Play further ahead from the next block on, or less far.

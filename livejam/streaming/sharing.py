@@ -23,7 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
-from livejam.accompanist import Accompanist, Controls
+from livejam.accompanist import Accompanist, Controls, Weights
 from livejam.checkpoints.player import Player
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.codec import Codec
@@ -156,8 +156,8 @@ class SharedAccompanist(Generic[State]):
     def with_controls(self, controls: Controls, state: State) -> State:
         return self.accompanist.with_controls(controls, state)
 
-    def with_guidance(self, weight: float) -> Accompanist[State]:
-        return self.accompanist.with_guidance(weight)
+    def with_guidance(self, guidance: Weights) -> Accompanist[State]:
+        return self.accompanist.with_guidance(guidance)
 
     def with_anticipation(self, frames: int) -> SharedAccompanist[State]:
         # the anticipation of a step is its state's, so all of them keep playing together

@@ -40,16 +40,18 @@ class DiffusionCache:
         value: per block, value_BKHE.
         frames: number of cached frames.
         prompt: keys and values of the prompt; None without one.
+        sides: what the rows of each other side of guidance lack; None = not known.
     """
 
     key: tuple[Tensor, ...]
     value: tuple[Tensor, ...]
     frames: int
     prompt: PromptKeys | None
+    sides: tuple[frozenset[str], ...] | None = None
 
     @property
     def batch_size(self) -> int:
-        """Rows of the network: twice as many as musicians under guidance."""
+        """Rows of the network: under guidance, those of every side."""
         return len(self.key[0])
 
     def with_prompt(self, prompt: PromptKeys | None) -> DiffusionCache:
@@ -68,7 +70,7 @@ class DiffusionCache:
             prompt = tuple((changed(k, new_k), changed(v, new_v)) for (k, v), (new_k, new_v) in pairs)
         key = tuple(map(changed, self.key, other.key))
         value = tuple(map(changed, self.value, other.value))
-        return DiffusionCache(key, value, self.frames, prompt)
+        return DiffusionCache(key, value, self.frames, prompt, self.sides)
 
 
 class BlockVelocity(ABC):

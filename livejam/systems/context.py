@@ -6,15 +6,20 @@ Shapes: B batch, T latent frames of the window (context, then block), C latent c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.networks.diffusion_conditions import DiffusionConditions
+from livejam.networks.conditioned_transformer import ConditionedTransformer
+from livejam.networks.diffusion_conditions import NOTHING_ASKED, DiffusionConditions, Dropouts, Unconditional
 from livejam.networks.diffusion_masks import BlockCausal, EncoderDecoder
 from livejam.networks.diffusion_transformer import DiffusionTransformer
+from livejam.sampling.guidance import nested_sides
+from livejam.sketch import CHANNELS, SketchAnalysis
 from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache
 
 
@@ -33,12 +38,12 @@ class TrainingContext:
 
 @dataclass(frozen=True)
 class BlockRequest:
-    """What is known when the next block is generated; under guidance in 2B rows, with the unconditional side last.
+    """What is known when the next block is generated; under guidance in rows for every side, the unconditional last.
 
     Args:
         conditions: mix, prompt and global embedding of the window.
         played_BTC: the accompaniment on the context frames, 0 where there was none.
-        known_BT: which context frames were played (bool).
+        known_BT: which context frames were played and are given (bool).
         cutoff_frames: frames of the window in which the mix is known.
         cached: whether keys and values may be cached; otherwise every denoising step computes the whole window.
         cache: the cache of the previous block; None = encode the context again.
@@ -54,6 +59,9 @@ class BlockRequest:
 
 class ContextMode(ABC):
     """How the context enters."""
+
+    can_guide = False
+    """Whether guidance may lead away from a model without its past."""
 
     @abstractmethod
     def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
@@ -82,6 +90,7 @@ class RoutedContext(ContextMode):
         UserError: the shares are out of range.
     """
 
+    can_guide = True
     whole_dropout: float = 0.2
     partial_dropout: float = 0.3
 
@@ -126,6 +135,8 @@ class DroppedContext(RoutedContext):
     (docs/results.md). Windows without context, `whole_dropout` of them, taught it to do without; with `whole_dropout`
     1 it learns nothing else. The past of the mix is remembered as ever.
     """
+
+    can_guide = False
 
     def velocity(self, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
         """The velocity of the block, as if nothing had been played before."""
@@ -230,3 +241,70 @@ def require_window(network: DiffusionTransformer, cutoff_blocks: int) -> None:
 def cutoff_frames(network: DiffusionTransformer, cutoff_blocks: int) -> int:
     """Frames of the window in which the mix is known."""
     return network.context_frames + cutoff_blocks * network.block_frames
+
+
+def dropouts_of(settings: Mapping[str, Any]) -> Dropouts:
+    """Those of a recipe's arguments, as a checkpoint's configuration has them."""
+    prompt, mix, unconditional = (settings.get(f"{name}_dropout") or 0.0 for name in ("prompt", "mix", "unconditional"))
+    sketch, side = settings.get("sketch"), settings.get("unconditional")
+    own = NOTHING_ASKED if side is None else Unconditional(**side.get("init_args", side))
+    sampler, mode = (settings.get(name) or {} for name in ("sampler", "context_mode"))
+    guidance = (sampler.get("init_args") or {}).get("guidance")
+    together = (nested_sides(guidance) if isinstance(guidance, Mapping) else ()) or (own.lacks,)
+    past = (mode.get("init_args") or {}).get("whole_dropout", RoutedContext.whole_dropout)
+    sketched = 0.0 if sketch is None else sketch["whole_dropout"]
+    return Dropouts(prompt, mix, unconditional, sketched, past, tuple(tuple(sorted(each)) for each in together))
+
+
+def has_past(mode: ContextMode, network: DiffusionTransformer) -> bool:
+    """Whether a network takes its own past as an input, so that training may drop it."""
+    return isinstance(mode, RoutedContext) and network.context_frames > 0
+
+
+def controls_of(
+    generator: ConditionedTransformer, mode: ContextMode, hears_mix: bool, follows_sketches: bool
+) -> frozenset[str]:
+    """What a model takes of mix, past, prompt and sketch."""
+    takes = {"mix": hears_mix, "past": has_past(mode, generator.transformer), "sketch": follows_sketches}
+    takes["prompt"] = generator.prompt_encoder is not None
+    return frozenset(name for name, given in takes.items() if given)
+
+
+MISSING = {
+    "mix": "hears no mix",
+    "past": "is not given its own past",
+    "prompt": "takes no prompts",
+    "sketch": "follows no sketch",
+}
+"""What is said of a control to a model that does not take it."""
+
+
+def require_guidable(weights: Mapping[str, float], controls: Collection[str], mode: ContextMode) -> None:
+    """Refuse weights of guidance of what a model does not take.
+
+    Args:
+        weights: control → weight.
+        controls: what it takes.
+        mode: how it is given its own past.
+
+    Raises:
+        UserError: names the control.
+    """
+    for name, weight in weights.items():
+        guided = name in controls and (name != "past" or mode.can_guide)
+        if weight != 1 and not guided:
+            raise UserError(f"guidance has a weight of the {name}, but this model {MISSING[name]}; leave it out")
+
+
+def require_sketch(network: DiffusionTransformer, sketch: SketchAnalysis | None) -> None:
+    """Refuse a network that does not fit its sketches.
+
+    Raises:
+        UserError: one of them is missing, or the network's controls are others.
+    """
+    wanted = () if sketch is None else CHANNELS
+    if network.sketch_channels != wanted:
+        raise UserError(
+            f"the network's sketch_channels are {list(network.sketch_channels)}, but this model's sketch has "
+            f"{list(wanted)}; set sketch_channels to that, or the recipe's sketch (FlowMatching alone has one)"
+        )

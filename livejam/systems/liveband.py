@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from livejam.accompanist import TAKES_NONE, Controls
+from livejam.accompanist import TAKES_NONE, Controls, Weights
 from livejam.errors import UserError
 from livejam.networks.causal_transformer import CausalTransformer, Heard
 from livejam.networks.transformer_cache import TransformerCache
@@ -198,7 +198,7 @@ class LiveBandAccompanist:
             reference_BE=self._reference_of(controls),
         )
 
-    def with_guidance(self, weight: float) -> LiveBandAccompanist:
+    def with_guidance(self, guidance: Weights) -> LiveBandAccompanist:
         """LiveBand has no guidance.
 
         Raises:
@@ -253,7 +253,7 @@ def refuse_prompt(controls: Controls) -> None:
     Raises:
         UserError: there is one.
     """
-    if controls.prompt is not None:
+    if controls.prompt is not None or any(controls.negative_prompt or ()):
         raise UserError("LiveBand takes no prompts; name an instrument instead")
 
 

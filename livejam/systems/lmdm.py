@@ -5,31 +5,49 @@ Shapes: B batch, T latent frames, C latent channels, P numbers of a frame of a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from livejam.accompanist import FOLLOWS_NONE, Controls
-from livejam.batch import CATEGORIES, NULL_CATEGORY
+from livejam.accompanist import FOLLOWS_NONE, Controls, Weights
 from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import ConditionedTransformer
-from livejam.networks.conditioning import Prompt, read_words
+from livejam.networks.conditioning import Prompt
 from livejam.networks.diffusion_conditions import (
     NOTHING_ASKED,
     DiffusionConditions,
+    Dropouts,
     Unconditional,
     require_trained_guidance,
 )
 from livejam.networks.diffusion_masks import BlockCausal
-from livejam.networks.diffusion_transformer import DiffusionTransformer
-from livejam.sampling import Noise, Sampler, row_noise
-from livejam.sketch import CHANNELS, SketchAnalysis, excerpt, require_packed, unpacked
+from livejam.sampling import Noise, Sampler, row_noise, weights_text
+from livejam.sketch import SketchAnalysis, excerpt, require_packed, unpacked
 from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.blocks import BlockCausalCache, DiffusionCache
-from livejam.systems.context import BlockRequest, ContextMode, cutoff_frames, require_window, with_context
-from livejam.systems.lmdm_state import LMDMState, filled, heard, known_mix, played
+from livejam.systems.context import (
+    BlockRequest,
+    ContextMode,
+    controls_of,
+    cutoff_frames,
+    require_guidable,
+    require_sketch,
+    require_window,
+    with_context,
+)
+from livejam.systems.lmdm_state import (
+    LMDMState,
+    filled,
+    heard,
+    known_mix,
+    negative_of,
+    played,
+    prompt_of,
+    prompts_put,
+    sides_of,
+)
 
 
 class LMDMAccompanist:
@@ -47,12 +65,14 @@ class LMDMAccompanist:
         sampler: the map from noise to latents.
         cutoff_blocks: blocks of the mix that are known beyond the context.
         cached: whether keys and values are cached, if the network's mask allows it.
-        unconditional: what guidance's unconditional side lacks, as in training.
-        unconditional_share: how many of the training windows were like that side, 0 to 1; None = not known.
+        unconditional: what guidance's unconditional side lacks, as in training, where one weight is given for all.
+        unconditional_share: how many of the training windows were like that side, 0 to 1, of checkpoints that have no
+            record of their dropouts; None = not known.
         sketch: how the sketches are made that it follows, as in training; None = it follows none.
+        dropouts: what training windows lacked; None = not known.
 
     Raises:
-        UserError: generator, codec, cutoff and sketch do not fit together.
+        UserError: generator, codec, cutoff, sketch and weights of guidance do not fit together.
     """
 
     def __init__(
@@ -67,6 +87,7 @@ class LMDMAccompanist:
         unconditional: Unconditional = NOTHING_ASKED,
         unconditional_share: float | None = None,
         sketch: SketchAnalysis | None = None,
+        dropouts: Dropouts | None = None,
     ) -> None:
         network = generator.transformer
         require_window(network, cutoff_blocks)
@@ -82,7 +103,9 @@ class LMDMAccompanist:
         self._context_mode, self._sampler = context_mode, sampler
         self._cutoff_blocks, self._cached = cutoff_blocks, cached
         self._unconditional, self._unconditional_share = unconditional, unconditional_share
-        self._sketch = sketch
+        self._sketch, self._dropouts = sketch, dropouts
+        self._sides = sampler.sides(unconditional.lacks)
+        require_guidable(self.weights, self.controls, context_mode)
 
     @property
     def spec(self) -> CodecSpec:
@@ -128,6 +151,18 @@ class LMDMAccompanist:
         """How the sketches are made that it follows; None = it follows none."""
         return self._sketch
 
+    @property
+    def controls(self) -> frozenset[str]:
+        """What it was made to take of mix, past, prompt and sketch."""
+        return controls_of(self.generator, self._context_mode, self._cutoff_frames > 0, self._sketch is not None)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Control → weight of guidance, of those that have one."""
+        guidance = getattr(self._sampler, "guidance", None)
+        own = self._sampler.weights(self._unconditional.lacks)
+        return own if isinstance(guidance, Mapping) else {n: w for n, w in own.items() if n in self.controls}
+
     def sketched(self, curves_BTP: Tensor, first_frame: int, state: LMDMState) -> LMDMState:
         """As in `livejam.accompanist.FollowsSketches`; what a sliding window has encoded keeps its sketch."""
         if self._sketch is None:
@@ -154,7 +189,8 @@ class LMDMAccompanist:
 
     def _with(self, sampler: Sampler, cutoff_blocks: int) -> LMDMAccompanist:
         parts = self.generator, self.spec, self._statistics, self._context_mode, sampler, cutoff_blocks
-        return LMDMAccompanist(*parts, self._cached, self._unconditional, self._unconditional_share, self._sketch)
+        trained = self._unconditional, self._unconditional_share, self._sketch, self._dropouts
+        return LMDMAccompanist(*parts, self._cached, *trained)
 
     def init_state(self, batch_size: int, controls: Controls) -> LMDMState:
         """The state before the first frame: nothing heard, nothing played."""
@@ -169,6 +205,7 @@ class LMDMAccompanist:
             seed_B=controls.seed_B.to(frames.device),
             prompt=prompt_of(self.generator, controls),
             cache=None,
+            negative=negative_of(self.generator, controls),
         )
         return replace(state, cache=self._silent_cache(state))
 
@@ -208,6 +245,21 @@ class LMDMAccompanist:
             return replace(state, cache=None)
         return replace(state, cache=cache.with_prompt(self.generator.transformer.prompt_keys(self.asks(state))))
 
+    def avoiding(self, negative: Prompt | None, state: LMDMState, reencode: bool = True) -> LMDMState:
+        """The state in which guidance away from no prompt is guidance away from this one, from the next block on.
+
+        The negative prompt of Stable Diffusion, which takes the place of the empty one: sides of guidance that lack the
+        prompt are given this instead, and where no side lacks it, it says nothing.
+
+        Args:
+            negative: a result of `generator.prompt`, one row per musician, of which rows without tokens avoid nothing;
+                None = nobody avoids anything.
+            state: the state before that.
+            reencode: as in `asked`.
+        """
+        state = replace(state, negative=negative)
+        return state if state.prompt is None else self.asked(state.prompt, state, reencode)
+
     @property
     def context_blocks(self) -> int:
         """Blocks of its own past that it sees at most."""
@@ -231,7 +283,8 @@ class LMDMAccompanist:
             UserError: the model takes no prompts, or does not understand these.
         """
         prompt = prompt_of(self.generator, controls)
-        state = replace(state, seed_B=controls.seed_B.to(state.seed_B.device))
+        negative, seed_B = negative_of(self.generator, controls), controls.seed_B.to(state.seed_B.device)
+        state = replace(state, seed_B=seed_B, negative=negative)
         return state if prompt is None else self.asked(prompt, state)
 
     def with_anticipation(self, frames: int) -> LMDMAccompanist:
@@ -244,18 +297,28 @@ class LMDMAccompanist:
             raise UserError(f"this LMDM plays {self.anticipation_frames} frames ahead, by its cutoff; ask for no other")
         return self
 
-    def with_guidance(self, weight: float) -> LMDMAccompanist:
-        """The same model under another weight of guidance.
+    def with_guidance(self, guidance: Weights) -> LMDMAccompanist:
+        """The same model under another weight of guidance, or other weights of some controls; the others keep theirs.
 
         Raises:
-            UserError: the weight is outside of the sampler's range, or guides away from what was hardly trained.
+            UserError: a weight is outside of the sampler's range, or of something that the model does not take, or
+                guides away from what was hardly trained.
         """
-        sampler = self._sampler.with_guidance(weight)
-        if sampler.needs_unconditional and self._unconditional_share is not None:
-            who, has_prompts = f"a weight of {weight:g}", self.generator.prompt_encoder is not None
-            parts = self._unconditional, self._unconditional_share, has_prompts, self._cutoff_frames > 0
-            require_trained_guidance(who, *parts, self._sketch is not None)
-        return self.with_sampler(sampler)
+        changed = {**self.weights, **guidance} if isinstance(guidance, Mapping) else guidance
+        other = self.with_sampler(self._sampler.with_guidance(changed))
+        for side in other._sides:
+            share = self._trained_share(side)
+            if share is not None:
+                lacking = side & self.controls
+                require_trained_guidance(f"a weight of {weights_text(guidance)}", lacking, share)
+        return other
+
+    def _trained_share(self, side: frozenset[str]) -> float | None:
+        """How many of the training windows were like a side of guidance; None = not known."""
+        if self._dropouts is None:
+            return self._unconditional_share if side == self._unconditional.lacks else None
+        never_given = () if self._context_mode.can_guide else ("past",)
+        return self._dropouts.share(side.union(never_given), self.controls)
 
     def restarted(self, rows: Tensor, controls: Controls, state: LMDMState) -> LMDMState:
         """The state in which some musicians of the batch start again, without any effect on the others.
@@ -270,17 +333,15 @@ class LMDMAccompanist:
         def changed(old: Tensor, new: Tensor) -> Tensor:
             return old.index_copy(0, rows, new.to(old))
 
-        prompt = state.prompt
-        if prompt is not None and fresh.prompt is not None:
-            masks = changed(prompt.mask_BP, fresh.prompt.mask_BP)
-            prompt = Prompt(changed(prompt.embedding_BPD, fresh.prompt.embedding_BPD), masks)
+        prompt = prompts_put(rows, state.prompt, fresh.prompt, state.prompt)
+        negative = prompts_put(rows, state.negative, fresh.negative, state.prompt)
         names = ("mix_BTC", "position_B", "played_BTC", "played_B", "seed_B")
         parts = {name: changed(getattr(state, name), getattr(fresh, name)) for name in names}
         cache = self._cache(state)
         if cache is not None:
-            sides = torch.cat([rows + side * len(state.seed_B) for side in range(self._sides)])
+            sides = torch.cat([rows + side * len(state.seed_B) for side in range(self._rows)])
             cache = None if fresh.cache is None else cache.put(sides, fresh.cache)
-        return replace(state, **parts, prompt=prompt, cache=cache)
+        return replace(state, **parts, prompt=prompt, negative=negative, cache=cache)
 
     def step(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
         """Hear the next block, and emit a block (codec latents, not normalised)."""
@@ -307,7 +368,8 @@ class LMDMAccompanist:
             velocity = self._context_mode.velocity(network, self._block_request(state))
         out_BTC = self._sampler.sample(velocity, self._noise(state, velocity.frames))
         block_BTC = out_BTC[:, -network.block_frames :]
-        return block_BTC, replace(played(state, block_BTC.detach()), cache=velocity.cache, sketch_BTP=None)
+        cache = velocity.cache and replace(velocity.cache, sides=self._sides)
+        return block_BTC, replace(played(state, block_BTC.detach()), cache=cache, sketch_BTP=None)
 
     def _noise(self, state: LMDMState, frames: int) -> Noise:
         """Noise of so many frames, the last of which is the next block's."""
@@ -323,7 +385,10 @@ class LMDMAccompanist:
 
     def _block_request(self, state: LMDMState) -> BlockRequest:
         played_BTC = self._played(state)
-        known_BT = filled(state.played_B.repeat(self._sides), played_BTC.shape[1])
+        known_BT = filled(state.played_B.repeat(self._rows), played_BTC.shape[1])
+        if any("past" in side for side in self._sides):
+            given = [True, *("past" not in side for side in self._sides)]
+            known_BT = known_BT & torch.tensor(given).repeat_interleave(len(state.seed_B)).to(known_BT)[:, None]
         return BlockRequest(
             self.asks(state), played_BTC, known_BT, self._cutoff_frames, self._cached, self._cache(state)
         )
@@ -334,24 +399,26 @@ class LMDMAccompanist:
         if state.sketch_BTP is not None:
             curves = unpacked(state.sketch_BTP)
             sketch = curves.values_BTK, curves.mask_BTG
-        asked = self.generator.conditions(
-            state.prompt, self.spec.seconds_in(frames), mix=known_mix(state, frames), sketch=sketch
-        )
-        return self._unconditional.beside(asked) if self._sampler.needs_unconditional else asked
+        seconds = self.spec.seconds_in(frames)
+        asked = self.generator.conditions(state.prompt, seconds, mix=known_mix(state, frames), sketch=sketch)
+        negative = None if state.negative is None else self.generator.conditions(state.negative, seconds)
+        return sides_of(asked, self._sides, negative)
 
     def _played(self, state: LMDMState) -> Tensor:
         """The context, for every side."""
-        return state.played_BTC.repeat(self._sides, 1, 1)
+        return state.played_BTC.repeat(self._rows, 1, 1)
 
     def _cache(self, state: LMDMState) -> DiffusionCache | None:
-        """The state's cache of its context; None if guidance has been switched on or off since."""
-        fits = state.cache is not None and state.cache.batch_size == len(state.seed_B) * self._sides
-        return state.cache if fits else None
+        """The state's cache of its context; None if guidance has other sides since."""
+        cache = state.cache
+        if cache is None or cache.batch_size != len(state.seed_B) * self._rows:
+            return None
+        return cache if cache.sides in (None, self._sides) else None
 
     @property
-    def _sides(self) -> int:
-        """Rows of the network per musician: 2 under guidance, with the unconditional side."""
-        return 1 + self._sampler.needs_unconditional
+    def _rows(self) -> int:
+        """Rows of the network per musician: one for every side of guidance."""
+        return 1 + len(self._sides)
 
     def _silent_cache(self, state: LMDMState) -> DiffusionCache | None:
         """A sliding window's cache of a silent past, so that the first block slides as well."""
@@ -360,34 +427,7 @@ class LMDMAccompanist:
             return None
         conditions = with_context(self.asks(state), self._played(state), network.block_frames)
         window = BlockCausalCache(network, conditions, self._cutoff_frames)
-        rows = len(state.seed_B) * self._sides
+        rows = len(state.seed_B) * self._rows
         noise_BTC = state.played_BTC.new_zeros(rows, network.block_frames, network.latent_channels)
         window(noise_BTC, noise_BTC.new_ones(rows))
-        return window.cache
-
-
-def require_sketch(network: DiffusionTransformer, sketch: SketchAnalysis | None) -> None:
-    """Refuse a network that does not fit its sketches.
-
-    Raises:
-        UserError: one of them is missing, or the network's controls are others.
-    """
-    wanted = () if sketch is None else CHANNELS
-    if network.sketch_channels != wanted:
-        raise UserError(
-            f"the network's sketch_channels are {list(network.sketch_channels)}, but this model's sketch has "
-            f"{list(wanted)}; set sketch_channels to that, or the recipe's sketch (FlowMatching alone has one)"
-        )
-
-
-def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
-    """The prompt if there is one, else the instrument's name, else nothing.
-
-    Raises:
-        UserError: there is a prompt, but the model takes none.
-    """
-    if controls.prompt is not None:
-        return generator.mixed_prompt([read_words(text) for text in controls.prompt])
-    unasked_B = controls.instrument_B == NULL_CATEGORY
-    prompt = generator.prompt([CATEGORIES[i] for i in controls.instrument_B.masked_fill(unasked_B, 0).tolist()])
-    return None if prompt is None else prompt.without(unasked_B.to(prompt.mask_BP.device))
+        return window.cache and replace(window.cache, sides=self._sides)

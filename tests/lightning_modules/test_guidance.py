@@ -27,16 +27,17 @@ SIDES = (Unconditional(True, False), Unconditional(False, True), Unconditional(T
 
 @given(prompt=SHARES, mix=SHARES)
 def test_every_window_lacks_prompt_or_mix_or_both_or_nothing(prompt: float, mix: float) -> None:
-    shares = [Dropouts(prompt, mix, 0.0).share(side, True, True) for side in SIDES]
+    shares = [Dropouts(prompt, mix).share(side.lacks, ("mix", "prompt")) for side in SIDES]
     assert sum(shares) == pytest.approx(1 - (1 - prompt) * (1 - mix))
 
 
 @given(prompt=SHARES, mix=SHARES, together=SHARES)
 def test_what_a_model_never_has_it_lacks_in_every_window(prompt: float, mix: float, together: float) -> None:
-    dropouts = Dropouts(prompt, mix, together)
-    assert dropouts.share(SIDES[2], False, False) == pytest.approx(1)
-    assert dropouts.share(SIDES[2], False, True) == pytest.approx(together + (1 - together) * mix)
-    assert dropouts.share(SIDES[2], True, False) == pytest.approx(together + (1 - together) * prompt)
+    both = SIDES[2].lacks
+    dropouts = Dropouts(prompt, mix, together, together=(tuple(both),))
+    assert dropouts.share(both, ()) == pytest.approx(1)
+    assert dropouts.share(both, ("mix",)) == pytest.approx(together + (1 - together) * mix)
+    assert dropouts.share(both, ("prompt",)) == pytest.approx(together + (1 - together) * prompt)
 
 
 @pytest.mark.parametrize("side", SIDES, ids=str)
@@ -51,7 +52,7 @@ def test_the_dense_recipe_drops_what_is_dropped_in_playing(side: Unconditional) 
     assert conditions.mix_mask_BT is not None
     asked_B, hears_B = conditions.prompt_mask_BP.any(1), conditions.mix_mask_BT.any(1)
     as_used_B = (asked_B != side.without_prompt) & (hears_B != side.without_mix)
-    expected = Dropouts.of(dropped).share(side, True, True)
+    expected = module.dropouts.share(side.lacks, ("mix", "prompt"))
     assert float(as_used_B.float().mean()) == pytest.approx(expected, abs=0.03)
 
 
@@ -75,7 +76,7 @@ def test_a_teacher_guides_only_away_from_what_it_was_trained_on(tmp_path: Path) 
         )  # fmt: skip
         make_trainer(tmp_path).fit(module, CountingData(1, CONTEXT + BLOCK))
 
-    with pytest.raises(UserError, match=r"the teacher guides away from a model without prompt and mix, but 0.5 % of"):
+    with pytest.raises(UserError, match=r"the teacher guides away from a model without prompt and mix, but 0.4 % of"):
         distil(Unconditional(True, True), 2.0)
     distil(Unconditional(True, True), 1.0)
     distil(Unconditional(True, False), 2.0)
@@ -111,9 +112,9 @@ def test_what_arc_forcing_plays_knows_how_its_base_was_trained(tmp_path: Path) -
     settings["init_args"]["unconditional"] = {"without_prompt": True, "without_mix": False}
     checkpoint = trainer._checkpoint_connector.dump_checkpoint() | {"config": {"model": settings}}
     module.on_save_checkpoint(checkpoint)
-    assert checkpoint["livejam"]["player"]["init_args"]["unconditional_share"] == pytest.approx(0.005)
+    assert checkpoint["livejam"]["player"]["init_args"]["dropouts"]["init_args"]["prompt"] == 0.005
     Path(base).unlink()
     resumed = make_module(unconditional=Unconditional(True, False))
     resumed.on_load_checkpoint(checkpoint)
-    with pytest.raises(UserError, match=r"a weight of 2 guides away from a model without prompt, but 0\.5 % of"):
+    with pytest.raises(UserError, match=r"a weight of 2 guides away from a model without prompt, but 0\.4 % of"):
         resumed.accompanist().with_guidance(2.0)

@@ -88,7 +88,7 @@ def test_numbers_are_encoded_as_published(number: float) -> None:
     assert torch.allclose(conditioner(torch.tensor([number], dtype=torch.float64))[0], expected)
 
 
-SIDES = [Unconditional(*lacks) for lacks in itertools.product([False, True], repeat=3) if any(lacks)]
+SIDES = [Unconditional(*lacks) for lacks in itertools.product([False, True], repeat=4) if any(lacks)]
 
 
 @pytest.mark.parametrize("unconditional", [NOTHING_ASKED, *SIDES])
@@ -106,6 +106,7 @@ def test_guidance_asks_twice_and_drops_what_it_says(unconditional: Unconditional
     dropped = {"prompt_BPD", "prompt_mask_BP"} if unconditional.without_prompt else set()
     dropped |= {"mix_BTC", "mix_mask_BT"} if unconditional.without_mix else set()
     dropped |= {"sketch_BTK", "sketch_mask_BTG"} if unconditional.without_sketch else set()
+    dropped |= {"context_BTC"} if unconditional.without_past else set()
     for field in dataclasses.fields(conditions):
         told = getattr(conditions, field.name)
         other = torch.zeros_like(told) if field.name in dropped else told
@@ -117,7 +118,7 @@ def test_guidance_asks_twice_and_drops_what_it_says(unconditional: Unconditional
 
 
 def test_guidance_away_from_the_same_is_refused() -> None:
-    with pytest.raises(UserError, match="lacks nothing; set without_prompt, without_mix or without_sketch to true"):
+    with pytest.raises(UserError, match="lacks nothing; set without_prompt, without_mix, without_sketch or"):
         Unconditional(without_prompt=False, without_mix=False)
 
 

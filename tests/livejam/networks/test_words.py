@@ -14,8 +14,12 @@ from livejam.networks.conditioning import Words, read_words, weighted
 
 
 @pytest.mark.parametrize(
-    "text", ["piano", "warm, slow piano", "Genre: rock, BPM: 120", "piano:", "", "a:b", "Instruments: piano | BPM: 90"]
-)
+    "text",
+    [
+        "piano", "warm, slow piano", "Genre: rock, BPM: 120", "piano:", "", "a:b", "Instruments: piano | BPM: 90",
+        "BPM:120", "Genre:rock, BPM:120", "slow piano, BPM:60, calm",
+    ],
+)  # fmt: skip
 def test_a_text_without_weights_is_one_prompt(text: str) -> None:
     assert read_words(text) == Words(((text, 1.0),))
     assert str(read_words(text)) == text
@@ -40,7 +44,8 @@ def test_weights_become_shares(text: str, parts: dict[str, float]) -> None:
         ("piano:1, bass", "'bass' has no weight"),
         ("piano:1, piano:2", "has two weights"),
         ("piano:0, bass:0", "all weights"),
-        ("piano:11", "from 0 to 10"),
+        ("piano:70, strings:30", "from 0 to 10, or stand after a space"),
+        ("piano:0.5, BPM:120", "the weight of 'BPM' is 120"),
         ("piano:-1, bass:1", "from 0 to 10"),
         ("piano:1e999, bass:1", "from 0 to 10"),
         ("piano:1.2.3, bass:1", "no number"),

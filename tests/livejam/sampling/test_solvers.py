@@ -123,12 +123,12 @@ def test_plus_plus_is_the_published_step() -> None:
     conditional, unconditional = field(x, t), other_field(x, t)
     steered = unconditional + weight * (conditional - unconditional)
     first = x - steered + 0.4 * unconditional
-    assert torch.allclose(euler_plus_plus(both, weight, times[:2], fixed), first)
+    assert torch.allclose(euler_plus_plus(both, (weight,), times[:2], fixed), first)
     first = x - steered + 0.4 * (draw[1] - (x - unconditional))
-    assert torch.allclose(ping_pong_plus_plus(both, weight, times[:2], fixed), first)
+    assert torch.allclose(ping_pong_plus_plus(both, (weight,), times[:2], fixed), first)
     same: Velocity = lambda x, t: torch.cat((field(*_half(x, t)),) * 2)  # noqa: E731
-    assert torch.allclose(euler_plus_plus(same, weight, times, fixed), euler(field, times, fixed))
-    assert torch.allclose(ping_pong_plus_plus(same, weight, times, fixed), ping_pong(field, times, fixed))
+    assert torch.allclose(euler_plus_plus(same, (weight,), times, fixed), euler(field, times, fixed))
+    assert torch.allclose(ping_pong_plus_plus(same, (weight,), times, fixed), ping_pong(field, times, fixed))
 
 
 def _half(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
