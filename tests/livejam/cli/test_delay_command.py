@@ -132,6 +132,7 @@ def test_without_wet_the_input_comes_out_and_nothing_is_overwritten(delay: Delay
         (("--sketch", "song.wav", "--follow-input"), "sketch.ckpt", "leave it or --sketch out"),
         (("--sketch", "nothing.wav"), "sketch.ckpt", "there is no recording"),
         (("--prompts", "nothing.yaml"), "lmdm.ckpt", "there is no file nothing.yaml"),
+        (("--guidance", "mix=2,beat=3"), "lmdm.ckpt", "no weight of 'beat'"),
         (("--guidance", "3"), "conditional.ckpt", "a weight of 3 guides away from a model without prompt and mix"),
         ((), "band.ckpt", "a generative delay needs an LMDM"),
         ((), "nobody.ckpt", "there is no checkpoint"),

@@ -251,6 +251,8 @@ BAD = [
     (["--prompt", "a slow waltz"], "LiveBand takes no prompts"),
     (["--prompt", "one", "--prompt", "two"], "there are 1 instruments but 2 prompts"),
     (["--guidance", "3"], "without guidance"),
+    (["--guidance", "mix=two"], "give one weight, as 3, or some"),
+    (["--negative-prompt", "drums"], "takes no prompts"),
     (["--anticipation", "3"], "1 frames ahead and learnt nothing else"),
     (["--anticipation", "-1"], "--anticipation is -1"),
     (["--level", "100"], "a level of 100.0 dB"),

@@ -76,7 +76,7 @@ def lmdm(
     cutoff: int = 0,
     block: int = 3,
     context_mode: ContextMode | None = None,
-    guidance: float = 1.0,
+    guidance: float | dict[str, float] = 1.0,
     prompts: bool = True,
     sketch: SketchAnalysis | None = None,
 ) -> Player:

@@ -22,6 +22,9 @@ from livejam.streaming import Session
 from livejam.streaming.timing import counter_of
 from livejam.systems.context import InpaintedContext
 
+APART = {"mix": 2.0, "past": 0.5, "prompt": 3.0}
+"""Weights of guidance with sides of their own."""
+
 PLAYERS: dict[str, Callable[[], Player]] = {
     "liveband": lambda: liveband(pocket()),
     "liveband, one second ahead": lambda: liveband(pocket(), 11),
@@ -31,7 +34,7 @@ PLAYERS: dict[str, Callable[[], Player]] = {
     "outpainting": lambda: lmdm(pocket(), Bidirectional()),
     "encoder-decoder": lambda: lmdm(pocket(), EncoderDecoder(9)),
     "block-causal": lambda: lmdm(pocket(), BlockCausal(3, 3), cutoff=-1),
-    "block-causal, guided": lambda: lmdm(pocket(), BlockCausal(3, 3), guidance=2.0),
+    "block-causal, guided": lambda: lmdm(pocket(), BlockCausal(3, 3), guidance=APART),
     "generative delay": lambda: lmdm(pocket(), EncoderDecoder(9), cutoff=1),
     "look-ahead": lambda: lmdm(pocket(), Bidirectional(), cutoff=-1, context_mode=InpaintedContext()),
     "encodec": lambda: liveband(tiny_encodec()),
