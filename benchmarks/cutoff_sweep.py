@@ -36,12 +36,14 @@ from callbacks.harmony_monitor import HarmonyMonitor
 from callbacks.results_table import ResultsTable
 from datamodules import Slakh2100DataModule
 from lightning_modules.accompaniment import played_audio
+from livejam.accompanist import Weights
 from livejam.batch import AccompanimentBatch, AccompanimentOutput
 from livejam.checkpoints.player import Player, load_player
 from livejam.checkpoints.published import find_model, read_model
 from livejam.checkpoints.weights import sha256_of
 from livejam.errors import UserError
 from livejam.files import atomic_path
+from livejam.sampling import read_weights
 from livejam.systems.lmdm import LMDMAccompanist
 from metrics.cells import Rows
 from metrics.headings import heading
@@ -124,13 +126,13 @@ class Playing(LightningModule):
         )
 
 
-def model_of(checkpoint: str, steps: int | None = None, guidance: float | None = None) -> Model:
+def model_of(checkpoint: str, steps: int | None = None, guidance: Weights | None = None) -> Model:
     """A trained diffusion model.
 
     Args:
         checkpoint: of FlowMatching or what follows it, or the name of a bundled model.
         steps: of the sampler; None = the checkpoint's.
-        guidance: its weight; None = the checkpoint's.
+        guidance: its weight, or those of some controls; None = the checkpoint's.
 
     Raises:
         UserError: it does not play in blocks, or does not say what it was trained with.
@@ -241,7 +243,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=48, help="of the test split, at least 1 (default: 48)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each, at least 20 for drifts (default: 20)")
     parser.add_argument("--steps", type=int, help="of the sampler, at least 1; default: the checkpoint's")
-    parser.add_argument("--guidance", type=float, help="its weight, 0 or more; default: the checkpoint's")
+    parser.add_argument("--guidance", type=read_weights, help="as of livejam play; default: the checkpoint's")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, at least 1 (default: 1)")
     parser.add_argument("--folder", type=Path, default=Path("runs/cutoff_sweep"), help="where rows are kept")
     parser.add_argument("--plot", type=Path, help="where to draw the curves (PNG)")

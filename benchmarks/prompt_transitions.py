@@ -49,7 +49,7 @@ from livejam.batch import CATEGORIES
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.networks.conditioning import read_words
-from livejam.sampling import EulerPlusPlus
+from livejam.sampling import EulerPlusPlus, read_weights
 from livejam.streaming.pipeline import Musician
 from livejam.streaming.prompting import PromptChange, PromptLine, planned
 from livejam.streaming.rings import Audio
@@ -402,7 +402,7 @@ def main() -> None:
     parser.add_argument("--after", type=float, default=10.0, help="seconds after it, at least 8 blocks (default: 10)")
     parser.add_argument("--cutoff", type=int, help="in blocks; default: the checkpoint's")
     parser.add_argument("--steps", type=int, help="of the sampler, at least 1; default: the checkpoint's")
-    parser.add_argument("--guidance", type=float, help="its weight, 0 or more; default: the checkpoint's")
+    parser.add_argument("--guidance", type=read_weights, help="as of livejam play; default: the checkpoint's")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, at least 1 (default: 1)")
     parser.add_argument("--plot", type=Path, help="where to draw the curves (PNG)")
     given = parser.parse_args()

@@ -5,7 +5,8 @@ python -m benchmarks.sketch_adherence --checkpoint runs/lmdm_sketch_pocket/check
 A model plays the test items of its data three times, by the path that is deployed: with the curves of the true stem,
 with those of a stem of the same instrument in another song, which do not belong to the mix, and without a sketch. Every
 row is the agreement of a sound with a sketch (`metrics.sketch_adherence`): correlation of loudness and of brightness
-over time, and cosine of the notes of pitched instruments, with 95 % intervals over songs.
+over time, and cosine of the notes of pitched instruments, with 95 % intervals over songs; and the level of the sound
+against the true stem, in dB.
 
 | row | sound | sketch |
 |---|---|---|
@@ -38,12 +39,25 @@ from benchmarks.cutoff_sweep import Items, Model, data_of, model_of
 from lightning_modules.accompaniment import played_audio
 from livejam.batch import CATEGORIES, AccompanimentBatch
 from livejam.errors import UserError
+from livejam.sampling import read_weights
 from livejam.sketch import CONTROLS, Sketcher
 from metrics.intervals import jackknife_interval
+from metrics.loudness import relative_level_db
 from metrics.sketch_adherence import agreement, shifted_agreement
 
 SHIFT_SECONDS = 1.0
 UNPITCHED = "Percussive"
+LEVEL = "level"
+COLUMNS = (*CONTROLS, LEVEL)
+SOUNDS = {
+    "asked": "own",
+    "asked, against the mix": "other",
+    "none": "none",
+    "another item's": "own",
+    "another time's": "own",
+    "true stem, coded": "coded",
+}
+"""Row → the sound that it is of."""
 
 Numbers = Mapping[str, float]
 
@@ -80,11 +94,12 @@ def measured(model: Model, items: Items) -> list[Agreement]:
 def _of_batch(model: Model, sketcher: Sketcher, batch: AccompanimentBatch) -> list[Agreement]:
     own_BTP, other_BTP = sketcher(batch.target), sketcher(_others(batch))
     codec = model.player.codec
-    sounds = {
-        name: sketcher(played_audio(model.accompanist, codec, model.player.silence_C, batch, curves_BTP))
+    audio = {
+        name: played_audio(model.accompanist, codec, model.player.silence_C, batch, curves_BTP)
         for name, curves_BTP in (("own", own_BTP), ("other", other_BTP), ("none", None))
     }
-    coded_BTP = sketcher(codec.decode(codec.encode(batch.target)))
+    audio["coded"] = codec.decode(codec.encode(batch.target))
+    sounds = {name: sketcher(audio_BAN) for name, audio_BAN in audio.items()}
     shift, rows = max(1, round(SHIFT_SECONDS * codec.spec.frame_rate_hz)), []
     for item, song in enumerate(batch.song):
         own, other, played = own_BTP[item], other_BTP[item], {name: x[item] for name, x in sounds.items()}
@@ -94,10 +109,14 @@ def _of_batch(model: Model, sketcher: Sketcher, batch: AccompanimentBatch) -> li
             "none": agreement(own, played["none"]),
             "another item's": agreement(other, played["own"]),
             "another time's": shifted_agreement(own, played["own"], shift),
-            "true stem, coded": agreement(own, coded_BTP[item]),
+            "true stem, coded": agreement(own, played["coded"]),
         }
+        stem_N, rate = batch.target[item].mean(0).numpy(), codec.spec.sample_rate_hz
+        levels = {name: relative_level_db(x_BAN[item].mean(0).numpy(), stem_N, rate) for name, x_BAN in audio.items()}
         instrument = CATEGORIES[int(batch.instrument_B[item])]
-        rows += [Agreement(row, song, instrument, each) for row, each in numbers.items()]
+        rows += [
+            Agreement(row, song, instrument, {**each, LEVEL: levels[SOUNDS[row]]}) for row, each in numbers.items()
+        ]
     return rows
 
 
@@ -130,7 +149,7 @@ def cell(items: Sequence[Agreement], control: str) -> dict[str, float | list[flo
 def table(found: Sequence[Agreement]) -> dict[str, dict[str, dict[str, float | list[float] | None]]]:
     """Row → control → value, interval and number of items."""
     rows = dict.fromkeys(item.row for item in found)
-    return {row: {name: cell([item for item in found if item.row == row], name) for name in CONTROLS} for row in rows}
+    return {row: {name: cell([item for item in found if item.row == row], name) for name in COLUMNS} for row in rows}
 
 
 def _text(number: dict[str, float | list[float] | None]) -> str:
@@ -149,7 +168,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=48, help="of the test split, at least 1 (default: 48)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each (default: 20)")
     parser.add_argument("--steps", type=int, help="of the sampler, at least 1; default: the checkpoint's")
-    parser.add_argument("--guidance", type=float, help="its weight, 0 or more; default: the checkpoint's")
+    parser.add_argument("--guidance", type=read_weights, help="as of livejam play; default: the checkpoint's")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, at least 1 (default: 1)")
     given = parser.parse_args()
     if min(given.items, given.threads) < 1 or given.seconds <= 0:
@@ -157,9 +176,9 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model = model_of(given.checkpoint, given.steps, given.guidance)
     rows = table(measured(model, Items(given.root, given.items, given.seconds)))
-    print(f"| row | {' | '.join(CONTROLS)} |\n|---|{'---|' * len(CONTROLS)}")
+    print(f"| row | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for row, cells in rows.items():
-        print(f"| {row} | {' | '.join(_text(cells[name]) for name in CONTROLS)} |")
+        print(f"| {row} | {' | '.join(_text(cells[name]) for name in COLUMNS)} |")
     print(json.dumps({"rows": rows, "settings": vars(given), "sha256": model.sha256}))
 
 

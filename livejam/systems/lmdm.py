@@ -306,15 +306,20 @@ class LMDMAccompanist:
         """
         changed = {**self.weights, **guidance} if isinstance(guidance, Mapping) else guidance
         other = self.with_sampler(self._sampler.with_guidance(changed))
-        for side in other._sides:
-            share = self._trained_share(side)
+        for side in other.sides:
+            share = self.trained_share(side)
             if share is not None:
                 lacking = side & self.controls
                 require_trained_guidance(f"a weight of {weights_text(guidance)}", lacking, share)
         return other
 
-    def _trained_share(self, side: frozenset[str]) -> float | None:
-        """How many of the training windows were like a side of guidance; None = not known."""
+    @property
+    def sides(self) -> tuple[frozenset[str], ...]:
+        """What each other side of guidance lacks; there is an evaluation for each, and one for the conditional side."""
+        return self._sides
+
+    def trained_share(self, side: frozenset[str]) -> float | None:
+        """How many of the training windows lacked just this, 0 to 1; None = not known."""
         if self._dropouts is None:
             return self._unconditional_share if side == self._unconditional.lacks else None
         never_given = () if self._context_mode.can_guide else ("past",)

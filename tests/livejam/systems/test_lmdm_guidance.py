@@ -196,7 +196,7 @@ def test_a_model_without_past_must_be_trained_without_it() -> None:
         player = LMDMAccompanist(
             *parts, unconditional=Unconditional(False, True), dropouts=Dropouts(0.1, 0.05, past=past)
         )
-        assert player._trained_share(frozenset({"mix"})) == pytest.approx(0.9 * 0.05 * past)
+        assert player.trained_share(frozenset({"mix"})) == pytest.approx(0.9 * 0.05 * past)
         if trained:
             player.with_guidance(2.0)
         else:
