@@ -136,7 +136,7 @@ class StreamingDistillation(WarmStarted):
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout
         self.optimizer, self.warmup_iterations = optimizer, warmup_iterations
         # the student itself is never told to play without its mix or its past, whatever its teacher was
-        self.dropouts = Dropouts(prompt_dropout, 0.0, past=0.0 if context_mode.can_guide else 1.0)
+        self.dropouts = Dropouts(prompt_dropout, 0.0, past_dropout=0.0 if context_mode.can_guide else 1.0)
 
     @property
     def may_choose(self) -> bool:

@@ -73,15 +73,16 @@ _POSITIVES = """
 _WEIGHTS = """
     cache_gb
     base_lr_share consistency_weight contrastive_weight denoising_weight encoder_lr_share feature_weight gain_db
-    guidance latent_noise latent_weight level_weight low_band_weight mel_weight mismatch_weight penalty_noise
-    penalty_step penalty_weight pooled_weight regression_weight spectral_gap_weight spectral_weight teacher_guidance
+    guidance latent_noise latent_weight level_weight low_band_weight mel_weight mismatch_weight mix past penalty_noise
+    penalty_step penalty_weight pooled_weight prompt regression_weight sketch spectral_gap_weight spectral_weight
+    teacher_guidance
     temporal_weight weight
 """
 _SHARES = """
     control_dropout description_dropout discriminator_class_dropout dropout generator_class_dropout largest_pan
     late_starts min_active_ratio mix_dropout mix_partial_dropout mix_share partial_dropout prompt_dropout prompt_time
-    student_context test test_fraction unconditional_dropout unconditional_share validation validation_fraction
-    whole_dropout
+    past_dropout sketch_dropout student_context test test_fraction unconditional_dropout unconditional_share validation
+    validation_fraction whole_dropout
 """
 _FINITES = """
     cutoff_blocks high highest_gain_db low lowest_gain_db play_cutoff_blocks residual_gain target_advantage

@@ -176,19 +176,19 @@ class Dropouts:
     Windows that lack only a part of something, such as the beginning of the mix, count as windows that have it.
 
     Args:
-        prompt: share of windows, 0 to 1, without a prompt.
-        mix: share of windows without any mix.
-        unconditional: share of windows that lack what one of `together` lacks, each equally often.
-        sketch: share of windows without any sketch.
-        past: share of windows without any past.
+        prompt_dropout: share of windows, 0 to 1, without a prompt.
+        mix_dropout: share of windows without any mix.
+        unconditional_dropout: share of windows that lack what one of `together` lacks, each equally often.
+        sketch_dropout: share of windows without any sketch.
+        past_dropout: share of windows without any past.
         together: the controls that are dropped together.
     """
 
-    prompt: float
-    mix: float
-    unconditional: float = 0.0
-    sketch: float = 0.0
-    past: float = 0.0
+    prompt_dropout: float
+    mix_dropout: float
+    unconditional_dropout: float = 0.0
+    sketch_dropout: float = 0.0
+    past_dropout: float = 0.0
     together: tuple[tuple[str, ...], ...] = ()
 
     def share(self, lacks: Collection[str], has: Collection[str]) -> float:
@@ -201,14 +201,14 @@ class Dropouts:
 
         def among(dropped: Collection[str]) -> float:
             """The same among the windows in which these are dropped together."""
-            without = {name: 1.0 if name in dropped else float(getattr(self, name)) for name in has}
+            without = {name: 1.0 if name in dropped else float(getattr(self, f"{name}_dropout")) for name in has}
             return math.prod(share if name in lacks else 1 - share for name, share in without.items())
 
         by_chance = among(())
         if not self.together:
             return by_chance
         together = sum(map(among, self.together)) / len(self.together)
-        return (1 - self.unconditional) * by_chance + self.unconditional * together
+        return (1 - self.unconditional_dropout) * by_chance + self.unconditional_dropout * together
 
 
 def require_trained_guidance(who: str, lacks: Collection[str], share: float) -> None:

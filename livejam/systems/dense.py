@@ -1,7 +1,7 @@
 """All blocks of a crop, as a Block-Causal model plays them from the mix alone, in one pass per denoising step.
 
 Shapes: B batch, T frames of the crop, N frames to generate (T - context), K blocks to generate, F frames of a block,
-R rows (B K, twice as many under guidance), C latent channels.
+R rows (B K for every side of guidance), C latent channels.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from livejam.networks.diffusion_conditions import DiffusionConditions, Unconditi
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.noise import Noise
 from livejam.sampling import Sampler
+from livejam.systems.lmdm_state import sides_of
 
 
 def play_densely(
@@ -53,7 +54,7 @@ def play_densely(
         mix_BTC=mix_BTC * heard_BT[..., None],
         mix_mask_BT=heard_BT.to(mix_BTC),
     )
-    asked = unconditional.beside(given) if sampler.needs_unconditional else given
+    asked = sides_of(given, sampler.sides(unconditional.lacks), None)
 
     def velocity(noisy_RFC: Tensor, time_R: Tensor) -> Tensor:
         rows = len(time_R) // blocks

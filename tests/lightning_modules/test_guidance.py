@@ -18,7 +18,7 @@ from lightning_modules import ConsistencyDistillation
 from livejam.errors import UserError
 from livejam.networks import Unconditional
 from livejam.networks.diffusion_conditions import Dropouts
-from livejam.sampling import PingPong
+from livejam.sampling import Euler, PingPong
 from livejam.systems.context import RoutedContext
 
 SHARES = st.floats(0, 1)
@@ -54,6 +54,28 @@ def test_the_dense_recipe_drops_what_is_dropped_in_playing(side: Unconditional) 
     as_used_B = (asked_B != side.without_prompt) & (hears_B != side.without_mix)
     expected = module.dropouts.share(side.lacks, ("mix", "prompt"))
     assert float(as_used_B.float().mean()) == pytest.approx(expected, abs=0.03)
+
+
+def test_every_side_of_different_weights_is_trained() -> None:
+    """`unconditional_dropout` is spread over the sides that the sampler's weights ask for."""
+    sampler = Euler(2, guidance={"mix": 2.0, "past": 3.0, "prompt": 3.0})
+    dropped = {"prompt_dropout": 0.1, "mix_dropout": 0.05, "unconditional_dropout": 0.4}
+    mode = RoutedContext(whole_dropout=0.2, partial_dropout=0.0)
+    module = make_dense(sampler=sampler, context_mode=mode, mix_partial_dropout=0.0, **dropped)
+    module._rng = torch.Generator().manual_seed(0)
+    _, conditions = module._crop(make_batch(DENSE_CONTEXT + 2, 4000, seed=2))
+    assert conditions.prompt_mask_BP is not None
+    assert conditions.mix_mask_BT is not None
+    assert conditions.context_BTC is not None
+    has_B = conditions.prompt_mask_BP.any(1), conditions.mix_mask_BT.any(1), conditions.context_BTC.any(2).any(1)
+    assert sampler.sides(frozenset()) == ({"past", "prompt"}, {"mix", "past", "prompt"})
+    for side in sampler.sides(frozenset()):
+        lacks = ("prompt" in side, "mix" in side, "past" in side)
+        like_B = torch.stack([has != lack for has, lack in zip(has_B, lacks, strict=True)]).all(0)
+        expected = module.dropouts.share(side, ("mix", "past", "prompt"))
+        assert float(like_B.float().mean()) == pytest.approx(expected, abs=0.03)
+        assert expected > 0.15
+    module.require_trained_guidance("the sampler", sampler, module.dropouts)
 
 
 def trained(path: Path, mask: dict[str, Any] | None, network: Any, **dropouts: float) -> str:
@@ -112,7 +134,7 @@ def test_what_arc_forcing_plays_knows_how_its_base_was_trained(tmp_path: Path) -
     settings["init_args"]["unconditional"] = {"without_prompt": True, "without_mix": False}
     checkpoint = trainer._checkpoint_connector.dump_checkpoint() | {"config": {"model": settings}}
     module.on_save_checkpoint(checkpoint)
-    assert checkpoint["livejam"]["player"]["init_args"]["dropouts"]["init_args"]["prompt"] == 0.005
+    assert checkpoint["livejam"]["player"]["init_args"]["dropouts"]["init_args"]["prompt_dropout"] == 0.005
     Path(base).unlink()
     resumed = make_module(unconditional=Unconditional(True, False))
     resumed.on_load_checkpoint(checkpoint)

@@ -174,7 +174,7 @@ def test_every_side_must_be_trained(shares: tuple[float, float, float], weights:
     prompt, mix, past = shares
     one = make_accompanist(MASKS["encdec"], sampler=Euler(2))
     parts = one.generator, SPEC, STATISTICS, one.context_mode, one.sampler
-    player = LMDMAccompanist(*parts, dropouts=Dropouts(prompt, mix, past=past))
+    player = LMDMAccompanist(*parts, dropouts=Dropouts(prompt, mix, past_dropout=past))
     given = {"prompt": prompt, "mix": mix, "past": past}
     untrained = [
         side
@@ -194,7 +194,7 @@ def test_a_model_without_past_must_be_trained_without_it() -> None:
     parts = one.generator, SPEC, STATISTICS, one.context_mode, one.sampler
     for past, trained in ((0.2, True), (0.05, False)):
         player = LMDMAccompanist(
-            *parts, unconditional=Unconditional(False, True), dropouts=Dropouts(0.1, 0.05, past=past)
+            *parts, unconditional=Unconditional(False, True), dropouts=Dropouts(0.1, 0.05, past_dropout=past)
         )
         assert player.trained_share(frozenset({"mix"})) == pytest.approx(0.9 * 0.05 * past)
         if trained:
