@@ -89,7 +89,8 @@ def export(
     for graph in _all_graphs(model):
         with atomic_path(folder / f"{graph.name}.onnx") as temporary:
             write_onnx(graph, temporary)
-            reduce_weights(temporary, precision)
+            if graph is not model.sketcher:  # its filters are no weights
+                reduce_weights(temporary, precision)
     _write_tensors(folder / STATES, model.stored_states())
     if model.prompts is not None:
         _write_tensors(folder / PROMPTS, model.prompts.tensors())

@@ -148,8 +148,9 @@ def step_model(player: Player, prompts: Sequence[str] = ()) -> StepModel:
     with torch.no_grad():
         state = _begun(player, codec)
         graphs = EncoderGraph(codec, frames), generator, DecoderGraph(codec, frames, state)
-        own = generator.own_prompts if isinstance(generator, LMDMGraph) else None
-        stored = stored_prompts(accompanist, own, instruments_of(player), prompts)
+        words = generator if isinstance(generator, LMDMGraph) else None
+        own, reencodes = (None, False) if words is None else (words.own_prompts, not words.layers)
+        stored = stored_prompts(accompanist, own, instruments_of(player), prompts, reencodes)
     sketch = getattr(accompanist, "sketch", None)
     sketcher = SketcherGraph(sketch.at(codec.spec), frames) if isinstance(sketch, SketchAnalysis) else None
     for graph in graphs if sketcher is None else (*graphs, sketcher):

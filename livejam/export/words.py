@@ -15,7 +15,6 @@ from livejam.errors import UserError
 from livejam.export.signature import InstrumentFacts, PromptFacts
 from livejam.networks.conditioned_transformer import TAKES_NO_PROMPTS
 from livejam.networks.conditioning import Prompt, TagEncoder, read_words
-from livejam.networks.diffusion_masks import BlockCausal
 from livejam.systems.lmdm import LMDMAccompanist
 
 MOST_TEXTS = 1000
@@ -48,7 +47,11 @@ class StoredPrompts:
 
 
 def stored_prompts(
-    accompanist: object, own: Prompt | None, instruments: Sequence[InstrumentFacts], texts: Sequence[str]
+    accompanist: object,
+    own: Prompt | None,
+    instruments: Sequence[InstrumentFacts],
+    texts: Sequence[str],
+    reencodes: bool,
 ) -> StoredPrompts | None:
     """The prompts of a model's instruments, further ones, and the words of a tag encoder; None if it takes none.
 
@@ -57,6 +60,7 @@ def stored_prompts(
         own: the prompt of every class index of instruments; None = it takes none.
         instruments: those that it learnt.
         texts: further prompts.
+        reencodes: as in `PromptFacts`.
 
     Raises:
         UserError: the model takes no prompts or does not understand one of these, one is there twice, or they are too
@@ -86,6 +90,6 @@ def stored_prompts(
         channels=texts_SPD.shape[2],
         words=() if tags is None else tuple(tags.number),
         texts=tuple(names),
-        reencodes=not isinstance(generator.transformer.mask, BlockCausal),
+        reencodes=reencodes,
     )
     return StoredPrompts(facts, texts_SPD, mask_SP, words_WD.detach())

@@ -138,6 +138,23 @@ def test_answers_sound_where_they_are_due(script: Any, rate: int) -> None:
         np.testing.assert_allclose(played_N, index * np.sin(2 * np.pi * 440 * (sounding - late) / rate), atol=2e-3)
 
 
+def test_a_control_that_nobody_uses_keeps_its_value(script: Any) -> None:
+    """States that no output feeds are controls; those in the file ask for nothing, for every row and after an undo."""
+    control = """
+signature.graphs[1].inputs.push(tensor("control", [1]));
+model.states.control = { dtype: "float32", shape: [1], data: Float32Array.of(7) };
+const seen = [];
+const generate = graphs.generator;
+graphs.generator = (inputs) => (seen.push(inputs.control.data[0]), generate(inputs));
+session.steps.restart();
+await playAll();
+session.undo(0.1);
+await playAll();
+console.log(JSON.stringify(seen));
+"""
+    assert set(script(TOY + control, GIVEN)) == {7}
+
+
 def test_what_instruments_share_runs_once(script: Any) -> None:
     text = """
 await playAll();

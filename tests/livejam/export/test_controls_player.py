@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 import livejam
 from livejam.cli.prompts import read_timeline
-from livejam.export.directory import OPTIONAL, export, open_steps
-from livejam.export.parity import compare
+from livejam.export.directory import OPTIONAL, export
 from livejam.export.signature import SIGNATURE, STATES, read_signature
 from livejam.sketch import unpacked
 from livejam.streaming import Session, sketch_of
@@ -156,12 +155,6 @@ def test_an_older_directory_is_read_and_nothing_of_a_newer_one_is_left(sketch_mo
         with pytest.raises(ModelError, match=r"takes no words|follows no sketch"):
             ask()
     assert player.process(sound(0.5)).shape == (1, RATE // 2)
-
-
-def test_smaller_weights_take_controls_as_well(sketch_checkpoint: Path, tmp_path: Path) -> None:
-    small = export(sketch_checkpoint, tmp_path / "small", precision="float16")
-    found = compare(small, open_steps(tmp_path / "small"), 16)
-    assert all(np.isfinite(each.value) for each in found.differences)
 
 
 @settings(deadline=None, max_examples=20)

@@ -186,6 +186,9 @@ def test_prompts_that_are_stored_are_those_of_the_model() -> None:
     facts, stored = model.prompts.facts, model.prompts
     assert facts.texts == ("Percussive", "Bass", "jazz piano", "calm strings")
     assert (facts.tokens, facts.channels, facts.reencodes) == (12, 8, True)
+    sliding = step_model(player("blockcausal")).prompts
+    assert sliding is not None
+    assert not sliding.facts.reencodes
     wanted = player().accompanist.generator.prompt(["percussive", "bass", "jazz piano", "calm strings"])
     assert torch.equal(
         stored.texts_SPD * stored.texts_mask_SP[..., None], wanted.embedding_BPD * wanted.mask_BP[..., None]
