@@ -20,6 +20,7 @@ from livejam.option_ranges import Range, require_number
 from livejam.outputs import add_overwrite, require_free
 
 if TYPE_CHECKING:
+    from livejam.serving.named_references import NamedReferences
     from livejam.serving.osc_musician import OscMusician, Reply, SessionMaker
     from livejam.serving.recordings import Record
 
@@ -68,6 +69,10 @@ def add_serve_osc(servers: Any) -> None:
         "--record", type=Path, metavar="FILE",
         help="keep all that is sent, for `livejam perform --replay FILE` and reports of faults",
     )  # fmt: skip
+    osc.add_argument(
+        "--like", action="append", metavar="NAME=WAV",
+        help="a recording whose sound /reference may ask for by this name, for models that take references; repeat it",
+    )  # fmt: skip
     add_band(osc)
     add_overwrite(osc)
     osc.set_defaults(run=_serve_osc)
@@ -102,11 +107,12 @@ def _serve_osc(options: argparse.Namespace) -> int:
     from livejam.cli.stage import say
     from livejam.serving.addresses import is_loopback
     from livejam.serving.mono_sessions import mono_session
+    from livejam.serving.named_references import read_named
     from livejam.serving.osc_server import OscServer
 
     player = load(options.checkpoint, find_trusted(options.trust), options.on)
     make_session = partial(mono_session, player, options.sample_rate, options.listen_to_each_other, seed=options.seed)
-    make = _musician_maker(options, make_session)
+    make = _musician_maker(options, make_session, read_named(options.like or [], player))
     with _recorded(options, make_session) as record:
         server = OscServer(make, options.host, options.port, options.reply_port, say, record)
         print(_greeting(options, server.desk.musician), flush=True)
@@ -166,7 +172,7 @@ def require_osc() -> None:
         raise UserError("OSC needs the package python-osc; pip install 'livejam[serve]' installs it") from error
 
 
-def _musician_maker(options: argparse.Namespace, make_session: SessionMaker) -> Any:
+def _musician_maker(options: argparse.Namespace, make_session: SessionMaker, references: NamedReferences) -> Any:
     from livejam.cli.stage import say
     from livejam.serving.line import Line
     from livejam.serving.osc_musician import OscMusician
@@ -178,7 +184,7 @@ def _musician_maker(options: argparse.Namespace, make_session: SessionMaker) -> 
         return line
 
     def make(reply: Reply) -> OscMusician:
-        return OscMusician(make_session, make_line, options.instrument, reply, say)
+        return OscMusician(make_session, make_line, options.instrument, reply, say, references)
 
     return make
 

@@ -8,6 +8,7 @@ Shapes: A audio channels, N audio samples, X excerpts, E channels of an embeddin
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,9 @@ SHORTEST_SECONDS = 0.2
 
 LEVEL, FAINTEST = 0.1, 1e-6
 """RMS at which all excerpts are embedded, −20 dBFS, and the least that is amplified to it."""
+
+MOST_PARTS, HEAVIEST = 16, 1e6
+"""References of a mix, and the largest weight of one."""
 
 LOUDEST = 10.0
 """Samples beyond ± this are clipped, as in a session: their squares must not overflow."""
@@ -156,3 +160,29 @@ def interpolated(one_E: Tensor, other_E: Tensor, share: float) -> Tensor:
     if share in (0, 1):
         return other_E if share else one_E
     return torch.lerp(one_E, other_E, share)
+
+
+def mixed(parts: Sequence[tuple[Tensor, float]]) -> Tensor:
+    """One reference of several: the weighted mean of their embeddings, of whose weights only the ratios count.
+
+    They are averaged as they are, not as unit vectors. The embedding of a recording is itself the mean over its
+    excerpts, so this is the embedding of a recording that has so much of each; and networks standardise every channel
+    by the mean and deviation of what they learnt, which a unit vector would have lost.
+
+    Args:
+        parts: embeddings of equal lengths, each with its weight.
+
+    Raises:
+        UserError: a weight is negative or not finite, all are 0, or there are too many.
+    """
+    if not 1 <= len(parts) <= MOST_PARTS:
+        raise UserError(f"{len(parts)} references cannot be mixed; use 1 to {MOST_PARTS}")
+    if wrong := [weight for _, weight in parts if not 0 <= weight <= HEAVIEST]:  # NaN is wrong as well
+        raise UserError(f"a reference cannot have the weight {wrong[0]}; use 0 to {HEAVIEST:g}")
+    total = sum(weight for _, weight in parts)
+    if not total:
+        raise UserError("all weights of the references are 0; give at least one of them more")
+    shares = [(embedding_E, weight / total) for embedding_E, weight in parts if weight]
+    if len(shares) == 1:
+        return shares[0][0]
+    return torch.stack([share * embedding_E for embedding_E, share in shares]).sum(dim=0)

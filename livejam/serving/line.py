@@ -220,6 +220,21 @@ class Line:
         """
         return self.engine.post(lambda apart: change(apart.session))
 
+    def post_at(self, position_samples: int, change: Callable[[Session, int], R]) -> Future[R]:
+        """Change the session, which is told which of its own samples has a musician's position.
+
+        Args:
+            position_samples: the musician's; before the first block has come, positions count from the first sample.
+            change: given the session and its sample, which may be long past or far ahead.
+
+        Returns:
+            as of `post`.
+        """
+        with self._lock:
+            offset = self._origins[-1][1] if self._origins else 0
+        stream = position_samples - offset
+        return self.engine.post(lambda apart: change(apart.session, stream - self.engine.origin_samples))
+
     def start(self) -> None:
         """Start the worker, and return when it is ready to play."""
         self.engine.start()

@@ -17,6 +17,15 @@ from livejam.batch import NAMES
 from livejam.errors import UserError
 from livejam.option_ranges import LONGEST_SPAN, Range
 from livejam.serving.osc_fields import LAST, Message, number, read_arguments, rest, text, whole, yes
+from livejam.serving.osc_sound_messages import (
+    Reference,
+    ReferenceBetween,
+    ReferenceRow,
+    Sketch,
+    SketchCurve,
+    SketchFree,
+    SketchNotes,
+)
 from livejam.serving.osc_wire import read_datagram
 from livejam.streaming.prompting import FADES
 from livejam.streaming.rings import Audio
@@ -347,7 +356,8 @@ STEMS: Mapping[str, str] = {stem_address(name): name for name in NAMES}
 """Address → instrument."""
 
 CONTROLS: tuple[type[Message], ...] = (
-    Hello, Instrument, Prompt, PromptRow, Level, Mute, Anticipation, Undo, Seed, Reset,
+    Hello, Instrument, Prompt, PromptRow, Reference, ReferenceRow, ReferenceBetween, Sketch, SketchCurve,
+    SketchNotes, SketchFree, Level, Mute, Anticipation, Undo, Seed, Reset,
 )  # fmt: skip
 STREAM: tuple[type[Message], ...] = (Stream,)
 WINDOWS: tuple[type[Message], ...] = (

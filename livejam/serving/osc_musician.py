@@ -10,8 +10,11 @@ from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
+from livejam.serving.named_references import NamedReferences
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     Anticipation,
@@ -42,9 +45,18 @@ from livejam.serving.osc_messages import (
     W,
     Welcome,
 )
+from livejam.serving.osc_sound_messages import (
+    Reference,
+    ReferenceBetween,
+    ReferenceRow,
+    Sketch,
+    SketchCurve,
+    SketchFree,
+    SketchNotes,
+)
 from livejam.serving.osc_stream import StreamAnswers
 from livejam.serving.osc_windows import Windows
-from livejam.streaming import Session
+from livejam.streaming import Session, Stroke
 
 Reply = Callable[[Message], None]
 Say = Callable[[str], None]
@@ -70,6 +82,7 @@ class OscMusician:
         instruments: at the beginning; None = the model's default.
         reply: sends a message, from any thread.
         say: prints a sentence.
+        references: that the musician may ask for.
 
     Raises:
         UserError: the model does not know an instrument.
@@ -82,7 +95,9 @@ class OscMusician:
         instruments: Sequence[str] | None,
         reply: Reply,
         say: Say,
+        references: NamedReferences,
     ) -> None:
+        self._references = references
         self._make_session, self._make_line = make_session, make_line
         self._reply, self._say = reply, say
         self._begin(make_session(instruments))
@@ -147,6 +162,14 @@ class OscMusician:
                 self._play_ahead(frames)
             case LoadModel():
                 self._reply(Ready(True))
+            case Reference(names, fade):
+                self._refer(self._references.mixed(names), None, fade)
+            case ReferenceRow(row, names, fade):
+                self._refer(self._references.mixed(names), row, fade)
+            case ReferenceBetween(one, other, share, fade):
+                self._refer(self._references.between(one, other, share), None, fade)
+            case SketchCurve(control, position, seconds, values_N):
+                self._draw(Stroke(control, tuple(values_N.tolist()), seconds), position)
             case Print():
                 self._say(f"{self.windows.settings}; {self.windows.counts}; {self.line.meters()}")
             case PacketTest(_, samples_N):
@@ -158,8 +181,17 @@ class OscMusician:
         """Let the session change between two blocks."""
         if isinstance(message, Reset):
             self.windows.reset()
-        change = control_of(message)
-        self.line.post(change).add_done_callback(self._answer_control)
+        self.line.post(control_of(message)).add_done_callback(self._answer_control)
+
+    def _refer(self, embedding_E: Tensor | None, row: int | None, fade_seconds: float | None) -> None:
+        """Let the session sound like a reference."""
+        change = partial(Session.set_reference, embedding_E=embedding_E, row=row, fade_seconds=fade_seconds or 0.0)
+        self.line.post(lambda session: change(session)).add_done_callback(self._answer_control)
+
+    def _draw(self, stroke: Stroke, position: int) -> None:
+        """Draw a part of the session's sketch, from a position of the musician's on."""
+        drawn = self.line.post_at(position, lambda session, sample: session.draw_sketch(stroke, sample))
+        drawn.add_done_callback(self._answer_control)
 
     def _answer_control(self, done: Future[Any]) -> None:
         try:
@@ -251,6 +283,13 @@ def control_of(message: Message) -> Callable[[Session], object]:
             return lambda session: session.set_prompt(words, fade_seconds=fade or 0.0)
         case PromptRow():
             return partial(_take_prompt, prompt=message)
+        case Sketch(control, value, length):
+            stroke = Stroke(control, (value,), length or 0.0)
+            return lambda session: session.draw_sketch(stroke)
+        case SketchNotes(notes):
+            return lambda session: session.hold_notes(notes)
+        case SketchFree(control):
+            return lambda session: session.free_sketch(control)
         case Seed(seed):
             return lambda session: _take_seeds(session, seed)
         case Reset():

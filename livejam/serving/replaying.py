@@ -11,6 +11,7 @@ import numpy as np
 
 from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
+from livejam.serving.named_references import NamedReferences
 from livejam.serving.osc_musician import OscMusician, Reply, SessionMaker
 from livejam.serving.osc_server import Counts, OscDesk
 from livejam.serving.recordings import Head
@@ -76,7 +77,7 @@ def replay(
         return Line(session, tape.put, clock=clock, say=say)
 
     def make(reply: Reply) -> OscMusician:
-        return OscMusician(make_session, make_line, head.instruments, reply, say)
+        return OscMusician(make_session, make_line, head.instruments, reply, say, NamedReferences())
 
     desk = OscDesk(make, lambda datagram, address: None, 0)
     for seconds, packet, sender in packets:

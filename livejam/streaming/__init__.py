@@ -1,6 +1,7 @@
 """Trained models as instruments: sessions, their timing, the generative delay, and the engine for the stage."""
 
 from livejam.streaming.delay import DelayGains, DelaySnapshot, GenerativeDelay, answering
+from livejam.streaming.drawing import Stroke
 from livejam.streaming.memories import Snapshot
 from livejam.streaming.pipeline import StepTimes
 from livejam.streaming.prompting import PromptChange
@@ -17,6 +18,7 @@ __all__ = [
     "Session",
     "Snapshot",
     "StepTimes",
+    "Stroke",
     "Timing",
     "answering",
     "read_reference",

@@ -297,6 +297,11 @@ class RealTimeEngine(Generic[S]):
         self._signal.set()
         return future
 
+    @property
+    def origin_samples(self) -> int:
+        """The stream's position of the session's first sample, for whoever changes the session (`post`)."""
+        return self._performer.origin_samples
+
     def start(self) -> None:
         """Start the worker, and return when it is ready to play."""
         self._closing.clear()

@@ -80,6 +80,11 @@ class Performer(Generic[S]):
         self._say = say
         self._said: set[str] = set()
 
+    @property
+    def origin_samples(self) -> int:
+        """The stream's position of the session's first sample."""
+        return self._origin
+
     def advance(self, audio_AN: Audio) -> tuple[int, Audio]:
         """Hear the next samples: which output became known, and its position in the stream.
 

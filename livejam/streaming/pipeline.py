@@ -18,7 +18,9 @@ from torch import Tensor
 
 from livejam.accompanist import Accompanist, Controls, follow
 from livejam.checkpoints.player import Player
+from livejam.streaming.drawing import Drawing, sketch_until
 from livejam.streaming.prompting import PromptLine, Told
+from livejam.streaming.references import ReferenceLine
 from livejam.streaming.resampling import ResamplerState
 from livejam.streaming.timing import Counter
 
@@ -103,7 +105,9 @@ class PipelineState:
         surplus_frames: frames that are known beyond the present anticipation, which became smaller; negative: frames
             that are missing, because it became larger.
         sketch_TP: packed curves that all rows follow, from the first frame that sounds; None = none.
+        drawing: what is drawn of their sketch besides; None = nothing yet.
         prompts: how their prompts change; None = as the musician's controls say.
+        references: how what they shall sound like changes; None = as the musician's controls say.
     """
 
     musician: Musician
@@ -121,7 +125,9 @@ class PipelineState:
     failures: int = 0
     surplus_frames: int = 0
     sketch_TP: Tensor | None = None
+    drawing: Drawing | None = None
     prompts: PromptLine | None = None
+    references: ReferenceLine | None = None
 
     def played_by(self, musician: Musician) -> PipelineState:
         """Another musician from the next block on; what is known of the output stays as it is."""
@@ -282,14 +288,18 @@ class Pipeline:
     def _block(self, mix_BTC: Tensor, heard: int, state: PipelineState) -> tuple[Tensor, Musician, int]:
         """One step of the model, which has heard so many frames before; where its output is not finite, silence, and a
         model that remembers nothing."""
-        who = state.musician
+        who, block = state.musician, self.counter.model_block
+        first = heard + 1 + who.anticipation_frames
+        if state.references is not None:
+            controls = state.references.told(who.controls, first, block)
+            who = who if controls is who.controls else who.asked(controls)
         if state.prompts is not None:
-            first = heard + 1 + who.anticipation_frames
             memory, told = state.prompts.told(who.accompanist, who.memory, who.told, first)
             who = replace(who, memory=memory, told=told)
         memory = who.memory
-        if state.sketch_TP is not None:
-            memory = follow(who.accompanist, state.sketch_TP[None], heard + 1 + who.anticipation_frames, memory)
+        if (asked := sketch_until(state.sketch_TP, state.drawing, first + block)) is not None:
+            curves_TP, begins = asked
+            memory = follow(who.accompanist, curves_TP[None], first - begins, memory)
         out_BTC, memory = who.accompanist.step(mix_BTC, memory)
         if out_BTC.isfinite().all():
             return out_BTC, replace(who, memory=memory), state.failures

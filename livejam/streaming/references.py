@@ -6,6 +6,7 @@ Shapes: A audio channels, N samples, B rows, E channels of an embedding.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,61 @@ def with_reference(
     for row in rows:
         new_BE[row] = embedding_E.to(new_BE)
     return new_BE if new_BE.any() else None
+
+
+@dataclass(frozen=True)
+class ReferenceLine:
+    """What the rows shall sound like block by block: a function of the frame alone, so that undo and any chunks change
+    nothing.
+
+    Args:
+        before_BE: the references that each row's last change replaced; a row of zeros is none.
+        after_BE: those that replaced them.
+        first_B: the frame with which each row's change begins.
+        frames_B: how long it takes, in frames.
+    """
+
+    before_BE: Tensor
+    after_BE: Tensor
+    first_B: tuple[int, ...]
+    frames_B: tuple[int, ...]
+
+    @staticmethod
+    def nothing(like_BE: Tensor) -> ReferenceLine:
+        """No reference in any row."""
+        none_BE, zeros = torch.zeros_like(like_BE), (0,) * len(like_BE)
+        return ReferenceLine(none_BE, none_BE, zeros, zeros)
+
+    def with_change(self, after_BE: Tensor, rows: Iterable[int], first: int, frames: int) -> ReferenceLine:
+        """With other references in some rows, from a frame on, within so many frames."""
+        before_BE, new_BE, now_BE = self.before_BE.clone(), self.after_BE.clone(), self.at(first, 0)
+        first_B, frames_B = list(self.first_B), list(self.frames_B)
+        for row in rows:
+            before_BE[row], new_BE[row] = now_BE[row], after_BE[row]
+            first_B[row], frames_B[row] = first, frames
+        return ReferenceLine(before_BE, new_BE, tuple(first_B), tuple(frames_B))
+
+    def at(self, first_frame: int, block_frames: int) -> Tensor:
+        """The references (BE) of a block that begins there: those that are due at its end."""
+        due_BE = self.after_BE.clone()
+        for row, (first, frames) in enumerate(zip(self.first_B, self.frames_B, strict=True)):
+            share = (first_frame + block_frames - first) / max(1, frames)
+            # zeros are no sound, so there is nothing between them and a reference
+            if frames and share < 1 and self.before_BE[row].any() and self.after_BE[row].any():
+                due_BE[row] = torch.lerp(self.before_BE[row], self.after_BE[row], max(0.0, share))
+        return due_BE
+
+    def told(self, controls: Controls, first_frame: int, block_frames: int) -> Controls:
+        """The controls with what is due in a block that begins there; the same ones if nothing changes."""
+        return _referring(controls, self.at(first_frame, block_frames))
+
+    def ended(self, controls: Controls) -> Controls:
+        """The controls with what all changes lead to."""
+        return _referring(controls, self.after_BE)
+
+
+def _referring(controls: Controls, reference_BE: Tensor) -> Controls:
+    due_BE, now_BE = reference_BE if reference_BE.any() else None, controls.reference_BE
+    if due_BE is None or now_BE is None:
+        return controls if due_BE is now_BE else replace(controls, reference_BE=due_BE)
+    return controls if torch.equal(due_BE, now_BE) else replace(controls, reference_BE=due_BE)

@@ -14,24 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from livejam.accompanist import Controls, Weights
-from livejam.batch import NAMES
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
-from livejam.networks.conditioning import read_words
-from livejam.streaming.asking import controls_of, learnt, require_seed, with_negative
+from livejam.streaming.asking import controls_of
+from livejam.streaming.directed import Directed
 from livejam.streaming.memories import UNDO_SECONDS as UNDO_SECONDS  # its users find it beside the session
 from livejam.streaming.memories import Memories, Snapshot
 from livejam.streaming.pipeline import Musician, Pipeline, StepTimes
-from livejam.streaming.prompting import PromptChange, PromptLine, plan, planned, taking_prompts
-from livejam.streaming.references import with_reference
-from livejam.streaming.sketches import checked_sketch
 from livejam.streaming.timing import Timing, counter_of, timing_of
 
 SOFTEST_DB, LOUDEST_DB = -120.0, 24.0
 
 
-class Session:
+class Session(Directed):
     """A model that hears what a musician plays and accompanies it.
 
     Output sample k is what should sound while input sample k sounds. A model that cannot play ahead is late by
@@ -147,15 +142,6 @@ class Session:
         """Blocks in which the model gave no finite output, was silenced and began anew."""
         return self._now.pipeline.failures
 
-    @property
-    def instruments(self) -> tuple[str, ...]:
-        """The instrument of every row."""
-        return tuple(NAMES[index] for index in self._musician.controls.instrument_B.tolist())
-
-    @property
-    def _musician(self) -> Musician:
-        return self._now.pipeline.musician
-
     def process(self, audio_AN: Tensor) -> Tensor:
         """The sum of all rows; see `process_rows`."""
         return self.process_rows(audio_AN).sum(dim=0)
@@ -230,148 +216,21 @@ class Session:
             yield self.process(audio_AN)
 
     def reset(self) -> None:
-        """Begin anew: nothing heard, nothing played; controls, sketch, guidance, anticipation and levels stay, and a
-        timeline of prompts begins anew as well."""
+        """Begin anew: nothing heard, nothing played; controls, sketch, guidance, anticipation and levels stay.
+
+        A timeline of prompts begins anew as well, fades of references are over, and what was drawn of a sketch holds
+        its last values.
+        """
         now, who = self._now, self._musician
+        references, drawing, prompts = now.pipeline.references, now.pipeline.drawing, now.pipeline.prompts
+        controls = who.controls if references is None else references.ended(who.controls)
         with torch.inference_mode():
-            memory = who.accompanist.init_state(self.rows, who.controls)
-            self._begin(replace(who, memory=memory, told=()), now.level_db_B, now.muted_B)
-        self.set_sketch(now.pipeline.sketch_TP)
-        if now.pipeline.prompts is not None:
-            self._prompt_by(now.pipeline.prompts.anew(self._musician.memory.prompt, self._musician.memory.negative))
-
-    def set_instrument(self, name: str, row: int | None = None) -> None:
-        """Let a row, or all, play another instrument from the next block on.
-
-        Raises:
-            UserError: there is no such instrument or row, or the model never learnt it.
-        """
-        index = learnt(self.player, name)
-        instrument_B = self._musician.controls.instrument_B.clone()
-        for place in self._rows(row):
-            instrument_B[place] = index
-        self._ask(replace(self._musician.controls, instrument_B=instrument_B))
-        if (line := self._now.pipeline.prompts) is not None and self._musician.controls.prompt is None:
-            self._prompt_by(replace(line, base=self._musician.memory.prompt))
-
-    def set_prompt(
-        self, words: str, row: int | None = None, *, fade_seconds: float = 0.0, eject_blocks: int = 0
-    ) -> None:
-        """Describe what a row, or all, shall play from the next block on.
-
-        Args:
-            words: one prompt, or several with weights, as in `jazz piano:0.7, strings:0.3`.
-            row: who is asked; None = all.
-            fade_seconds: how long the new prompt takes to replace the old one.
-            eject_blocks: how many of the oldest blocks of its own past the model forgets when the new prompt becomes
-                dominant.
-
-        Raises:
-            UserError: the model takes no prompts or does not understand this one, there is no such row, or a number is
-                out of range.
-        """
-        rows = self._rows(row)
-        who, line = self._musician, self._now.pipeline.prompts
-        before = who.controls.prompt or self.instruments
-        prompts = tuple(words if place in rows else old for place, old in enumerate(before))
-        controls = replace(who.controls, prompt=prompts)
-        if line is None and not fade_seconds and not eject_blocks:
-            self._ask(controls)
-            return
-        change = PromptChange(0.0, read_words(words), fade_seconds, eject_blocks=eject_blocks, row=row)
-        with torch.inference_mode():
-            made = planned(change, who.accompanist, self.rows, self._pipeline.next_frame(self._now.pipeline))
-            self._prompt_by((line or PromptLine(who.memory.prompt, negative=who.memory.negative)).with_change(made))
-        self._become(replace(self._musician, controls=controls))
-
-    def set_prompts(self, changes: Sequence[PromptChange]) -> None:
-        """Let the prompts of the rows change by a timeline, from the beginning of the mix; none ends the one before.
-
-        Raises:
-            UserError: the model takes no prompts or does not understand one, there is no such row, or the changes are
-                too many or not in order.
-        """
-        accompanist = self._musician.accompanist
-        taking_prompts(accompanist)
-        with torch.inference_mode():
-            self._ask(self._musician.controls)
-            memory = self._musician.memory
-            line = plan(changes, accompanist, memory.prompt, self.rows, memory.negative)
-        self._prompt_by(line if changes else None)
-
-    def _prompt_by(self, line: PromptLine | None) -> None:
-        self._now = replace(self._now, pipeline=replace(self._now.pipeline, prompts=line))
-
-    def set_seed(self, seed: int, row: int | None = None) -> None:
-        """Let a row, or all, take other random choices from the next block on.
-
-        Raises:
-            UserError: a seed outside of 0 … 2^63 - 1, or there is no such row.
-        """
-        seed_B = self._musician.controls.seed_B.clone()
-        for place in self._rows(row):
-            seed_B[place] = require_seed(seed)
-        self._ask(replace(self._musician.controls, seed_B=seed_B))
-
-    def set_reference(self, embedding_E: Tensor | None, row: int | None = None) -> None:
-        """Let a row, or all, sound like a recording from the next block on.
-
-        Args:
-            embedding_E: of the recording (`livejam.streaming.reference_of`), or one between two
-                (`livejam.reference.interpolated`); None = like nothing in particular.
-            row: the row; None = all.
-
-        Raises:
-            UserError: the model takes no reference, the embedding is of another kind or not finite, or there is no such
-                row.
-        """
-        reference_BE = with_reference(self.player.accompanist, self._musician.controls, embedding_E, self._rows(row))
-        self._ask(replace(self._musician.controls, reference_BE=reference_BE))
-
-    def set_sketch(self, curves_TP: Tensor | None) -> None:
-        """Let all rows follow curves of loudness, brightness and pitch from the next block on.
-
-        Args:
-            curves_TP: packed curves (`livejam.sketch`), as `livejam.streaming.sketch_of` gives them. The first frame is
-                the session's first. A control that is not finite in a frame is not asked for there, and after the
-                curves' end nothing is. None = no sketch.
-
-        Raises:
-            UserError: the model follows no sketch, or the curves have another form.
-        """
-        if curves_TP is not None:
-            curves_TP = checked_sketch(self._musician.accompanist, curves_TP, self.player.silence_C.device)
-        self._now = replace(self._now, pipeline=replace(self._now.pipeline, sketch_TP=curves_TP))
-
-    def set_guidance(self, guidance: Weights) -> None:
-        """Set the weight of guidance from the next block on.
-
-        Args:
-            guidance: one weight for all that the model's unconditional side lacks, or those of some of mix, past,
-                prompt and sketch, as in `{"prompt": 3.0}`; the others keep theirs.
-
-        Raises:
-            UserError: the model has no guidance, or takes no such control, or a weight is outside of its sampler's
-                range, or guides away from what was hardly trained.
-        """
-        who = self._musician
-        self._become(replace(who, accompanist=who.accompanist.with_guidance(guidance)))
-
-    def set_negative_prompt(self, words: str | None, row: int | None = None) -> None:
-        """Lead a row, or all, away from these words, instead of from no prompt, from the next block on.
-
-        Args:
-            words: as in `set_prompt`; None = away from no prompt.
-            row: the row; None = all.
-
-        Raises:
-            UserError: the model takes no prompts or does not guide them, does not understand these words, or there is
-                no such row.
-        """
-        controls = with_negative(self._musician.accompanist, self._musician.controls, words, self._rows(row))
-        self._ask(controls)
-        if (line := self._now.pipeline.prompts) is not None:
-            self._prompt_by(replace(line, negative=self._musician.memory.negative))
+            memory = who.accompanist.init_state(self.rows, controls)
+            self._begin(replace(who, controls=controls, memory=memory, told=()), now.level_db_B, now.muted_B)
+        sketch = replace(self._now.pipeline, sketch_TP=now.pipeline.sketch_TP, drawing=drawing and drawing.anew())
+        self._now = replace(self._now, pipeline=sketch)
+        if prompts is not None:
+            self._prompt_by(prompts.anew(self._musician.memory.prompt, self._musician.memory.negative))
 
     def set_anticipation(self, frames: int) -> None:
         """Play further ahead from the next block on, or less far.
@@ -440,18 +299,6 @@ class Session:
         for _ in range(steps):
             self.advance(torch.zeros(self.channels, block + 1))
         self._now = before
-
-    def _ask(self, controls: Controls) -> None:
-        with torch.inference_mode():
-            self._become(self._musician.asked(controls))
-
-    def _become(self, musician: Musician) -> None:
-        self._now = replace(self._now, pipeline=self._now.pipeline.played_by(musician))
-
-    def _rows(self, row: int | None) -> range:
-        if row is not None and not 0 <= row < self.rows:
-            raise UserError(f"there is no row {row}; the session has rows 0 to {self.rows - 1}")
-        return range(self.rows) if row is None else range(row, row + 1)
 
     def _changed(self, values: tuple[Any, ...], value: Any, row: int | None) -> tuple[Any, ...]:
         rows = self._rows(row)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.reference import ReferenceAnalysis, ReferenceTraining, interpolated
+from livejam.reference import ReferenceAnalysis, ReferenceTraining, interpolated, mixed
 from metrics.cocola_embedding import CocolaEmbedding
 from metrics.embeddings import LogMel
 
@@ -103,3 +103,28 @@ def test_learnt_encoders_serve_too() -> None:
     embedding_E = analysis.of(sound(6.0), RATE)
     assert embedding_E.shape == (analysis.channels,)
     assert "cocola" in analysis.facts["encoder"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=16))
+def test_a_mix_is_the_mean_of_its_parts_whatever_the_scale_of_their_weights(weights: list[float]) -> None:
+    parts = [(torch.randn(6, generator=torch.Generator().manual_seed(place)), w) for place, w in enumerate(weights)]
+    if sum(weights) < 1e-9:
+        return
+    mean_E = torch.stack([w / sum(weights) * embedding_E for embedding_E, w in parts]).sum(dim=0)
+    assert torch.allclose(mixed(parts), mean_E, atol=1e-5)
+    assert torch.allclose(mixed([(embedding_E, w / 7) for embedding_E, w in parts]), mean_E, atol=1e-5)
+
+
+def test_a_mix_of_one_is_that_one_and_of_equal_parts_the_mean_as_of_excerpts() -> None:
+    one_E, other_E = torch.randn(6), torch.randn(6)
+    assert torch.equal(mixed([(one_E, 0.3)]), one_E)
+    assert torch.equal(mixed([(one_E, 2.0), (other_E, 0.0)]), one_E)
+    assert torch.allclose(mixed([(one_E, 1), (other_E, 1)]), torch.stack((one_E, other_E)).mean(dim=0))
+    assert torch.allclose(mixed([(one_E, 3), (other_E, 1)]), interpolated(one_E, other_E, 0.25))
+
+
+@pytest.mark.parametrize("weights", [[], [0.0], [-1.0], [math.nan], [math.inf, 1.0], [1.0] * 17])
+def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
+    with pytest.raises(UserError, match="reference"):
+        mixed([(torch.ones(3), weight) for weight in weights])

@@ -8,6 +8,7 @@ import numpy as np
 
 from livejam.checkpoints.player import Player
 from livejam.serving.line import Answer, Line
+from livejam.serving.named_references import NamedReferences
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import FROM_SERVER, Stem, StreamAnswer, read_message
 from livejam.serving.osc_musician import OscMusician, Reply
@@ -17,28 +18,34 @@ from livejam.streaming.clocks import VirtualClock
 from livejam.streaming.rings import Audio
 
 RATE = 44_100
+NO_REFERENCES = NamedReferences()
 MUSICIAN, STRANGER = ("10.0.0.1", 5000), ("10.0.0.2", 5000)
 
 
 class Desk:
     """A desk, what it said and to whom."""
 
-    def __init__(self, player: Player, instruments: Sequence[str] = ("Percussive",)) -> None:
+    def __init__(
+        self,
+        player: Player,
+        instruments: Sequence[str] = ("Percussive",),
+        references: NamedReferences = NO_REFERENCES,
+    ) -> None:
         self.player, self.clock = player, VirtualClock()
         self.sent: list[tuple[Address, Message]] = []
         self.printed: list[str] = []
         self.busy = False
-        self.desk = OscDesk(self._musician(instruments), self._send, 8000)
+        self.desk = OscDesk(self._musician(instruments, references), self._send, 8000)
 
     def session(self, instruments: Sequence[str] | None) -> Session:
         names = list(instruments or ["Percussive"])
         return Session(self.player, sample_rate_hz=RATE, channels=1, instruments=names, seeds=range(5, 5 + len(names)))
 
-    def _musician(self, instruments: Sequence[str]) -> Callable[[Reply], OscMusician]:
+    def _musician(self, instruments: Sequence[str], references: NamedReferences) -> Callable[[Reply], OscMusician]:
         def line(session: Session, send: Callable[[Answer], None]) -> Line:
             return Line(session, send, clock=self.clock, say=self.printed.append)
 
-        return lambda reply: OscMusician(self.session, line, instruments, reply, self.printed.append)
+        return lambda reply: OscMusician(self.session, line, instruments, reply, self.printed.append, references)
 
     def _send(self, datagram: bytes, address: Address) -> None:
         self.sent.append((address, read_message(datagram, FROM_SERVER)))

@@ -25,6 +25,7 @@ from livejam.errors import UserError
 from livejam.serving.anticipating import Anticipating
 from livejam.serving.line import Line
 from livejam.serving.mono_sessions import mono_session
+from livejam.serving.named_references import NamedReferences
 from livejam.serving.osc_musician import OscMusician
 from livejam.serving.osc_server import OscServer
 from livejam.serving.performing import Arrival, BadNetwork, Faults, Performance, Performer, Refusal, Rows, Terms
@@ -260,7 +261,11 @@ def test_the_command_plays_to_a_server_and_the_recording_again(
         return line
 
     server = OscServer(
-        lambda reply: OscMusician(make_session, make_line, ["bass", "drums"], reply, print), "127.0.0.1", 0, port, print
+        lambda reply: OscMusician(make_session, make_line, ["bass", "drums"], reply, print, NamedReferences()),
+        "127.0.0.1",
+        0,
+        port,
+        print,
     )
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from players import REFERENCE, liveband, lmdm, offline, pocket, sound
 from torch import Tensor
 
+from livejam.accompanist import Controls
+from livejam.batch import NAMES
 from livejam.checkpoints.player import Player
 from livejam.checkpoints.references import reference_analysis
 from livejam.errors import UserError
@@ -82,6 +85,75 @@ def test_the_ends_of_an_interpolation_are_the_two_references() -> None:
     middle = at(interpolated(one_E, other_E, 0.5))
     assert (middle - at(one_E)).abs().max() > 1e-4
     assert (middle - at(other_E)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(("block", "chunk"), [(0.5, 700), (3.0, 5001)])
+def test_a_fade_is_what_is_played_offline_under_its_means(block: float, chunk: int) -> None:
+    """Frame by frame as `livejam.accompanist.accompany`, with the reference that is due there."""
+    player, mix_AN = band(), sound(1, 2048 * 60)
+    one_E, other_E = references(player)
+    session = Session(player, instruments=["Drums"], seeds=[3])
+    session.set_reference(one_E)
+    first_BAN = played(session, mix_AN[:, : 2048 * 20], chunk)
+    session.set_reference(other_E, fade_seconds=block)
+    streamed_BAN = torch.cat((first_BAN, played(session, mix_AN[:, 2048 * 20 :], chunk)), dim=-1)
+
+    band_, spec, frames = player.accompanist, player.codec.spec, math.ceil(block * player.codec.spec.frame_rate_hz)
+    controls = Controls(torch.tensor([NAMES.index("Percussive")]), torch.tensor([3]), reference_BE=one_E[None])
+    with torch.inference_mode():
+        # what a stream has not decoded yet when the mix ends is decoded from silence offline
+        mix_BTC = player.codec.encode(torch.nn.functional.pad(mix_AN, (0, 2048 * 8))[None])
+        state, out = band_.init_state(1, controls), [player.silence_C.expand(1, 1 + band_.anticipation_frames, -1)]
+        for frame in range(mix_BTC.shape[1]):
+            share = min(1.0, max(0.0, (frame - 20 + 1) / frames))
+            due_BE = interpolated(one_E, other_E, share)[None] if frame >= 20 else one_E[None]
+            state = band_.with_controls(replace(controls, reference_BE=due_BE), state)
+            played_BTC, state = band_.step(mix_BTC[:, frame : frame + 1], state)
+            out.append(played_BTC)
+        expected_BAN = player.codec.decode(torch.cat(out, dim=1))[..., : mix_AN.shape[1]]
+    late = session.timing.late_samples
+    assert spec.sample_rate_hz == RATE
+    assert torch.allclose(streamed_BAN[..., late:], expected_BAN[..., : expected_BAN.shape[-1] - late], atol=1e-4)
+
+
+def test_a_fade_comes_to_its_end_whatever_is_undone_or_begins_anew() -> None:
+    player = band()
+    one_E, other_E = references(player)
+    session = Session(player, instruments=["Drums", "Bass"])
+    session.set_reference(one_E)
+    played(session, sound(1, 2048 * 10))
+    session.set_reference(other_E, 1, fade_seconds=1.0)
+    played(session, sound(1, 2048 * 5))
+    first_E, between_E = session._musician.controls.reference_BE  # type: ignore[misc]
+    assert torch.equal(first_E, one_E)
+    assert not torch.equal(between_E, one_E)
+    assert not torch.equal(between_E, other_E)
+    ready = session.snapshot()
+    session.undo(0.6)
+    played(session, sound(1, 2048 * 20))
+    assert torch.equal(session._musician.controls.reference_BE, torch.stack((one_E, other_E)))
+    session.restore(ready)
+    session.reset()
+    assert torch.equal(session._musician.controls.reference_BE, torch.stack((one_E, other_E)))
+
+
+def test_between_a_reference_and_none_there_is_nothing() -> None:
+    player = band()
+    one_E, _ = references(player)
+    session, at_once = Session(player), Session(player)
+    session.set_reference(one_E, fade_seconds=5.0)
+    at_once.set_reference(one_E)
+    assert torch.equal(played(session, sound(1, 2048 * 8)), played(at_once, sound(1, 2048 * 8)))
+    session.set_reference(None, fade_seconds=5.0)
+    played(session, sound(1, 2048 * 2))
+    assert session._musician.controls.reference_BE is None
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 601.0, math.nan, math.inf])
+def test_a_fade_that_is_none_is_refused(seconds: float) -> None:
+    player = band()
+    with pytest.raises(UserError, match="a fade of"):
+        Session(player).set_reference(references(player)[0], fade_seconds=seconds)
 
 
 def test_a_shared_model_takes_references_too() -> None:
