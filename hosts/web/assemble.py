@@ -29,13 +29,14 @@ SHARED = (
     "audio.js",
     "beats.js",
     "jam.js",
+    "likeness.js",
     "mixer.js",
     "old.js",
     "onsets.js",
     "playout.js",
     "processor.js",
 )
-SHARED += ("take.js", "words.js", "icon.svg", "index.html", "style.css")
+SHARED += ("sketching.js", "take.js", "words.js", "icon.svg", "index.html", "style.css")
 """The same files as those of the page that `livejam serve web` serves."""
 
 PACKAGE = "onnxruntime-web@1.30.0"

@@ -21,7 +21,7 @@ from livejam.option_ranges import Range, require_number
 
 if TYPE_CHECKING:
     from livejam.checkpoints.player import Player
-    from livejam.serving.web_musician import Stage
+    from livejam.serving.web_shared import Stage
     from livejam.serving.web_songs import DemoSong
 
 PORTS, MUSICIANS = Range(0, 65_535), Range(1, 64)
@@ -138,7 +138,7 @@ def _stage(options: argparse.Namespace, player: Player) -> Stage:
     from livejam.cli.stage import say
     from livejam.serving.mono_sessions import mono_session
     from livejam.serving.web_limits import Limits
-    from livejam.serving.web_musician import stage_of
+    from livejam.serving.web_shared import stage_of
     from livejam.streaming.batons import Baton
     from livejam.streaming.sharing import shared
 

@@ -15,7 +15,7 @@ from livejam.streaming.clocks import VirtualClock
 from livejam.streaming.rings import Audio
 
 if TYPE_CHECKING:
-    from livejam.serving.web_musician import SessionMaker
+    from livejam.serving.web_shared import SessionMaker
 
 
 def replay_web(

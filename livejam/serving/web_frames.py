@@ -16,13 +16,16 @@ from livejam.streaming.rings import Audio
 HEADER = struct.Struct("<BBHIq")
 """Kind, row, a zero, sequence number, position."""
 
-HEARD, PLAYED = 1, 2
+HEARD, PLAYED, RECORDED = 1, 2, 3
 MOST_SAMPLES = 4096
 """Of a block that a musician sends."""
 
 MOST_BYTES = HEADER.size + 4 * MOST_SAMPLES
 LAST_POSITION = 2**53 - 1
 """The last whole number that a browser counts exactly to: some millions of years."""
+
+RECORDINGS = 2
+"""Recordings between which a musician can move."""
 
 SEQUENCES = 2**32
 SAMPLES = np.dtype("<f4")
@@ -44,6 +47,21 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """A piece of a recording that the model shall sound like.
+
+    Args:
+        slot: which of the two recordings.
+        position_samples: its sample that the piece begins with; 0 begins another recording.
+        audio_N: float32 in [-1, 1]; what is beyond is clipped.
+    """
+
+    slot: int
+    position_samples: int
+    audio_N: Audio
+
+
+@dataclass(frozen=True)
 class Played:
     """Accompaniment that has become known: one row of it.
 
@@ -60,11 +78,42 @@ class Played:
     audio_N: Audio
 
 
+def is_recorded(frame: bytes) -> bool:
+    """Whether a frame is a piece of a recording, or meant to be one."""
+    return frame[:1] == bytes([RECORDED])
+
+
 def read_heard(frame: bytes) -> Heard:
     """A musician's block as it stood in a frame.
 
     Raises:
         UserError: it is no such block, too long, or holds samples that are not finite.
+    """
+    (kind, row, zero, sequence, position), audio_N = _read(frame)
+    if (kind, row, zero) != (HEARD, 0, 0):
+        raise UserError(f"a frame that begins with {kind}, {row}, {zero} is no sound; it must begin with {HEARD}, 0, 0")
+    return Heard(sequence, position, audio_N)
+
+
+def read_recorded(frame: bytes) -> Recorded:
+    """A piece of a recording as it stood in a frame.
+
+    Raises:
+        UserError: it is no such piece, too long, or holds samples that are not finite.
+    """
+    (kind, slot, zero, _, position), audio_N = _read(frame)
+    if kind != RECORDED or slot >= RECORDINGS or zero:
+        raise UserError(
+            f"a frame that begins with {kind}, {slot}, {zero} is no recording; it must begin with {RECORDED}, 0 or 1, 0"
+        )
+    return Recorded(slot, position, audio_N)
+
+
+def _read(frame: bytes) -> tuple[tuple[int, int, int, int, int], Audio]:
+    """Header and samples of a frame of a musician's.
+
+    Raises:
+        UserError: it is no such frame.
     """
     samples, left = divmod(len(frame) - HEADER.size, SAMPLES.itemsize)
     if samples < 1 or left:
@@ -72,20 +121,24 @@ def read_heard(frame: bytes) -> Heard:
     if samples > MOST_SAMPLES:
         raise UserError(f"a frame of {samples} samples is too long; send at most {MOST_SAMPLES} at once")
     kind, row, zero, sequence, position = HEADER.unpack_from(frame)
-    if (kind, row, zero) != (HEARD, 0, 0):
-        raise UserError(f"a frame that begins with {kind}, {row}, {zero} is no sound; it must begin with {HEARD}, 0, 0")
     if not 0 <= position <= LAST_POSITION:
         raise UserError(f"the position {position} is out of range; it must be from 0 to 2^53 - 1")
     audio_N = np.frombuffer(frame, SAMPLES, offset=HEADER.size).astype(np.float32)
     if not np.isfinite(audio_N).all():
         raise UserError("a frame holds samples that are not finite and was not heard; check where they come from")
-    return Heard(sequence, position, np.clip(audio_N, -1, 1))
+    return (kind, row, zero, sequence, position), np.clip(audio_N, -1, 1)
 
 
 def write_heard(heard: Heard) -> bytes:
     """The frame of a musician's block."""
     header = HEADER.pack(HEARD, 0, 0, heard.sequence % SEQUENCES, heard.position_samples)
     return header + heard.audio_N.astype(SAMPLES).tobytes()
+
+
+def write_recorded(recorded: Recorded) -> bytes:
+    """The frame of a piece of a recording."""
+    header = HEADER.pack(RECORDED, recorded.slot, 0, 0, recorded.position_samples)
+    return header + recorded.audio_N.astype(SAMPLES).tobytes()
 
 
 def read_played(frame: bytes) -> Played:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from livejam.errors import UserError
+from livejam.serving.web_recordings import LONGEST_SECONDS
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Limits:
         frames_per_second: of any kind, on average; twice as many may arrive at once.
         controls_per_second: controls and frames that are refused, on average.
         controls_burst: that may arrive at once.
+        recordings_per_second: that are made references of, on average: each costs the server some time.
+        recordings_burst: that may be asked for at once.
         unsent_answers: that wait for a slow line; what comes after is dropped.
     """
 
@@ -33,6 +36,8 @@ class Limits:
     frames_per_second: float = 1000.0
     controls_per_second: float = 20.0
     controls_burst: float = 60.0
+    recordings_per_second: float = 0.5
+    recordings_burst: float = 8.0
     unsent_answers: int = 256
 
 
@@ -69,6 +74,9 @@ class Allowances:
     def __init__(self, limits: Limits, sample_rate_hz: int, now: float) -> None:
         sound = limits.sound_share * sample_rate_hz
         self._sound = Allowance(sound, limits.sound_burst_seconds * sample_rate_hz, now)
+        longest = LONGEST_SECONDS * sample_rate_hz
+        self._recorded = Allowance(limits.recordings_per_second * longest, limits.recordings_burst * longest, now)
+        self._recordings = Allowance(limits.recordings_per_second, limits.recordings_burst, now)
         self._frames = Allowance(limits.frames_per_second, 2 * limits.frames_per_second, now)
         self._controls = Allowance(limits.controls_per_second, limits.controls_burst, now)
 
@@ -87,6 +95,22 @@ class Allowances:
             TooMuchError: more sound came than there is in real time.
         """
         self._require(self._sound.take(samples, now), "more sound came than can be heard; send it as fast as it sounds")
+
+    def recorded(self, samples: int, now: float) -> None:
+        """A piece of a recording has arrived.
+
+        Raises:
+            TooMuchError: there was too much of them.
+        """
+        self._require(self._recorded.take(samples, now), "too many recordings came at once; send fewer of them")
+
+    def recording(self, now: float) -> None:
+        """A reference is to be made of a recording.
+
+        Raises:
+            TooMuchError: there were too many.
+        """
+        self._require(self._recordings.take(1, now), "too many recordings came at once; send fewer of them")
 
     def control(self, now: float) -> None:
         """A control, or a frame that is refused, has arrived.

@@ -11,7 +11,10 @@ from typing import Any, ClassVar, NoReturn
 
 from livejam.errors import UserError
 from livejam.option_ranges import LONGEST_SPAN, Range
+from livejam.serving.web_frames import RECORDINGS
+from livejam.serving.web_recordings import REMEMBERED_SECONDS
 from livejam.serving.web_values import Number, Optional, Text, Texts, Truth, Whole, read_value, valued
+from livejam.streaming.drawing import BRIGHTNESS, LENGTHS, LOUDNESS, PITCH, VALUES, Stroke
 from livejam.streaming.prompting import FADES
 from livejam.streaming.session import LOUDEST_DB, SOFTEST_DB, UNDO_SECONDS, Session
 
@@ -139,7 +142,61 @@ class Prompt(Control):
         session.set_prompt(self.words, self.row, fade_seconds=fade, eject_blocks=eject)
 
 
-_FROM_PAGE: tuple[type[Message], ...] = (Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt)
+@dataclass(frozen=True)
+class Recording(Message):
+    """Makes one of two recordings what the model can sound like, for models that take references. Its sound came in
+    frames before, or was played last. Answered by `done` or `problem`."""
+
+    kind = "recording"
+    slot: int = valued(Whole("which of the two", 0, RECORDINGS - 1))
+    seconds: float | None = valued(
+        Optional(Number("that were played last; left out: what was sent in frames", Range(0.2, REMEMBERED_SECONDS)))
+    )
+
+
+@dataclass(frozen=True)
+class Reference(Message):
+    """Lets a row sound like the recordings, or between them. Answered by `done` or `problem`."""
+
+    kind = "reference"
+    share: float | None = valued(
+        Optional(Number("0: like the first, 1: like the second; left out: like nothing in particular", Range(0, 1)))
+    )
+    row: int | None = valued(ROW)
+    fade_seconds: float | None = valued(Optional(Number("in which it replaces the one before", FADES)))
+
+
+@dataclass(frozen=True)
+class Sketch(Control):
+    """Moves controls of the sketch from now on to values, which then hold; what is left out stays as it is."""
+
+    kind = "sketch"
+    loudness: float | None = valued(Optional(Number("A-weighted dB of full scale", VALUES[LOUDNESS])))
+    brightness: float | None = valued(Optional(Number("the spectral centroid's note of MIDI", VALUES[BRIGHTNESS])))
+    pitch: float | None = valued(Optional(Number("a note of MIDI, -1: none", VALUES[PITCH])))
+    seconds: float | None = valued(Optional(Number("that it takes", LENGTHS)))
+
+    def change(self, session: Session) -> None:
+        asked = {LOUDNESS: self.loudness, BRIGHTNESS: self.brightness, PITCH: self.pitch}
+        for control, value in asked.items():
+            if value is not None:
+                session.draw_sketch(Stroke(control, (value,), self.seconds or 0.0))
+
+
+@dataclass(frozen=True)
+class SketchFree(Control):
+    """Lets it play again as without a control of the sketch."""
+
+    kind = "sketch_free"
+    control: str | None = valued(Optional(Text("loudness, brightness or pitch; left out: all")))
+
+    def change(self, session: Session) -> None:
+        session.free_sketch(self.control)
+
+
+_FROM_PAGE: tuple[type[Message], ...] = (
+    Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt, Recording, Reference, Sketch, SketchFree,
+)  # fmt: skip
 FROM_PAGE = {kind.kind: kind for kind in _FROM_PAGE}
 
 
@@ -160,6 +217,8 @@ class Welcome(Message):
     musicians: int = valued(Whole("that play now, with this one"))
     most_musicians: int = valued(Whole("that may play at once", 1))
     prompts: bool = valued(Truth("whether it can be asked in words"))
+    references: bool = valued(Truth("whether it can sound like a recording"))
+    sketches: bool = valued(Truth("whether it follows a sketch"))
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from torch import Tensor
 
-from livejam.checkpoints.player import Player
+from livejam.accompanist import TAKES_NONE
 from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
-from livejam.serving.web_frames import MOST_BYTES, Played, read_heard, write_played
-from livejam.serving.web_limits import Allowances, Limits, Places, TooMuchError
+from livejam.serving.web_frames import MOST_BYTES, Played, is_recorded, read_heard, read_recorded, write_played
+from livejam.serving.web_limits import Allowances, TooMuchError
 from livejam.serving.web_messages import (
     FROM_PAGE,
-    MOST_ROWS,
     Begin,
     Begun,
     Control,
@@ -32,75 +31,16 @@ from livejam.serving.web_messages import (
     Message,
     Meters,
     Problem,
-    Welcome,
+    Recording,
+    Reference,
     read_message,
 )
-from livejam.streaming.batons import Baton
-from livejam.streaming.prompting import takes_prompts
-from livejam.streaming.session import UNDO_SECONDS, Session
-
-SessionMaker = Callable[[Sequence[str], int], Session]
-"""Instruments and seed → a session that has heard nothing yet."""
+from livejam.serving.web_recordings import Recordings
+from livejam.serving.web_shared import Stage, welcome
 
 METERS_SECONDS = 1.0
 FULL, TOO_MUCH, IDLE = 4001, 4002, 4003
 """Codes of connections that the server ends."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What all musicians of a server share.
-
-    Args:
-        model: its name, for people.
-        instruments: what it can play.
-        sample_rate_hz: of all sound.
-        make_session: begins to play.
-        baton: of everybody's sessions.
-        limits: of every connection.
-        places: of the musicians.
-        say: told what goes wrong, in a sentence.
-        prompts: whether the model can be asked in words.
-    """
-
-    model: str
-    instruments: tuple[str, ...]
-    sample_rate_hz: int
-    make_session: SessionMaker
-    baton: Baton
-    limits: Limits
-    places: Places
-    say: Callable[[str], None]
-    prompts: bool = False
-
-
-def stage_of(
-    model: Path,
-    player: Player,
-    rate: int,
-    make: SessionMaker,
-    baton: Baton,
-    limits: Limits,
-    say: Callable[[str], None],
-) -> Stage:
-    """A stage with all places free."""
-    places, prompts = Places(limits.musicians), takes_prompts(player.accompanist)
-    return Stage(model.name, player.instruments, rate, make, baton, limits, places, say, prompts)
-
-
-def welcome(stage: Stage) -> Welcome:
-    """What a musician wants to know first."""
-    return Welcome(
-        model=stage.model,
-        instruments=stage.instruments,
-        sample_rate_hz=stage.sample_rate_hz,
-        most_rows=MOST_ROWS,
-        undo_seconds=UNDO_SECONDS,
-        idle_seconds=stage.limits.idle_seconds,
-        musicians=stage.places.taken,
-        most_musicians=stage.places.most,
-        prompts=stage.prompts,
-    )
 
 
 class EndError(Exception):
@@ -146,6 +86,7 @@ class Musician:
         self._socket, self._stage = socket, stage
         self._allowed = Allowances(stage.limits, stage.sample_rate_hz, time.monotonic())
         self._unsent: asyncio.Queue[str | bytes] = asyncio.Queue(stage.limits.unsent_answers)
+        self._recordings = Recordings(stage.sample_rate_hz)
         self._dropped = self._answers = 0
         self._heard_at = time.monotonic()
 
@@ -270,12 +211,16 @@ class Musician:
 
     async def _hear(self, line: Line, frame: bytes) -> None:
         try:
+            if is_recorded(frame):
+                self._put(frame)
+                return
             heard = read_heard(frame)
         except UserError as error:
             await self._refuse(error, counted=True)
             return
         self._within(self._allowed.sound, len(heard.audio_N))
         self._heard_at = time.monotonic()
+        self._recordings.hear(heard.audio_N)
         line.hear(heard.position_samples, heard.audio_N[None])
 
     async def _read(self, text: str) -> Message | None:
@@ -287,24 +232,79 @@ class Musician:
             await self._refuse(error)
             return None
 
+    def _put(self, frame: bytes) -> None:
+        """Keep a piece of a recording.
+
+        Raises:
+            UserError: it is none, or the model takes none.
+        """
+        recorded = read_recorded(frame)
+        self._within(self._allowed.recorded, len(recorded.audio_N))
+        if self._stage.embed is None:
+            raise UserError(TAKES_NONE)
+        self._recordings.put(recorded)
+
     def _control(self, line: Line, message: Message) -> None:
         """Change the accompaniment; what is heard meanwhile does not wait for it."""
-        if not isinstance(message, Control):
-            self._offer_text(Problem(f"{message.kind}: it plays already; open another connection", ended=False))
-            return
-        future = asyncio.wrap_future(line.post(message.change))
-        future.add_done_callback(lambda done: self._changed(message, done))
+        try:
+            if isinstance(message, Control):
+                self._answer(message, line.post(message.change))
+            elif isinstance(message, Recording):
+                self._embed(message)
+            elif isinstance(message, Reference):
+                self._refer(line, message)
+            else:
+                raise UserError("it plays already; open another connection")
+        except UserError as error:
+            self._offer_text(Problem(f"{message.kind}: {error}"[:1000], ended=False))
 
-    def _changed(self, control: Control, done: asyncio.Future[float | None]) -> None:
+    def _embed(self, message: Recording) -> None:
+        """Make a reference of a recording, in a thread of its own.
+
+        Raises:
+            UserError: there is none, or the model takes none.
+        """
+        self._within(self._allowed.recording)
+        if self._stage.embed is None:
+            raise UserError(TAKES_NONE)
+        seconds = message.seconds
+        audio_N = self._recordings.sent(message.slot) if seconds is None else self._recordings.last(seconds)
+        future = asyncio.get_running_loop().run_in_executor(None, self._stage.embed, audio_N)
+
+        def keep(done: asyncio.Future[Tensor]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._recordings.keep(message.slot, done.result())
+
+        future.add_done_callback(keep)
+        self._answer(message, future)
+
+    def _refer(self, line: Line, message: Reference) -> None:
+        """Let the session sound like a reference.
+
+        Raises:
+            UserError: there is none.
+        """
+        embedding_E = None if message.share is None else self._recordings.between(message.share)
+        fade, row = message.fade_seconds or 0.0, message.row
+        future = line.post(lambda session: session.set_reference(embedding_E, row, fade_seconds=fade))
+        self._answer(message, future)
+
+    def _answer(self, message: Message, future: Future[Any] | asyncio.Future[Any]) -> None:
+        """Say how it went, once it is done."""
+        wrapped = future if isinstance(future, asyncio.Future) else asyncio.wrap_future(future)
+        wrapped.add_done_callback(lambda done: self._changed(message, done))
+
+    def _changed(self, message: Message, done: asyncio.Future[Any]) -> None:
         if done.cancelled():
             return
         error = done.exception()
         if error is None:
-            self._offer_text(Done(control.kind, done.result()))
+            told = done.result()
+            self._offer_text(Done(message.kind, told if isinstance(told, float) else None))
             return
         if not isinstance(error, UserError):
-            self._stage.say(f"{control.kind} failed ({error})")
-        self._offer_text(Problem(f"{control.kind}: {error}", ended=False))
+            self._stage.say(f"{message.kind} failed ({error})")
+        self._offer_text(Problem(f"{message.kind}: {error}"[:1000], ended=False))
 
     async def _refuse(self, error: UserError, counted: bool = False) -> None:
         if counted:

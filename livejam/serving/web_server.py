@@ -19,7 +19,8 @@ from starlette.websockets import WebSocket
 from livejam.errors import UserError
 from livejam.serving.web_frames import MOST_BYTES
 from livejam.serving.web_guard import App, Guard
-from livejam.serving.web_musician import Stage, play, welcome
+from livejam.serving.web_musician import play
+from livejam.serving.web_shared import Stage, welcome
 from livejam.serving.web_songs import DemoSong, mixed
 
 PAGE = Path(__file__).with_name("web")

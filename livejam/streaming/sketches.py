@@ -81,6 +81,11 @@ class SketchStream:
         return -(-(samples * self.resampler.up) // (self.resampler.down * self.hop_samples))
 
 
+def takes_sketches(accompanist: Accompanist[object]) -> bool:
+    """Whether a model follows sketches."""
+    return isinstance(getattr(accompanist, "sketch", None), SketchAnalysis)
+
+
 def sketch_of(player: Player, sound: Iterable[Tensor], sample_rate_hz: int) -> Tensor:
     """The curves of a sound that lies beside the mix, for `Session.set_sketch`: packed_TP.
 

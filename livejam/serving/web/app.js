@@ -1,12 +1,14 @@
 // The page: what can be chosen, what is shown, and what happens when a button is pressed.
 
 import {
-  aheadSamples, beginJam, leastSamples, makeContext, microphoneRefusal, openMicrophone, openSong, secure,
+  aheadSamples, beginJam, leastSamples, makeContext, microphoneRefusal, openMicrophone, openSong, samplesOf, secure,
 } from "./audio.js";
 import { Anticipating } from "./anticipating.js";
 import { Beats } from "./beats.js";
 import * as home from "./home.js";
+import { Likeness } from "./likeness.js";
 import { Mixer } from "./mixer.js";
+import { Sketching } from "./sketching.js";
 import { LONGEST_SECONDS, Take } from "./take.js";
 import { Words } from "./words.js";
 
@@ -129,6 +131,9 @@ async function start() {
     mixGain: (gain) => jam?.sound.setMixGain(gain),
   });
   jam.words = new Words($, facts.prompts, begun.instruments.map(title), (message) => jam?.line.send(message));
+  const read = (bytes) => samplesOf(context, bytes);
+  jam.likeness = new Likeness($, facts.references === true, context.sampleRate, read, jam.line);
+  jam.sketching = new Sketching($, facts.sketches === true, (message) => jam?.line.send(message));
   await context.resume();
   const playing = jam;
   opened.ended.then(() => jam === playing && stop("That was the end of it."));
@@ -186,7 +191,9 @@ function told(message) {
   if (message.kind === "meters") showMeters(message);
   else if (message.kind === "done" && message.of === "undo") say(`The model forgot the last ${message.seconds.toFixed(1)} s.`);
   else if (message.kind === "done" && message.of === "anticipation") showAhead();
+  else if (message.kind === "done" && message.of === "recording") jam?.likeness.done();
   else if (message.kind === "problem" && message.ended) stop(message.sentence, true);
+  else if (message.kind === "problem" && message.sentence.startsWith("recording: ")) jam?.likeness.done(message.sentence.slice(11));
   else if (message.kind === "problem") say(message.sentence, true);
 }
 

@@ -37,6 +37,16 @@ function summed(buffers) {
   return longest;
 }
 
+// The samples of a sound file, all its channels together, at the context's rate.
+export async function samplesOf(context, bytes) {
+  const buffer = await context.decodeAudioData(bytes);
+  const sum = new Float32Array(buffer.length);
+  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
+    buffer.getChannelData(channel).forEach((sample, i) => (sum[i] += sample / buffer.numberOfChannels));
+  }
+  return sum;
+}
+
 export async function openMicrophone(context) {
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...plain, channelCount: 1 } });

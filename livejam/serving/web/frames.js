@@ -4,13 +4,25 @@
 export const HEADER_BYTES = 16;
 const HEARD = 1;
 const PLAYED = 2;
+const RECORDED = 3;
+export const MOST_SAMPLES = 4096; // of a frame
 const little = true;
 
 // A block of the musician's sound as a frame.
 export function writeHeard(sequence, position, samples) {
+  return written(HEARD, 0, sequence, position, samples);
+}
+
+// A piece of one of two recordings as a frame; position: its first sample, from the recording's beginning on.
+export function writeRecorded(slot, position, samples) {
+  return written(RECORDED, slot, 0, position, samples);
+}
+
+function written(kind, row, sequence, position, samples) {
   const frame = new ArrayBuffer(HEADER_BYTES + 4 * samples.length);
   const view = new DataView(frame);
-  view.setUint8(0, HEARD);
+  view.setUint8(0, kind);
+  view.setUint8(1, row);
   view.setUint32(4, sequence >>> 0, little);
   view.setBigInt64(8, BigInt(position), little);
   samples.forEach((sample, place) => view.setFloat32(HEADER_BYTES + 4 * place, sample, little));

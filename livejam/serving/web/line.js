@@ -28,6 +28,11 @@ export class Line {
     this.worker.postMessage({ send: message });
   }
 
+  // Send a recording piece by piece, and then ask for it to be made ready.
+  record(slot, samples) {
+    this.worker.postMessage({ record: { slot, samples } }, [samples.buffer]);
+  }
+
   close() {
     this.worker.postMessage({ close: true });
     setTimeout(() => this.worker.terminate(), 500);

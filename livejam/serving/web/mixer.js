@@ -54,7 +54,7 @@ function strip(words, name, setLevel, setMute) {
 }
 
 // Calls at most every few milliseconds, the last one always.
-function seldom(call) {
+export function seldom(call) {
   let [timer, value] = [null, null];
   return (next) => {
     value = next;

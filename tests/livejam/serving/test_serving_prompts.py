@@ -20,8 +20,8 @@ from livejam.serving.mono_sessions import mono_session
 from livejam.serving.osc_messages import Error, Prompt, PromptRow, Stream
 from livejam.serving.web_limits import Limits, Places
 from livejam.serving.web_messages import Prompt as WebPrompt
-from livejam.serving.web_musician import Stage
 from livejam.serving.web_server import make_app
+from livejam.serving.web_shared import Stage
 from livejam.streaming.batons import Baton
 
 BLOCK = 256

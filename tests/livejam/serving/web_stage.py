@@ -21,8 +21,8 @@ from livejam.serving.web_frames import Heard, read_played, write_heard
 from livejam.serving.web_guard import App
 from livejam.serving.web_limits import Limits, Places
 from livejam.serving.web_messages import Begin, Message
-from livejam.serving.web_musician import Stage
 from livejam.serving.web_server import make_app
+from livejam.serving.web_shared import Stage
 from livejam.serving.web_songs import DemoSong
 from livejam.streaming.batons import Baton
 from livejam.streaming.rings import Audio

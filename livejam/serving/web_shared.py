@@ -1,0 +1,112 @@
+"""What all musicians of the page's server share.
+
+Shapes: N audio samples, E channels of an embedding.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from livejam.checkpoints.player import Player
+from livejam.checkpoints.references import reference_analysis
+from livejam.errors import UserError
+from livejam.serving.web_limits import Limits, Places
+from livejam.serving.web_messages import MOST_ROWS, Welcome
+from livejam.streaming.batons import Baton
+from livejam.streaming.prompting import takes_prompts
+from livejam.streaming.rings import Audio
+from livejam.streaming.session import UNDO_SECONDS, Session
+from livejam.streaming.sketches import takes_sketches
+
+SessionMaker = Callable[[Sequence[str], int], Session]
+"""Instruments and seed → a session that has heard nothing yet."""
+
+Embed = Callable[[Audio], Tensor]
+"""Audio_N → embedding_E; raises UserError for what nothing can sound like. Called from several threads."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all musicians of a server share.
+
+    Args:
+        model: its name, for people.
+        instruments: what it can play.
+        sample_rate_hz: of all sound.
+        make_session: begins to play.
+        baton: of everybody's sessions.
+        limits: of every connection.
+        places: of the musicians.
+        say: told what goes wrong, in a sentence.
+        prompts: whether the model can be asked in words.
+        embed: makes what the model can sound like of sound; None = it takes no reference.
+        sketches: whether it follows a sketch.
+    """
+
+    model: str
+    instruments: tuple[str, ...]
+    sample_rate_hz: int
+    make_session: SessionMaker
+    baton: Baton
+    limits: Limits
+    places: Places
+    say: Callable[[str], None]
+    prompts: bool = False
+    embed: Embed | None = None
+    sketches: bool = False
+
+
+def stage_of(
+    model: Path,
+    player: Player,
+    rate: int,
+    make: SessionMaker,
+    baton: Baton,
+    limits: Limits,
+    say: Callable[[str], None],
+) -> Stage:
+    """A stage with all places free."""
+    places, accompanist = Places(limits.musicians), player.accompanist
+    parts = model.name, player.instruments, rate, make, baton, limits, places, say
+    return Stage(*parts, takes_prompts(accompanist), embedder(player, rate, say), takes_sketches(accompanist))
+
+
+def embedder(player: Player, sample_rate_hz: int, say: Callable[[str], None]) -> Embed | None:
+    """What makes references of sound, for one musician after the other; None if the model takes none, or if what it
+    needs for them is not here, which is said."""
+    if getattr(player.accompanist, "reference", None) is None:
+        return None
+    try:
+        analysis, lock = reference_analysis(player.accompanist), threading.Lock()
+    except UserError as error:
+        say(f"the page offers no references: {error}")
+        return None
+
+    def embed(audio_N: Audio) -> Tensor:
+        with lock:
+            return analysis.of(torch.from_numpy(audio_N)[None], sample_rate_hz, "the recording")
+
+    return embed
+
+
+def welcome(stage: Stage) -> Welcome:
+    """What a musician wants to know first."""
+    return Welcome(
+        model=stage.model,
+        instruments=stage.instruments,
+        sample_rate_hz=stage.sample_rate_hz,
+        most_rows=MOST_ROWS,
+        undo_seconds=UNDO_SECONDS,
+        idle_seconds=stage.limits.idle_seconds,
+        musicians=stage.places.taken,
+        most_musicians=stage.places.most,
+        prompts=stage.prompts,
+        references=stage.embed is not None,
+        sketches=stage.sketches,
+    )
