@@ -143,8 +143,36 @@ function anticipation(frames) {
     outlet(0, ["/anticipation", frames]);
 }
 
-function prompt(words) {
-    outlet(0, ["/prompt", words]);
+function prompt() {
+    outlet(0, ["/prompt"].concat(arrayfromargs(arguments)));
+}
+
+function reference() {
+    outlet(0, ["/reference"].concat(arrayfromargs(arguments)));
+}
+
+function reference_row() {
+    outlet(0, ["/reference_row"].concat(arrayfromargs(arguments)));
+}
+
+function reference_between() {
+    outlet(0, ["/reference_between"].concat(arrayfromargs(arguments)));
+}
+
+function sketch() {
+    outlet(0, ["/sketch"].concat(arrayfromargs(arguments)));
+}
+
+function sketch_curve() {
+    outlet(0, ["/sketch_curve"].concat(arrayfromargs(arguments)));
+}
+
+function sketch_notes() {
+    outlet(0, ["/sketch_notes"].concat(arrayfromargs(arguments)));
+}
+
+function sketch_free() {
+    outlet(0, ["/sketch_free"].concat(arrayfromargs(arguments)));
 }
 
 function reset() {

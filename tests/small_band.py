@@ -14,6 +14,7 @@ from lightning_modules.r3gan import R3GAN
 from livejam.codecs.causal_codec import CausalCodec
 from livejam.codecs.pretrained import pretrained_codec
 from livejam.networks import CausalTransformer, ConditionedTransformer, DiffusionTransformer, EncoderDecoder, TagEncoder
+from livejam.reference import ReferenceTraining
 from livejam.sketch import CHANNELS, SketchTraining
 
 GENERATOR = {
@@ -45,6 +46,7 @@ def band_checkpoint(
     codec: CausalCodec | None = None,
     targets: tuple[str, ...] = ("Percussive",),
     anticipations: int = 0,
+    reference: ReferenceTraining | None = None,
 ) -> Path:
     """Write a checkpoint of LiveBand.
 
@@ -53,12 +55,21 @@ def band_checkpoint(
         codec: another codec than the bundled one, whose weights are then only in the checkpoint.
         targets: names of the instruments that it learnt.
         anticipations: that it knows.
+        reference: settings of the references that it takes, by log-mel; None = none.
     """
     torch.manual_seed(0)
     options: dict[str, Any] = {**GENERATOR, "anticipations": anticipations} if anticipations else GENERATOR
+    if reference is not None:
+        options = {**options, "reference_channels": reference.analysis.channels}
     made_of = {"class_path": "livejam.networks.CausalTransformer", "init_args": options}
-    settings = {"generator": made_of, "anticipation_frames": 1, "codec": named(codec)}
-    return _written(path, CausalTransformer(**options), codec or pretrained_codec(), R3GAN, settings, targets)
+    settings: dict[str, Any] = {"generator": made_of, "anticipation_frames": 1, "codec": named(codec)}
+    if reference is not None:
+        numbers = {"excerpt_seconds": reference.analysis.excerpt_seconds, "excerpts": reference.analysis.excerpts}
+        settings["reference"] = {"analysis": {"encoder": {"class_path": "metrics.embeddings.LogMel"}, **numbers}}
+    generator = CausalTransformer(**options)
+    if generator.project_reference is not None:  # it begins at zero, and would not be heard
+        nn.init.normal_(generator.project_reference.weight)
+    return _written(path, generator, codec or pretrained_codec(), R3GAN, settings, targets)
 
 
 def lmdm_checkpoint(

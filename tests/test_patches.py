@@ -19,6 +19,8 @@ from livejam.serving.osc_stream import GRID
 
 PATCHES = REPOSITORY / "patches"
 CONTROLS = {"instrument", "level", "mute", "undo", "seed", "prompt", "reset", "hello", "anticipation"}
+CONTROLS |= {"reference", "reference_row", "reference_between"}
+CONTROLS |= {"sketch", "sketch_curve", "sketch_notes", "sketch_free"}
 METERS = ["welcome", "meters", "error", "late", "lost", "delay"]
 BLOCK, RING, ROWS = 256, 65536, 4
 
@@ -235,7 +237,14 @@ def test_the_script_of_max_passes_controls_on_and_shows_meters() -> None:
         "mute": [1],
         "undo": [4],
         "seed": [7],
-        "prompt": ["calm"],
+        "prompt": ["jazz piano", 4],
+        "reference": ["voice:0.7, strings:0.3", 4],
+        "reference_row": [1, "voice"],
+        "reference_between": ["voice", "strings", 0.3],
+        "sketch": ["loudness", -30, 0.5],
+        "sketch_curve": ["pitch", 44100, 2, 60, 64, 67],
+        "sketch_notes": [60, 64, 67],
+        "sketch_free": [],
         "reset": [],
         "anticipation": [4],
     }.items():

@@ -1,0 +1,93 @@
+"""References and sketches on the page, in a real browser and served by the real command."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from chromium import Page, browser, installed
+from jam_page import number, ready, start
+from small_band import band_checkpoint, lmdm_checkpoint
+from test_web_page import RATE, contrast, record, served
+
+from livejam.reference import ReferenceAnalysis, ReferenceTraining
+from livejam.sketch import SketchTraining
+from metrics.embeddings import LogMel
+
+pytestmark = [pytest.mark.live, pytest.mark.skipif(installed() is None, reason="chromium is not installed")]
+
+
+def choose(page: Page, place: int, path: Path) -> None:
+    """Give one of the page's fields for recordings a file."""
+    root = page.call("DOM.getDocument")["root"]["nodeId"]
+    found = page.call("DOM.querySelectorAll", nodeId=root, selector="#like input[type=file]")["nodeIds"]
+    page.call("DOM.setFileInputFiles", nodeId=found[place], files=[str(path)])
+
+
+def looked_at(page: Page, name: str) -> None:
+    """It fits a telephone and a screen, can be read, and complained about nothing."""
+    for look in ((390, 844, True), (1200, 860, False)):
+        page.look(*look)
+        time.sleep(0.5)
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert contrast(page) > 4.5
+        if pictures := os.environ.get("LIVEJAM_PICTURES"):
+            page.picture(Path(pictures) / f"{name}_{look[0]}.png", whole=False)
+    assert page.complaints == []
+
+
+def test_files_and_what_was_played_last_are_sounded_like(rendered_songs: Path, tmp_path: Path) -> None:
+    analysis = ReferenceAnalysis(LogMel(), 1.0, 3)
+    model = band_checkpoint(tmp_path / "band.ckpt", reference=ReferenceTraining(analysis))
+    noise_N = 0.1 * np.random.default_rng(0).standard_normal(45 * RATE)
+    soundfile.write(tmp_path / "long.wav", noise_N, RATE)
+    (tmp_path / "none.wav").write_bytes(b"no sound")
+    with served(rendered_songs, model=str(model)) as url, browser(tmp_path / "profile") as new_page:
+        page = ready(new_page(), url)
+        start(page)
+        assert page.run("!document.querySelector('#like').hidden && document.querySelector('#sketch').hidden")
+        choose(page, 0, tmp_path / "none.wav")
+        page.until("document.querySelector('#like-0').textContent.includes('cannot read')")
+        choose(page, 0, tmp_path / "long.wav")
+        page.until("document.querySelector('#like-0').textContent === 'ready'")
+        assert page.run("document.querySelector('#like-share').disabled"), "there is one recording"
+        time.sleep(2)
+        page.run("document.querySelectorAll('#like-slots button')[1].click()")
+        page.until("document.querySelector('#like-1').textContent === 'ready'")
+        page.run("""(() => { const range = document.querySelector("#like-share"); range.value = 0.5;
+            range.dispatchEvent(new Event("input")); })()""")
+        time.sleep(1)
+        page.click("#like-none")
+        assert record(page, 2.0)["mix.wav"].any()
+        assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
+        looked_at(page, "like")
+
+
+def test_a_sketch_is_drawn_with_the_mouse_and_let_free(rendered_songs: Path, tmp_path: Path) -> None:
+    model = lmdm_checkpoint(tmp_path / "lmdm.ckpt", sketch=SketchTraining())
+    with served(rendered_songs, model=str(model)) as url, browser(tmp_path / "profile") as new_page:
+        page = ready(new_page(), url)
+        start(page)
+        assert page.run("document.querySelector('#like').hidden && !document.querySelector('#sketch').hidden")
+        for step in range(12):  # the sentence above the pad grows, so the pad moves
+            left, top, width, height = page.run("""(() => { const pad = document.querySelector("#sketch-pad");
+                pad.scrollIntoView(); const box = pad.getBoundingClientRect();
+                return [box.left, box.top, box.width, box.height]; })()""")
+            kind = "mousePressed" if step == 0 else "mouseMoved"
+            place = {"x": left + width * (0.1 + 0.07 * step), "y": top + height * 0.25}
+            page.call("Input.dispatchMouseEvent", type=kind, button="left", buttons=1, clickCount=1, **place)
+            time.sleep(0.05)
+        page.call("Input.dispatchMouseEvent", type="mouseReleased", button="left", buttons=0, clickCount=1, **place)
+        loudness, brightness, pitch = (f"#sketch-strips .strip:nth-child({place}) output" for place in (1, 2, 3))
+        assert -24 < number(page, loudness) < -18
+        assert number(page, brightness) > 3000
+        assert page.text(pitch) == "free"
+        page.run("document.querySelectorAll('#sketch-strips button')[0].click()")
+        assert page.text(loudness) == "free"
+        assert record(page, 2.0)["mix.wav"].any()
+        assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
+        looked_at(page, "sketch")
