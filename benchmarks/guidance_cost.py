@@ -2,8 +2,9 @@
 
 One stream of a model plays blocks of silence under no guidance, under one weight for all, and under more and more
 different weights, whose sides are rows of one call (`livejam.sampling.guidance`). All run in turns in one process and
-meet the same machine; a time is the fastest of many blocks. Beside them stands what the same evaluations would
-take one after the other: as often the block without guidance.
+meet the same machine; a time is the median of many blocks, in milliseconds of the processor, so that other programs
+count little. Beside them stands what the same evaluations would take one after the other: as often the block without
+guidance.
 
 The model is `lmdm-pocket`, given its own past, so that the past can have a weight as well; that changes nothing of what
 is computed. The last line is one JSON object: per row `evaluations` per denoising step, `block_ms`, `ratio` to no
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from statistics import median
 from typing import Any
 
 import torch
@@ -56,15 +58,15 @@ class Stream:
 
     @torch.inference_mode()
     def play(self) -> None:
-        """The next block, with its time."""
-        begin = time.perf_counter()
+        """The next block, with its time on the processor."""
+        begin = time.process_time()
         _, self.state = self.who.step(self.mix_BTC, self.state)
-        self.times_ms.append(1000 * (time.perf_counter() - begin))
+        self.times_ms.append(1000 * (time.process_time() - begin))
 
     @property
     def block_ms(self) -> float:
-        """The fastest, once the stream has begun."""
-        return min(self.times_ms[FULL_BLOCKS:])
+        """Median, once the stream has begun."""
+        return median(self.times_ms[FULL_BLOCKS:])
 
 
 def measured(who: LMDMAccompanist, blocks: int) -> dict[str, dict[str, Any]]:
