@@ -65,7 +65,7 @@ def test_other_ways_of_giving_the_past(mode: ContextMode) -> None:
     state = accompanist.init_state(1, Controls(torch.tensor([instrument]), torch.tensor([seed])))
     draws, frames, channels = graph.inputs["noise"].shape
     assert (draws, frames) == (3, 4 if mask else 20)
-    values = graph.states | (graph.begun[instrument] if graph.begun else {})
+    values = graph.states | graph.controls | (graph.begun[instrument] if graph.begun else {})
     values["instrument"] = torch.tensor([instrument], dtype=torch.int32)
     for step in range(7):
         mix_BTC = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(step))
