@@ -1,16 +1,19 @@
 """How adherence falls with what a model knows of the mix (LMDM's figure 6): t_f from what was trained, as a curve.
 
-python -m benchmarks.cutoff_sweep --checkpoint runs/lmdm_encdec_pocket/checkpoints/last.ckpt --plot docs/cutoffs.png
+python -m benchmarks.cutoff_sweep --plot docs/cutoffs.png \\
+    --model Encoder-Decoder runs/encdec_1/checkpoints/last.ckpt runs/encdec_2/checkpoints/last.ckpt \\
+    --model Block-Causal runs/blockcausal_1/checkpoints/last.ckpt runs/blockcausal_2/checkpoints/last.ckpt
 
 A diffusion model plays the test items of its data at every cutoff that it was trained for, by the path that is deployed
-and by the columns of `lightning test`, with 95 % intervals over songs and all anchors. t_f, in seconds, is how far the
-mix is known beyond the beginning of a block: at 0 or below, the model can be played live.
+and by the columns of `lightning test`, with all anchors. t_f, in seconds, is how far the mix is known beyond the
+beginning of a block: at 0 or below, the model can be played live. Several checkpoints of one name are trainings that
+differ in the seed alone: their row is the mean, with 95 % intervals over seeds. Those of one checkpoint are over songs.
 
 Every cutoff is a row of `results.json` in a folder of its own per checkpoint, items and sampler below `--folder`: what
 is there is not measured again, so the command can be stopped and started as often as you like. The picture has
 StreamMusicGen's published curves beside ours. They are of other data and other judges (Slakh2100, Beat This!, the
-published COCOLA, VGGish), so that only their shape compares. The last line is one JSON object: `seconds` and `rows`,
-per row its t_f and its columns, and `published`.
+published COCOLA, VGGish), so that only their shape compares. The last line is one JSON object: `models`, per
+name and row its `seconds` (t_f) and columns, `anchors`, and `published`.
 """
 
 from __future__ import annotations
@@ -45,10 +48,12 @@ from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.sampling import read_weights
 from livejam.systems.lmdm import LMDMAccompanist
+from metrics.anchor_rows import ANCHORS
 from metrics.cells import Rows
 from metrics.headings import heading
 from metrics.provenance import short_hash
-from metrics.results import as_text, known, read_table
+from metrics.results import Table, as_markdown, as_text, known, read_table
+from metrics.seeds import over_seeds
 
 COLUMNS = ("beat_f1_drums", "cocola_full", "fad", "chord_tone_share", "phase_lock", "loudness_db")
 PUBLISHED = {
@@ -86,6 +91,11 @@ class Model:
     def row(self, cutoff: int) -> str:
         """Name of a cutoff's row."""
         return f"t_f {self.seconds(cutoff):+.2f} s"
+
+    @property
+    def seconds_of_rows(self) -> dict[str, float]:
+        """Name of every row, and its t_f."""
+        return {self.row(cutoff): self.seconds(cutoff) for cutoff in self.cutoff_blocks}
 
 
 @dataclass(frozen=True)
@@ -195,32 +205,68 @@ def sweep(model: Model, items: Items, folder: Path, judges: Sequence[Callback] |
     return read_table(path).rows
 
 
-def curve(model: Model, rows: Rows, column: str, of: str = "") -> tuple[list[float], list[float], list[list[float]]]:
-    """t_f in seconds, values, and their intervals, of the cutoffs that have them.
+@dataclass(frozen=True)
+class Curve:
+    """What was measured of a model, or of several that differ in the seed alone.
 
     Args:
-        model: whose cutoffs.
-        rows: of `sweep`.
-        column: of the table.
-        of: what the names of the rows end with.
+        name: as it is shown.
+        seconds: name of every row → its t_f.
+        table: the rows, and the anchors.
     """
-    found = [(model.seconds(c), rows.get(model.row(c) + of, {}).get(column)) for c in model.cutoff_blocks]
-    points = [(t, cell) for t, cell in found if cell and cell["value"] is not None]
-    values = [cell["value"] for _, cell in points]
-    return [t for t, _ in points], values, [cell["interval"] or [cell["value"]] * 2 for _, cell in points]
+
+    name: str
+    seconds: Mapping[str, float]
+    table: Table
+
+    def points(self, column: str, of: str = "") -> tuple[list[float], list[float], list[list[float]]]:
+        """t_f in seconds, values, and their intervals, of the cutoffs that have them.
+
+        Args:
+            column: of the table.
+            of: what the names of the rows end with.
+        """
+        found = [(t, self.table.rows.get(row + of, {}).get(column)) for row, t in self.seconds.items()]
+        points = [(t, cell) for t, cell in found if cell and cell["value"] is not None]
+        values = [cell["value"] for _, cell in points]
+        return [t for t, _ in points], values, [cell["interval"] or [cell["value"]] * 2 for _, cell in points]
 
 
-def draw(model: Model, rows: Rows, out: Path) -> None:
-    """One chart per column over t_f: the model with its intervals, the lag copy, two anchors, what was published."""
+def measured(name: str, models: Sequence[Model], items: Items, folder: Path) -> Curve:
+    """The curve of a model, or the mean over seeds of several.
+
+    Args:
+        name: as it is shown.
+        models: trained alike.
+        items: what they play to.
+        folder: holds what was measured.
+
+    Raises:
+        UserError: they were not trained for the same cutoffs, or otherwise differ in more than the seed.
+    """
+    if len({model.cutoff_blocks for model in models}) > 1:
+        raise UserError(f"the checkpoints of {name} were trained for different cutoffs; give each a --model of its own")
+    tables = []
+    for model in tqdm(models, desc=f"checkpoints of {name}"):
+        place = folder_of(model, items, folder)
+        sweep(model, items, place)
+        tables.append((model.sha256[:8], read_table(place / "results.json")))
+    return Curve(name, models[0].seconds_of_rows, over_seeds(name, tables) if len(tables) > 1 else tables[0][1])
+
+
+def draw(curves: Sequence[Curve], out: Path) -> None:
+    """One chart per column over t_f: models with their intervals, the first one's lag copy and anchors, and theirs."""
     figure = Figure(figsize=(13, 7), layout="constrained")
     for axes, column in zip(figure.subplots(2, 3).flat, COLUMNS, strict=True):
-        seconds, values, intervals = curve(model, rows, column)
-        axes.plot(seconds, values, "o-", color="C0", label="this model")
-        axes.fill_between(seconds, *zip(*intervals, strict=True), color="C0", alpha=0.2) if seconds else None
-        copied, values, _ = curve(model, rows, column, ": lag copy")
-        axes.plot(copied, values, ".:", color="C4", label="lag copy")
-        for row, colour in (("ground_truth", "C2"), ("random_pairing", "C3")):
-            value = rows.get(row, {}).get(column, {}).get("value")
+        for place, each in enumerate(curves):
+            seconds, values, intervals = each.points(column)
+            axes.plot(seconds, values, "o-", color=f"C{place}", label=each.name)
+            if seconds:
+                axes.fill_between(seconds, *zip(*intervals, strict=True), color=f"C{place}", alpha=0.2)
+        copied, values, _ = curves[0].points(column, ": lag copy")
+        axes.plot(copied, values, ".:", color="C6", label="lag copy")
+        for row, colour in (("ground_truth", "C8"), ("random_pairing", "C9")):
+            value = curves[0].table.rows.get(row, {}).get(column, {}).get("value")
             if value is not None:
                 axes.axhline(value, color=colour, ls="--", lw=1, label=row.replace("_", " "))
         if column in PUBLISHED:
@@ -235,10 +281,29 @@ def draw(model: Model, rows: Rows, out: Path) -> None:
         figure.savefig(temporary, dpi=110, format="png")
 
 
-def main() -> None:
-    """Print the table and the JSON object."""
+def one_table(curves: Sequence[Curve]) -> Rows:
+    """The rows of all models, and below them the first one's anchors."""
+    shown = {
+        f"{each.name}, {row}": cells
+        for each in curves
+        for row, cells in each.table.rows.items()
+        if row in each.seconds or row.endswith(": lag copy")
+    }
+    shown |= {row: cells for row, cells in curves[0].table.rows.items() if row in ANCHORS}
+    return {row: {column: cells[column] for column in COLUMNS if column in cells} for row, cells in shown.items()}
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", required=True, help="a diffusion model that was trained with several cutoffs")
+    parser.add_argument(
+        "--model",
+        action="append",
+        nargs="+",
+        required=True,
+        metavar=("NAME", "CHECKPOINT"),
+        help="a diffusion model that was trained with several cutoffs; several checkpoints: of other seeds; repeatable",
+    )
     parser.add_argument("--root", help="data set; default: that of the training")
     parser.add_argument("--items", type=int, default=48, help="of the test split, at least 1 (default: 48)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each, at least 20 for drifts (default: 20)")
@@ -247,22 +312,38 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, at least 1 (default: 1)")
     parser.add_argument("--folder", type=Path, default=Path("runs/cutoff_sweep"), help="where rows are kept")
     parser.add_argument("--plot", type=Path, help="where to draw the curves (PNG)")
+    parser.add_argument("--markdown", type=Path, help="where to write the table")
     given = parser.parse_args()
     if min(given.items, given.threads) < 1 or given.seconds <= 0:
         parser.error("items and threads must be 1 or more, seconds above 0")
+    names = [name for name, *_ in given.model]
+    if len(set(names)) < len(names) or not all(checkpoints for _, *checkpoints in given.model):
+        parser.error("every --model needs a name of its own and then its checkpoints")
+    return given
+
+
+def main() -> None:
+    """Print the table and the JSON object."""
+    given = arguments()
     torch.set_num_threads(given.threads)
-    model, items = (
-        model_of(given.checkpoint, given.steps, given.guidance),
-        Items(given.root, given.items, given.seconds),
-    )
-    folder = folder_of(model, items, given.folder)
-    rows = sweep(model, items, folder)
+    items = Items(given.root, given.items, given.seconds)
+    groups = [
+        (name, [model_of(each, given.steps, given.guidance) for each in each_of]) for name, *each_of in given.model
+    ]
+    curves = [measured(name, models, items, given.folder) for name, models in groups]
+    rows = one_table(curves)
     if given.plot is not None:
-        draw(model, rows, given.plot)
-    shown = {row: {column: cells[column] for column in COLUMNS if column in cells} for row, cells in rows.items()}
-    print(as_text(shown, measured_on=known(read_table(folder / "results.json").measured_on)))
-    seconds = {model.row(cutoff): model.seconds(cutoff) for cutoff in model.cutoff_blocks}
-    print(json.dumps({"seconds": seconds, "rows": rows, "published": PUBLISHED}))
+        draw(curves, given.plot)
+    facts = known(*(each.table.measured_on for each in curves))
+    if given.markdown is not None:
+        given.markdown.write_text(as_markdown(rows, measured_on=facts) + "\n", encoding="utf-8")
+    print(as_text(rows, measured_on=facts))
+    found = {
+        each.name: {row: {"seconds": t, "columns": each.table.rows[row]} for row, t in each.seconds.items()}
+        for each in curves
+    }
+    anchors = {row: cells for row, cells in rows.items() if row in ANCHORS}
+    print(json.dumps({"models": found, "anchors": anchors, "published": PUBLISHED}))
 
 
 if __name__ == "__main__":

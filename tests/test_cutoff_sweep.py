@@ -9,9 +9,21 @@ import pytest
 import torch
 from small_band import band_checkpoint, lmdm_checkpoint
 
-from benchmarks.cutoff_sweep import Items, Playing, curve, data_of, draw, folder_of, model_of, sweep
+from benchmarks.cutoff_sweep import (
+    Curve,
+    Items,
+    Playing,
+    data_of,
+    draw,
+    folder_of,
+    measured,
+    model_of,
+    one_table,
+    sweep,
+)
 from callbacks.harmony_monitor import HarmonyMonitor
 from livejam.errors import UserError
+from metrics.results import Table, read_table
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +39,41 @@ def test_every_trained_cutoff_is_a_row_that_is_measured_once(
     rows = sweep(model, items, tmp_path / "sweep", [HarmonyMonitor(segment_seconds=2.0)])
     names = ["t_f -0.28 s", "t_f +0.00 s", "t_f +0.28 s"]
     assert {*names, *(f"{name}: lag copy" for name in names), "ground_truth", "random_pairing"} <= set(rows)
-    seconds, values, intervals = curve(model, rows, "loudness_db")
+    found = Curve("this model", model.seconds_of_rows, Table(rows))
+    seconds, values, intervals = found.points("loudness_db")
     assert seconds == pytest.approx([-3 / 10.77, 0, 3 / 10.77], abs=1e-3)
     assert len(set(values)) == 3, "another cutoff plays something else"
     assert len(intervals) == 3
-    draw(model, rows, tmp_path / "plot.png")
+    draw([found], tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
     monkeypatch.setattr("benchmarks.cutoff_sweep.Trainer", lambda **_: pytest.fail("measured again"))
     assert sweep(model, items, tmp_path / "sweep") == rows
+
+
+def test_seeds_are_one_row_and_models_have_their_names(
+    rendered_songs: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(rendered_songs, tmp_path / "songs")
+    judge = HarmonyMonitor(segment_seconds=2.0)
+    monkeypatch.setattr("benchmarks.cutoff_sweep.monitors", lambda: [judge])
+    saved = torch.load(checkpoint, weights_only=True)
+    weights = {name: 1.2 * w if "generator" in name else w for name, w in saved["state_dict"].items()}
+    other = tmp_path / "other.ckpt"
+    torch.save({**saved, "state_dict": weights}, other)
+    models, items = [model_of(str(checkpoint)), model_of(str(other))], Items(str(root), 2, 4.0)
+    both = measured("seeds", models, items, tmp_path / "sweep")
+    row = models[0].row(0)
+    each = [
+        read_table(folder_of(m, items, tmp_path / "sweep") / "results.json").rows[row]["loudness_db"]["value"]
+        for m in models
+    ]
+    assert each[0] != each[1]
+    assert both.table.rows[row]["loudness_db"]["value"] == pytest.approx(sum(each) / 2)
+    assert {f"seeds, {row}", "ground_truth"} <= set(one_table([both]))
+    few = model_of(str(lmdm_checkpoint(tmp_path / "few.ckpt", cutoff_blocks=(0,))))
+    with pytest.raises(UserError, match="different cutoffs; give each a --model"):
+        measured("mixed", [models[0], few], items, tmp_path / "sweep")
 
 
 def test_it_plays_what_its_accompanist_plays(rendered_songs: Path, checkpoint: Path, tmp_path: Path) -> None:
