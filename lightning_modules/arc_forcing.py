@@ -112,6 +112,11 @@ class ARCForcing(WarmStarted):
                 "contrastive pairs need prompts; give discriminator.base a prompt_encoder or set "
                 "objective.contrastive_weight to 0"
             )
+        if self.lead_frames:
+            raise UserError(
+                f"ARC-Forcing trains a model on its own past, which {type(context_mode).__name__} never gives it; "
+                "choose the context_mode RoutedContext"
+            )
         self.automatic_optimization = False
         self.discriminator = discriminator
         self.rollout, self.objective = rollout, objective

@@ -29,8 +29,9 @@ class DenseFlowMatching(FlowMatching):
 
     Every block draws its own noise level. What is dropped is dropped for a whole item: its own past altogether or up to
     a random block, the mix altogether or up to a random block. Cutoffs are 0, the block after what was heard, and 1,
-    the same block, which cannot be played live; `dense_velocity` says why not others. `data.init_args.crop_frames` is
-    the context and any number of blocks. The other arguments are those of `FlowMatching`.
+    the same block, which cannot be played live; `dense_velocity` says why not others, and `ShiftedContext` has one
+    below 0. `data.init_args.crop_frames` is the context and any number of blocks, and as many more as a shifted block
+    is ahead. The other arguments are those of `FlowMatching`.
 
     Args:
         easy_iterations: iterations at the beginning with easier horizons, in frames: every item hears so many first
@@ -77,9 +78,10 @@ class DenseFlowMatching(FlowMatching):
                 "DenseFlowMatching gives clean context its own input, which is RoutedContext; use that instead of "
                 f"{type(self.context_mode).__name__}, or FlowMatching"
             )
-        if not set(self.cutoff_blocks) <= {0, 1}:
+        if not {self.context_mode.window_cutoff(cutoff) for cutoff in self.cutoff_blocks} <= {0, 1}:
             raise UserError(
-                f"DenseFlowMatching trains cutoff_blocks 0 and 1, not {self.cutoff_blocks}; use FlowMatching"
+                f"DenseFlowMatching trains cutoff_blocks 0 and 1, not {self.cutoff_blocks}; choose the context_mode "
+                "ShiftedContext for one below, or FlowMatching"
             )
 
     def losses(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor]:

@@ -132,7 +132,7 @@ class FlowMatching(LMDMRecipe):
             self._adapt(lora)
         if self.ema_generator is not None:
             self.ema_generator.load_state_dict(generator.state_dict())
-        cutoffs = [cutoff_frames(generator.transformer, cutoff) for cutoff in cutoff_blocks]
+        cutoffs = [cutoff_frames(generator.transformer, context_mode.window_cutoff(each)) for each in cutoff_blocks]
         self.register_buffer("cutoffs_K", torch.tensor(cutoffs), persistent=False)
         self.optimizer, self.warmup_iterations = optimizer, warmup_iterations
         self.compile_generator = compile_generator

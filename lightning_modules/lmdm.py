@@ -25,7 +25,7 @@ from livejam.networks.diffusion_conditions import Dropouts, Unconditional, requi
 from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling import NoiseFree, Sampler
 from livejam.sketch import SketchAnalysis, SketchTraining
-from livejam.systems.context import ContextMode, controls_of, cutoff_frames, dropouts_of, require_window
+from livejam.systems.context import ContextMode, controls_of, cutoff_frames, dropouts_of, lead_blocks, require_window
 from livejam.systems.lmdm import LMDMAccompanist
 
 
@@ -46,7 +46,8 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         sketch: the sketches that it learns to follow; None = none.
 
     Raises:
-        UserError: the window cannot be played with one of the cutoffs, or the network takes other sketches.
+        UserError: the window cannot be played with one of the cutoffs, they are not for one network, or the network
+            takes other sketches.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         for cutoff in (*cutoff_blocks, self.play_cutoff_blocks):
             require_window(generator.transformer, cutoff)
         self.context_mode, self.sampler, self.cutoff_blocks = context_mode, sampler, cutoff_blocks
+        self.lead_frames = lead_blocks(context_mode, cutoff_blocks) * generator.transformer.block_frames
         self.unconditional = unconditional
         self.dropouts: Dropouts | None = None
         self.accompanist()
@@ -79,7 +81,13 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
     @property
     def hears_mix(self) -> bool:
         """Whether some of the mix is in the window at any cutoff."""
-        return any(cutoff_frames(self.generator.transformer, cutoff) for cutoff in self.cutoff_blocks)
+        cutoffs = map(self.context_mode.window_cutoff, self.cutoff_blocks)
+        return any(cutoff_frames(self.generator.transformer, cutoff) for cutoff in cutoffs)
+
+    def latents(self, batch: AccompanimentBatch) -> tuple[Tensor, Tensor]:
+        """Mix and target latents, the target from as many blocks later as the window's block is played later."""
+        mix_BTC, target_BTC = super().latents(batch)
+        return mix_BTC[:, : mix_BTC.shape[1] - self.lead_frames], target_BTC[:, self.lead_frames :]
 
     def accompanist(self) -> LMDMAccompanist:
         """The model in playing, with the averaged generator if there is one."""
@@ -106,13 +114,13 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         if batch.is_audio and self.sketcher is not None:
             with torch.autocast(self.device.type, enabled=False):
                 curves_BTP: Tensor = self.sketcher(batch.target)
-            return curves_BTP
+            return curves_BTP[:, self.lead_frames :]
         if batch.sketch_BTP is None:
             raise UserError(
                 "this recipe learns to follow sketches, but the bank's batches have none; set data.init_args.sketch "
                 "to model.init_args.sketch.analysis"
             )
-        return batch.sketch_BTP
+        return batch.sketch_BTP[:, self.lead_frames :]
 
     def require_trained_guidance(self, who: str, sampler: Sampler, dropouts: Dropouts) -> None:
         """Refuse guidance away from answers that training windows hardly ever ask for.

@@ -70,8 +70,8 @@ class StreamingDistillation(WarmStarted):
         objective: the weights of the losses.
         play_cutoff_blocks: the cutoff in playing; None = the first of `cutoff_blocks`.
         trained_blocks: blocks in a row that are compared, somewhere in the crop; those before are only played, so that
-            there is a past. None = all that have a whole context, in dense passes: for `DroppedContext` behind the mask
-            `BlockCausal` at cutoff 0.
+            there is a past. None = all that have a whole context, in dense passes: for `DroppedContext` at cutoff 0
+            and for `ShiftedContext`, behind the mask `BlockCausal`.
         student_context: share of iterations, 0 to 1, in which the past is the student's own, as it will be in playing;
             in the others it is the teacher's.
         late_starts: share of items, 0 to 1, whose mix begins within the crop, where dense passes make all blocks at
@@ -127,10 +127,11 @@ class StreamingDistillation(WarmStarted):
         self.teacher = copy.deepcopy(generator).requires_grad_(False)
         self.teacher_sampler, self.objective = teacher_sampler, objective
         self.trained_blocks, self.student_context, self.late_starts = trained_blocks, student_context, late_starts
-        if trained_blocks is None and (not isinstance(context_mode, DroppedContext) or cutoff_blocks != [0]):
+        windows = {context_mode.window_cutoff(cutoff) for cutoff in cutoff_blocks}
+        if trained_blocks is None and (not isinstance(context_mode, DroppedContext) or windows != {0}):
             raise UserError(
                 "dense passes make blocks that know nothing of each other, at cutoff 0; choose the context_mode "
-                "DroppedContext and cutoff_blocks [0], or a number of trained_blocks"
+                "DroppedContext and cutoff_blocks [0], or ShiftedContext, or a number of trained_blocks"
             )
         self.teacher_checkpoint, self.allow_untrained = teacher_checkpoint, allow_untrained
         self.prompt_dropout, self.description_dropout = prompt_dropout, description_dropout

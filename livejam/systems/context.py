@@ -63,6 +63,10 @@ class ContextMode(ABC):
     can_guide = False
     """Whether guidance may lead away from a model without its past."""
 
+    def window_cutoff(self, cutoff_blocks: int) -> int:
+        """The cutoff within the network's window, in blocks, of a model that plays at this one."""
+        return cutoff_blocks
+
     @abstractmethod
     def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
         """A training window."""
@@ -141,6 +145,21 @@ class DroppedContext(RoutedContext):
     def velocity(self, network: DiffusionTransformer, request: BlockRequest) -> BlockVelocity:
         """The velocity of the block, as if nothing had been played before."""
         return super().velocity(network, replace(request, known_BT=torch.zeros_like(request.known_BT)))
+
+
+@dataclass(frozen=True)
+class ShiftedContext(DroppedContext):
+    """A dropped context for playing ahead: the window ends with the newest mix, however far ahead its block is. Ours.
+
+    Without a past, nothing ties the block to its place behind the context. At cutoff -m, the window is that of cutoff
+    0, and what is generated behind it is played m blocks later; training takes targets from there. So every block of
+    the context has its mix, it is encoded once, and a dense pass trains a model that has time to compute. The network
+    is not told m: it is trained for one.
+    """
+
+    def window_cutoff(self, cutoff_blocks: int) -> int:
+        """0 wherever there is time to compute."""
+        return max(0, cutoff_blocks)
 
 
 class Outpainting(BlockVelocity):
@@ -241,6 +260,25 @@ def require_window(network: DiffusionTransformer, cutoff_blocks: int) -> None:
 def cutoff_frames(network: DiffusionTransformer, cutoff_blocks: int) -> int:
     """Frames of the window in which the mix is known."""
     return network.context_frames + cutoff_blocks * network.block_frames
+
+
+def lead_blocks(mode: ContextMode, cutoffs: Collection[int]) -> int:
+    """How many blocks later than it stands in the network's window a block is played.
+
+    Args:
+        mode: how the network is given its past.
+        cutoffs: that it is trained for, in blocks.
+
+    Raises:
+        UserError: they differ in it, which the network is not told.
+    """
+    leads = {mode.window_cutoff(cutoff) - cutoff for cutoff in cutoffs}
+    if len(leads) > 1:
+        raise UserError(
+            f"under {type(mode).__name__} a network is not told its cutoff, so that it learns one of "
+            f"{sorted(cutoffs)}; leave one of them in cutoff_blocks"
+        )
+    return leads.pop()
 
 
 def dropouts_of(settings: Mapping[str, Any]) -> Dropouts:

@@ -386,7 +386,7 @@ class LMDMAccompanist:
     @property
     def _cutoff_frames(self) -> int:
         """Frames of the window in which the mix is known."""
-        return cutoff_frames(self.generator.transformer, self._cutoff_blocks)
+        return cutoff_frames(self.generator.transformer, self._context_mode.window_cutoff(self._cutoff_blocks))
 
     def _block_request(self, state: LMDMState) -> BlockRequest:
         played_BTC = self._played(state)

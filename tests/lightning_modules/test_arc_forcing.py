@@ -24,7 +24,7 @@ from livejam.errors import UserError
 from livejam.networks import Unconditional
 from livejam.objectives.arc import arc_discriminator_loss, arc_generator_loss, contrastive_loss
 from livejam.objectives.flow import interpolate
-from livejam.systems.context import RoutedContext
+from livejam.systems.context import RoutedContext, ShiftedContext
 from livejam.systems.lmdm import LMDMAccompanist
 from livejam.systems.lmdm_state import LMDMState
 from livejam.systems.rollout import RolloutSampler
@@ -300,3 +300,8 @@ def test_a_long_rollout_is_the_mix_over_and_over_and_what_is_played_to_it() -> N
     assert torch.equal(mix_AN[0, : batch.mix.shape[-1]], batch.mix[0, 0])
     assert torch.equal(mix_AN[0, batch.mix.shape[-1] :][:64], batch.mix[0, 0, :64])
     assert played_AN[:, -BLOCK * module.codec.spec.hop_samples :].abs().max() > 0
+
+
+def test_a_past_that_is_never_given_is_refused() -> None:
+    with pytest.raises(UserError, match="trains a model on its own past, which ShiftedContext never gives it"):
+        make_module("block_causal", context_mode=ShiftedContext(), cutoff_blocks=[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from livejam.batch import AccompanimentOutput
 from livejam.errors import UserError
 from livejam.networks import BlockCausal, ConditionedTransformer, DiffusionTransformer, TagEncoder
 from livejam.sampling import Euler
-from livejam.systems.context import InpaintedContext, RoutedContext
+from livejam.systems.context import DroppedContext, InpaintedContext, RoutedContext, ShiftedContext
 
 CONTEXT, BLOCK, TARGETS = 8, 2, 6
 
@@ -67,6 +68,27 @@ def test_it_learns_what_the_mix_tells(tmp_path: Path) -> None:
     assert error < 0.5 < swapped
 
 
+@pytest.mark.parametrize("lead", [1, 2])
+def test_ahead_it_learns_from_later_targets(lead: int, tmp_path: Path) -> None:
+    """The losses of a shifted context are those of cutoff 0, with the targets of so many blocks later."""
+    frames, shift = CONTEXT + TARGETS * BLOCK, lead * BLOCK
+    ahead, plain = (
+        make_module(context_mode=mode, cutoff_blocks=[cutoff])
+        for mode, cutoff in ((ShiftedContext(), -lead), (DroppedContext(), 0))
+    )
+    batch = make_batch(frames + shift, 3, seed=1)
+    moved = replace(batch, mix=batch.mix[:, :frames], target=batch.target[:, shift:])
+    fit(plain, tmp_path / "plain")
+    fit(ahead, tmp_path / "ahead", frames=frames + shift)
+    ahead.load_state_dict(plain.state_dict())
+    for module in (ahead, plain):
+        module.begin_iteration(0)
+    found, expected = ahead.losses(batch)[0], plain.losses(moved)[0]
+    assert found.shape == (3 * TARGETS,)
+    assert torch.equal(found, expected)
+    assert ahead.accompanist().anticipation_frames == (1 + lead) * BLOCK - 1
+
+
 def test_easy_horizons_come_first(tmp_path: Path) -> None:
     """At first all of a block is heard, then less and less at the least; after that what is played, and never else."""
     module = make_module(cutoff_blocks=[0], easy_iterations=10)
@@ -85,7 +107,7 @@ def test_easy_horizons_come_first(tmp_path: Path) -> None:
     ("settings", "frames", "words"),
     [
         ({"context_mode": InpaintedContext()}, 20, "which is RoutedContext"),
-        ({"cutoff_blocks": [0, -1]}, 20, "cutoff_blocks 0 and 1, not"),
+        ({"cutoff_blocks": [0, -1]}, 20, "ShiftedContext for one below, or FlowMatching"),
         ({}, 21, "choose 8 plus a multiple of 2"),
         ({}, CONTEXT, "choose 8 plus a multiple of 2"),
     ],
