@@ -147,6 +147,14 @@ function prompt() {
     outlet(0, ["/prompt"].concat(arrayfromargs(arguments)));
 }
 
+function negative_prompt() {
+    outlet(0, ["/negative_prompt"].concat(arrayfromargs(arguments)));
+}
+
+function guidance() {
+    outlet(0, ["/guidance"].concat(arrayfromargs(arguments)));
+}
+
 function reference() {
     outlet(0, ["/reference"].concat(arrayfromargs(arguments)));
 }

@@ -77,6 +77,7 @@ def lmdm_checkpoint(
     cutoff_blocks: tuple[int, ...] = (0, -1, 1),
     unconditional_dropout: float = 0.1,
     sketch: SketchTraining | None = None,
+    prompt_dropout: float = 0.0,
 ) -> Path:
     """Write a checkpoint of an Encoder-Decoder LMDM with two sampling steps that plays drums and bass.
 
@@ -85,6 +86,7 @@ def lmdm_checkpoint(
         cutoff_blocks: those that it was trained with.
         unconditional_dropout: share of its training that was like guidance's unconditional side.
         sketch: the sketches that it follows; None = none.
+        prompt_dropout: share of its training without a prompt.
     """
     torch.manual_seed(0)
     mask = {"class_path": "livejam.networks.EncoderDecoder", "init_args": {"context_frames": 9}}
@@ -105,6 +107,7 @@ def lmdm_checkpoint(
         "play_cutoff_blocks": None,
         "unconditional": {"without_prompt": True, "without_mix": True},
         "unconditional_dropout": unconditional_dropout,
+        "prompt_dropout": prompt_dropout,
         "codec": named(None),
         "sketch": None if sketch is None else asdict(sketch),
     }

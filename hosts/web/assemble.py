@@ -28,6 +28,7 @@ SHARED = (
     "app.js",
     "audio.js",
     "beats.js",
+    "guiding.js",
     "jam.js",
     "likeness.js",
     "mixer.js",

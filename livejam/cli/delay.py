@@ -57,6 +57,7 @@ def add_delay(commands: Any) -> None:
     delay.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
     delay.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
     delay.add_argument("--follow-input", action="store_true", help="it follows what it has heard in these instead")
+    delay.add_argument("--negative-prompt", metavar="TEXT", help="what to lead away from, in words")
     add_guidance(delay)
     delay.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal answers (default: 0)")
     for name, default, help in (
@@ -202,6 +203,8 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
     )
     if options.guidance is not None:
         session.set_guidance(read_weights(options.guidance))
+    if options.negative_prompt is not None:
+        session.set_negative_prompt(options.negative_prompt)
     if options.prompts is not None:
         session.set_prompts(read_timeline(options.prompts))
     if options.sketch is not None:
@@ -306,6 +309,7 @@ def _report(
         "input": str(options.input),
         "instrument": session.instruments[0],
         "prompt": options.prompt,
+        "negative_prompt": options.negative_prompt,
         "prompts": None if options.prompts is None else str(options.prompts),
         "sketch": None if options.sketch is None else str(options.sketch),
         "follow_input": options.follow_input,

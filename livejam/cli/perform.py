@@ -78,6 +78,10 @@ def add_perform(commands: Any) -> None:
     replay = perform.add_argument_group("replay")
     replay.add_argument("--replay", type=Path, metavar="FILE", help="play a sent.performance again")
     replay.add_argument("--checkpoint", type=Path, metavar="C", help=f"to this model: {MODEL_HELP}")
+    replay.add_argument(
+        "--like", action="append", metavar="NAME=WAV",
+        help="a recording that was asked for by this name, as for `livejam serve osc`; repeat it",
+    )  # fmt: skip
     add_processor(replay)
     add_trust(replay)
     add_overwrite(perform)
@@ -147,6 +151,8 @@ def _run(options: argparse.Namespace) -> int:
         require_number(f"--{name.replace('_', '-')}", getattr(options, name), allowed)
     if (options.replay is None) == (options.server is None):
         raise UserError("perform needs --server to play to, or --replay; --help shows examples")
+    if options.like and options.replay is None:
+        raise UserError("--like is for --replay; give it to the server, `livejam serve osc`")
     from livejam.cli.serve import require_osc
 
     require_osc()
@@ -303,6 +309,7 @@ def _replay(options: argparse.Namespace) -> int:
     from livejam.cli.publish import find_trusted
     from livejam.cli.stage import say
     from livejam.serving.mono_sessions import mono_session
+    from livejam.serving.named_references import read_named
     from livejam.serving.recordings import read_head, read_packets
     from livejam.serving.replaying import replay
 
@@ -317,7 +324,8 @@ def _replay(options: argparse.Namespace) -> int:
     if head.protocol != "osc":
         raise UserError(f"{options.replay} is a recording of {head.protocol}, which cannot be played again here")
     make_session = partial(mono_session, player, head.sample_rate_hz, head.hear_each_other, seed=head.seed)
-    answer_N, musician, counts = replay(read_packets(options.replay), head, make_session, say)
+    references = read_named(options.like or [], player)
+    answer_N, musician, counts = replay(read_packets(options.replay), head, make_session, say, references)
     if not len(answer_N):
         raise UserError(f"{options.replay} holds too little sound of the continuous mode for an answer")
     with audio_writer(outputs.answer, head.sample_rate_hz, 1, FLOAT) as write:
@@ -337,6 +345,10 @@ def _replay_web(options: argparse.Namespace, outputs: Outputs, head: Head, playe
     from livejam.serving.recordings import read_packets
     from livejam.serving.replaying_web import replay_web
 
+    if options.like:
+        raise UserError(
+            "--like is for recordings of OSC; what was asked for on the page names no recording: leave it out"
+        )
     make_session = partial(mono_session, player, head.sample_rate_hz, head.hear_each_other)
     answer_N, line = replay_web(read_packets(options.replay), head, make_session, say)
     if not len(answer_N):

@@ -26,7 +26,8 @@ class Argument:
     """An argument of a message, or all that are left.
 
     Args:
-        tag: its OSC type, i, f, s or T; with `…`, all arguments that are left are of this type.
+        tag: its OSC type, i, f, s or T; with `…`, all arguments that are left are of this type; `[s]f…` is one number,
+            or names with a number each.
         words: what it means.
         allowed: the range of a number, or of how many there are.
         optional: whether it may be missing.
@@ -54,7 +55,7 @@ class Argument:
         try:
             return _READERS[self.tag](value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"{self.words}: {str(value)[:40]!r} is not {_KINDS[self.tag[0]]}") from error
+            raise UserError(f"{self.words}: {str(value)[:40]!r} is not {_KINDS[self.tag.rstrip('…')]}") from error
 
     def require(self, value: Any) -> None:
         """Refuse a value that is out of range.
@@ -100,6 +101,15 @@ def _samples(values: Any) -> Audio:
         return np.array(values, dtype=np.float32)
 
 
+def _pairs(values: Any) -> tuple[tuple[str, float], ...]:
+    if not values:
+        raise ValueError
+    if len(values) == 1:
+        return (("", _number(values[0])),)
+    names, numbers = map(_text, values[::2]), map(_number, values[1::2])
+    return tuple(zip(names, numbers, strict=True))
+
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "i": _whole,
     "f": _number,
@@ -108,6 +118,13 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "f…": _samples,
     "i…": lambda values: tuple(map(_whole, values)),
     "s…": lambda values: tuple(map(_text, values)),
+    "[s]f…": _pairs,
 }
 
-_KINDS = {"i": "a whole number", "f": "a finite number", "s": "a text", "T": "true or false"}
+_KINDS: Mapping[str, str] = {
+    "i": "a whole number",
+    "f": "a finite number",
+    "s": "a text",
+    "T": "true or false",
+    "[s]f": "one finite number, or names with a finite number each",
+}

@@ -13,6 +13,8 @@ from livejam.serving.osc_wire import write_datagram
 LAST = 2**31 - 1
 """The largest whole number of OSC."""
 
+MOST_ROWS = 16
+
 M = TypeVar("M", bound="Message")
 Metadata = dict[str, Argument]
 
@@ -40,6 +42,11 @@ def yes(words: str, optional: bool = False) -> Metadata:
 def rest(tag: str, words: str, least: int, most: int) -> Metadata:
     """All that is left."""
     return {"argument": Argument(tag, words, Range(least, most))}
+
+
+def pairs(words: str, least: int, most: int) -> Metadata:
+    """All that is left: one number, or names with a number each."""
+    return {"argument": Argument("[s]f…", words, Range(least, most))}
 
 
 def arguments_of(kind: type[Message]) -> list[tuple[str, Argument]]:

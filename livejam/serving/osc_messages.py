@@ -15,19 +15,11 @@ from typing import Any
 
 from livejam.batch import NAMES
 from livejam.errors import UserError
-from livejam.option_ranges import LONGEST_SPAN, Range
-from livejam.serving.osc_fields import LAST, Message, number, read_arguments, rest, text, whole, yes
-from livejam.serving.osc_sound_messages import (
-    Reference,
-    ReferenceBetween,
-    ReferenceRow,
-    Sketch,
-    SketchCurve,
-    SketchFree,
-    SketchNotes,
-)
+from livejam.option_ranges import Range
+from livejam.serving.osc_fields import LAST, MOST_ROWS, Message, number, read_arguments, rest, text, whole, yes
+from livejam.serving.osc_sound_messages import SOUNDS
 from livejam.serving.osc_wire import read_datagram
-from livejam.streaming.prompting import FADES
+from livejam.serving.osc_word_messages import ASKING
 from livejam.streaming.rings import Audio
 from livejam.streaming.session import LOUDEST_DB, SOFTEST_DB, UNDO_SECONDS
 
@@ -38,7 +30,6 @@ LONGEST_CHUNK = 13_000
 """Samples of a chunk of a window that one datagram holds."""
 
 PACKAGE = Range(128, 16_384)
-MOST_ROWS = 16
 
 # What a musician's program sends, whatever the mode
 
@@ -56,30 +47,6 @@ class Instrument(Message):
 
     address = "/instrument"
     names: tuple[str, ...] = field(metadata=rest("s…", "names of instruments, such as drums bass", 1, MOST_ROWS))
-
-
-@dataclass(frozen=True)
-class Prompt(Message):
-    """Describes what it shall play, for models that take words: one prompt, or several with weights, as in
-    `jazz piano:0.7, strings:0.3`."""
-
-    address = "/prompt"
-    words: str = field(metadata=text("the description"))
-    fade_seconds: float | None = field(
-        default=None,
-        metadata=number("seconds in which it replaces the one before", FADES.low, FADES.high, optional=True),
-    )
-
-
-@dataclass(frozen=True)
-class PromptRow(Message):
-    """The same for one row, which can also forget the oldest blocks of its own past as the new prompt takes over."""
-
-    address = "/prompt_row"
-    row: int = field(metadata=whole("row, -1 = all", -1, MOST_ROWS - 1))
-    words: str = field(metadata=text("the description"))
-    fade_seconds: float = field(metadata=number("seconds in which it replaces the one before", FADES.low, FADES.high))
-    eject_blocks: int = field(metadata=whole("blocks that it forgets", 0, LONGEST_SPAN))
 
 
 @dataclass(frozen=True)
@@ -356,8 +323,7 @@ STEMS: Mapping[str, str] = {stem_address(name): name for name in NAMES}
 """Address → instrument."""
 
 CONTROLS: tuple[type[Message], ...] = (
-    Hello, Instrument, Prompt, PromptRow, Reference, ReferenceRow, ReferenceBetween, Sketch, SketchCurve,
-    SketchNotes, SketchFree, Level, Mute, Anticipation, Undo, Seed, Reset,
+    Hello, Instrument, *ASKING, *SOUNDS, Level, Mute, Anticipation, Undo, Seed, Reset,
 )  # fmt: skip
 STREAM: tuple[type[Message], ...] = (Stream,)
 WINDOWS: tuple[type[Message], ...] = (

@@ -15,6 +15,7 @@ from torch import Tensor
 from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
 from livejam.serving.named_references import NamedReferences
+from livejam.serving.osc_controls import control_of, take_instruments
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import (
     Anticipation,
@@ -22,22 +23,16 @@ from livejam.serving.osc_messages import (
     Error,
     Hello,
     Instrument,
-    Level,
     LoadModel,
     Meters,
-    Mute,
     PacketTest,
     PacketTestResponse,
     Predict,
     PredictInstruments,
     Print,
-    Prompt,
-    PromptRow,
     Ready,
     Reset,
-    Seed,
     Stream,
-    Undo,
     UpdateFade,
     UpdatePackageSize,
     UpdateR,
@@ -45,15 +40,7 @@ from livejam.serving.osc_messages import (
     W,
     Welcome,
 )
-from livejam.serving.osc_sound_messages import (
-    Reference,
-    ReferenceBetween,
-    ReferenceRow,
-    Sketch,
-    SketchCurve,
-    SketchFree,
-    SketchNotes,
-)
+from livejam.serving.osc_sound_messages import Reference, ReferenceBetween, ReferenceRow, SketchCurve
 from livejam.serving.osc_stream import StreamAnswers
 from livejam.serving.osc_windows import Windows
 from livejam.streaming import Session, Stroke
@@ -65,9 +52,6 @@ SessionMaker = Callable[[Sequence[str] | None], Session]
 
 LineMaker = Callable[[Session, Callable[[Answer], None]], Line]
 """A session, and what takes its answers → a line that works."""
-
-ALL_ROWS = -1
-"""The row of `/prompt_row` that stands for all of them."""
 
 ASKED = ("Bass", "Percussive", "Guitar", "Piano")
 """The instruments of `/predict_instruments`."""
@@ -215,7 +199,7 @@ class OscMusician:
             self.line.stop()
             self._begin(session)
         else:
-            self.line.post(lambda playing: _take_instruments(playing, names))
+            self.line.post(lambda playing: take_instruments(playing, names))
             self._instruments = session.instruments
         self.windows.reset()
         self._reply(self.welcome())
@@ -268,45 +252,3 @@ class OscMusician:
             refused=refused,
             stalls=line.overruns + windows.dropped,
         )
-
-
-def control_of(message: Message) -> Callable[[Session], object]:
-    """What a control does to a session."""
-    match message:
-        case Level(decibels, row):
-            return lambda session: session.set_level(decibels, row)
-        case Mute(silent, row):
-            return lambda session: session.mute(bool(silent), row)
-        case Undo(seconds):
-            return lambda session: session.undo(seconds)
-        case Prompt(words, fade):
-            return lambda session: session.set_prompt(words, fade_seconds=fade or 0.0)
-        case PromptRow():
-            return partial(_take_prompt, prompt=message)
-        case Sketch(control, value, length):
-            stroke = Stroke(control, (value,), length or 0.0)
-            return lambda session: session.draw_sketch(stroke)
-        case SketchNotes(notes):
-            return lambda session: session.hold_notes(notes)
-        case SketchFree(control):
-            return lambda session: session.free_sketch(control)
-        case Seed(seed):
-            return lambda session: _take_seeds(session, seed)
-        case Reset():
-            return Session.reset
-    raise UserError(f"{message.address} is sent by livejam, not to it")
-
-
-def _take_prompt(session: Session, prompt: PromptRow) -> None:
-    row = None if prompt.row == ALL_ROWS else prompt.row
-    session.set_prompt(prompt.words, row, fade_seconds=prompt.fade_seconds, eject_blocks=prompt.eject_blocks)
-
-
-def _take_seeds(session: Session, first: int) -> None:
-    for row in range(session.rows):
-        session.set_seed(first + row, row)
-
-
-def _take_instruments(session: Session, names: Sequence[str]) -> None:
-    for row, name in enumerate(names):
-        session.set_instrument(name, row)

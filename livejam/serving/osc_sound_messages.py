@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from livejam.serving.osc_fields import Message, number, rest, text, whole
+from livejam.serving.osc_fields import MOST_ROWS, Message, number, rest, text, whole
 from livejam.streaming.drawing import LENGTHS, MOST_POINTS
 from livejam.streaming.prompting import FADES
 from livejam.streaming.rings import Audio
 
 MOST_NOTES = 16
-LAST_ROW = 15
-NAMES = text("the names; `none` = like nothing in particular")
+RECORDINGS = text("the names; `none` = like nothing in particular")
 FADE = number("seconds in which it replaces the one before", FADES.low, FADES.high, optional=True)
 CONTROL = text("`loudness`, `brightness` or `pitch`")
 VALUE = (
@@ -26,7 +25,7 @@ class Reference(Message):
     `voice:0.7, strings:0.3`."""
 
     address = "/reference"
-    names: str = field(metadata=NAMES)
+    names: str = field(metadata=RECORDINGS)
     fade_seconds: float | None = field(default=None, metadata=FADE)
 
 
@@ -35,8 +34,8 @@ class ReferenceRow(Message):
     """The same for one row."""
 
     address = "/reference_row"
-    row: int = field(metadata=whole("row", 0, LAST_ROW))
-    names: str = field(metadata=NAMES)
+    row: int = field(metadata=whole("row", 0, MOST_ROWS - 1))
+    names: str = field(metadata=RECORDINGS)
     fade_seconds: float | None = field(default=None, metadata=FADE)
 
 
@@ -95,3 +94,9 @@ class SketchFree(Message):
     control: str | None = field(
         default=None, metadata=text("`loudness`, `brightness` or `pitch`; left out = all of them", optional=True)
     )
+
+
+SOUNDS: tuple[type[Message], ...] = (
+    Reference, ReferenceRow, ReferenceBetween, Sketch, SketchCurve, SketchNotes, SketchFree,
+)  # fmt: skip
+"""All of them."""

@@ -104,7 +104,8 @@ def write_datagram(address: str, arguments: list[tuple[str, Any]]) -> bytes:
 
     Args:
         address: begins with a slash.
-        arguments: type and value of each; a type with `…` has many values, `f…` in an array.
+        arguments: type and value of each; a type with `…` has many values, `f…` in an array, and `[s]f…` a name and a
+            number each, of which an empty name is left out.
     """
     from pythonosc.parsing import osc_types
 
@@ -119,6 +120,10 @@ def write_datagram(address: str, arguments: list[tuple[str, Any]]) -> bytes:
             tags, data = tags + "f" * len(value), data + value.astype(">f4").tobytes()
         elif tag == "T":
             tags += "T" if value else "F"
+        elif tag == "[s]f…":
+            for name, number in value:
+                tags += "sf" if name else "f"
+                data += (writers["s"](name) if name else b"") + writers["f"](number)
         else:
             values = value if tag.endswith("…") else (value,)
             tags, data = tags + tag[0] * len(values), data + b"".join(map(writers[tag[0]], values))

@@ -12,6 +12,8 @@ import numpy as np
 from livejam.errors import UserError
 from livejam.serving.line import Answer, Line
 from livejam.serving.named_references import NamedReferences
+from livejam.serving.osc_fields import Message
+from livejam.serving.osc_messages import Error
 from livejam.serving.osc_musician import OscMusician, Reply, SessionMaker
 from livejam.serving.osc_server import Counts, OscDesk
 from livejam.serving.recordings import Head
@@ -54,8 +56,24 @@ class AnswerTape:
         return self._audio_N[: self._end]
 
 
+def said_once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Prints a sentence that was not printed before."""
+    said = set[str]()
+
+    def say_once(sentence: str) -> None:
+        if sentence not in said:
+            said.add(sentence)
+            say(sentence)
+
+    return say_once
+
+
 def replay(
-    packets: Iterable[tuple[float, bytes, int]], head: Head, make_session: SessionMaker, say: Callable[[str], None]
+    packets: Iterable[tuple[float, bytes, int]],
+    head: Head,
+    make_session: SessionMaker,
+    say: Callable[[str], None],
+    references: NamedReferences,
 ) -> tuple[Audio, OscMusician, Counts]:
     """Send recorded packets to a model at the times at which they were sent; every time gives the same samples.
 
@@ -63,7 +81,8 @@ def replay(
         packets: time in seconds, bytes and sender of each.
         head: of the recording.
         make_session: makes the sessions that hear them.
-        say: prints a sentence.
+        say: prints a sentence, as for what the musician asked for and is refused.
+        references: that the musician may ask for.
 
     Returns:
         What was played, the sum of all rows from position 0 on; who played it; and what was received.
@@ -71,13 +90,18 @@ def replay(
     Raises:
         UserError: of the packets, if they are of a damaged file; or positions beyond an hour.
     """
-    clock, tape = VirtualClock(), AnswerTape(head.sample_rate_hz)
+    clock, tape, refused = VirtualClock(), AnswerTape(head.sample_rate_hz), said_once(say)
 
     def make_line(session: Session, send: Callable[[Answer], None]) -> Line:
         return Line(session, tape.put, clock=clock, say=say)
 
     def make(reply: Reply) -> OscMusician:
-        return OscMusician(make_session, make_line, head.instruments, reply, say, NamedReferences())
+        def answer(message: Message) -> None:
+            if isinstance(message, Error):
+                refused(f"refused: {message.sentence}")
+            reply(message)
+
+        return OscMusician(make_session, make_line, head.instruments, answer, say, references)
 
     desk = OscDesk(make, lambda datagram, address: None, 0)
     for seconds, packet, sender in packets:

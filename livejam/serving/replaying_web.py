@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 from livejam.errors import UserError
 from livejam.serving.line import Line
 from livejam.serving.recordings import Head
-from livejam.serving.replaying import AnswerTape
+from livejam.serving.replaying import AnswerTape, said_once
 from livejam.serving.web_frames import read_heard
 from livejam.serving.web_messages import FROM_PAGE, Begin, Control, read_message
 from livejam.streaming.clocks import VirtualClock
@@ -27,7 +28,7 @@ def replay_web(
         packets: time in seconds, bytes and sender of each.
         head: of the recording.
         make_session: makes the session that hears them.
-        say: prints a sentence.
+        say: prints a sentence, as for what the musician asked for and is refused.
 
     Returns:
         What was played, the sum of all rows from position 0 on, and the line that played it.
@@ -35,7 +36,12 @@ def replay_web(
     Raises:
         UserError: a packet is damaged, the first one does not begin, or the positions go beyond an hour.
     """
-    clock, tape = VirtualClock(), AnswerTape(head.sample_rate_hz)
+    clock, tape, refused = VirtualClock(), AnswerTape(head.sample_rate_hz), said_once(say)
+
+    def answer(done: Future[Any]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            refused(f"refused: {error}")
+
     line: Line | None = None
     for seconds, packet, _ in packets:
         clock.sleep(max(0.0, seconds - clock.now()))
@@ -48,7 +54,7 @@ def replay_web(
             heard = read_heard(packet)
             line.hear(heard.position_samples, heard.audio_N[None])
         elif isinstance(message, Control):
-            line.post(message.change)
+            line.post(message.change).add_done_callback(answer)
         while line.engine.work():
             pass
     if line is None:

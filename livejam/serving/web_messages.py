@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn
 
 from livejam.errors import UserError
 from livejam.option_ranges import LONGEST_SPAN, Range
+from livejam.serving.asked_weights import WEIGHTS
 from livejam.serving.web_frames import RECORDINGS
 from livejam.serving.web_recordings import REMEMBERED_SECONDS
 from livejam.serving.web_values import Number, Optional, Text, Texts, Truth, Whole, read_value, valued
@@ -143,6 +144,33 @@ class Prompt(Control):
 
 
 @dataclass(frozen=True)
+class NegativePrompt(Control):
+    """Describes in words what guidance leads a row away from, to models that take prompts and guide them."""
+
+    kind = "negative_prompt"
+    words: str | None = valued(Optional(Text("the description, as in `prompt`; left out: away from nothing")))
+    row: int | None = valued(ROW)
+
+    def change(self, session: Session) -> None:
+        session.set_negative_prompt(self.words, self.row)
+
+
+@dataclass(frozen=True)
+class Guidance(Control):
+    """Sets how closely the model keeps to what it is told; what is left out keeps its weight."""
+
+    kind = "guidance"
+    mix: float | None = valued(Optional(Number("weight of the mix; 1: no guidance", WEIGHTS)))
+    past: float | None = valued(Optional(Number("of what the model itself played", WEIGHTS)))
+    prompt: float | None = valued(Optional(Number("of the prompt", WEIGHTS)))
+    sketch: float | None = valued(Optional(Number("of the sketch", WEIGHTS)))
+
+    def change(self, session: Session) -> None:
+        weights = {"mix": self.mix, "past": self.past, "prompt": self.prompt, "sketch": self.sketch}
+        session.set_guidance({name: weight for name, weight in weights.items() if weight is not None})
+
+
+@dataclass(frozen=True)
 class Recording(Message):
     """Makes one of two recordings what the model can sound like, for models that take references. Its sound came in
     frames before, or was played last. Answered by `done` or `problem`."""
@@ -195,7 +223,8 @@ class SketchFree(Control):
 
 
 _FROM_PAGE: tuple[type[Message], ...] = (
-    Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt, Recording, Reference, Sketch, SketchFree,
+    Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt, NegativePrompt, Guidance, Recording, Reference,
+    Sketch, SketchFree,
 )  # fmt: skip
 FROM_PAGE = {kind.kind: kind for kind in _FROM_PAGE}
 
@@ -219,6 +248,9 @@ class Welcome(Message):
     prompts: bool = valued(Truth("whether it can be asked in words"))
     references: bool = valued(Truth("whether it can sound like a recording"))
     sketches: bool = valued(Truth("whether it follows a sketch"))
+    guidance: str = valued(
+        Text("what can have a weight of guidance, with the one it has: mix=1,prompt=3; empty: nothing can")
+    )
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,17 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from livejam.accompanist import Accompanist
 from livejam.checkpoints.player import Player
 from livejam.checkpoints.references import reference_analysis
 from livejam.errors import UserError
+from livejam.sampling import weights_text
+from livejam.sampling.guidance import CONTROLS
 from livejam.serving.web_limits import Limits, Places
 from livejam.serving.web_messages import MOST_ROWS, Welcome
 from livejam.streaming.batons import Baton
@@ -23,6 +27,7 @@ from livejam.streaming.prompting import takes_prompts
 from livejam.streaming.rings import Audio
 from livejam.streaming.session import UNDO_SECONDS, Session
 from livejam.streaming.sketches import takes_sketches
+from livejam.systems.lmdm import LMDMAccompanist
 
 SessionMaker = Callable[[Sequence[str], int], Session]
 """Instruments and seed → a session that has heard nothing yet."""
@@ -47,6 +52,7 @@ class Stage:
         prompts: whether the model can be asked in words.
         embed: makes what the model can sound like of sound; None = it takes no reference.
         sketches: whether it follows a sketch.
+        guidance: what can have a weight of guidance, with the one it has, as `read_weights` reads it; empty = nothing.
     """
 
     model: str
@@ -60,6 +66,7 @@ class Stage:
     prompts: bool = False
     embed: Embed | None = None
     sketches: bool = False
+    guidance: str = ""
 
 
 def stage_of(
@@ -74,7 +81,16 @@ def stage_of(
     """A stage with all places free."""
     places, accompanist = Places(limits.musicians), player.accompanist
     parts = model.name, player.instruments, rate, make, baton, limits, places, say
-    return Stage(*parts, takes_prompts(accompanist), embedder(player, rate, say), takes_sketches(accompanist))
+    takes = takes_prompts(accompanist), embedder(player, rate, say), takes_sketches(accompanist)
+    return Stage(*parts, *takes, guidance_of(accompanist))
+
+
+def guidance_of(accompanist: Accompanist[Any]) -> str:
+    """The weights of guidance of all that a model can be guided by, as text; empty = it has no guidance."""
+    if not isinstance(accompanist, LMDMAccompanist) or not hasattr(accompanist.sampler, "guidance"):
+        return ""
+    never = frozenset() if accompanist.context_mode.can_guide else frozenset({"past"})
+    return weights_text({n: accompanist.weights.get(n, 1.0) for n in CONTROLS if n in accompanist.controls - never})
 
 
 def embedder(player: Player, sample_rate_hz: int, say: Callable[[str], None]) -> Embed | None:
@@ -109,4 +125,5 @@ def welcome(stage: Stage) -> Welcome:
         prompts=stage.prompts,
         references=stage.embed is not None,
         sketches=stage.sketches,
+        guidance=stage.guidance,
     )

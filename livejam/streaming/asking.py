@@ -48,8 +48,9 @@ def with_negative(
     Raises:
         UserError: the model takes no prompts, or does not guide them.
     """
+    who = taking_prompts(accompanist)
     if words is not None:
-        require_guided_prompt(taking_prompts(accompanist))
+        require_guided_prompt(who)
         require_words(words)
     before = controls.negative_prompt or ("",) * len(controls.seed_B)
     after = tuple((words or "") if place in rows else old for place, old in enumerate(before))

@@ -1,4 +1,4 @@
-"""References and sketches on the page, in a real browser and served by the real command."""
+"""References, sketches, words and guidance on the page, in a real browser and served by the real command."""
 
 from __future__ import annotations
 
@@ -91,3 +91,36 @@ def test_a_sketch_is_drawn_with_the_mouse_and_let_free(rendered_songs: Path, tmp
         assert record(page, 2.0)["mix.wav"].any()
         assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
         looked_at(page, "sketch")
+
+
+def test_it_is_led_away_from_words_and_what_is_not_trained_goes_back(rendered_songs: Path, tmp_path: Path) -> None:
+    model = lmdm_checkpoint(tmp_path / "lmdm.ckpt", prompt_dropout=0.1)
+    with served(rendered_songs, model=str(model)) as url, browser(tmp_path / "profile") as new_page:
+        page = ready(new_page(), url)
+        start(page)
+        assert page.run("!document.querySelector('#away').hidden && !document.querySelector('#guidance').hidden")
+        mix, past, prompt = (f"#guidance-strips .strip:nth-child({place})" for place in (1, 2, 3))
+        assert [page.text(f"{strip} output") for strip in (mix, past, prompt)] == ["2.0", "1.0", "2.0"]
+
+        def submit(words: str) -> None:
+            page.run(f"document.querySelector('#away-text').value = {words!r}")
+            page.click("#away-ask")
+            time.sleep(1)
+
+        def move(strip: str, weight: float) -> None:
+            page.run(f"""(() => {{ const range = document.querySelector({strip + " input"!r}); range.value = {weight};
+                range.dispatchEvent(new Event("input")); }})()""")
+            time.sleep(1)
+
+        submit("loud trumpet")
+        move(prompt, 3.5)
+        submit("")
+        assert page.text(f"{prompt} output") == "3.5"
+        assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
+        move(past, 4)
+        assert page.text(f"{past} output") == "1.0", "it was hardly trained without its past alone"
+        assert "training windows" in page.text("#status")
+        submit("zzz")
+        assert "no word that the tag encoder knows" in page.text("#status")
+        assert record(page, 2.0)["mix.wav"].any()
+        looked_at(page, "words")

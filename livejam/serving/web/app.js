@@ -5,6 +5,7 @@ import {
 } from "./audio.js";
 import { Anticipating } from "./anticipating.js";
 import { Beats } from "./beats.js";
+import { Guiding } from "./guiding.js";
 import * as home from "./home.js";
 import { Likeness } from "./likeness.js";
 import { Mixer } from "./mixer.js";
@@ -130,10 +131,12 @@ async function start() {
     control: (message) => jam?.line.send(message),
     mixGain: (gain) => jam?.sound.setMixGain(gain),
   });
-  jam.words = new Words($, facts.prompts, begun.instruments.map(title), (message) => jam?.line.send(message));
+  const send = (message) => jam?.line.send(message);
+  jam.words = new Words($, facts.prompts === true, Boolean(facts.guidance), begun.instruments.map(title), send);
+  jam.guiding = new Guiding($, facts.guidance, send);
   const read = (bytes) => samplesOf(context, bytes);
   jam.likeness = new Likeness($, facts.references === true, context.sampleRate, read, jam.line);
-  jam.sketching = new Sketching($, facts.sketches === true, (message) => jam?.line.send(message));
+  jam.sketching = new Sketching($, facts.sketches === true, send);
   await context.resume();
   const playing = jam;
   opened.ended.then(() => jam === playing && stop("That was the end of it."));
@@ -192,9 +195,13 @@ function told(message) {
   else if (message.kind === "done" && message.of === "undo") say(`The model forgot the last ${message.seconds.toFixed(1)} s.`);
   else if (message.kind === "done" && message.of === "anticipation") showAhead();
   else if (message.kind === "done" && message.of === "recording") jam?.likeness.done();
+  else if (message.kind === "done" && message.of === "guidance") jam?.guiding.answered(true);
   else if (message.kind === "problem" && message.ended) stop(message.sentence, true);
   else if (message.kind === "problem" && message.sentence.startsWith("recording: ")) jam?.likeness.done(message.sentence.slice(11));
-  else if (message.kind === "problem") say(message.sentence, true);
+  else if (message.kind === "problem") {
+    if (message.sentence.startsWith("guidance: ")) jam?.guiding.answered(false);
+    say(message.sentence, true);
+  }
 }
 
 function closed(code) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from livejam.errors import UserError
-from livejam.serving import osc_messages
+from livejam.serving import osc_messages, osc_sound_messages, osc_word_messages
 from livejam.serving.osc_arguments import Argument
 from livejam.serving.osc_fields import Message, arguments_of
 from livejam.serving.osc_messages import (
@@ -29,6 +30,7 @@ from livejam.serving.osc_messages import (
 )
 from livejam.serving.osc_tables import TABLES, renewed
 from livejam.serving.osc_wire import LONGEST_DATAGRAM, MalformedError, write_datagram
+from livejam.serving.osc_word_messages import Guidance
 
 KINDS = [(kind, TO_SERVER) for kind in TO_SERVER.values()]
 KINDS += [(kind, FROM_SERVER) for kind in dict.fromkeys(FROM_SERVER.values())]
@@ -53,6 +55,10 @@ def values_of(argument: Argument) -> st.SearchStrategy[Any]:
             value = TEXTS
         case "s…":
             value = st.lists(TEXTS, min_size=1, max_size=4).map(tuple)
+        case "[s]f…":
+            weight = st.floats(0, 30, width=32)
+            names = st.lists(st.tuples(TEXTS.filter(bool), weight), min_size=1, max_size=4).map(tuple)
+            value = names | weight.map(lambda one: (("", one),))
         case "i…":
             value = st.lists(st.integers(-5, 5), min_size=int(low), max_size=int(high)).map(tuple)
         case _:
@@ -85,8 +91,10 @@ def test_what_is_sent_is_read(kind: type[Message], known: Known, data: st.DataOb
     foreign = OscMessage(datagram)  # python-osc reads the same
     assert foreign.address == message.sent_to
     values = [getattr(message, name) for name, _ in arguments_of(kind) if getattr(message, name) is not None]
-    flat = [part for value in values for part in (value if isinstance(value, tuple | np.ndarray) else (value,))]
-    assert foreign.params == flat
+    parts = [part for value in values for part in (value if isinstance(value, tuple | np.ndarray) else (value,))]
+    if kind is Guidance:  # pairs of a name, which may be left out, and a number
+        parts = [part for name, weight in parts for part in ((name, weight) if name else (weight,))]
+    assert foreign.params == parts
 
 
 def test_what_other_programs_send_is_read() -> None:
@@ -121,6 +129,18 @@ def test_what_other_programs_send_is_read() -> None:
         ("/instrument", [], "0 names of instruments"),
         ("/prompt", [("s", "x" * 2000)], "less than 1000 letters"),
         ("/predict_instruments", [("i", 1)], "it must be from 4 to 4"),
+        ("/negative_prompt", [("s", "x" * 2000)], "less than 1000 letters"),
+        ("/negative_prompt", [("s", "strings " * 10_000)], "less than 1000 letters"),
+        ("/negative_prompt", [("i", 1)], "is not a text"),
+        ("/negative_prompt", [("s", "piano"), ("i", 16)], "it must be from 0 to 15"),
+        ("/guidance", [], "is not one finite number, or names"),
+        ("/guidance", [("s", "mix"), ("f", 1.0)] * 5, "5 names among `mix`"),
+        ("/guidance", [("f", math.nan)], "is not one finite number, or names"),
+        ("/guidance", [("s", "prompt"), ("f", math.inf)], "is not one finite number, or names"),
+        ("/guidance", [("s", "prompt")], "is not one finite number, or names"),
+        ("/guidance", [("s", "prompt"), ("s", "3")], "is not one finite number, or names"),
+        ("/guidance", [("f", 3.0), ("f", 3.0)], "is not one finite number, or names"),
+        ("/guidance", [("s", "prompt"), ("f", 3.0), ("s", "mix")], "is not one finite number, or names"),
     ],
 )
 def test_what_is_refused_is_said_in_a_sentence(address: str, arguments: list[tuple[str, Any]], said: str) -> None:
@@ -180,6 +200,8 @@ def test_the_page_has_the_messages_of_now() -> None:
 
 
 def test_every_message_is_in_a_table() -> None:
-    kinds = {kind for kind in vars(osc_messages).values() if isinstance(kind, type) and issubclass(kind, Message)}
+    modules = osc_messages, osc_sound_messages, osc_word_messages
+    named = [value for module in modules for value in vars(module).values()]
+    kinds = {kind for kind in named if isinstance(kind, type) and issubclass(kind, Message)}
     assert kinds - {Message} == {*TO_SERVER.values(), *FROM_SERVER.values()}
     assert all(kind.__doc__ and arguments_of(kind) is not None for kind in kinds)

@@ -1,27 +1,41 @@
-"""Prompts that musicians change over OSC and on the page, at once and in a fade.
+"""Prompts, negative prompts and guidance that musicians change over OSC and on the page.
 
 Shapes: N audio samples.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from functools import cache, partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from commands import REPOSITORY
-from osc_desk import RATE, Desk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from osc_desk import RATE, Desk, placed
 from page_scripts import runner
 from players import lmdm, pocket
+from sounding import band, follower, guided
 from web_stage import JAM, Visitor, app_with, client_of, tune
 
 from livejam.checkpoints.player import Player
 from livejam.networks import BlockCausal
 from livejam.serving.mono_sessions import mono_session
-from livejam.serving.osc_messages import Error, Prompt, PromptRow, Stream
+from livejam.serving.osc_fields import Message
+from livejam.serving.osc_messages import Error, Hello, Stream
+from livejam.serving.osc_wire import write_datagram
+from livejam.serving.osc_word_messages import Guidance, NegativePrompt, Prompt, PromptRow
 from livejam.serving.web_limits import Limits, Places
+from livejam.serving.web_messages import Guidance as WebGuidance
+from livejam.serving.web_messages import NegativePrompt as WebNegative
 from livejam.serving.web_messages import Prompt as WebPrompt
 from livejam.serving.web_server import make_app
-from livejam.serving.web_shared import Stage
+from livejam.serving.web_shared import Stage, stage_of
+from livejam.streaming import Session
 from livejam.streaming.batons import Baton
 
 BLOCK = 256
@@ -86,11 +100,194 @@ def test_the_page() -> None:
 def test_what_the_page_asks(tmp_path: object, node: str) -> None:
     run = runner(REPOSITORY / "livejam/serving/web", tmp_path, node)  # type: ignore[arg-type]
     found = run(
-        'import { asked } from "./words.js";'
-        'console.log(JSON.stringify([asked(" piano ", "", "4"), asked("a:1, b:2", "1", ""), asked("x", "0", "1e9")]));'
+        'import { asked, avoided } from "./words.js"; import { weightsOf } from "./guiding.js";'
+        'console.log(JSON.stringify([asked(" piano ", "", "4"), asked("a:1, b:2", "1", ""), asked("x", "0", "1e9"),'
+        'avoided(" drums ", "1"), avoided(" ", ""), weightsOf("mix=1,prompt=3.5"), weightsOf(""), weightsOf()]));'
     )
     assert found == [
         {"kind": "prompt", "words": "piano", "row": None, "fade_seconds": 4},
         {"kind": "prompt", "words": "a:1, b:2", "row": 1, "fade_seconds": 0},
         {"kind": "prompt", "words": "x", "row": 0, "fade_seconds": 60},
+        {"kind": "negative_prompt", "words": "drums", "row": 1},
+        {"kind": "negative_prompt", "words": None, "row": None},
+        {"mix": 1, "prompt": 3.5},
+        {},
+        {},
     ]
+
+
+def heard(desk: Desk, audio_N: np.ndarray, start: int = 0) -> list[Message]:
+    """What is answered to sound from a position on."""
+    answers: list[Message] = []
+    for at in range(0, len(audio_N) - BLOCK + 1, BLOCK):
+        desk.clock.sleep(BLOCK / RATE)
+        answers += desk(Stream((start + at) // BLOCK, start + at, audio_N[at : at + BLOCK]))
+    return answers
+
+
+def known(session: Session, audio_N: np.ndarray) -> np.ndarray:
+    """What a session plays to a beginning, as far as that makes it known (BN)."""
+    parts = [session.advance(torch.zeros(1, 0)), session.advance(torch.from_numpy(audio_N)[None])]
+    return torch.cat(parts, dim=-1)[:, 0].numpy()
+
+
+def greeted(player: Player) -> Desk:
+    desk = Desk(player)
+    desk(Hello())
+    return desk
+
+
+def refused(desk: Desk, message: Message | bytes) -> str:
+    desk.clock.sleep(0.2)
+    (error,) = desk(message)
+    assert isinstance(error, Error)
+    return error.sentence
+
+
+def test_negative_prompts_and_guidance_over_osc_are_those_of_a_session() -> None:
+    desk, audio_N = Desk(guided(), ("Percussive", "Bass")), tune(1.5)
+    desk(Hello())
+    asked = (
+        NegativePrompt("loud trumpet"), NegativePrompt("piano:0.7, strings:0.3", 1),
+        Guidance((("prompt", 3.0), ("mix", 1.5))),
+    )  # fmt: skip
+    for message in asked:
+        assert not desk(message)
+    answers = heard(desk, audio_N)
+    alone, plain = (desk.session(("Percussive", "Bass")) for _ in range(2))
+    alone.set_negative_prompt("loud trumpet", 0)
+    alone.set_negative_prompt("piano:0.7, strings:0.3", 1)
+    alone.set_guidance({"prompt": 3.0, "mix": 1.5})
+    samples = len(audio_N) // BLOCK * BLOCK
+    wanted_BN, plain_BN = (known(session, audio_N[:samples]) for session in (alone, plain))
+    got_BN = placed(answers, 2, wanted_BN.shape[1])
+    there = np.isfinite(got_BN)
+    there[:, :2048] = False  # the opening is faded in
+    assert there.mean() > 0.5
+    np.testing.assert_allclose(got_BN[there], wanted_BN[there], atol=1e-5)
+    assert not np.allclose(wanted_BN[there], plain_BN[there], atol=1e-4)
+    for message in (NegativePrompt("none"), Guidance((("", 3.0),))):
+        assert not desk(message)
+    playing = desk.desk.musician._session._musician
+    assert playing.controls.negative_prompt is None
+    assert playing.accompanist.sampler.guidance == 3.0
+
+
+WRONG: tuple[tuple[Message | bytes, str], ...] = (
+    (NegativePrompt("zzz"), "no word that the tag encoder knows"),
+    (NegativePrompt("piano:1, bass"), "has no weight"),
+    (NegativePrompt(""), "empty"),
+    (NegativePrompt("piano", 3), "there is no row 3"),
+    (write_datagram("/negative_prompt", [("s", "piano " * 10_000)]), "less than 1000 letters"),
+    (Guidance((("tempo", 2.0),)), "no weight of 'tempo'"),
+    (Guidance((("sketch", 2.0),)), "this model follows no sketch"),
+    (Guidance((("prompt", 1e30),)), "must be from 0 to 30"),
+    (Guidance((("", -1.0),)), "must be from 0 to 30"),
+    (Guidance((("mix", 1.0), ("mix", 2.0))), "a control has two weights"),
+    (write_datagram("/guidance", [("s", "prompt"), ("f", math.nan)]), "is not one finite number"),
+)
+
+
+def test_what_cannot_be_asked_gets_one_sentence_and_changes_nothing() -> None:
+    desk = Desk(guided())
+    heard(desk, tune(0.5))
+    before = desk.desk.musician._session.snapshot()
+    for message, said in WRONG:
+        assert said in refused(desk, message)
+        assert desk.desk.musician._session.snapshot() is before
+    for words in ("piano", "none"):
+        assert "takes no prompts" in refused(greeted(follower()), NegativePrompt(words))
+        assert "takes no prompts" in refused(greeted(band()), NegativePrompt(words))
+    assert "without guidance" in refused(greeted(band()), Guidance((("", 3.0),)))
+    assert "takes no prompts" in refused(greeted(follower()), Guidance((("prompt", 3.0),)))
+    assert "this model's prompt is not guided" in refused(greeted(player()), NegativePrompt("piano"))
+
+
+TEXTS = st.sampled_from(("piano", "none", "", "zzz", "piano:0.7, bass:0.3", "mix", "prompt", "past", "sketch"))
+NUMBERS = st.floats(width=32) | st.floats(-1, 40, width=32)
+ARGUMENTS = st.one_of(
+    st.tuples(st.just("s"), TEXTS | st.text("a:,1. é", max_size=12)), st.tuples(st.just("f"), NUMBERS),
+    st.tuples(st.just("i"), st.integers(-(2**31), 2**31 - 1)), st.tuples(st.just("T"), st.booleans()),
+)  # fmt: skip
+PAIRS = st.lists(st.tuples(st.tuples(st.just("s"), TEXTS), st.tuples(st.just("f"), NUMBERS)), max_size=5)
+LIKELY = st.one_of(
+    st.tuples(st.just("/negative_prompt"), st.tuples(
+        st.tuples(st.just("s"), TEXTS), st.tuples(st.just("i"), st.integers(-1, 2)))),
+    st.tuples(st.just("/guidance"), st.tuples(st.tuples(st.just("f"), NUMBERS))),
+    st.tuples(st.just("/guidance"), PAIRS.map(lambda pairs: [one for pair in pairs for one in pair])),
+    st.tuples(st.sampled_from(("/negative_prompt", "/guidance", "/prompt")), st.lists(ARGUMENTS, max_size=6)),
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    st.sampled_from((guided, follower, band)),
+    st.lists(st.tuples(LIKELY, st.none() | st.binary(min_size=1, max_size=3), st.integers(0, 3)), max_size=8),
+)
+def test_whatever_comes_gets_at_most_one_error_and_stops_nothing(make: Any, packets: list[Any]) -> None:
+    """Good, wrong, infinite and damaged packets, between blocks of sound."""
+    desk, position, audio_N = Desk(make()), 0, tune(0.3)
+    for (address, arguments), noise, blocks in packets:
+        datagram = write_datagram(address, list(arguments))
+        if noise is not None:
+            datagram = noise + datagram[len(noise) :] if noise[0] % 2 else datagram[: -len(noise)] + noise
+        desk.clock.sleep(0.2)
+        errors = [answer for answer in desk(datagram) if isinstance(answer, Error)]
+        assert len(errors) <= 1
+        assert all(error.sentence and "Traceback" not in error.sentence for error in errors)
+        heard(desk, audio_N[: 4 * blocks * BLOCK], position)
+        position += len(audio_N[: 4 * blocks * BLOCK])
+    assert desk.desk.counts.failed == 0
+    assert not [words for words in desk.printed if "failed" in words]
+    answers = heard(desk, audio_N, position)
+    assert np.isfinite(np.concatenate([answer.samples_N for answer in answers if hasattr(answer, "samples_N")])).all()
+    assert desk.desk.musician._session.failures == 0
+    assert desk(Hello())
+
+
+def stage(make: Any) -> Stage:
+    one = partial(mono_session, make(), RATE, False)
+    return stage_of(Path("toy"), make(), RATE, one, Baton(), Limits(), print)
+
+
+def test_the_page_leads_away_and_guides() -> None:
+    assert [stage(make).guidance for make in (guided, band)] == ["mix=2,past=1,prompt=4", ""]
+    audio_N = tune(1.0)
+    with client_of(make_app(stage(guided), (), "")) as client, client.websocket_connect(JAM) as socket:
+        visitor = Visitor(socket)
+        visitor.begin("Percussive", "Bass")
+        assert visitor.told[0]["guidance"] == "mix=2,past=1,prompt=4"
+        for message in (WebNegative("trumpet", 1), WebGuidance(prompt=3.0), WebGuidance(mix=1.5)):
+            visitor.say(message)
+            assert visitor.until("done")["of"] == message.kind
+        for wrong, said in (
+            ({"kind": "guidance", "prompt": 31}, "from 0 to 30"),
+            ({"kind": "guidance", "prompt": "3"}, "prompt is '3'"),
+            ({"kind": "guidance", "tempo": 3}, "there is no 'tempo'"),
+            ({"kind": "guidance", "sketch": 2}, "follows no sketch"),
+            ({"kind": "negative_prompt", "words": "zzz"}, "knows"),
+            ({"kind": "negative_prompt", "words": "piano " * 100}, "at most 200 letters"),
+            ({"kind": "negative_prompt", "words": "piano", "row": 3}, "there is no row 3"),
+        ):
+            socket.send_text(json.dumps(wrong))
+            problem = visitor.until("problem")
+            assert said in problem["sentence"]
+            assert problem["sentence"].startswith(f"{wrong['kind']}: ")
+            assert not problem["ended"]
+        visitor.play(audio_N)
+        answer_BN = visitor.hear(2, len(audio_N) // 2)
+        visitor.say(WebNegative(None))
+        assert visitor.until("done")["of"] == "negative_prompt"
+    session = mono_session(guided(), RATE, False, ["Percussive", "Bass"], 0)
+    session.set_negative_prompt("trumpet", 1)
+    session.set_guidance({"prompt": 3.0, "mix": 1.5})
+    np.testing.assert_allclose(answer_BN, known(session, audio_N)[:, : answer_BN.shape[1]], atol=1e-5)
+    with client_of(make_app(stage(band), (), "")) as client, client.websocket_connect(JAM) as socket:
+        visitor = Visitor(socket)
+        visitor.begin("Percussive")
+        for message, said in (
+            (WebNegative("piano"), "takes no prompts"),
+            (WebGuidance(prompt=3.0), "without guidance"),
+        ):
+            visitor.say(message)
+            assert said in visitor.until("problem")["sentence"]

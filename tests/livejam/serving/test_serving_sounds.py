@@ -17,12 +17,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from osc_desk import RATE, Desk, placed
-from players import liveband, lmdm, pocket, sound
+from players import sound
+from sounding import band, follower
 from web_stage import tune
 
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
-from livejam.networks import EncoderDecoder
 from livejam.serving.named_references import NamedReferences, read_named
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import Error, Hello, Level, Reset, Stream
@@ -36,20 +36,9 @@ from livejam.serving.osc_sound_messages import (
     SketchNotes,
 )
 from livejam.serving.osc_wire import write_datagram
-from livejam.sketch import SketchAnalysis
 from livejam.streaming import Session, Stroke, reference_of
 
 BLOCK = 256
-
-
-@cache
-def band() -> Player:
-    return liveband(pocket("pocket"), references=True)
-
-
-@cache
-def follower() -> Player:
-    return lmdm(pocket("pocket"), EncoderDecoder(9), 0, 3, prompts=False, sketch=SketchAnalysis())
 
 
 @cache

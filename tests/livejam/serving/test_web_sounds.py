@@ -6,7 +6,6 @@ Shapes: N audio samples, E channels of an embedding.
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from commands import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_scripts import runner
-from players import liveband, lmdm, pocket
+from sounding import band, follower
 from web_stage import JAM, RATE, Visitor, client_of, tune
 
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
-from livejam.networks import EncoderDecoder
 from livejam.reference import interpolated
 from livejam.serving.mono_sessions import mono_session
 from livejam.serving.web_frames import MOST_SAMPLES, Recorded, is_recorded, read_recorded, write_recorded
@@ -32,20 +30,9 @@ from livejam.serving.web_messages import Prompt, Recording, Reference, Sketch, S
 from livejam.serving.web_recordings import LONGEST_SECONDS, REMEMBERED_SECONDS, Recordings
 from livejam.serving.web_server import make_app
 from livejam.serving.web_shared import stage_of
-from livejam.sketch import SketchAnalysis
 from livejam.streaming import Session, Stroke, reference_of
 from livejam.streaming.batons import Baton
 from livejam.streaming.sharing import shared
-
-
-@cache
-def band() -> Player:
-    return liveband(pocket("pocket"), references=True)
-
-
-@cache
-def follower() -> Player:
-    return lmdm(pocket("pocket"), EncoderDecoder(9), 0, 3, prompts=False, sketch=SketchAnalysis())
 
 
 def app_of(player: Player, limits: Limits | None = None) -> App:
