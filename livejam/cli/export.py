@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.processor import add_guidance
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.export.signature import MUSIC, PRECISIONS
@@ -32,8 +33,8 @@ def add_export(commands: Any) -> None:
         "among their inputs and outputs), signature.json (all that a player must know), state0.safetensors (the\n"
         "states before the first step) and test_vectors.safetensors. Then both play to the same sound, and samples\n"
         "that differ by more than 0.0001 are an error. Models that take words or follow sketches do so in players as\n"
-        "well: prompts.safetensors has the words, sketcher.onnx makes sketches of sound. docs/export.md describes the\n"
-        "files for players.",
+        "well: prompts.safetensors has the words, sketcher.onnx makes sketches of sound. The weights of guidance are\n"
+        "part of the graph: --guidance chooses them. docs/export.md describes the files for players.",
         epilog="examples:\n  livejam export --checkpoint liveband-pocket --out exported\n"
         "  livejam export --checkpoint runs/quickstart/checkpoints/last.ckpt --out exported --parity-steps 10000\n"
         "  livejam export --checkpoint liveband-pocket --out small --precision int8 --songs data/songs",
@@ -66,6 +67,15 @@ def add_export(commands: Any) -> None:
         help="a description in words that players can ask for; repeat it for several. The names of the instruments are "
         "always there, and of a model with tags all of its words",
     )
+    add_guidance(export)
+    _add_checks(export)
+    add_trust(export)
+    add_overwrite(export)
+    export.set_defaults(run=_export)
+
+
+def _add_checks(export: argparse.ArgumentParser) -> None:
+    """What is measured of the graphs."""
     export.add_argument(
         "--parity-steps",
         type=int,
@@ -87,9 +97,6 @@ def add_export(commands: Any) -> None:
         metavar="N",
         help=f"stems of the test songs to play, 20 s each (default: {DEFAULT_ITEMS})",
     )
-    add_trust(export)
-    add_overwrite(export)
-    export.set_defaults(run=_export)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -100,6 +107,7 @@ def _export(options: argparse.Namespace) -> int:
     from livejam.checkpoints.published import find_model
     from livejam.export.directory import FILES, OPTIONAL, export, open_steps
     from livejam.export.parity import checked
+    from livejam.sampling import read_weights
 
     folder: Path = options.out
     require_folder(folder)
@@ -107,7 +115,8 @@ def _export(options: argparse.Namespace) -> int:
     require_free({f"--out {name}": folder / name for name in (*FILES, *OPTIONAL, MUSIC)}, inputs, options.overwrite)
     if options.songs and not options.songs.is_dir():
         raise UserError(f"there is no data set {options.songs}; render one with `livejam data render`")
-    asked = options.precision, options.cutoff, options.anticipation, options.like, options.prompt or ()
+    guidance = None if options.guidance is None else read_weights(options.guidance)
+    asked = options.precision, options.cutoff, options.anticipation, options.like, options.prompt or (), guidance
     model = export(options.checkpoint, folder, find_trusted(options.trust), *asked)
     (folder / MUSIC).unlink(missing_ok=True)
     held = [folder / name for name in (*FILES, *OPTIONAL) if (folder / name).is_file()]

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from livejam import __version__
+from livejam.accompanist import Weights
 from livejam.checkpoints.player import Player, load_player
 from livejam.checkpoints.published import find_model, published_facts, read_model
 from livejam.checkpoints.weights import sha256_of
@@ -58,6 +59,7 @@ def export(
     anticipation_frames: int | None = None,
     reference: Path | None = None,
     prompts: Sequence[str] = (),
+    guidance: Weights | None = None,
 ) -> StepModel:
     """Write the directory of a model; nothing is compared yet.
 
@@ -70,6 +72,7 @@ def export(
         anticipation_frames: of a model that learnt several, instead of its own.
         reference: a recording that it will always sound like; None = it plays without a reference.
         prompts: descriptions in words that its players can ask for besides those of its instruments.
+        guidance: weights of guidance of an LMDM, instead of its own.
 
     Returns:
         The model that was exported.
@@ -82,6 +85,8 @@ def export(
         player = replace(player, accompanist=player.accompanist.with_anticipation(anticipation_frames))
     if reference is not None:
         player = always_like(player, reference)
+    if guidance is not None:
+        player = replace(player, accompanist=player.accompanist.with_guidance(guidance))
     model = step_model(player, prompts)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (SIGNATURE, *OPTIONAL):

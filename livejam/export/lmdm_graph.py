@@ -32,8 +32,10 @@ class LMDMGraph(StepGraph):
 
     The instrument chooses the prompt, unless there are tokens in the control `prompt` (1PD) with its `prompt_mask`
     (1P). A cached block keeps the prompt under which it was encoded, so a Block-Causal model has states before the
-    first step for every instrument. The controls `sketch` (1WN) and `sketch_mask` (1WG) are the packed curves of the
-    window that ends with the block, and 1 where one of them is asked for. Numbers that are not finite ask for nothing.
+    first step for every instrument. Where guidance leads away from no prompt, it leads away from the tokens of the
+    control `negative_prompt` (1PD) with its `negative_prompt_mask` (1P) instead, if there are any. The controls
+    `sketch` (1WN) and `sketch_mask` (1WG) are the packed curves of the window that ends with the block, and 1 where one
+    of them is asked for. Numbers that are not finite ask for nothing.
 
     Args:
         accompanist: its weights are shared.
@@ -68,6 +70,7 @@ class LMDMGraph(StepGraph):
         self.layers = 0 if begun[0].cache is None else len(begun[0].cache.key)
         self.cached_frames = 0 if begun[0].cache is None else begun[0].cache.frames
         self.prompted, self.sketched = bool(prompts), accompanist.sketch is not None
+        self.leads_away = leads_away(accompanist)
         if prompts:
             self.register_buffer("prompt_IPD", torch.cat([prompt.embedding_BPD for prompt in prompts]).detach())
             self.register_buffer("mask_IP", torch.cat([prompt.mask_BP for prompt in prompts]).float())
@@ -84,6 +87,7 @@ class LMDMGraph(StepGraph):
             seed_B=counts_2[:1],
             prompt=self._prompt(instrument_B, controls) if self.prompted else None,
             cache=None,
+            negative=_avoided(controls) if self.leads_away else None,
             sketch_BTP=_with_gaps(controls["sketch"], controls["sketch_mask"]) if self.sketched else None,
         )
         if self.layers:
@@ -117,12 +121,24 @@ class LMDMGraph(StepGraph):
         return 2 * self.generator.transformer.block_frames - self.inputs["noise"].shape[1]
 
 
+def leads_away(accompanist: LMDMAccompanist) -> bool:
+    """Whether guidance leads away from no prompt, so that there can be a negative one in its place."""
+    return accompanist.generator.prompt_encoder is not None and any("prompt" in side for side in accompanist.sides)
+
+
+def _avoided(controls: Mapping[str, Tensor]) -> Prompt:
+    """What guidance leads away from; without tokens, from no prompt."""
+    return Prompt(finite(controls["negative_prompt"]), controls["negative_prompt_mask"] > 0.5)
+
+
 def _nothing_asked(accompanist: LMDMAccompanist, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     """The controls of a model, as they are when nobody uses them."""
     controls: dict[str, Tensor] = {}
     if prompts:
         controls["prompt"] = torch.zeros_like(prompts[0].embedding_BPD)
         controls["prompt_mask"] = torch.zeros(prompts[0].mask_BP.shape)
+        if leads_away(accompanist):
+            controls |= {f"negative_{name}": nothing.clone() for name, nothing in controls.items()}
     if accompanist.sketch is not None:
         frames = accompanist.generator.transformer.window_frames
         controls["sketch"] = torch.zeros(1, frames, accompanist.sketch.numbers)

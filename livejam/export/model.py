@@ -149,8 +149,9 @@ def step_model(player: Player, prompts: Sequence[str] = ()) -> StepModel:
         state = _begun(player, codec)
         graphs = EncoderGraph(codec, frames), generator, DecoderGraph(codec, frames, state)
         words = generator if isinstance(generator, LMDMGraph) else None
-        own, reencodes = (None, False) if words is None else (words.own_prompts, not words.layers)
-        stored = stored_prompts(accompanist, own, instruments_of(player), prompts, reencodes)
+        facts = (False, False) if words is None else (not words.layers, words.leads_away)
+        own = None if words is None else words.own_prompts
+        stored = stored_prompts(accompanist, own, instruments_of(player), prompts, *facts)
     sketch = getattr(accompanist, "sketch", None)
     sketcher = SketcherGraph(sketch.at(codec.spec), frames) if isinstance(sketch, SketchAnalysis) else None
     for graph in graphs if sketcher is None else (*graphs, sketcher):
@@ -214,6 +215,9 @@ class Reference:
         if not controls:
             return
         assert isinstance(who, LMDMAccompanist), "nothing else has controls"
+        if "negative_prompt" in controls:
+            avoided = Prompt(controls["negative_prompt"], controls["negative_prompt_mask"] > 0.5)
+            self._memory = who.avoiding(avoided if avoided.mask_BP.any() else None, self._memory, reencode=False)
         if "prompt" in controls:
             mask_BP = controls["prompt_mask"] > 0.5
             prompt = Prompt(controls["prompt"], mask_BP) if mask_BP.any() else self._own_prompt
@@ -265,7 +269,8 @@ def example_mix(model: StepModel, steps: int, seed: int = 0, tuning: float = 0.0
 
 
 def example_controls(model: StepModel, step: int, seed: int = 0) -> dict[str, Tensor]:
-    """Controls of a step: for some steps nothing is asked, then a prompt, then a mix of two, and sketches with gaps.
+    """Controls of a step: for some steps nothing is asked, then a prompt, then a mix of two; and, in other turns,
+    negative prompts, and sketches with gaps.
 
     Args:
         model: says which controls there are.
@@ -280,6 +285,12 @@ def example_controls(model: StepModel, step: int, seed: int = 0) -> dict[str, Te
         )
         prompt = first if phase % 3 == 1 else first.faded(second, float(torch.rand(1, generator=rng)))
         controls |= {"prompt": prompt.embedding_BPD, "prompt_mask": prompt.mask_BP.float()}
+    if model.prompts is not None and "negative_prompt" in controls and phase % 4 in (1, 2):
+        avoided = model.prompts.text(int(torch.randint(len(model.prompts.texts_SPD), (), generator=rng)))
+        controls |= {
+            "negative_prompt": avoided.embedding_BPD,
+            "negative_prompt_mask": avoided.mask_BP.float(),
+        }
     if "sketch" in controls and phase % 2:
         sketch, kept = torch.rand(controls["sketch"].shape, generator=rng), controls["sketch"].shape[-1] // 2 - 1
         sketch[..., 2 : 2 + kept] = (130 * sketch[..., 2 : 2 + kept] - 1).floor()

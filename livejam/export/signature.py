@@ -79,7 +79,8 @@ class InstrumentFacts:
 class PromptFacts:
     """What the controls `prompt`, of shape (1, tokens, channels), and `prompt_mask`, of shape (1, tokens), are made of.
 
-    The mask is 1 where there is a token. Without any, the instrument's own prompt is played.
+    The mask is 1 where there is a token. Without any, the instrument's own prompt is played. `negative_prompt` and
+    `negative_prompt_mask` are made of the same; without any token, guidance leads away from no prompt.
 
     Args:
         tokens: of a prompt.
@@ -89,6 +90,7 @@ class PromptFacts:
         texts: prompts that are stored whole, beginning with the instruments: the rows of `texts` and `texts_mask`.
         reencodes: whether a step encodes its context again, under the prompt that it is given; otherwise context keeps
             the prompt under which it was encoded.
+        negative: whether there are negative prompts, which needs a weight of guidance of the prompt.
     """
 
     tokens: int
@@ -96,6 +98,7 @@ class PromptFacts:
     words: tuple[str, ...]
     texts: tuple[str, ...]
     reencodes: bool
+    negative: bool = False
 
 
 @dataclass(frozen=True)

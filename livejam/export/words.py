@@ -52,6 +52,7 @@ def stored_prompts(
     instruments: Sequence[InstrumentFacts],
     texts: Sequence[str],
     reencodes: bool,
+    negative: bool,
 ) -> StoredPrompts | None:
     """The prompts of a model's instruments, further ones, and the words of a tag encoder; None if it takes none.
 
@@ -61,6 +62,7 @@ def stored_prompts(
         instruments: those that it learnt.
         texts: further prompts.
         reencodes: as in `PromptFacts`.
+        negative: as in `PromptFacts`.
 
     Raises:
         UserError: the model takes no prompts or does not understand one of these, one is there twice, or they are too
@@ -91,5 +93,6 @@ def stored_prompts(
         words=() if tags is None else tuple(tags.number),
         texts=tuple(names),
         reencodes=reencodes,
+        negative=negative,
     )
     return StoredPrompts(facts, texts_SPD, mask_SP, words_WD.detach())

@@ -63,6 +63,10 @@ LIVEJAM_API int livejam_set_instrument_number(livejam_player *player, int number
  * --prompt gave. NULL or "" = the instrument's own. Any thread; heard from the next step on.
  * Returns 0, or -1 and in error a sentence with the prompts that there are. */
 LIVEJAM_API int livejam_set_prompt(livejam_player *player, const char *text, char *error, size_t error_size);
+
+/* Lead away from one of these prompts, where the prompt is guided (`livejam export --guidance prompt=3`). NULL or "" =
+ * from none. Any thread; heard from the next step on. Returns 0, or -1 and in error a sentence. */
+LIVEJAM_API int livejam_set_negative_prompt(livejam_player *player, const char *text, char *error, size_t error_size);
 LIVEJAM_API int livejam_prompts(const livejam_player *player);       /* how many there are */
 LIVEJAM_API const char *livejam_prompt(const livejam_player *player, int number); /* NULL beyond the last */
 

@@ -72,6 +72,16 @@ int livejam_set_prompt(livejam_player *player, const char *text, char *error, si
     }
 }
 
+int livejam_set_negative_prompt(livejam_player *player, const char *text, char *error, size_t error_size) {
+    try {
+        player->model().set_negative_prompt(text == nullptr ? "" : text);
+        return 0;
+    } catch (const std::exception &trouble) {
+        tell(trouble.what(), error, error_size);
+        return -1;
+    }
+}
+
 int livejam_prompts(const livejam_player *player) {
     return static_cast<int>(player->model().facts().prompts.size());
 }

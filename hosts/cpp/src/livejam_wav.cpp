@@ -22,11 +22,12 @@ using livejam::require;
 
 constexpr int PIECE = 4096;
 constexpr const char *USAGE =
-    "usage: livejam-wav --model DIR --mix IN.wav --out OUT.wav [--instrument NAME] [--prompt TEXT] [--seed S]\n"
-    "                   [--overwrite] [--dry G] [--wet G] [--feedback G]\n\n"
+    "usage: livejam-wav --model DIR --mix IN.wav --out OUT.wav [--instrument NAME] [--prompt TEXT]\n"
+    "                   [--negative-prompt TEXT] [--seed S] [--overwrite] [--dry G] [--wet G] [--feedback G]\n\n"
     "A model that `livejam export` wrote to DIR plays to a recording (WAV or FLAC, any usual rate), as if live.\n"
     "OUT.wav (32-bit floats) has its length, rate and channels. Equal seeds play equal notes (default: 0).\n"
-    "TEXT is a prompt that was exported with a model that takes words (default: the instrument's own).\n\n"
+    "TEXT is a prompt that was exported with a model that takes words (default: the instrument's own),\n"
+    "or what it is led away from (`livejam export --guidance prompt=3`; default: nothing).\n\n"
     "With --dry, --wet or --feedback, a model that answers what it has heard (`livejam export --cutoff 1`) is a\n"
     "generative delay, as `livejam delay` is one: gains of the recording and of the answers in OUT.wav, 0 to 1\n"
     "(default: 1), and of the answers in what the model hears next, 0 to less than 1 (default: 0). OUT.wav is then\n"
@@ -37,7 +38,7 @@ struct Gains {
 };
 
 struct Options {
-    std::string model, mix, out, instrument, prompt;
+    std::string model, mix, out, instrument, prompt, negative_prompt;
     long long seed = 0;
     std::optional<Gains> delay;
     bool overwrite = false, help = false;
@@ -64,7 +65,8 @@ Options parse(const std::vector<std::string> &words) {
     Gains gains;
     std::map<std::string, std::string *> texts = {{"--model", &options.model}, {"--mix", &options.mix},
                                                   {"--out", &options.out},     {"--instrument", &options.instrument},
-                                                  {"--prompt", &options.prompt}};
+                                                  {"--prompt", &options.prompt},
+                                                  {"--negative-prompt", &options.negative_prompt}};
     const std::map<std::string, double *> knobs = {
         {"--dry", &gains.dry}, {"--wet", &gains.wet}, {"--feedback", &gains.feedback}};
     for (size_t i = 0; i < words.size(); ++i) {
@@ -193,6 +195,8 @@ std::unique_ptr<livejam_player, void (*)(livejam_player *)> load(const Options &
         require(learnt, error);
     }
     require(livejam_set_prompt(player.get(), options.prompt.c_str(), error, sizeof error) == 0, error);
+    const char *negative = options.negative_prompt.c_str();
+    require(livejam_set_negative_prompt(player.get(), negative, error, sizeof error) == 0, error);
     livejam_set_seed(player.get(), options.seed);
     if (const auto &delay = options.delay) {
         for (const double dry : {delay->dry, 0.0}) {  // the dry sound is added to all channels of the recording

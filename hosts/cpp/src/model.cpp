@@ -115,15 +115,23 @@ void Model::read_states(const std::filesystem::path &path) {
 void Model::read_prompts(const std::filesystem::path &path) {
     require(std::filesystem::is_regular_file(path), path.string() + " is missing; export the model again");
     const auto held = read_safetensors(path);
-    for (const auto &[stored, input, words] : {std::tuple{"texts", "prompt", &prompts_},
-                                               std::tuple{"texts_mask", "prompt_mask", &prompt_masks_}}) {
+    for (auto &[stored, words] : {std::pair{"texts", &prompts_}, std::pair{"texts_mask", &prompt_masks_}}) {
         const auto tensor = held.find(stored);
-        const auto found = inputs_.find(input);
-        require(tensor != held.end() && found != inputs_.end() &&
-                    tensor->second.bytes.size() == 4 * facts_.prompts.size() * found->second.words.size(),
-                path.string() + " does not fit signature.json in " + stored + "; export the model again");
+        require(tensor != held.end(), path.string() + " has no " + stored + "; export the model again");
         words->resize(tensor->second.bytes.size() / 4);
-        std::memcpy(words->data(), tensor->second.bytes.data(), tensor->second.bytes.size());
+        std::memcpy(words->data(), tensor->second.bytes.data(), 4 * words->size());
+    }
+    find("prompt", prompt_);
+    if (facts_.negative_prompts) find("negative_prompt", negative_prompt_);
+}
+
+void Model::find(const std::string &input, Asked &asked) {
+    for (auto &[name, stored, target] : {std::tuple{input, &prompts_, &asked.embedding},
+                                         std::tuple{input + "_mask", &prompt_masks_, &asked.mask}}) {
+        const auto found = inputs_.find(name);
+        require(found != inputs_.end() && stored->size() == facts_.prompts.size() * found->second.words.size(),
+                "the stored prompts do not fit " + name + " of signature.json; export the model again");
+        *target = &found->second;
     }
 }
 
@@ -168,15 +176,14 @@ void Model::begin(int32_t instrument) {
     }
 }
 
-// Zeros are the instrument's own prompt.
-void Model::write_prompt() {
-    if (facts_.prompts.empty()) return;
-    const int number = prompt_;
-    for (auto &[words, input] : {std::pair{&prompts_, "prompt"}, std::pair{&prompt_masks_, "prompt_mask"}}) {
-        auto &target = inputs_.at(input).words;
-        const auto size = static_cast<int64_t>(target.size());
-        if (number == OWN_PROMPT) std::fill(target.begin(), target.end(), 0.0f);
-        else std::copy_n(words->begin() + number * size, size, target.begin());
+// Zeros are no prompt: then it plays the instrument's own, or is led away from none.
+void Model::write(const Asked &asked) {
+    if (asked.embedding == nullptr) return;
+    const int number = asked.number;
+    for (const auto &[words, input] : {std::pair{&prompts_, asked.embedding}, std::pair{&prompt_masks_, asked.mask}}) {
+        const auto size = static_cast<int64_t>(input->words.size());
+        if (number == NO_PROMPT) std::fill(input->words.begin(), input->words.end(), 0.0f);
+        else std::copy_n(words->begin() + number * size, size, input->words.begin());
     }
 }
 
@@ -186,7 +193,8 @@ void Model::step(const float *mix, float *accompaniment) {
     std::transform(mix, mix + heard.size(), heard.begin(), within);
     const int32_t instrument = instrument_;
     if (steps_ == 0) begin(instrument);
-    write_prompt();
+    write(prompt_);
+    write(negative_prompt_);
     std::memcpy(inputs_.at("instrument").floats(), &instrument, sizeof instrument);
     noise_of_step(facts_.noise, seed_, steps_++, inputs_.at("noise").floats());
     for (Stage &stage : stages_) {
@@ -216,16 +224,26 @@ void Model::set_instrument(const std::string &name) {
     throw Error("the model never learnt to play " + name + "; it learnt " + names);
 }
 
-void Model::set_prompt(const std::string &text) {
+int Model::number_of(const std::string &prompt) const {
     const auto &texts = facts_.prompts;
-    const auto same = [&](const std::string &other) { return lower(other) == lower(text); };
+    const auto same = [&](const std::string &other) { return lower(other) == lower(prompt); };
     const auto found = std::find_if(texts.begin(), texts.end(), same);
-    require(!texts.empty() || text.empty(), "this model takes no words; leave the prompt out");
+    require(!texts.empty() || prompt.empty(), "this model takes no words; leave the prompt out");
     std::string names;
     for (const std::string &one : texts) names += (names.empty() ? "" : ", ") + one;
-    require(found != texts.end() || text.empty(),
-            "the prompt " + text + " was not exported (`livejam export --prompt`); there are " + names);
-    prompt_ = text.empty() ? OWN_PROMPT : static_cast<int>(found - texts.begin());
+    require(found != texts.end() || prompt.empty(),
+            "the prompt " + prompt + " was not exported (`livejam export --prompt`); there are " + names);
+    return prompt.empty() ? NO_PROMPT : static_cast<int>(found - texts.begin());
+}
+
+void Model::set_prompt(const std::string &text) { prompt_.number = number_of(text); }
+
+void Model::set_negative_prompt(const std::string &text) {
+    const int number = number_of(text);
+    require(facts_.negative_prompts || text.empty(),
+            "this model was exported without guidance of the prompt, so it cannot lead away from words; export it with "
+            "`livejam export --guidance prompt=3`");
+    negative_prompt_.number = number;
 }
 
 bool Model::set_instrument(int number) {

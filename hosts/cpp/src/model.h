@@ -30,13 +30,16 @@ public:
 
     // One of the stored prompts, whatever its case; "" = the instrument's own; throws Error. From the next step on.
     void set_prompt(const std::string &text);
+
+    // The same for what guidance leads away from; "" = nothing.
+    void set_negative_prompt(const std::string &text);
     void set_seed(int64_t seed) { seed_ = seed < 0 ? 0 : static_cast<uint64_t>(seed); }
 
     const Signature &facts() const { return facts_; }
     double step_seconds() const { return step_seconds_; }
 
 private:
-    static constexpr int OWN_PROMPT = -1;
+    static constexpr int NO_PROMPT = -1;
 
     struct Copy {
         const Buffer *from;
@@ -50,7 +53,13 @@ private:
     void make_buffers();
     void read_states(const std::filesystem::path &path);
     void read_prompts(const std::filesystem::path &path);
-    void write_prompt();
+    int number_of(const std::string &prompt) const;
+    struct Asked {
+        Buffer *embedding = nullptr, *mask = nullptr;  // none where the model has no such input
+        std::atomic<int> number{NO_PROMPT};            // of the stored prompts
+    };
+    void find(const std::string &input, Asked &asked);
+    void write(const Asked &asked);
     Stage open(const std::filesystem::path &folder, const GraphFacts &graph);
     void require_tensor(const char *name, size_t count);
     void begin(int32_t instrument);
@@ -71,7 +80,7 @@ private:
     std::vector<Stage> stages_;
     std::atomic<int32_t> instrument_;
     std::atomic<uint64_t> seed_{0};
-    std::atomic<int> prompt_{OWN_PROMPT};
+    Asked prompt_, negative_prompt_;
     int64_t steps_ = 0;
     double step_seconds_ = 0;
 };

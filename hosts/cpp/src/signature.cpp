@@ -67,7 +67,10 @@ Signature signature(const Json &held) {
     facts.noise = noise(held.at("noise"));
     for (const Json &one : held.at("graphs")) facts.graphs.push_back(graph(one));
     const Json prompts = held.value("prompts", Json());  // older directories have none
-    if (!prompts.is_null()) facts.prompts = prompts.at("texts").get<std::vector<std::string>>();
+    if (!prompts.is_null()) {
+        facts.prompts = prompts.at("texts").get<std::vector<std::string>>();
+        facts.negative_prompts = prompts.value("negative", false);  // which is younger than the texts
+    }
     return facts;
 }
 

@@ -37,6 +37,7 @@ struct Signature {
     NoiseFacts noise;
     std::vector<GraphFacts> graphs;
     std::vector<std::string> prompts;  // that are stored whole; none of a model that takes no words
+    bool negative_prompts;             // whether it can be led away from them
 };
 
 // Throws Error: there is none, it is of another format, or damaged.

@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--instrument", metavar="NAME", help="one that the model learnt (default: the model's own)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal notes (default: 0)")
     parser.add_argument("--prompt", metavar="TEXT", help="a description in words (default: the instrument's own)")
+    parser.add_argument("--negative-prompt", metavar="TEXT", help="what to lead away from, in words")
     parser.add_argument("--prompts", type=Path, metavar="FILE", help="a timeline: other words from given moments on")
     parser.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for every graph (default: 1)")
@@ -102,6 +103,8 @@ def _player(options: argparse.Namespace) -> Player:
     player = Player(options.model, options.instrument, options.seed, options.threads)
     if options.prompt is not None:
         player.set_prompt(options.prompt)
+    if options.negative_prompt is not None:
+        player.set_negative_prompt(options.negative_prompt)
     if options.prompts is not None:
         player.set_prompts(options.prompts)
     if options.sketch is not None:

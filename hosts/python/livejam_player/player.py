@@ -36,6 +36,7 @@ class Player:
         self.instrument, self.seed = self.model.instrument_index(instrument), seed
         self._vocabulary: Vocabulary | None = None
         self._prompt: Prompt | None = None
+        self._negative: Prompt | None = None
         self._timeline = Timeline()
         self._sketch: Sketch | None = None
         self.reset()
@@ -88,13 +89,36 @@ class Player:
         """
         self._prompt = None if words is None else self.vocabulary.prompt(words)
 
+    def set_negative_prompt(self, words: str | None) -> None:
+        """Lead away from these words from the next block on, instead of from no prompt.
+
+        Args:
+            words: as in `set_prompt`; None = away from no prompt.
+
+        Raises:
+            ModelError: the model takes no words or does not guide them, or does not know these.
+        """
+        vocabulary = self.vocabulary
+        self._require_guided()
+        self._negative = None if words is None else vocabulary.prompt(words)
+
+    def _require_guided(self) -> None:
+        if not self.model.signature["prompts"].get("negative", False):
+            raise ModelError(
+                "this model was exported without guidance of the prompt, so it cannot lead away from words; export it "
+                "with `livejam export --guidance prompt=3`"
+            )
+
     def set_prompts(self, path: str | Path) -> None:
         """Let the prompt change by a timeline in a file, from the beginning of the mix (`read_timeline`).
 
         Raises:
-            ModelError: as `read_timeline`, or the model takes no words.
+            ModelError: as `read_timeline`, or the model takes no words, or does not guide them.
         """
-        self._timeline = read_timeline(Path(path), self.vocabulary, self._frame_rate_hz, self._block_frames)
+        timeline = read_timeline(Path(path), self.vocabulary, self._frame_rate_hz, self._block_frames)
+        if timeline.leads_away:
+            self._require_guided()
+        self._timeline = timeline
 
     def set_sketch(self, curves_TP: Array | None) -> None:
         """Follow curves of loudness, brightness and pitch from the next block on (`sketch_of`); None = none.
@@ -115,9 +139,12 @@ class Player:
     def _controls(self) -> dict[str, Array]:
         """What is asked of the next block."""
         asked = {} if self._sketch is None else self._sketch.controls(self._blocks)
+        first = self._blocks * self._block_frames + 1 + int(self.model.signature["anticipation_frames"])
+        if self._negative is not None or self._timeline.leads_away:
+            before = self._negative or self.vocabulary.nothing
+            asked |= self._timeline.avoided_at(first, self._block_frames, before).controls("negative_prompt")
         if self._prompt is None and not self._timeline.changes:
             return asked
-        first = self._blocks * self._block_frames + 1 + int(self.model.signature["anticipation_frames"])
         before = self._prompt or self.vocabulary.prompt(self._instrument_name)
         return asked | self._timeline.at(first, self._block_frames, before).controls()
 

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ MOST_PARTS, HEAVIEST, MOST_CHANGES, MOST_BYTES = 8, 10.0, 1000, 1 << 18
 LATEST_SECONDS, LONGEST_FADE, MOST_BLOCKS = 1e6, 600.0, 1 << 20
 WEIGHTED = re.compile(r"^(?P<text>.*\S):(?P<weight>[+-]?[\d.][\w.+-]*)$", re.DOTALL)
 EXAMPLE = "{seconds: 12, words: piano}"
-KNOWN = ("seconds", "words", "fade_seconds", "fade_blocks", "reencode")
+KNOWN = ("seconds", "words", "fade_seconds", "fade_blocks", "reencode", "negative")
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Prompt:
         embedding_PD = self.embedding_PD + np.float32(share) * (other.embedding_PD - self.embedding_PD)
         return Prompt(embedding_PD, np.maximum(self.mask_P, other.mask_P))
 
-    def controls(self) -> dict[str, Array]:
-        """For `StepModel.step`."""
-        return {"prompt": self.embedding_PD[None], "prompt_mask": self.mask_P[None]}
+    def controls(self, name: str = "prompt") -> dict[str, Array]:
+        """For `StepModel.step`: of the prompt, or of the negative one."""
+        return {name: self.embedding_PD[None], f"{name}_mask": self.mask_P[None]}
 
 
 class Vocabulary:
@@ -71,6 +71,11 @@ class Vocabulary:
                 raise TypeError("shapes")
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ModelError(f"prompts.safetensors does not fit signature.json; {AGAIN}") from error
+
+    @property
+    def nothing(self) -> Prompt:
+        """A prompt without tokens."""
+        return Prompt(np.zeros_like(self._texts[0]), np.zeros_like(self._masks[0]))
 
     def prompt(self, text: str) -> Prompt:
         """One prompt, or several with weights: `jazz piano:0.7, strings:0.3`.
@@ -149,11 +154,13 @@ class Change:
         first_frame: the first block that begins there or later is changed.
         fade_frames: how long the new prompt takes to replace the old one.
         prompt: the new one.
+        negative: what it is led away from; None = as before.
     """
 
     first_frame: int
     fade_frames: int
     prompt: Prompt
+    negative: Prompt | None = None
 
     def share(self, first_frame: int, block_frames: int) -> float:
         """Share of the new prompt in a block that begins there: the one that is due at its end."""
@@ -179,6 +186,16 @@ class Timeline:
             if share := change.share(first_frame, block_frames):
                 prompt = change.prompt if share == 1 else prompt.faded(change.prompt, share)
         return prompt
+
+    def avoided_at(self, first_frame: int, block_frames: int, before: Prompt) -> Prompt:
+        """What a block that begins there is led away from; `before` is that of the beginning."""
+        changes = [replace(change, prompt=change.negative) for change in self.changes if change.negative is not None]
+        return Timeline(changes).at(first_frame, block_frames, before)
+
+    @property
+    def leads_away(self) -> bool:
+        """Whether any change has a negative prompt."""
+        return any(change.negative is not None for change in self.changes)
 
 
 def read_timeline(path: Path, vocabulary: Vocabulary, frame_rate_hz: float, block_frames: int) -> Timeline:
@@ -235,17 +252,17 @@ def _change(entry: Any, vocabulary: Vocabulary, frame_rate_hz: float, block_fram
     blocks = _span(entry, "fade_blocks", MOST_BLOCKS)
     if (fade and blocks) or blocks != int(blocks):
         raise ModelError("a fade has a length in seconds or in whole blocks; give one of them")
-    words = entry["words"]
-    if isinstance(words, str):
-        prompt = vocabulary.prompt(words)
-    elif isinstance(words, dict) and all(
-        isinstance(text, str) and _is_number(weight) for text, weight in words.items()
-    ):
-        prompt = vocabulary.mixed(words)
-    else:
-        raise ModelError(f"words is {str(words)[:40]!r}; it must be a text, or prompts with weights")
+    prompts = {name: _words(name, entry[name], vocabulary) for name in ("words", "negative") if name in entry}
     frames = int(blocks) * block_frames or math.ceil(fade * frame_rate_hz)
-    return Change(math.ceil(seconds * frame_rate_hz - 1e-3), frames, prompt)
+    return Change(math.ceil(seconds * frame_rate_hz - 1e-3), frames, prompts["words"], prompts.get("negative"))
+
+
+def _words(name: str, given: Any, vocabulary: Vocabulary) -> Prompt:
+    if isinstance(given, str):
+        return vocabulary.prompt(given)
+    if isinstance(given, dict) and all(isinstance(text, str) and _is_number(weight) for text, weight in given.items()):
+        return vocabulary.mixed(given)
+    raise ModelError(f"{name} is {str(given)[:40]!r}; it must be a text, or prompts with weights")
 
 
 def _span(entry: Mapping[str, Any], name: str, most: float) -> float:

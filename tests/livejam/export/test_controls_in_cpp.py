@@ -25,17 +25,27 @@ def wav(programs: Path, model: Path, folder: Path, *words: str) -> subprocess.Co
     return subprocess.run([*command, *words], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("prompt", [None, "Jazz Piano", "bass"])
-def test_a_prompt_that_was_exported(
-    programs: Path, sketch_model: Path, sketch_checkpoint: Path, tmp_path: Path, prompt: str | None
+@pytest.mark.parametrize(
+    ("prompt", "negative"),
+    [(None, None), ("Jazz Piano", None), ("bass", None), (None, "Jazz Piano"), ("Jazz Piano", "bass")],
+)
+def test_prompts_that_were_exported(
+    programs: Path,
+    sketch_model: Path,
+    sketch_checkpoint: Path,
+    tmp_path: Path,
+    prompt: str | None,
+    negative: str | None,
 ) -> None:
     asked = [] if prompt is None else ["--prompt", prompt.upper()]
+    asked += [] if negative is None else ["--negative-prompt", negative.upper()]
     done = wav(programs, sketch_model, tmp_path, "--instrument", "drums", *asked)
     assert done.returncode == 0, done.stderr
     played_AN = soundfile.read(tmp_path / "out.wav", dtype="float32", always_2d=True)[0].T
     session = Session(
         livejam.load(sketch_checkpoint), instruments=["Drums"], prompts=None if prompt is None else [prompt]
     )
+    session.set_negative_prompt(negative)
     song_AN = soundfile.read(tmp_path / "song.wav", dtype="float32", always_2d=True)[0].T
     late = session.timing.late_samples  # of which the file knows nothing
     wanted_AN = session.process(torch.from_numpy(song_AN)).numpy()[:, late:]
@@ -45,8 +55,14 @@ def test_a_prompt_that_was_exported(
 def test_a_prompt_that_was_not_exported_is_one_sentence(
     programs: Path, sketch_model: Path, exported: Path, tmp_path: Path
 ) -> None:
-    for model, said in ((sketch_model, "there are Bass, Percussive, Jazz Piano"), (exported, "takes no words")):
-        done = wav(programs, model, tmp_path, "--prompt", "zither")
+    known = "there are Bass, Percussive, Jazz Piano"
+    for model, option, said in (
+        (sketch_model, "--prompt", known),
+        (sketch_model, "--negative-prompt", known),
+        (exported, "--prompt", "takes no words"),
+        (exported, "--negative-prompt", "takes no words"),
+    ):
+        done = wav(programs, model, tmp_path, option, "zither")
         assert done.returncode == 2
         assert said in done.stderr
         assert done.stderr.count("\n") == 1

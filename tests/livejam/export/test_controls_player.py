@@ -35,8 +35,8 @@ from livejam_player.words import Vocabulary  # noqa: E402
 RATE = 22050
 CHANGES = [
     {"seconds": 0.2, "words": "Bass"},
-    {"seconds": 1.0, "words": {"jazz piano": 3, "calm strings": 1}, "fade_seconds": 0.7},
-    {"seconds": 2.0, "words": "warm unheard-of piano", "fade_blocks": 2},
+    {"seconds": 1.0, "words": {"jazz piano": 3, "calm strings": 1}, "fade_seconds": 0.7, "negative": "bass"},
+    {"seconds": 2.0, "words": "warm unheard-of piano", "fade_blocks": 2, "negative": {"bass": 1, "loud": 2}},
 ]
 
 
@@ -120,7 +120,8 @@ def test_whoever_asks_for_nothing_plays_as_ever(sketch_model: Path, sketch_check
     assert np.abs(played_AN - plain).max() <= 2e-4 * max(1.0, np.abs(plain).max())
     held = livejam_player.model.read_tensors(sketch_model / STATES)
     controls = Player(sketch_model).model.controls
-    assert set(controls) == {"prompt", "prompt_mask", "sketch", "sketch_mask"}
+    words = {"prompt", "prompt_mask", "negative_prompt", "negative_prompt_mask"}
+    assert set(controls) == words | {"sketch", "sketch_mask"}
     assert not any(held[name].any() for name in controls)
 
 
@@ -151,10 +152,46 @@ def test_an_older_directory_is_read_and_nothing_of_a_newer_one_is_left(sketch_mo
     (folder / SIGNATURE).write_text(json.dumps(held))
     assert (read_signature(folder).prompts, read_signature(folder).sketch) == (None, None)
     player = Player(folder)
-    for ask in (lambda: player.set_prompt("jazz"), lambda: player.set_sketch(np.zeros((3, 10), np.float32))):
+    away = player.set_negative_prompt
+    for ask in (
+        lambda: player.set_prompt("jazz"),
+        lambda: away("jazz"),
+        lambda: player.set_sketch(np.zeros((3, 10), np.float32)),
+    ):
         with pytest.raises(ModelError, match=r"takes no words|follows no sketch"):
             ask()
     assert player.process(sound(0.5)).shape == (1, RATE // 2)
+
+
+@pytest.mark.parametrize("chunk", [700, 20_000])
+def test_a_negative_prompt_as_a_session_plays_it(sketch_model: Path, sketch_checkpoint: Path, chunk: int) -> None:
+    mix_AN, plain = sound(3.0), Player(sketch_model, "drums", seed=3)
+    held = Session(livejam.load(sketch_checkpoint), instruments=["Percussive"], seeds=[3])
+    held.set_negative_prompt("jazz piano:2, bass:1")
+    wanted_AN = held.process(torch.from_numpy(mix_AN)).numpy()
+    player = Player(sketch_model, "drums", seed=3)
+    player.set_negative_prompt("jazz piano:2, bass:1")
+    played_AN = processed(player, mix_AN, chunk)
+    assert np.abs(played_AN - wanted_AN).max() <= 2e-4 * max(1.0, np.abs(wanted_AN).max())
+    plain_AN = processed(plain, mix_AN, chunk)
+    assert np.abs(played_AN - plain_AN).max() > 1e-3
+    player.reset()
+    player.set_negative_prompt(None)
+    assert np.array_equal(processed(player, mix_AN, chunk), plain_AN)
+    with pytest.raises(ModelError, match="does not know the prompt 'zither'"):
+        player.set_negative_prompt("zither")
+
+
+def test_who_was_exported_without_guidance_of_the_prompt_is_not_led_away(
+    sketch_checkpoint: Path, tmp_path: Path
+) -> None:
+    export(sketch_checkpoint, tmp_path, guidance=1.0)
+    player, mix_AN = Player(tmp_path), sound(0.5)
+    (tmp_path / "words.json").write_text('[{"seconds": 0, "words": "bass", "negative": "piano"}]')
+    for ask in (lambda: player.set_negative_prompt("piano"), lambda: player.set_prompts(tmp_path / "words.json")):
+        with pytest.raises(ModelError, match="exported without guidance of the prompt"):
+            ask()
+    assert np.isfinite(processed(player, mix_AN, 5000)).all()
 
 
 @settings(deadline=None, max_examples=20)
@@ -191,6 +228,8 @@ BAD = {
     '[{"seconds": 1, "words": "zither"}]': "does not know the prompt 'zither'",
     '[{"seconds": 1, "words": {"piano": -1}}]': "the weight of 'piano'",
     '[{"seconds": 1, "words": 3}]': "words is '3'",
+    '[{"seconds": 1, "words": "bass", "negative": 3}]': "negative is '3'",
+    '[{"seconds": 1, "words": "bass", "negative": "zither"}]': "does not know the prompt 'zither'",
     '[{"seconds": 1, "words": "piano", "eject_blocks": 1}]': "forgets nothing",
     '[{"seconds": 1, "words": "piano", "loud": 1}]': "there is no 'loud'",
     '[{"seconds": 1, "words": "piano", "fade_blocks": 0.5}]': "whole blocks",

@@ -57,7 +57,10 @@ def test_a_model_that_is_asked_for_something_else_plays_the_same(mask: str, cuto
         in_order(model.graphs, values)
         assert apart(values, reference.step(mix_BAN)) <= 1, step
     assert {frozenset(names) for names in asked} == {
-        frozenset(), frozenset({"prompt_mask"}), frozenset({"sketch_mask"}), frozenset({"prompt_mask", "sketch_mask"})
+        frozenset(f"{name}_mask" for name in names)
+        for names in (
+            (), ("prompt",), ("sketch",), ("prompt", "negative_prompt"), ("prompt", "negative_prompt", "sketch"),
+        )
     }  # fmt: skip
 
 
@@ -111,7 +114,7 @@ def played(**controls: Tensor) -> Tensor:
 @given(
     st.lists(st.floats(width=32), min_size=1, max_size=40),
     st.lists(st.floats(width=32), min_size=1, max_size=9),
-    st.sampled_from(["sketch", "prompt"]),
+    st.sampled_from(["sketch", "prompt", "negative_prompt"]),
 )
 def test_no_number_of_a_control_spoils_what_is_played(numbers: list[float], mask: list[float], name: str) -> None:
     """Repeated to the control's shape: whatever it is, what comes out is finite."""
@@ -134,6 +137,40 @@ def test_numbers_that_are_not_finite_ask_for_nothing() -> None:
         embedding = torch.full_like(controls["prompt"], wrong)
         for mask in (torch.zeros_like(controls["prompt_mask"]), torch.full_like(controls["prompt_mask"], torch.nan)):
             assert torch.equal(played(prompt=embedding, prompt_mask=mask), plain_BTC)
+            assert torch.equal(played(negative_prompt=embedding, negative_prompt_mask=mask), plain_BTC)
+
+
+@torch.inference_mode()
+def test_a_negative_prompt_is_that_of_a_session() -> None:
+    who = player()
+    model, mix_BAN = step_model(who), example_mix(step_model(who), 8)
+    session = Session(who, instruments=["Bass"], seeds=[5])
+    session.set_negative_prompt("piano:3, strings:1")
+    expected_AN = session.process(mix_BAN[0])
+    negative = who.accompanist.generator.mixed_prompt([read_words("piano:3, strings:1")])
+    values, pieces = model.states(4), []
+    values["instrument"] = torch.tensor([4], dtype=torch.int32)
+    values |= {"negative_prompt": negative.embedding_BPD, "negative_prompt_mask": negative.mask_BP.float()}
+    for step, heard_BAN in enumerate(mix_BAN.split(model.block_samples, dim=-1)):
+        values |= {"mix": heard_BAN, "noise": model.noise_of(5, step)}
+        in_order(model.graphs, values)
+        pieces.append(values["accompaniment"][0])
+    played_AN = torch.nn.functional.pad(torch.cat(pieces, dim=-1), (model.first_output_sample, 0))
+    late = session.timing.late_samples
+    shared = min(played_AN.shape[1], expected_AN.shape[1] - late)
+    difference = (played_AN[:, :shared] - expected_AN[:, late : late + shared]).abs().max()
+    assert difference <= 1e-4 * expected_AN.abs().max().clamp(min=1)
+
+
+def test_only_who_guides_the_prompt_can_be_led_away() -> None:
+    for guidance in (1.0, {"mix": 2.0}):
+        model = step_model(lmdm(pocket(), EncoderDecoder(9), guidance=guidance))
+        assert set(model.controls) == {"prompt", "prompt_mask"}
+        assert model.prompts is not None
+        assert not model.prompts.facts.negative
+    guided = step_model(lmdm(pocket(), EncoderDecoder(9), guidance={"prompt": 3.0}))
+    assert guided.prompts is not None
+    assert guided.prompts.facts.negative
 
 
 SPEC = CodecSpec("toy", 16000, 1, 640, 3, 0)
