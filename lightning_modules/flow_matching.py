@@ -28,7 +28,7 @@ from livejam.networks.lora import LoRA
 from livejam.objectives.flow import SobolTimes, TimeDistribution, flow_matching_loss, interpolate
 from livejam.sampling import Sampler
 from livejam.sketch import SketchTraining
-from livejam.systems.context import ContextMode, RoutedContext, cutoff_frames
+from livejam.systems.context import ContextMode, cutoff_frames
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,8 @@ class FlowMatching(LMDMRecipe):
         together = sampler.sides(unconditional.lacks) or (unconditional.lacks,)
         self.sides = [Unconditional.lacking(side) for side in together]
         whole_sketch = 0.0 if self.sketch is None else self.sketch.whole_dropout
-        past = context_mode.whole_dropout if isinstance(context_mode, RoutedContext) else 0.0
         dropped = tuple(tuple(sorted(side)) for side in together)
-        shares = prompt_dropout, mix_dropout, unconditional_dropout, whole_sketch, past
+        shares = prompt_dropout, mix_dropout, unconditional_dropout, whole_sketch, context_mode.past_dropout
         self.dropouts: Dropouts = Dropouts(*shares, dropped)
         self.base = (
             None if base_checkpoint is None else load_base(base_checkpoint, generator, codec, _of_sketch(generator))

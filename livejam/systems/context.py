@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from livejam.networks.diffusion_transformer import DiffusionTransformer
 from livejam.sampling.guidance import nested_sides
 from livejam.sketch import CHANNELS, SketchAnalysis
 from livejam.systems.blocks import BlockCausalCache, BlockVelocity, DiffusionCache, EncoderDecoderCache
+
+if TYPE_CHECKING:
+    from livejam.spec import CodecSpec
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class ContextMode(ABC):
         """The cutoff within the network's window, in blocks, of a model that plays at this one."""
         return cutoff_blocks
 
+    @property
+    def past_dropout(self) -> float:
+        """Share of training windows, 0 to 1, without any past."""
+        return 0.0
+
     @abstractmethod
     def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
         """A training window."""
@@ -104,6 +112,11 @@ class RoutedContext(ContextMode):
                 f"whole_dropout {self.whole_dropout} and partial_dropout {self.partial_dropout} are shares of all "
                 "windows: set both to 0 or more, and to 1 at most together"
             )
+
+    @property
+    def past_dropout(self) -> float:
+        """Share of training windows without any context."""
+        return self.whole_dropout
 
     def draw(self, clean_BTC: Tensor, network: DiffusionTransformer, rng: torch.Generator) -> TrainingContext:
         """The context with its dropout; the block is the target."""
@@ -289,9 +302,12 @@ def dropouts_of(settings: Mapping[str, Any]) -> Dropouts:
     sampler, mode = (settings.get(name) or {} for name in ("sampler", "context_mode"))
     guidance = (sampler.get("init_args") or {}).get("guidance")
     together = (nested_sides(guidance) if isinstance(guidance, Mapping) else ()) or (own.lacks,)
-    past = (mode.get("init_args") or {}).get("whole_dropout", RoutedContext.whole_dropout)
+    named = mode.get("init_args") or {}
+    past = RoutedContext(**{name: named[name] for name in ("whole_dropout", "partial_dropout") if name in named})
     sketched = 0.0 if sketch is None else sketch["whole_dropout"]
-    return Dropouts(prompt, mix, unconditional, sketched, past, tuple(tuple(sorted(each)) for each in together))
+    return Dropouts(
+        prompt, mix, unconditional, sketched, past.past_dropout, tuple(tuple(sorted(each)) for each in together)
+    )
 
 
 def has_past(mode: ContextMode, network: DiffusionTransformer) -> bool:
@@ -332,6 +348,20 @@ def require_guidable(weights: Mapping[str, float], controls: Collection[str], mo
         guided = name in controls and (name != "past" or mode.can_guide)
         if weight != 1 and not guided:
             raise UserError(f"guidance has a weight of the {name}, but this model {MISSING[name]}; leave it out")
+
+
+def require_codec(network: DiffusionTransformer, spec: CodecSpec) -> None:
+    """Refuse a network of other latents than a codec's.
+
+    Raises:
+        UserError: names the number of channels that is another one.
+    """
+    for name in ("latent_channels", "mix_channels"):
+        if getattr(network, name) != spec.latent_channels:
+            raise UserError(
+                f"the network has {name} {getattr(network, name)}, but codec {spec.name} has "
+                f"{spec.latent_channels}; set {name} to the codec's"
+            )
 
 
 def require_sketch(network: DiffusionTransformer, sketch: SketchAnalysis | None) -> None:

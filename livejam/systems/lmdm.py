@@ -24,7 +24,7 @@ from livejam.networks.diffusion_conditions import (
 )
 from livejam.networks.diffusion_masks import BlockCausal
 from livejam.sampling import Noise, Sampler, row_noise, weights_text
-from livejam.sketch import SketchAnalysis, excerpt, require_packed, unpacked
+from livejam.sketch import SketchAnalysis, require_packed
 from livejam.spec import CodecSpec, LatentStatistics
 from livejam.systems.blocks import BlockCausalCache, DiffusionCache
 from livejam.systems.context import (
@@ -32,6 +32,7 @@ from livejam.systems.context import (
     ContextMode,
     controls_of,
     cutoff_frames,
+    require_codec,
     require_guidable,
     require_sketch,
     require_window,
@@ -39,14 +40,16 @@ from livejam.systems.context import (
 )
 from livejam.systems.lmdm_state import (
     LMDMState,
-    filled,
+    begun,
+    conditions_of,
+    following,
     heard,
-    known_mix,
+    known_past,
     negative_of,
     played,
     prompt_of,
-    prompts_put,
-    sides_of,
+    remembering,
+    rows_put,
 )
 
 
@@ -92,12 +95,7 @@ class LMDMAccompanist:
         network = generator.transformer
         require_window(network, cutoff_blocks)
         require_sketch(network, sketch)
-        for name in ("latent_channels", "mix_channels"):
-            if getattr(network, name) != spec.latent_channels:
-                raise UserError(
-                    f"the network has {name} {getattr(network, name)}, but codec {spec.name} has "
-                    f"{spec.latent_channels}; set {name} to the codec's"
-                )
+        require_codec(network, spec)
         self.generator = generator
         self._spec, self._statistics = spec, statistics
         self._context_mode, self._sampler = context_mode, sampler
@@ -168,9 +166,7 @@ class LMDMAccompanist:
         if self._sketch is None:
             raise UserError(FOLLOWS_NONE)
         require_packed(curves_BTP, self._sketch.kept_notes)
-        network = self.generator.transformer
-        window_BTP = excerpt(curves_BTP, first_frame - network.context_frames, network.window_frames)
-        return replace(state, sketch_BTP=window_BTP.to(state.played_BTC).expand(len(state.seed_B), -1, -1))
+        return following(curves_BTP, first_frame, self.generator.transformer, state)
 
     def with_cutoff(self, blocks: int) -> LMDMAccompanist:
         """The same model at another cutoff, at its beginning: states of one cutoff do not fit another.
@@ -194,19 +190,7 @@ class LMDMAccompanist:
 
     def init_state(self, batch_size: int, controls: Controls) -> LMDMState:
         """The state before the first frame: nothing heard, nothing played."""
-        network = self.generator.transformer
-        empty = network.project_noisy.weight.new_zeros
-        frames = torch.zeros(batch_size, dtype=torch.int64, device=network.project_noisy.weight.device)
-        state = LMDMState(
-            mix_BTC=empty(batch_size, self._cutoff_frames, network.mix_channels),
-            position_B=frames,
-            played_BTC=empty(batch_size, network.context_frames, network.latent_channels),
-            played_B=frames,
-            seed_B=controls.seed_B.to(frames.device),
-            prompt=prompt_of(self.generator, controls),
-            cache=None,
-            negative=negative_of(self.generator, controls),
-        )
+        state = begun(self.generator, batch_size, controls, self._cutoff_frames)
         return replace(state, cache=self._silent_cache(state))
 
     def primed(self, mix_BTC: Tensor, accompaniment_BTC: Tensor, state: LMDMState) -> LMDMState:
@@ -273,8 +257,7 @@ class LMDMAccompanist:
             state: the state before that.
         """
         kept_B = [self.block_frames * max(0, self.context_blocks - blocks) for blocks in blocks_B]
-        played_B = torch.minimum(state.played_B, torch.tensor(kept_B).to(state.played_B))
-        return replace(state, played_B=played_B, cache=None)
+        return remembering(kept_B, state)
 
     def with_controls(self, controls: Controls, state: LMDMState) -> LMDMState:
         """The state with other prompts and seeds from the next block on; what is remembered is encoded again.
@@ -309,8 +292,7 @@ class LMDMAccompanist:
         for side in other.sides:
             share = self.trained_share(side)
             if share is not None:
-                lacking = side & self.controls
-                require_trained_guidance(f"a weight of {weights_text(guidance)}", lacking, share)
+                require_trained_guidance(f"a weight of {weights_text(guidance)}", side & self.controls, share)
         return other
 
     @property
@@ -334,19 +316,11 @@ class LMDMAccompanist:
             state: the state before that.
         """
         fresh = self.init_state(len(rows), controls)
-
-        def changed(old: Tensor, new: Tensor) -> Tensor:
-            return old.index_copy(0, rows, new.to(old))
-
-        prompt = prompts_put(rows, state.prompt, fresh.prompt, state.prompt)
-        negative = prompts_put(rows, state.negative, fresh.negative, state.prompt)
-        names = ("mix_BTC", "position_B", "played_BTC", "played_B", "seed_B")
-        parts = {name: changed(getattr(state, name), getattr(fresh, name)) for name in names}
         cache = self._cache(state)
         if cache is not None:
             sides = torch.cat([rows + side * len(state.seed_B) for side in range(self._rows)])
             cache = None if fresh.cache is None else cache.put(sides, fresh.cache)
-        return replace(state, **parts, prompt=prompt, negative=negative, cache=cache)
+        return replace(rows_put(rows, state, fresh), cache=cache)
 
     def step(self, mix_BTC: Tensor, state: LMDMState) -> tuple[Tensor, LMDMState]:
         """Hear the next block, and emit a block (codec latents, not normalised)."""
@@ -389,25 +363,13 @@ class LMDMAccompanist:
         return cutoff_frames(self.generator.transformer, self._context_mode.window_cutoff(self._cutoff_blocks))
 
     def _block_request(self, state: LMDMState) -> BlockRequest:
-        played_BTC = self._played(state)
-        known_BT = filled(state.played_B.repeat(self._rows), played_BTC.shape[1])
-        if any("past" in side for side in self._sides):
-            given = [True, *("past" not in side for side in self._sides)]
-            known_BT = known_BT & torch.tensor(given).repeat_interleave(len(state.seed_B)).to(known_BT)[:, None]
-        return BlockRequest(
-            self.asks(state), played_BTC, known_BT, self._cutoff_frames, self._cached, self._cache(state)
-        )
+        past_BTC, known_BT = self._played(state), known_past(state, self._sides)
+        return BlockRequest(self.asks(state), past_BTC, known_BT, self._cutoff_frames, self._cached, self._cache(state))
 
     def asks(self, state: LMDMState) -> DiffusionConditions:
         """Mix, prompt, duration and sketch of the window, for every side."""
-        frames, sketch = self.generator.transformer.window_frames, None
-        if state.sketch_BTP is not None:
-            curves = unpacked(state.sketch_BTP)
-            sketch = curves.values_BTK, curves.mask_BTG
-        seconds = self.spec.seconds_in(frames)
-        asked = self.generator.conditions(state.prompt, seconds, mix=known_mix(state, frames), sketch=sketch)
-        negative = None if state.negative is None else self.generator.conditions(state.negative, seconds)
-        return sides_of(asked, self._sides, negative)
+        seconds = self.spec.seconds_in(self.generator.transformer.window_frames)
+        return conditions_of(self.generator, state, seconds, self._sides)
 
     def _played(self, state: LMDMState) -> Tensor:
         """The context, for every side."""

@@ -17,6 +17,8 @@ from livejam.errors import UserError
 from livejam.networks.conditioned_transformer import TAKES_NO_PROMPTS, ConditionedTransformer
 from livejam.networks.conditioning import Prompt, read_words
 from livejam.networks.diffusion_conditions import DiffusionConditions, Unconditional, beside
+from livejam.networks.diffusion_transformer import DiffusionTransformer
+from livejam.sketch import excerpt, unpacked
 from livejam.systems.blocks import DiffusionCache
 
 
@@ -47,6 +49,33 @@ class LMDMState:
     negative: Prompt | None = None
 
 
+def begun(generator: ConditionedTransformer, batch_size: int, controls: Controls, mix_frames: int) -> LMDMState:
+    """The state before the first frame, with nothing encoded.
+
+    Args:
+        generator: network and encoders.
+        batch_size: how many musicians there are.
+        controls: what they are asked for.
+        mix_frames: frames of the mix that the model sees.
+
+    Raises:
+        UserError: there is a prompt, but the model takes none.
+    """
+    network = generator.transformer
+    empty = network.project_noisy.weight.new_zeros
+    frames_B = torch.zeros(batch_size, dtype=torch.int64, device=network.project_noisy.weight.device)
+    return LMDMState(
+        mix_BTC=empty(batch_size, mix_frames, network.mix_channels),
+        position_B=frames_B,
+        played_BTC=empty(batch_size, network.context_frames, network.latent_channels),
+        played_B=frames_B,
+        seed_B=controls.seed_B.to(frames_B.device),
+        prompt=prompt_of(generator, controls),
+        cache=None,
+        negative=negative_of(generator, controls),
+    )
+
+
 def heard(state: LMDMState, mix_BTC: Tensor) -> LMDMState:
     """The state after more of the mix."""
     frames = mix_BTC.shape[1]
@@ -57,6 +86,12 @@ def played(state: LMDMState, block_BTC: Tensor) -> LMDMState:
     """The state after more of the accompaniment."""
     played_BTC = _appended(state.played_BTC, block_BTC)
     return replace(state, played_BTC=played_BTC, played_B=state.played_B + block_BTC.shape[1])
+
+
+def remembering(frames_B: Sequence[int], state: LMDMState) -> LMDMState:
+    """The state in which each musician remembers so many of its last frames at most."""
+    played_B = torch.minimum(state.played_B, torch.tensor(frames_B).to(state.played_B))
+    return replace(state, played_B=played_B, cache=None)
 
 
 def _appended(memory_BTC: Tensor, new_BTC: Tensor) -> Tensor:
@@ -80,6 +115,31 @@ def known_mix(state: LMDMState, window_frames: int) -> tuple[Tensor, Tensor]:
     return mix_BTC, torch.cat((mask_BT, later_BTC[..., 0]), dim=1)
 
 
+def known_past(state: LMDMState, sides: Sequence[frozenset[str]]) -> Tensor:
+    """Frames of the context that were played (bool), in rows for every side of guidance.
+
+    Args:
+        state: what was played.
+        sides: what the sides besides the conditional one lack.
+    """
+    known_BT = filled(state.played_B.repeat(1 + len(sides)), state.played_BTC.shape[1])
+    given = [True, *("past" not in side for side in sides)]
+    return known_BT & torch.tensor(given).repeat_interleave(len(state.seed_B)).to(known_BT)[:, None]
+
+
+def following(curves_BTP: Tensor, first_frame: int, network: DiffusionTransformer, state: LMDMState) -> LMDMState:
+    """The state whose next block follows packed curves.
+
+    Args:
+        curves_BTP: the curves.
+        first_frame: the row of the block's first frame.
+        network: says how long the window is.
+        state: the state before that.
+    """
+    window_BTP = excerpt(curves_BTP, first_frame - network.context_frames, network.window_frames)
+    return replace(state, sketch_BTP=window_BTP.to(state.played_BTC).expand(len(state.seed_B), -1, -1))
+
+
 def sides_of(
     asked: DiffusionConditions, sides: Sequence[frozenset[str]], negative: DiffusionConditions | None
 ) -> DiffusionConditions:
@@ -99,6 +159,27 @@ def sides_of(
             other = replace(other, prompt_BPD=negative.prompt_BPD, prompt_mask_BP=negative.prompt_mask_BP)
         others.append(other)
     return beside(asked, others)
+
+
+def conditions_of(
+    generator: ConditionedTransformer, state: LMDMState, seconds: float, sides: Sequence[frozenset[str]]
+) -> DiffusionConditions:
+    """Mix, prompt, duration and sketch of the window, in rows for every side of guidance.
+
+    Args:
+        generator: network and encoders.
+        state: what is known and asked for.
+        seconds: of the window.
+        sides: what the sides besides the conditional one lack.
+    """
+    sketch = None
+    if state.sketch_BTP is not None:
+        curves = unpacked(state.sketch_BTP)
+        sketch = curves.values_BTK, curves.mask_BTG
+    mix = known_mix(state, generator.transformer.window_frames)
+    asked = generator.conditions(state.prompt, seconds, mix=mix, sketch=sketch)
+    negative = None if state.negative is None else generator.conditions(state.negative, seconds)
+    return sides_of(asked, sides, negative)
 
 
 def prompt_of(generator: ConditionedTransformer, controls: Controls) -> Prompt | None:
@@ -130,7 +211,23 @@ def negative_of(generator: ConditionedTransformer, controls: Controls) -> Prompt
     return prompt.without(torch.tensor([not text for text in texts], device=prompt.mask_BP.device))
 
 
-def prompts_put(rows: Tensor, old: Prompt | None, new: Prompt | None, like: Prompt | None) -> Prompt | None:
+def rows_put(rows: Tensor, old: LMDMState, new: LMDMState) -> LMDMState:
+    """The state of which some rows are others; the cache is the old one.
+
+    Args:
+        rows: their indices (int64).
+        old: the state of all rows.
+        new: the state of these rows.
+    """
+    names = ("mix_BTC", "position_B", "played_BTC", "played_B", "seed_B")
+    pairs = {name: (getattr(old, name), getattr(new, name)) for name in names}
+    parts = {name: before.index_copy(0, rows, after.to(before)) for name, (before, after) in pairs.items()}
+    prompt = _prompts_put(rows, old.prompt, new.prompt, old.prompt)
+    negative = _prompts_put(rows, old.negative, new.negative, old.prompt)
+    return replace(old, **parts, prompt=prompt, negative=negative)
+
+
+def _prompts_put(rows: Tensor, old: Prompt | None, new: Prompt | None, like: Prompt | None) -> Prompt | None:
     """Prompts of which some rows are others.
 
     Args:
