@@ -11,7 +11,7 @@ away from the other of the two instruments. Per instrument:
 | chord tones | share of the piano's energy on tones of the true chords |
 | level | against the true stem, in dB |
 
-The classifier is that of `benchmarks.prompt_transitions`, fitted on true stems of the training split; its accuracy on
+The classifier is that of `benchmarks.duets`, fitted on true stems of the training split; its accuracy on
 true stems of these songs is stated, and the true stems are rows of their own. Intervals are of 95 %, by leaving songs
 out. `trained` is the share of the training windows that were like the rarest side of a setting: settings that playing
 refuses, because it is too small, are measured all the same. The last line is one JSON object.
@@ -31,7 +31,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.cutoff_sweep import model_of
-from benchmarks.prompt_transitions import Classifier, Duet, cell, duets, features, fitted, sounding
+from benchmarks.duets import Classifier, Duet, duets, features, fitted, sounding
+from benchmarks.prompt_transitions import cell
 from datamodules import Slakh2100DataModule
 from livejam.accompanist import Controls, Weights, accompany
 from livejam.batch import CATEGORIES
