@@ -73,7 +73,7 @@ class Model:
     Args:
         player: the model with its codec.
         accompanist: at the cutoff that it was saved with.
-        cutoff_blocks: that it was trained with, in ascending order.
+        cutoff_blocks: that it was trained with, or some of them, in ascending order.
         data: settings of the data that it was trained on.
         sha256: of the checkpoint.
     """
@@ -136,16 +136,22 @@ class Playing(LightningModule):
         )
 
 
-def model_of(checkpoint: str, steps: int | None = None, guidance: Weights | None = None) -> Model:
+def model_of(
+    checkpoint: str,
+    steps: int | None = None,
+    guidance: Weights | None = None,
+    cutoff_blocks: Sequence[int] | None = None,
+) -> Model:
     """A trained diffusion model.
 
     Args:
         checkpoint: of FlowMatching or what follows it, or the name of a bundled model.
         steps: of the sampler; None = the checkpoint's.
         guidance: its weight, or those of some controls; None = the checkpoint's.
+        cutoff_blocks: those to play at; None = all that it was trained with.
 
     Raises:
-        UserError: it does not play in blocks, or does not say what it was trained with.
+        UserError: it does not play in blocks, does not say what it was trained with, or was trained with other cutoffs.
     """
     player, config = load_player(checkpoint), read_model(checkpoint)["config"]
     if not isinstance(player.accompanist, LMDMAccompanist):
@@ -155,7 +161,12 @@ def model_of(checkpoint: str, steps: int | None = None, guidance: Weights | None
         accompanist = accompanist.with_sampler(replace(accompanist.sampler, steps=steps))  # type: ignore[type-var]
     if guidance is not None:
         accompanist = accompanist.with_guidance(guidance)
-    cutoffs = tuple(sorted(set(config["model"]["init_args"]["cutoff_blocks"])))
+    trained = tuple(sorted(set(config["model"]["init_args"]["cutoff_blocks"])))
+    cutoffs = trained if cutoff_blocks is None else tuple(sorted(set(cutoff_blocks)))
+    if not set(cutoffs) <= set(trained):
+        raise UserError(
+            f"{checkpoint} was trained with cutoff_blocks {list(trained)}, not {list(cutoffs)}; choose of those"
+        )
     return Model(player, accompanist, cutoffs, config["data"]["init_args"], sha256_of(find_model(checkpoint)))
 
 
@@ -186,14 +197,14 @@ def sweep(model: Model, items: Items, folder: Path, judges: Sequence[Callback] |
     Args:
         model: what plays.
         items: what it plays to.
-        folder: holds the table of this model, these items and this sampler.
+        folder: holds the table of this model, these items and this sampler. The folder above keeps the anchors.
         judges: monitors; None = those of `lightning test`.
     """
     path = folder / "results.json"
     missing = [cutoff for cutoff in model.cutoff_blocks if model.row(cutoff) not in read_table(path).rows]
     for cutoff in tqdm(missing, desc="cutoffs"):
         trainer = Trainer(
-            default_root_dir=folder,
+            default_root_dir=folder.parent,  # anchors are the same for every model
             callbacks=[*(monitors() if judges is None else judges), ResultsTable(model.row(cutoff), str(path))],
             logger=False,
             enable_progress_bar=False,
@@ -304,6 +315,7 @@ def arguments() -> argparse.Namespace:
         metavar=("NAME", "CHECKPOINT"),
         help="a diffusion model that was trained with several cutoffs; several checkpoints: of other seeds; repeatable",
     )
+    parser.add_argument("--cutoffs", type=int, nargs="+", help="in blocks; default: all that a model was trained with")
     parser.add_argument("--root", help="data set; default: that of the training")
     parser.add_argument("--items", type=int, default=48, help="of the test split, at least 1 (default: 48)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each, at least 20 for drifts (default: 20)")
@@ -327,9 +339,8 @@ def main() -> None:
     given = arguments()
     torch.set_num_threads(given.threads)
     items = Items(given.root, given.items, given.seconds)
-    groups = [
-        (name, [model_of(each, given.steps, given.guidance) for each in each_of]) for name, *each_of in given.model
-    ]
+    asked = given.steps, given.guidance, given.cutoffs
+    groups = [(name, [model_of(each, *asked) for each in checkpoints]) for name, *checkpoints in given.model]
     curves = [measured(name, models, items, given.folder) for name, models in groups]
     rows = one_table(curves)
     if given.plot is not None:

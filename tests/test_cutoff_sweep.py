@@ -117,6 +117,12 @@ def test_what_has_no_cutoff_is_refused(tmp_path: Path) -> None:
         model_of(str(band_checkpoint(tmp_path / "liveband.ckpt")))
 
 
+def test_some_of_the_cutoffs_that_it_was_trained_with(checkpoint: Path) -> None:
+    assert model_of(str(checkpoint), cutoff_blocks=[1, 0]).cutoff_blocks == (0, 1)
+    with pytest.raises(UserError, match=r"cutoff_blocks \[-1, 0, 1\], not \[-2\]; choose of those"):
+        model_of(str(checkpoint), cutoff_blocks=[-2])
+
+
 def test_a_bundled_model_is_swept_by_its_name() -> None:
     model = model_of("lmdm-pocket", steps=2)
     assert model.cutoff_blocks == (0,)
