@@ -42,7 +42,8 @@ class SketchFacts(StemFacts):
     @property
     def made_by(self) -> dict[str, Any]:
         """The analysis."""
-        return asdict(self.analysis)
+        # without what it does not use, so that curves which were made before it could be used stay
+        return {name: value for name, value in asdict(self.analysis).items() if value is not None}
 
     def make(self, song: SongLatents, read: Callable[[int], Tensor], spec: CodecSpec) -> dict[str, Tensor]:
         """Curves_STP; see `StemFacts.make`."""

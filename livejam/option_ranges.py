@@ -51,8 +51,8 @@ _COUNTS = """
     every_n_validations excerpts expansion fewest_steps frequencies full_steps groups harmonics heads hidden hop_samples
     inputs keep kept_notes latent_channels levels longest most_steps multipliers parity_steps penalty_every
     prompt_hidden
-    sample_rate_hz schedule_steps sketch_channels songs steps strides subframe_blocks subframe_width submixes_per_song
-    test_items trained_blocks validation_crops views widest_median width windows
+    sample_rate_hz schedule_steps sketch_channels sketch_levels songs steps strides subframe_blocks subframe_width
+    submixes_per_song test_items trained_blocks validation_crops views widest_median width windows
 """
 _WHOLES = """
     bank_workers class_channels cutoff_frames decay_from decay_iterations discriminator_lead easy_iterations

@@ -25,6 +25,7 @@ def make_network(
     mix: bool = False,
     sketch: list[int] | None = None,
     dtype: torch.dtype = torch.float64,
+    levels: int | None = None,
 ) -> DiffusionTransformer:
     """Random weights everywhere, so that nothing cancels by being zero."""
     torch.manual_seed(0)
@@ -40,6 +41,7 @@ def make_network(
         mix_channels=CHANNELS if mix else 0,
         mask=mask,
         sketch_channels=sketch,
+        sketch_levels=levels,
     )
     for name, parameter in network.named_parameters():
         scale = parameter[0].numel() ** -0.5 if parameter.ndim == 2 else 0.2

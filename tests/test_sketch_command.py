@@ -15,6 +15,7 @@ import soundfile
 import torch
 from commands import REPOSITORY, tiny_overlay
 from slakh_tree import write_tree
+from sung_notes import NOTE_SECONDS, NOTES, sung
 
 from benchmarks.cutoff_sweep import Items, model_of
 from benchmarks.sketch_adherence import measured, table
@@ -81,6 +82,23 @@ def test_it_plays_what_a_session_plays_with_that_sketch(play: Play, checkpoint: 
     expected_AN = torch.cat([session.process(part) for part in torch.from_numpy(mix_NA.T).split(4096, dim=1)], dim=1)
     heard_NA, _ = soundfile.read("followed/accompaniment.wav", dtype="float32", always_2d=True)
     assert np.allclose(heard_NA.T, expected_AN.numpy(), atol=1e-3)
+
+
+def test_a_voice_asks_for_the_notes_that_are_sung_when_they_are_sung(play: Play, checkpoint: Path) -> None:
+    soundfile.write("sung.wav", sung(48_000).numpy(), 48_000, subtype="FLOAT")
+    status, _ = play("sung", "--sketch", "sung.wav", "--voice")
+    assert status == 0
+    assert json.loads(Path("sung/report.json").read_text())["voice"] is True
+    player = load_player(checkpoint)
+    plain_TP, voice_TP = (read_sketch(Path("sung.wav"), player, None, of_voice) for of_voice in (False, True))
+    assert voice_TP.shape == plain_TP.shape
+    assert torch.equal(voice_TP[:, :2], plain_TP[:, :2])
+    for index, note in enumerate(NOTES):
+        middle = round((index + 0.5) * NOTE_SECONDS * RATE / player.codec.spec.hop_samples - 0.5)
+        assert voice_TP[middle, 2] == note
+    status, err = play("nothing", "--voice")
+    assert status == 2
+    assert "give a --sketch" in err
 
 
 def test_one_that_ends_early_or_is_silent_is_said(play: Play) -> None:

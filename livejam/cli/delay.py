@@ -56,6 +56,9 @@ def add_delay(commands: Any) -> None:
     delay.add_argument("--prompt", metavar="TEXT", help="a description in words (default: the instrument's name)")
     delay.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
     delay.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
+    delay.add_argument(
+        "--voice", action="store_true", help="what it follows is a voice: follow what it sings, and not its overtones"
+    )
     delay.add_argument("--follow-input", action="store_true", help="it follows what it has heard in these instead")
     delay.add_argument("--negative-prompt", metavar="TEXT", help="what to lead away from, in words")
     add_guidance(delay)
@@ -151,6 +154,8 @@ def _checked(options: argparse.Namespace) -> Outputs:
 
     if options.follow_input and options.sketch is not None:
         raise UserError("--follow-input makes the sketch of the input; leave it or --sketch out")
+    if options.voice and options.sketch is None and not options.follow_input:
+        raise UserError("--voice says what --sketch or --follow-input hears; give one of them, or leave it out")
     DelayGains(options.dry, options.wet, options.feedback)
     require_number("--seed", options.seed, Range(0, 2**63 - 1))
     require_number("--tail", options.tail, Range(0, LONGEST_TAIL))
@@ -190,6 +195,7 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
     from livejam.cli.prompts import read_timeline
     from livejam.cli.sketch import read_sketch
     from livejam.sampling import read_weights
+    from livejam.sketch import VoicePitch
     from livejam.streaming import DelayGains, GenerativeDelay, Session
 
     session = Session(
@@ -208,9 +214,10 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
     if options.prompts is not None:
         session.set_prompts(read_timeline(options.prompts))
     if options.sketch is not None:
-        session.set_sketch(read_sketch(options.sketch, player, recording.seconds))
+        session.set_sketch(read_sketch(options.sketch, player, recording.seconds, options.voice))
     gains = DelayGains(options.dry, options.wet, options.feedback)
-    return GenerativeDelay(session, gains, options.follow_input)
+    voice = VoicePitch() if options.voice and options.follow_input else None
+    return GenerativeDelay(session, gains, options.follow_input, voice)
 
 
 @dataclass(frozen=True)
@@ -313,6 +320,7 @@ def _report(
         "prompts": None if options.prompts is None else str(options.prompts),
         "sketch": None if options.sketch is None else str(options.sketch),
         "follow_input": options.follow_input,
+        "voice": options.voice,
         "guidance": options.guidance,
         "seed": options.seed,
         "gains": {"dry": options.dry, "wet": options.wet, "feedback": options.feedback},

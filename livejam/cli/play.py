@@ -73,6 +73,9 @@ def add_play(commands: Any) -> None:
     play.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
     play.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
     play.add_argument(
+        "--voice", action="store_true", help="--sketch is a voice: follow what it sings, and not its overtones"
+    )
+    play.add_argument(
         "--like",
         type=Path,
         action="append",
@@ -237,6 +240,8 @@ def _checked(options: argparse.Namespace) -> Outputs:
             raise UserError(
                 f"there are {max(1, len(names))} instruments but {len(given)} {option}; give one, or one for each"
             )
+    if options.voice and options.sketch is None:
+        raise UserError("--voice says what --sketch hears; give a --sketch, or leave it out")
     at_once = not options.realtime and options.device is None
     outputs = Outputs(options.out, names if len(names) > 1 and at_once else (), live=options.mix is None)
     files = options.mix, options.sketch, options.prompts, *likes, find_model(options.checkpoint)
@@ -311,7 +316,7 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
         session.set_prompts(read_timeline(options.prompts))
     if options.sketch is not None:
         seconds = options.seconds if options.mix is None else open_recording(options.mix).seconds
-        session.set_sketch(read_sketch(options.sketch, player, seconds))
+        session.set_sketch(read_sketch(options.sketch, player, seconds, options.voice))
     return session
 
 
@@ -354,6 +359,7 @@ def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dic
         "mix": None if options.mix is None else str(options.mix),
         "device": options.device,
         "sketch": None if options.sketch is None else str(options.sketch),
+        "voice": options.voice,
         "like": [str(path) for path in options.like or []],
         "prompts": None if options.prompts is None else str(options.prompts),
         "negative_prompts": options.negative_prompt or [],

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 PIECE_SAMPLES = 1 << 18
 
 
-def read_sketch(path: Path, player: Player, mix_seconds: float | None) -> Tensor:
+def read_sketch(path: Path, player: Player, mix_seconds: float | None, of_voice: bool = False) -> Tensor:
     """The curves of a recording that lies beside the mix (packed_TP); says so if they end early, or ask for silence.
 
     Args:
         path: the recording, of any rate and number of channels.
         player: the model that will follow it.
         mix_seconds: how long it will play; None = not known.
+        of_voice: whether it is a voice, of which the pitch that is sung is followed, and not the overtones.
 
     Raises:
         UserError: the model follows no sketch, or the recording is missing, unreadable, empty or not finite.
@@ -31,12 +32,13 @@ def read_sketch(path: Path, player: Player, mix_seconds: float | None) -> Tensor
 
     from livejam.audio_files import open_recording
     from livejam.cli.stage import say
+    from livejam.sketch import VoicePitch
     from livejam.streaming.sketches import analysis_of, sketch_of
 
     analysis_of(player.accompanist)
     sound = open_recording(path)
     pieces = (torch.from_numpy(audio_AN) for audio_AN in sound.blocks(PIECE_SAMPLES))
-    curves_TP = sketch_of(player, pieces, sound.sample_rate_hz)
+    curves_TP = sketch_of(player, pieces, sound.sample_rate_hz, VoicePitch() if of_voice else None)
     if mix_seconds is not None and sound.seconds < mix_seconds - player.codec.spec.frame_seconds:
         say(f"the sketch ends after {sound.seconds:.1f} s; from there on the model plays as without one")
     if not curves_TP[:, 0].any():

@@ -57,6 +57,9 @@ class DiffusionTransformer(nn.Module):
         mix_channels: channels of a latent of what the musician plays; 0 = none.
         sketch_channels: channels of every control of a sketch; None = it follows no sketch. Each control has an input
             of its own, which starts at zero.
+        sketch_levels: levels, at least 2, that a control of one channel enters as (see `levels_of`), so that its course
+            is as large beside noise and context as that of the notes; None = as one number, of which a change within a
+            piece is so small that it is hardly learnt.
         mask: the attention mask, for the same frames of context and block.
         prompt_hidden: channels of the projected prompt (Stable Audio Open 1.0: those of the prompt); None = `width`.
         query_key_norm: whether queries and keys are normalised per head (Small: yes, 1.0: no).
@@ -82,6 +85,7 @@ class DiffusionTransformer(nn.Module):
         query_key_norm: bool = True,
         rotary_base: float = 10_000.0,
         sketch_channels: list[int] | None = None,
+        sketch_levels: int | None = None,
     ) -> None:
         super().__init__()
         self.latent_channels, self.width, self.heads = latent_channels, width, heads
@@ -101,7 +105,9 @@ class DiffusionTransformer(nn.Module):
         self.project_given = nn.Linear(given_channels, width, bias=False)
         nn.init.zeros_(self.project_given.weight)
         self.sketch_channels = tuple(sketch_channels or ())
-        self.project_sketch = nn.ModuleList(nn.Linear(1 + k, width, bias=False) for k in self.sketch_channels)
+        self.sketch_levels = _require_levels(sketch_levels)
+        inputs = (1 + (self.sketch_levels or k if k == 1 else k) for k in self.sketch_channels)
+        self.project_sketch = nn.ModuleList(nn.Linear(size, width, bias=False) for size in inputs)
         for projection in self.layers_of_sketch:
             nn.init.zeros_(projection.weight)
         self.rotary = Rotary(width // heads, rotary_base)
@@ -198,8 +204,11 @@ class DiffusionTransformer(nn.Module):
         if sketch_BTK is None or mask_BTG is None:
             return hidden_BTD
         parts = zip(mask_BTG.split(1, dim=-1), sketch_BTK.split(self.sketch_channels, dim=-1), strict=True)
-        for projection, part in zip(self.layers_of_sketch, parts, strict=True):
-            hidden_BTD = hidden_BTD + projection(torch.cat(part, dim=-1).to(projection.weight))
+        for projection, (mask_BT1, curve_BTK) in zip(self.layers_of_sketch, parts, strict=True):
+            if self.sketch_levels is not None and curve_BTK.shape[-1] == 1:
+                curve_BTK = levels_of(curve_BTK, self.sketch_levels) * mask_BT1
+            part = torch.cat((mask_BT1, curve_BTK), dim=-1)
+            hidden_BTD = hidden_BTD + projection(part.to(projection.weight))
         return hidden_BTD
 
     def token(self, time_B: Tensor, conditions: DiffusionConditions) -> Tensor:
@@ -278,6 +287,27 @@ class DiffusionTransformer(nn.Module):
             raise UserError(f"the mask's context is {masked} frames, the network's context_frames {context}")
         if isinstance(self.mask, BlockCausal) and self.mask.block_frames != block:
             raise UserError(f"the mask's block is {self.mask.block_frames} frames, the network's block_frames {block}")
+
+
+def levels_of(curve_BT1: Tensor, levels: int) -> Tensor:
+    """Numbers in [0, 1] as so many evenly spaced levels: the two next to a number share 1, and the others are 0.
+
+    A linear map of the levels is a curve through as many free points, and a map of the number is one of them. What a
+    step of training changes is then as large for a number that moves by one level as for a note that comes or goes.
+
+    Args:
+        curve_BT1: the numbers.
+        levels: at least 2, from 0 to 1.
+    """
+    place_L = torch.arange(levels, device=curve_BT1.device, dtype=curve_BT1.dtype)
+    return (1 - (curve_BT1 * (levels - 1) - place_L).abs()).clamp_min(0)
+
+
+def _require_levels(levels: int | None) -> int | None:
+    """Refuse fewer levels than two."""
+    if levels is not None and levels < 2:
+        raise UserError(f"sketch_levels is {levels}; it must be 2 or more, or null for numbers as they are")
+    return levels
 
 
 def _require_sizes(width: int, heads: int, prompt_hidden: int) -> None:

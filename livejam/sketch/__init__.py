@@ -3,7 +3,9 @@
 from livejam.sketch.analysis import SketchAnalysis, Sketcher, SketcherState
 from livejam.sketch.controls import Brightness, Control, Loudness, Pitch
 from livejam.sketch.curves import CHANNELS, CONTROLS, AskedCurves, excerpt, packed, require_packed, unpacked
+from livejam.sketch.swift_f0 import SwiftF0
 from livejam.sketch.training import SketchTraining, median_filtered, randomly_smoothed
+from livejam.sketch.voice import TrackedPitch, VoicePitch
 
 __all__ = [
     "CHANNELS",
@@ -17,6 +19,9 @@ __all__ = [
     "SketchTraining",
     "Sketcher",
     "SketcherState",
+    "SwiftF0",
+    "TrackedPitch",
+    "VoicePitch",
     "excerpt",
     "median_filtered",
     "packed",

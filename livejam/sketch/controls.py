@@ -30,7 +30,7 @@ NOTES = 128
 A4_NOTE, A4_HZ, OCTAVE = 69, 440.0, 12
 
 FRAMES_AT_ONCE = 256
-"""Frames whose windows are in memory at the same time."""
+"""Frames that are in memory with their windows at the same time."""
 
 
 class Control(nn.Module, ABC):
@@ -51,8 +51,12 @@ class Control(nn.Module, ABC):
         self.hop_samples, self.window_samples = hop_samples, max(hop_samples, window_samples)
 
     @abstractmethod
-    def values(self, windows_BTW: Tensor) -> Tensor:
-        """The curve_BTK, in [0, 1], of frames with so many samples up to their end."""
+    def curve(self, heard_BN: Tensor) -> Tensor:
+        """The curve_BTK, in [0, 1], of the frames that these samples complete.
+
+        Args:
+            heard_BN: whole frames, and the samples before the first that it depends on.
+        """
 
     def init_state(self, audio_BN: Tensor) -> Tensor:
         """The state before the first sample, which silence precedes.
@@ -74,9 +78,9 @@ class Control(nn.Module, ABC):
         frames = (heard_BN.shape[1] - before) // self.hop_samples
         if not frames:
             return heard_BN.new_zeros(len(heard_BN), 0, self.channels), heard_BN
-        used_BN = heard_BN[:, : before + frames * self.hop_samples]
-        windows_BTW = used_BN.unfold(1, self.window_samples, self.hop_samples)
-        parts = [self.values(part_BTW) for part_BTW in windows_BTW.split(FRAMES_AT_ONCE, dim=1)]
+        edges = [*range(0, frames, FRAMES_AT_ONCE), frames]
+        samples = [slice(a * self.hop_samples, before + b * self.hop_samples) for a, b in pairwise(edges)]
+        parts = [self.curve(heard_BN[:, part]) for part in samples]
         return torch.cat(parts, dim=1), heard_BN[:, frames * self.hop_samples :]
 
     def forward(self, audio_BN: Tensor) -> Tensor:
@@ -84,7 +88,18 @@ class Control(nn.Module, ABC):
         return self.step(audio_BN, self.init_state(audio_BN))[0]
 
 
-class SpectralControl(Control):
+class WindowedControl(Control):
+    """A curve whose frames are functions of a window each."""
+
+    @abstractmethod
+    def values(self, windows_BTW: Tensor) -> Tensor:
+        """The curve_BTK, in [0, 1], of frames with so many samples up to their end."""
+
+    def curve(self, heard_BN: Tensor) -> Tensor:
+        return self.values(heard_BN.unfold(1, self.window_samples, self.hop_samples))
+
+
+class SpectralControl(WindowedControl):
     """A curve from short spectra: those windows whose end lies in the frame.
 
     Args:
@@ -163,7 +178,7 @@ class Brightness(SpectralControl):
         return (note_BT / (NOTES - 1)).clamp(0, 1)[..., None]
 
 
-class Pitch(Control):
+class Pitch(WindowedControl):
     """How strongly every note of MIDI sounds, relative to the strongest; only the strongest peaks, 0 elsewhere.
 
     A constant-Q filter bank, twelve notes per octave (Q 16.8). Its low filters are shorter than that, so that they do

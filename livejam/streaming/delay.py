@@ -17,6 +17,7 @@ from torch import Tensor
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
+from livejam.sketch import VoicePitch
 from livejam.streaming.memories import Snapshot
 from livejam.streaming.session import Session
 from livejam.streaming.sketches import SketchStream, SketchStreamState
@@ -92,18 +93,25 @@ class GenerativeDelay:
         gains: at the beginning; later ones glide.
         following: whether the sketch of what the model hears, input and feedback, is also what its answers follow in
             loudness, brightness and pitch. It takes the place of any other sketch of the session.
+        voice: how the pitch of that sketch is heard, as in `SketchStream`.
 
     Raises:
         UserError: the session's model plays ahead of the beat instead of answering what it has heard, or it shall
             follow, but follows no sketch.
     """
 
-    def __init__(self, session: Session, gains: DelayGains | None = None, following: bool = False) -> None:
+    def __init__(
+        self,
+        session: Session,
+        gains: DelayGains | None = None,
+        following: bool = False,
+        voice: VoicePitch | None = None,
+    ) -> None:
         if session.player.accompanist.anticipation_frames >= 0:
             raise UserError("this session plays ahead of what it hears; make it of `answering(player)` for a delay")
         self.session = session
         gains = DelayGains() if gains is None else gains
-        self._sketches = SketchStream(session.player, session.sample_rate_hz) if following else None
+        self._sketches = SketchStream(session.player, session.sample_rate_hz, voice) if following else None
         sketching = None if self._sketches is None else self._sketches.init_state()
         curves_TP = torch.zeros(0, 0 if self._sketches is None else self._sketches.numbers)
         coming_AN = torch.zeros(session.channels, self.delay_samples)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from livejam.accompanist import FOLLOWS_NONE, Accompanist
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
-from livejam.sketch import SketchAnalysis, SketcherState, require_packed
+from livejam.sketch import SketchAnalysis, SketcherState, TrackedPitch, VoicePitch, require_packed
 from livejam.streaming.resampling import Resampler, ResamplerState
 
 
@@ -45,15 +45,18 @@ class SketchStream:
     Args:
         player: the model that will follow them.
         sample_rate_hz: rate of the sound.
+        voice: how the pitch of the sound is heard, if it is a voice and the model was trained on the notes of
+            instruments; None = as in the model's training.
 
     Raises:
         UserError: the model follows no sketch, or this is no rate of sound.
     """
 
-    def __init__(self, player: Player, sample_rate_hz: int) -> None:
-        analysis, spec = analysis_of(player.accompanist), player.codec.spec
+    def __init__(self, player: Player, sample_rate_hz: int, voice: VoicePitch | None = None) -> None:
+        trained, spec = analysis_of(player.accompanist), player.codec.spec
+        analysis = trained if voice is None or trained.voice is not None else replace(trained, voice=voice)
         self.resampler, self.sketcher = Resampler(sample_rate_hz, spec.sample_rate_hz), analysis.at(spec)
-        self.hop_samples, self.numbers = spec.hop_samples, analysis.numbers
+        self.hop_samples, self.numbers, self._trained = spec.hop_samples, analysis.numbers, trained
 
     def init_state(self) -> SketchStreamState:
         """The state before the first sample."""
@@ -72,6 +75,12 @@ class SketchStream:
         return curves_BTP[0], SketchStreamState(inward, sketcher)
 
     @property
+    def late_frames(self) -> int:
+        """Frames by which its notes come later than those that the model was trained on."""
+        pitch = self.sketcher.pitch
+        return round(pitch.lag_frames) if isinstance(pitch, TrackedPitch) and self._trained.voice is None else 0
+
+    @property
     def rest_samples(self) -> int:
         """Samples after the end of a sound, with which its last frame is whole."""
         return self.resampler.half_width + 1 + self.resampler.needed(self.hop_samples)
@@ -86,24 +95,29 @@ def takes_sketches(accompanist: Accompanist[object]) -> bool:
     return isinstance(getattr(accompanist, "sketch", None), SketchAnalysis)
 
 
-def sketch_of(player: Player, sound: Iterable[Tensor], sample_rate_hz: int) -> Tensor:
+def sketch_of(player: Player, sound: Iterable[Tensor], sample_rate_hz: int, voice: VoicePitch | None = None) -> Tensor:
     """The curves of a sound that lies beside the mix, for `Session.set_sketch`: packed_TP.
 
     Args:
         player: the model that will follow them.
         sound: audio AN in pieces of any length; a last frame that is not whole ends with silence.
         sample_rate_hz: its rate, which need not be the mix's.
+        voice: as in `SketchStream`. The whole sound is known, so its notes are put where they are sung.
 
     Raises:
         UserError: the model follows no sketch, or this is no rate of sound.
     """
-    stream, heard, pieces = SketchStream(player, sample_rate_hz), 0, []
-    state, rest_AN = stream.init_state(), torch.zeros(1, stream.rest_samples)
+    stream, heard, pieces = SketchStream(player, sample_rate_hz, voice), 0, []
+    late = stream.late_frames
+    state, rest_AN = stream.init_state(), torch.zeros(1, stream.rest_samples + late * stream.hop_samples)
     for audio_AN in itertools.chain(sound, (rest_AN,)):
         heard += 0 if audio_AN is rest_AN else audio_AN.shape[1]
         curves_TP, state = stream.step(audio_AN, state)
         pieces.append(curves_TP)
-    return torch.cat(pieces)[: stream.frames_of(heard)]
+    curves_TP = torch.cat(pieces)
+    levels_T2, notes_TP = curves_TP[:, :2], curves_TP[late:, 2:]
+    frames = stream.frames_of(heard)
+    return torch.cat((levels_T2[:frames], notes_TP[:frames]), dim=1)
 
 
 def checked_sketch(accompanist: Accompanist[object], curves_TP: Tensor, device: torch.device) -> Tensor:

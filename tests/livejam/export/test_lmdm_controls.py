@@ -23,7 +23,7 @@ from livejam.export.parity import LARGEST
 from livejam.export.sketcher_graph import SketcherGraph
 from livejam.networks import BlockCausal, EncoderDecoder
 from livejam.networks.conditioning import read_words
-from livejam.sketch import SketchAnalysis, unpacked
+from livejam.sketch import SketchAnalysis, VoicePitch, unpacked
 from livejam.spec import CodecSpec
 from livejam.streaming import PromptChange, Session
 
@@ -178,8 +178,13 @@ SPEC = CodecSpec("toy", 16000, 1, 640, 3, 0)
 
 @pytest.mark.parametrize(
     ("analysis", "spec", "frames"),
-    [(SketchAnalysis(), None, 3), (SketchAnalysis(0.03, 5, 2, 40, 0.1), SPEC, 1)],
-    ids=["pocket", "toy"],
+    [
+        (SketchAnalysis(), None, 3),
+        (SketchAnalysis(0.03, 5, 2, 40, 0.1), SPEC, 1),
+        (SketchAnalysis(voice=VoicePitch()), None, 3),
+        (SketchAnalysis(0.03, 5, 2, voice=VoicePitch()), SPEC, 1),
+    ],
+    ids=["pocket", "toy", "voice", "toy voice"],
 )
 @torch.inference_mode()
 def test_the_graph_makes_the_curves_that_training_made(

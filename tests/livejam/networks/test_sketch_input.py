@@ -20,11 +20,14 @@ from diffusion_toys import (
     noise,
     times,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from livejam.errors import UserError
 from livejam.networks import DiffusionConditions, DiffusionTransformer, Unconditional
 from livejam.networks.dense_block_causal import dense_velocity
+from livejam.networks.diffusion_transformer import levels_of
 from livejam.systems.blocks import BlockCausalCache, EncoderDecoderCache
 
 CHANNELS = [1, 1, 7]
@@ -46,13 +49,15 @@ def following(first: int, block: int, song: Song, curves: tuple[Tensor, Tensor])
     return dataclasses.replace(conditions, sketch_BTK=values_BTK, sketch_mask_BTG=mask_BTG)
 
 
+@pytest.mark.parametrize("levels", [None, 5])
 @pytest.mark.parametrize("cache", [EncoderDecoderCache, BlockCausalCache])
 def test_the_cached_passes_follow_as_the_whole_window_does(
-    cache: type[EncoderDecoderCache] | type[BlockCausalCache],
+    cache: type[EncoderDecoderCache] | type[BlockCausalCache], levels: int | None
 ) -> None:
     mask = ENCODER_DECODER if cache is EncoderDecoderCache else BLOCK_CAUSAL
     # with one layer, what a block of the context saw before the window does not matter
-    network = make_network(mask, mix=True, sketch=CHANNELS, depth=3 if cache is EncoderDecoderCache else 1)
+    depth = 3 if cache is EncoderDecoderCache else 1
+    network = make_network(mask, mix=True, sketch=CHANNELS, depth=depth, levels=levels)
     song, curves, kept = Song.random(BLOCKS + SLIDES), sketch(BLOCKS + SLIDES), None
     with torch.no_grad():
         for slide in range(SLIDES):
@@ -109,8 +114,44 @@ def test_a_new_input_changes_nothing_yet() -> None:
         assert torch.allclose(network(noisy_BTC, time_B, asked), expected_BTC, atol=1e-12)
 
 
-def test_nothing_asked_is_no_sketch_and_every_control_has_its_own_input() -> None:
-    network, song = make_network(ENCODER_DECODER, mix=True, sketch=CHANNELS), Song.random(BLOCKS + 1)
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(2, 70))
+def test_levels_share_one_and_keep_the_number(numbers: list[float], levels: int) -> None:
+    curve_BT1 = torch.tensor(numbers, dtype=torch.float64)[None, :, None]
+    found_BTL = levels_of(curve_BT1, levels)
+    place_L = torch.linspace(0, 1, levels, dtype=torch.float64)
+    assert found_BTL.shape == (1, len(numbers), levels)
+    assert ((found_BTL >= 0) & (found_BTL <= 1)).all()
+    assert ((found_BTL > 0).sum(dim=-1) <= 2).all()
+    assert torch.allclose(found_BTL.sum(dim=-1), torch.ones(1, len(numbers), dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(found_BTL @ place_L, curve_BT1[..., 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("levels", [2, 64])
+def test_levels_can_be_all_that_a_number_was(levels: int) -> None:
+    """So that a trained model goes on with levels from where it was."""
+    plain = make_network(ENCODER_DECODER, mix=True, sketch=CHANNELS)
+    network = make_network(ENCODER_DECODER, mix=True, sketch=CHANNELS, levels=levels)
+    weights, place_L = plain.state_dict(), torch.linspace(0, 1, levels, dtype=torch.float64)
+    for control in (0, 1):
+        name = f"project_sketch.{control}.weight"
+        weights[name] = torch.cat((weights[name][:, :1], weights[name][:, 1:] * place_L), dim=1)
+    network.load_state_dict(weights)
+    song, (noisy_BTC, time_B) = Song.random(BLOCKS + 1), (in_window(noise(1), WINDOW), times(0, 2))
+    asked = following(0, BLOCKS, song, sketch(BLOCKS + 1))
+    with torch.no_grad():
+        assert torch.allclose(network(noisy_BTC, time_B, asked), plain(noisy_BTC, time_B, asked), atol=1e-9)
+
+
+def test_fewer_than_two_levels_are_refused() -> None:
+    with pytest.raises(UserError, match="sketch_levels is 1"):
+        make_network(ENCODER_DECODER, sketch=CHANNELS, levels=1)
+
+
+@pytest.mark.parametrize("levels", [None, 6])
+def test_nothing_asked_is_no_sketch_and_every_control_has_its_own_input(levels: int | None) -> None:
+    network = make_network(ENCODER_DECODER, mix=True, sketch=CHANNELS, levels=levels)
+    song = Song.random(BLOCKS + 1)
     noisy_BTC, time_B = in_window(noise(1), WINDOW), times(0, 2)
     asked = following(0, BLOCKS, song, sketch(BLOCKS + 1))
     side = Unconditional(without_prompt=False, without_mix=False, without_sketch=True)
