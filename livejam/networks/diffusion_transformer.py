@@ -58,8 +58,7 @@ class DiffusionTransformer(nn.Module):
         sketch_channels: channels of every control of a sketch; None = it follows no sketch. Each control has an input
             of its own, which starts at zero.
         sketch_levels: levels, at least 2, that a control of one channel enters as (see `levels_of`), so that its course
-            is as large beside noise and context as that of the notes; None = as one number, of which a change within a
-            piece is so small that it is hardly learnt.
+            is as large an input as that of the notes; None = as one number.
         mask: the attention mask, for the same frames of context and block.
         prompt_hidden: channels of the projected prompt (Stable Audio Open 1.0: those of the prompt); None = `width`.
         query_key_norm: whether queries and keys are normalised per head (Small: yes, 1.0: no).
