@@ -6,7 +6,7 @@ A model plays the test items of its data three times, by the path that is deploy
 with those of a stem of the same instrument in another song, which do not belong to the mix, and without a sketch. Every
 row is the agreement of a sound with a sketch (`metrics.sketch_adherence`): correlation of loudness and of brightness
 over time, and cosine of the notes of pitched instruments, with 95 % intervals over songs; and the level of the sound
-against the true stem, in dB.
+against the true stem, in dB. The frames in which the model has heard nothing yet, and is silent, do not count.
 
 | row | sound | sketch |
 |---|---|---|
@@ -100,6 +100,10 @@ def _of_batch(model: Model, sketcher: Sketcher, batch: AccompanimentBatch) -> li
     }
     audio["coded"] = codec.decode(codec.encode(batch.target))
     sounds = {name: sketcher(audio_BAN) for name, audio_BAN in audio.items()}
+    # before these, it has heard nothing and is silent, whatever is asked
+    first = max(0, model.accompanist.anticipation_frames + 1)
+    own_BTP, other_BTP = own_BTP[:, first:], other_BTP[:, first:]
+    sounds = {name: curves_BTP[:, first:] for name, curves_BTP in sounds.items()}
     shift, rows = max(1, round(SHIFT_SECONDS * codec.spec.frame_rate_hz)), []
     for item, song in enumerate(batch.song):
         own, other, played = own_BTP[item], other_BTP[item], {name: x[item] for name, x in sounds.items()}
@@ -152,7 +156,7 @@ def table(found: Sequence[Agreement]) -> dict[str, dict[str, dict[str, float | l
     return {row: {name: cell([item for item in found if item.row == row], name) for name in COLUMNS} for row in rows}
 
 
-def _text(number: dict[str, float | list[float] | None]) -> str:
+def text(number: dict[str, float | list[float] | None]) -> str:
     value, interval = number["value"], number["interval"]
     if value is None:
         return "–"
@@ -178,7 +182,7 @@ def main() -> None:
     rows = table(measured(model, Items(given.root, given.items, given.seconds)))
     print(f"| row | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for row, cells in rows.items():
-        print(f"| {row} | {' | '.join(_text(cells[name]) for name in COLUMNS)} |")
+        print(f"| {row} | {' | '.join(text(cells[name]) for name in COLUMNS)} |")
     print(json.dumps({"rows": rows, "settings": vars(given), "sha256": model.sha256}))
 
 

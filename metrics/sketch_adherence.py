@@ -23,7 +23,9 @@ FEWEST_FRAMES = 8
 def agreement(asked_TP: Tensor, found_TP: Tensor) -> dict[str, float]:
     """Loudness and brightness: Pearson's correlation over time. Pitch: mean cosine of the strengths of all notes.
 
-    Brightness and pitch count where the sketch sounds; a sound without pitch there has a cosine of 0.
+    Brightness counts where sketch and sound both sound, because silence has none: as a number, it is darker than any
+    sound, and a few silent frames would hide how all others are followed. Pitch counts where the sketch sounds; a sound
+    without pitch there has a cosine of 0.
 
     Args:
         asked_TP: packed curves that were to be followed (`livejam.sketch`), without NaN.
@@ -35,10 +37,11 @@ def agreement(asked_TP: Tensor, found_TP: Tensor) -> dict[str, float]:
     frames = min(len(asked_TP), len(found_TP))
     asked_TK, found_TK = (unpacked(x[None, :frames].double()).values_BTK[0] for x in (asked_TP, found_TP))
     sounds_T = asked_TK[:, 0] > SOUNDS
+    both_T = sounds_T & (found_TK[:, 0] > SOUNDS)
     pitched_T = sounds_T & (asked_TK[:, 2:].amax(dim=1) > 0)
     numbers = (
         _pearson(asked_TK[:, 0], found_TK[:, 0]),
-        _pearson(asked_TK[sounds_T, 1], found_TK[sounds_T, 1]),
+        _brightness(asked_TK[:, 1], found_TK[:, 1], sounds_T, both_T),
         _cosine(asked_TK[pitched_T, 2:], found_TK[pitched_T, 2:]),
     )
     return dict(zip(CONTROLS, numbers, strict=True))
@@ -60,6 +63,13 @@ def shifted_agreement(asked_TP: Tensor, found_TP: Tensor, least_frames: int) -> 
 
 def _pearson(one_T: Tensor, other_T: Tensor) -> float:
     return _if_enough(one_T, other_T, lambda: float(torch.corrcoef(torch.stack((one_T, other_T)))[0, 1]))
+
+
+def _brightness(asked_T: Tensor, found_T: Tensor, sounds_T: Tensor, both_T: Tensor) -> float:
+    """Of the frames in which both sound; a sound that is silent in nearly all of them follows nothing."""
+    asked = _pearson(asked_T[sounds_T], asked_T[sounds_T])
+    silent = int(both_T.sum()) < FEWEST_FRAMES
+    return (0.0 if math.isfinite(asked) else asked) if silent else _pearson(asked_T[both_T], found_T[both_T])
 
 
 def _cosine(one_TK: Tensor, other_TK: Tensor) -> float:

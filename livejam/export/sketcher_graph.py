@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from livejam.errors import UserError
 from livejam.export.graphs import StepGraph, finite
-from livejam.sketch import Pitch, Sketcher, TrackedPitch, packed
+from livejam.sketch import Pitch, PitchControl, Sketcher, TrackedPitch, packed
 from livejam.sketch.analysis import LOUDEST
 from livejam.sketch.swift_f0 import HOP_SAMPLES, WINDOWS
 
@@ -38,7 +39,7 @@ class SketcherGraph(StepGraph):
         states = {"sketcher_past": torch.zeros(1, past)}
         super().__init__("sketcher", {"sound": torch.zeros(1, frames * hop)}, "curves", states)
         self.loudness, self.brightness, pitch = controls
-        self.notes = TrackedNotes(pitch, frames) if isinstance(pitch, TrackedPitch) else PeakNotes(pitch, frames)
+        self.notes = _notes(pitch, frames)
         self.new_samples, self.frames, self.kept = frames * hop, frames, sketcher.analysis.kept_notes
         window_W = self.loudness.hann_W / self.loudness.hann_W.sum()
         self.register_buffer("fourier_2F1W", fourier_kernels(window_W))
@@ -102,6 +103,19 @@ class TrackedNotes(nn.Module):
             spectra.append(power(tracked_BN[:, edge : tracked_BN.shape[1] - edge], kernels, HOP_SAMPLES).sqrt())
         pitch_BF, confidence_BF = self.pitch.tracker.of_spectra(spectra)
         return self.pitch.notes(pitch_BF, self.pitch.tracker.unless_silent(tracked_BN, confidence_BF))
+
+
+def _notes(pitch: PitchControl, frames: int) -> nn.Module:
+    """What gives the curve of this control.
+
+    Raises:
+        UserError: nothing does.
+    """
+    if isinstance(pitch, Pitch):
+        return PeakNotes(pitch, frames)
+    if isinstance(pitch, TrackedPitch):
+        return TrackedNotes(pitch, frames)
+    raise UserError(f"{type(pitch).__name__} has no graph; export a model whose sketch is made by Pitch or VoicePitch")
 
 
 def fourier_kernels(window_W: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Sketches: curves of loudness, brightness and pitch that a model follows, made of any sound."""
 
 from livejam.sketch.analysis import SketchAnalysis, Sketcher, SketcherState
-from livejam.sketch.controls import Brightness, Control, Loudness, Pitch
+from livejam.sketch.controls import Brightness, Control, Loudness, Pitch, PitchBy, PitchControl
 from livejam.sketch.curves import CHANNELS, CONTROLS, AskedCurves, excerpt, packed, require_packed, unpacked
 from livejam.sketch.swift_f0 import SwiftF0
 from livejam.sketch.training import SketchTraining, median_filtered, randomly_smoothed
@@ -15,6 +15,8 @@ __all__ = [
     "Control",
     "Loudness",
     "Pitch",
+    "PitchBy",
+    "PitchControl",
     "SketchAnalysis",
     "SketchTraining",
     "Sketcher",

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.sketch.controls import Brightness, Loudness, Pitch
+from livejam.sketch.controls import Brightness, Loudness, Pitch, PitchBy, PitchControl
 from livejam.sketch.curves import packed
-from livejam.sketch.voice import TrackedPitch, VoicePitch
 from livejam.spec import CodecSpec
 
 LOUDEST = 10.0
@@ -31,8 +30,8 @@ class SketchAnalysis:
         kept_notes: strongest notes of a frame (k); MuseControlLite's number is 4.
         lowest_note: the lowest note of MIDI that is looked for, 0 to 127.
         longest_seconds: length of the filters for low notes, which lag by half of it.
-        voice: pitch of voices and of instruments that sound one note at a time, by a tracker; None = the strongest
-            notes of a filter bank, which take a voice's overtones for notes.
+        voice: `VoicePitch`, for voices and instruments that sound one note at a time; None = the strongest notes of a
+            filter bank, which take a voice's overtones for notes.
 
     Raises:
         UserError: a number is out of range.
@@ -43,7 +42,7 @@ class SketchAnalysis:
     kept_notes: int = 4
     lowest_note: int = 28
     longest_seconds: float = 0.25
-    voice: VoicePitch | None = None
+    voice: PitchBy | None = None
 
     def __post_init__(self) -> None:
         if min(self.window_seconds, self.longest_seconds) <= 0 or min(self.windows, self.kept_notes) < 1:
@@ -85,10 +84,10 @@ class Sketcher(nn.Module):
         fft_samples = 2 ** round(math.log2(analysis.window_seconds * rate))
         self.loudness = Loudness(rate, hop, fft_samples, analysis.windows)
         self.brightness = Brightness(rate, hop, fft_samples, analysis.windows)
-        self.pitch: Pitch | TrackedPitch = (
+        self.pitch: PitchControl = (
             Pitch(rate, hop, analysis.kept_notes, analysis.lowest_note, analysis.longest_seconds)
             if analysis.voice is None
-            else TrackedPitch(rate, hop, analysis.voice)
+            else analysis.voice.at(rate, hop)
         )
 
     def init_state(self, audio_BAN: Tensor) -> SketcherState:

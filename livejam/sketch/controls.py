@@ -178,7 +178,18 @@ class Brightness(SpectralControl):
         return (note_BT / (NOTES - 1)).clamp(0, 1)[..., None]
 
 
-class Pitch(WindowedControl):
+class PitchControl(Control):
+    """How strongly every note of MIDI sounds.
+
+    Attributes:
+        lag_frames: frames by which it is late where that is the same for all notes; 0 where it depends on the note.
+    """
+
+    channels = NOTES
+    lag_frames = 0.0
+
+
+class Pitch(WindowedControl, PitchControl):
     """How strongly every note of MIDI sounds, relative to the strongest; only the strongest peaks, 0 elsewhere.
 
     A constant-Q filter bank, twelve notes per octave (Q 16.8). Its low filters are shorter than that, so that they do
@@ -196,8 +207,6 @@ class Pitch(WindowedControl):
     Raises:
         UserError: no note, or no peak, is looked for.
     """
-
-    channels = NOTES
 
     def __init__(
         self, sample_rate_hz: int, hop_samples: int, kept: int, lowest_note: int, longest_seconds: float
@@ -241,6 +250,14 @@ class Pitch(WindowedControl):
         heard_BTW = windows_BTW[..., windows_BTW.shape[2] - (self.hop_samples - step + length) :]
         real, imaginary = (heard_BTW.unfold(2, length, step) @ kernel.T for kernel in kernels.chunk(2))
         return (real.square() + imaginary.square()).mean(dim=2).sqrt()
+
+
+class PitchBy(ABC):
+    """Another way to hear pitch than `Pitch`: a part of how sketches are made, in plain numbers."""
+
+    @abstractmethod
+    def at(self, sample_rate_hz: int, hop_samples: int) -> PitchControl:
+        """What hears it, of sound at this rate, in frames of so many samples."""
 
 
 def a_weighting(frequency_F: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from livejam.errors import UserError
-from livejam.sketch.controls import A4_HZ, A4_NOTE, NOTES, OCTAVE, Control
+from livejam.sketch.controls import A4_HZ, A4_NOTE, NOTES, OCTAVE, PitchBy, PitchControl
 from livejam.sketch.swift_f0 import HOP_SAMPLES, LEFT_FRAMES, RATE_HZ, RIGHT_FRAMES, SwiftF0
 
 CONTEXT_FRAMES = LEFT_FRAMES + RIGHT_FRAMES - 1
@@ -27,7 +27,7 @@ CROSSINGS = 16
 
 
 @dataclass(frozen=True)
-class VoicePitch:
+class VoicePitch(PitchBy):
     """Pitch by a tracker of single notes (`SwiftF0`) instead of the peaks of a filter bank.
 
     Args:
@@ -43,8 +43,11 @@ class VoicePitch:
         if not 0 <= self.least_strength <= 1:
             raise UserError(f"least_strength is {self.least_strength}; a share from 0 to 1")
 
+    def at(self, sample_rate_hz: int, hop_samples: int) -> TrackedPitch:
+        return TrackedPitch(sample_rate_hz, hop_samples, self)
 
-class TrackedPitch(Control):
+
+class TrackedPitch(PitchControl):
     """How surely each note of MIDI is sung: the tracker's confidence, shared by the two notes next to its pitch.
 
     The tracker hears 16 ms at a time, and a latent frame is the mean of a whole number of those. So that their hop is
@@ -59,12 +62,8 @@ class TrackedPitch(Control):
 
     Raises:
         UserError: a latent frame is too short for the tracker.
-
-    Attributes:
-        lag_frames: latent frames by which it is late.
     """
 
-    channels = NOTES
     kernels_PW: Tensor
 
     def __init__(self, sample_rate_hz: int, hop_samples: int, voice: VoicePitch) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.option_ranges import Range, require_number
-from livejam.sketch import VoicePitch
+from livejam.sketch import PitchBy
 from livejam.streaming.memories import Snapshot
 from livejam.streaming.session import Session
 from livejam.streaming.sketches import SketchStream, SketchStreamState
@@ -105,7 +105,7 @@ class GenerativeDelay:
         session: Session,
         gains: DelayGains | None = None,
         following: bool = False,
-        voice: VoicePitch | None = None,
+        voice: PitchBy | None = None,
     ) -> None:
         if session.player.accompanist.anticipation_frames >= 0:
             raise UserError("this session plays ahead of what it hears; make it of `answering(player)` for a delay")

@@ -15,7 +15,7 @@ from torch import Tensor
 from livejam.accompanist import FOLLOWS_NONE, Accompanist
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
-from livejam.sketch import SketchAnalysis, SketcherState, TrackedPitch, VoicePitch, require_packed
+from livejam.sketch import PitchBy, SketchAnalysis, SketcherState, require_packed
 from livejam.streaming.resampling import Resampler, ResamplerState
 
 
@@ -52,7 +52,7 @@ class SketchStream:
         UserError: the model follows no sketch, or this is no rate of sound.
     """
 
-    def __init__(self, player: Player, sample_rate_hz: int, voice: VoicePitch | None = None) -> None:
+    def __init__(self, player: Player, sample_rate_hz: int, voice: PitchBy | None = None) -> None:
         trained, spec = analysis_of(player.accompanist), player.codec.spec
         analysis = trained if voice is None or trained.voice is not None else replace(trained, voice=voice)
         self.resampler, self.sketcher = Resampler(sample_rate_hz, spec.sample_rate_hz), analysis.at(spec)
@@ -77,8 +77,7 @@ class SketchStream:
     @property
     def late_frames(self) -> int:
         """Frames by which its notes come later than those that the model was trained on."""
-        pitch = self.sketcher.pitch
-        return round(pitch.lag_frames) if isinstance(pitch, TrackedPitch) and self._trained.voice is None else 0
+        return round(self.sketcher.pitch.lag_frames) if self._trained.voice is None else 0
 
     @property
     def rest_samples(self) -> int:
@@ -95,7 +94,7 @@ def takes_sketches(accompanist: Accompanist[object]) -> bool:
     return isinstance(getattr(accompanist, "sketch", None), SketchAnalysis)
 
 
-def sketch_of(player: Player, sound: Iterable[Tensor], sample_rate_hz: int, voice: VoicePitch | None = None) -> Tensor:
+def sketch_of(player: Player, sound: Iterable[Tensor], sample_rate_hz: int, voice: PitchBy | None = None) -> Tensor:
     """The curves of a sound that lies beside the mix, for `Session.set_sketch`: packed_TP.
 
     Args:

@@ -60,6 +60,11 @@ def test_what_cannot_be_followed_is_undefined_and_who_follows_nothing_gets_nothi
     asked_TP, silent_TP = curves(50, 5), curves(50, 5)
     silent_TP[:] = torch.tensor([0.0, 0, -1, -1, -1, -1, 0, 0, 0, 0])
     assert agreement(asked_TP, silent_TP) == dict.fromkeys(CONTROLS, 0.0)
+    # a few silent frames count against loudness and pitch, and brightness is that of the others
+    late_TP = asked_TP.clone()
+    late_TP[:10] = silent_TP[:10]
+    assert agreement(asked_TP, late_TP)["brightness"] == pytest.approx(1)
+    assert agreement(asked_TP, late_TP)["loudness"] < 0.9
     for undefined in (agreement(silent_TP, asked_TP), agreement(asked_TP[:4], asked_TP[:4])):
         assert all(math.isnan(undefined[name]) for name in CONTROLS)
     assert all(math.isnan(number) for number in shifted_agreement(asked_TP[:4], asked_TP[:4], 10).values())
