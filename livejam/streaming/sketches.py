@@ -81,8 +81,8 @@ class SketchStream:
 
     @property
     def rest_samples(self) -> int:
-        """Samples after the end of a sound, with which its last frame is whole."""
-        return self.resampler.half_width + 1 + self.resampler.needed(self.hop_samples)
+        """Samples after the end of a sound, with which its last frame is whole, and its last notes have come."""
+        return self.resampler.half_width + 1 + self.resampler.needed((1 + self.late_frames) * self.hop_samples)
 
     def frames_of(self, samples: int) -> int:
         """Frames of a sound of so many samples, the last of which may be cut off."""
@@ -108,7 +108,7 @@ def sketch_of(player: Player, sound: Iterable[Tensor], sample_rate_hz: int, voic
     """
     stream, heard, pieces = SketchStream(player, sample_rate_hz, voice), 0, []
     late = stream.late_frames
-    state, rest_AN = stream.init_state(), torch.zeros(1, stream.rest_samples + late * stream.hop_samples)
+    state, rest_AN = stream.init_state(), torch.zeros(1, stream.rest_samples)
     for audio_AN in itertools.chain(sound, (rest_AN,)):
         heard += 0 if audio_AN is rest_AN else audio_AN.shape[1]
         curves_TP, state = stream.step(audio_AN, state)
