@@ -73,7 +73,8 @@ class LMDMRecipe(AccompanimentModule[ConditionedTransformer]):
         for cutoff in (*cutoff_blocks, self.play_cutoff_blocks):
             require_window(generator.transformer, cutoff)
         self.context_mode, self.sampler, self.cutoff_blocks = context_mode, sampler, cutoff_blocks
-        self.lead_frames = lead_blocks(context_mode, cutoff_blocks) * generator.transformer.block_frames
+        played = lead_blocks(context_mode, (*cutoff_blocks, self.play_cutoff_blocks))
+        self.lead_frames = played * generator.transformer.block_frames
         self.unconditional = unconditional
         self.dropouts: Dropouts | None = None
         self.accompanist()

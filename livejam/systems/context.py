@@ -280,7 +280,7 @@ def lead_blocks(mode: ContextMode, cutoffs: Collection[int]) -> int:
 
     Args:
         mode: how the network is given its past.
-        cutoffs: that it is trained for, in blocks.
+        cutoffs: that it is trained for and plays at, in blocks.
 
     Raises:
         UserError: they differ in it, which the network is not told.
@@ -288,8 +288,8 @@ def lead_blocks(mode: ContextMode, cutoffs: Collection[int]) -> int:
     leads = {mode.window_cutoff(cutoff) - cutoff for cutoff in cutoffs}
     if len(leads) > 1:
         raise UserError(
-            f"under {type(mode).__name__} a network is not told its cutoff, so that it learns one of "
-            f"{sorted(cutoffs)}; leave one of them in cutoff_blocks"
+            f"under {type(mode).__name__} a network is not told its cutoff, so that it learns and plays one of "
+            f"{sorted(set(cutoffs))}; set cutoff_blocks and play_cutoff_blocks to the same"
         )
     return leads.pop()
 

@@ -89,6 +89,13 @@ def test_ahead_it_learns_from_later_targets(lead: int, tmp_path: Path) -> None:
     assert ahead.accompanist().anticipation_frames == (1 + lead) * BLOCK - 1
 
 
+def test_ahead_it_plays_as_far_as_it_learnt() -> None:
+    with pytest.raises(
+        UserError, match=r"plays one of \[-1, 0\]; set cutoff_blocks and play_cutoff_blocks to the same"
+    ):
+        make_module(context_mode=ShiftedContext(), cutoff_blocks=[-1], play_cutoff_blocks=0)
+
+
 def test_easy_horizons_come_first(tmp_path: Path) -> None:
     """At first all of a block is heard, then less and less at the least; after that what is played, and never else."""
     module = make_module(cutoff_blocks=[0], easy_iterations=10)

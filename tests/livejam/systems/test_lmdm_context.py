@@ -69,5 +69,5 @@ def test_a_network_is_trained_for_one_shift() -> None:
     assert lead_blocks(ShiftedContext(), [-2]) == 2
     assert lead_blocks(ShiftedContext(), [0, 1]) == 0
     assert lead_blocks(DroppedContext(), [0, -1, 1]) == 0
-    with pytest.raises(UserError, match=r"one of \[-1, 0\]; leave one of them in cutoff_blocks"):
+    with pytest.raises(UserError, match=r"one of \[-1, 0\]; set cutoff_blocks and play_cutoff_blocks to the same"):
         lead_blocks(ShiftedContext(), [0, -1])
