@@ -20,7 +20,6 @@ from livejam.serving.osc_messages import (
     Level,
     PacketTest,
     Predict,
-    Prompt,
     Reset,
     Stream,
     Undo,
@@ -29,6 +28,7 @@ from livejam.serving.osc_messages import (
     Welcome,
     read_message,
 )
+from livejam.serving.osc_word_messages import Prompt
 
 pytestmark = pytest.mark.live
 DATAGRAMS, GROWTH_MB = 100_000, 40

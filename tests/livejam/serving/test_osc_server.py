@@ -39,7 +39,6 @@ from livejam.serving.osc_messages import (
     Predict,
     PredictInstruments,
     Print,
-    Prompt,
     Ready,
     Reset,
     Seed,
@@ -56,6 +55,7 @@ from livejam.serving.osc_messages import (
     read_message,
 )
 from livejam.serving.osc_wire import write_datagram
+from livejam.serving.osc_word_messages import Prompt
 
 TOLERANCE = 1e-5
 
