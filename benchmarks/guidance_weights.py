@@ -2,7 +2,7 @@
 
 A diffusion model plays drums and piano to songs of the test split without either, from silence, under every given
 setting of its weights; controls that a setting does not name keep the model's own. With `--negative`, the prompt leads
-away from the other of the two instruments. Per instrument:
+away from the other of the two instruments. Several `--rescale` are measured with every setting. Per instrument:
 
 | column | meaning |
 |---|---|
@@ -20,6 +20,7 @@ refuses, because it is too small, are measured all the same. The last line is on
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import zlib
@@ -51,10 +52,10 @@ CLASSIFIED_SECONDS = 0.74
 Cells = Mapping[str, Mapping[str, Any]]
 
 
-def weighted(who: LMDMAccompanist, weights: Weights) -> LMDMAccompanist:
-    """The same model under these weights, trained for or not."""
+def weighted(who: LMDMAccompanist, weights: Weights, rescale: float) -> LMDMAccompanist:
+    """The same model under these weights, trained for or not, and with this share of `livejam.sampling.rescaled`."""
     changed = {**who.weights, **weights} if isinstance(weights, Mapping) else weights
-    return who.with_sampler(who.sampler.with_guidance(changed))
+    return who.with_sampler(who.sampler.with_guidance(changed).with_rescale(rescale))
 
 
 def trained(who: LMDMAccompanist) -> float | None:
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="lmdm-pocket", help="a diffusion model (default: lmdm-pocket)")
     parser.add_argument("--root", default="data/quickstart", help="data set (default: data/quickstart)")
     parser.add_argument("--guidance", nargs="+", default=["1"], metavar="W", help="settings, as for livejam play")
+    parser.add_argument("--rescale", type=float, nargs="+", default=[0.0], help="shares of the level (default: 0)")
     parser.add_argument("--negative", action="store_true", help="lead away from the other instrument")
     parser.add_argument("--songs", type=int, default=12, help="of the test split, at least 2 (default: 12)")
     parser.add_argument("--seconds", type=float, default=16.0, help="of each, at least 4 (default: 16)")
@@ -152,10 +154,11 @@ def main() -> None:
     for place, word in enumerate(WORDS):
         rows[f"{word}: true stem"] = judge([song.stems[place].target_N for song in songs], place), None
         print(line(f"{word}: true stem", *rows[f"{word}: true stem"]))
-    for text in tqdm(given.guidance, desc="settings"):
-        who = weighted(model.accompanist, read_weights(text))
+    for text, share in tqdm(list(itertools.product(given.guidance, given.rescale)), desc="settings"):
+        who = weighted(model.accompanist, read_weights(text), share)
         for place, word in enumerate(WORDS):
             name = f"{word}: {weights_text(who.weights)}" + (", negative" if given.negative else "")
+            name += f", rescale {share:g}" if share else ""
             rows[name] = judge(performed(model.player, who, songs, place, given.negative), place), trained(who)
             print(line(name, *rows[name]), flush=True)
     print(json.dumps({"rows": rows, "songs": len(songs), "settings": vars(given), "sha256": model.sha256}))

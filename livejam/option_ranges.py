@@ -81,8 +81,8 @@ _WEIGHTS = """
 _SHARES = """
     control_dropout description_dropout discriminator_class_dropout dropout generator_class_dropout largest_pan
     late_starts min_active_ratio mix_dropout mix_partial_dropout mix_share partial_dropout prompt_dropout prompt_time
-    past_dropout sketch_dropout student_context test test_fraction unconditional_dropout unconditional_share validation
-    validation_fraction whole_dropout
+    past_dropout rescale sketch_dropout student_context test test_fraction unconditional_dropout unconditional_share
+    validation validation_fraction whole_dropout
 """
 _FINITES = """
     cutoff_blocks high highest_gain_db low lowest_gain_db play_cutoff_blocks residual_gain target_advantage

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
-from livejam.cli.processor import add_guidance, add_processor
+from livejam.cli.processor import add_guidance, add_processor, require_rescale
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -157,6 +157,7 @@ def _checked(options: argparse.Namespace) -> Outputs:
     if options.voice and options.sketch is None and not options.follow_input:
         raise UserError("--voice says what --sketch or --follow-input hears; give one of them, or leave it out")
     DelayGains(options.dry, options.wet, options.feedback)
+    require_rescale(options)
     require_number("--seed", options.seed, Range(0, 2**63 - 1))
     require_number("--tail", options.tail, Range(0, LONGEST_TAIL))
     if options.instrument is not None:
@@ -209,6 +210,8 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
     )
     if options.guidance is not None:
         session.set_guidance(read_weights(options.guidance))
+    if options.guidance_rescale is not None:
+        session.set_guidance_rescale(options.guidance_rescale)
     if options.negative_prompt is not None:
         session.set_negative_prompt(options.negative_prompt)
     if options.prompts is not None:
@@ -322,6 +325,7 @@ def _report(
         "follow_input": options.follow_input,
         "voice": options.voice,
         "guidance": options.guidance,
+        "guidance_rescale": options.guidance_rescale,
         "seed": options.seed,
         "gains": {"dry": options.dry, "wet": options.wet, "feedback": options.feedback},
         "sample_rate_hz": recording.sample_rate_hz,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livejam.cli.card import MODEL_HELP
-from livejam.cli.processor import add_guidance
+from livejam.cli.processor import add_guidance, require_rescale
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.export.signature import MUSIC, PRECISIONS
@@ -101,6 +101,7 @@ def _add_checks(export: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     require_number("--parity-steps", options.parity_steps, Range(1, MOST_STEPS))
+    require_rescale(options)
     require_number("--cutoff", options.cutoff, Range(-1000, 1))
     require_number("--anticipation", options.anticipation, Range(0, LONGEST_SPAN))
     require_number("--items", options.items, Range(1, MOST_ITEMS))
@@ -116,8 +117,8 @@ def _export(options: argparse.Namespace) -> int:
     if options.songs and not options.songs.is_dir():
         raise UserError(f"there is no data set {options.songs}; render one with `livejam data render`")
     guidance = None if options.guidance is None else read_weights(options.guidance)
-    asked = options.precision, options.cutoff, options.anticipation, options.like, options.prompt or (), guidance
-    model = export(options.checkpoint, folder, find_trusted(options.trust), *asked)
+    asked = options.precision, options.cutoff, options.anticipation, options.like, options.prompt or ()
+    model = export(options.checkpoint, folder, find_trusted(options.trust), *asked, guidance, options.guidance_rescale)
     (folder / MUSIC).unlink(missing_ok=True)
     held = [folder / name for name in (*FILES, *OPTIONAL) if (folder / name).is_file()]
     size = sum(path.stat().st_size for path in held)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
-from livejam.cli.processor import add_guidance, add_processor
+from livejam.cli.processor import add_guidance, add_processor, require_rescale
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.errors import UserError
 from livejam.files import atomic_path
@@ -224,6 +224,7 @@ def _checked(options: argparse.Namespace) -> Outputs:
         raise UserError("--input-device is for listening to a sound card; add --device, and leave --mix out")
     if options.realtime and options.device is not None:
         raise UserError("--device plays in real time anyway; leave --realtime out")
+    require_rescale(options)
     require_number("--seconds", options.seconds, Range(0.1, LONGEST_SECONDS))
     require_number("--seed", options.seed, Range(0, 2**63 - 1 - LARGEST_BAND))
     require_number("--buffer", options.buffer, Range(1, LONGEST_BUFFER))
@@ -309,6 +310,8 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
         session.set_reference(read_reference(path, player), None if len(likes) == 1 else row)
     if options.guidance is not None:
         session.set_guidance(read_weights(options.guidance))
+    if options.guidance_rescale is not None:
+        session.set_guidance_rescale(options.guidance_rescale)
     negative = options.negative_prompt or []
     for row, words in enumerate(negative):
         session.set_negative_prompt(words, None if len(negative) == 1 else row)
@@ -364,6 +367,7 @@ def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dic
         "prompts": None if options.prompts is None else str(options.prompts),
         "negative_prompts": options.negative_prompt or [],
         "guidance": options.guidance,
+        "guidance_rescale": options.guidance_rescale,
         "instruments": list(session.instruments),
         "seeds": list(range(options.seed, options.seed + session.rows)),
         "sample_rate_hz": mix.sample_rate_hz,

@@ -60,6 +60,7 @@ def export(
     reference: Path | None = None,
     prompts: Sequence[str] = (),
     guidance: Weights | None = None,
+    guidance_rescale: float | None = None,
 ) -> StepModel:
     """Write the directory of a model; nothing is compared yet.
 
@@ -73,6 +74,7 @@ def export(
         reference: a recording that it will always sound like; None = it plays without a reference.
         prompts: descriptions in words that its players can ask for besides those of its instruments.
         guidance: weights of guidance of an LMDM, instead of its own.
+        guidance_rescale: share of `livejam.sampling.rescaled`, 0 to 1, of an LMDM, instead of its own.
 
     Returns:
         The model that was exported.
@@ -87,6 +89,8 @@ def export(
         player = always_like(player, reference)
     if guidance is not None:
         player = replace(player, accompanist=player.accompanist.with_guidance(guidance))
+    if guidance_rescale is not None:
+        player = rescaling(player, guidance_rescale)
     model = step_model(player, prompts)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (SIGNATURE, *OPTIONAL):
@@ -127,6 +131,18 @@ def at_cutoff(player: Player, blocks: int | None) -> Player:
     if not isinstance(player.accompanist, LMDMAccompanist):
         raise UserError("only an LMDM has a cutoff; leave it out")
     return replace(player, accompanist=player.accompanist.with_cutoff(blocks))
+
+
+def rescaling(player: Player, share: float) -> Player:
+    """The same model with another share of `livejam.sampling.rescaled`.
+
+    Raises:
+        UserError: it is no LMDM, its guidance is not rescaled, or the share is out of range.
+    """
+    accompanist = player.accompanist
+    if not isinstance(accompanist, LMDMAccompanist):
+        raise UserError("only an LMDM has guidance to rescale; leave it out")
+    return replace(player, accompanist=accompanist.with_sampler(accompanist.sampler.with_rescale(share)))
 
 
 def signature_of(model: StepModel, checkpoint: str | Path, folder: Path, precision: str) -> Signature:

@@ -20,6 +20,7 @@ from livejam.sampling.samplers import (
     heun_step,
     ping_pong,
     ping_pong_plus_plus,
+    rescaled,
 )
 from livejam.sampling.schedules import (
     EarlyExits,
@@ -60,6 +61,7 @@ __all__ = [
     "ping_pong",
     "ping_pong_plus_plus",
     "read_weights",
+    "rescaled",
     "row_noise",
     "weights_text",
 ]

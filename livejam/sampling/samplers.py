@@ -33,19 +33,46 @@ def clean_estimate(x_BTC: Tensor, time_B: Tensor, velocity_BTC: Tensor) -> Tenso
     return x_BTC - time_B[:, None, None] * velocity_BTC
 
 
-def guided(velocity: Velocity, *weights: float) -> Velocity:
+def guided(velocity: Velocity, *weights: float, rescale: float = 0.0) -> Velocity:
     """Classifier-free guidance, v_u + w (v_c - v_u), in one call of a velocity of 2B rows; nested for more weights.
 
     Args:
         velocity: rows [0, B) conditional, and then a side for each weight, of which each lacks more than the one before
             it and the last is unconditional.
         weights: w_1 < … < w_n, of which w_n belongs to what the first of these sides lacks.
+        rescale: share φ of `rescaled`.
     """
 
     def guided_velocity(x_BTC: Tensor, time_B: Tensor) -> Tensor:
-        return _steered(_sides(velocity, x_BTC, time_B, len(weights)), weights)
+        sides = _sides(velocity, x_BTC, time_B, len(weights))
+        steered_BTC = _steered(sides, weights)
+        return rescaled(x_BTC, time_B, sides[0], steered_BTC, rescale) if rescale else steered_BTC
 
     return guided_velocity
+
+
+def rescaled(x_BTC: Tensor, time_B: Tensor, asked_BTC: Tensor, guided_BTC: Tensor, share: float) -> Tensor:
+    """The guided velocity with its estimate as large as the conditional one: x̂ (φ |x̂_c| / |x̂| + 1 - φ), by rows.
+
+    From Lin et al. 2023 ("Common Diffusion Noise Schedules and Sample Steps are Flawed", equations 14 to 16), against
+    overexposure by large weights. They scale the model's output. A velocity is mostly noise while the noise level is
+    high, and scaling it would leave noise in the estimate, so it is the estimate x̂ = x - t v that is scaled; |x̂| is
+    its root mean square, as normalised latents have mean 0. Frames in which guidance changes nothing, such as those of
+    an inpainted past, neither count nor change.
+
+    Args:
+        x_BTC: the noisy latents.
+        time_B: their noise levels, above 0.
+        asked_BTC: velocity of the conditional side.
+        guided_BTC: velocity under guidance.
+        share: φ, 0 to 1.
+    """
+    free_BT1 = (guided_BTC != asked_BTC).any(dim=2, keepdim=True)
+    asked_BTC, guided_BTC = (clean_estimate(x_BTC, time_B, v_BTC) for v_BTC in (asked_BTC, guided_BTC))
+    power_B11, guided_B11 = ((x * x * free_BT1).sum(dim=(1, 2), keepdim=True) for x in (asked_BTC, guided_BTC))
+    ratio_B11 = (power_B11 / guided_B11.clamp(min=1e-12)).sqrt()
+    clean_BTC = torch.where(free_BT1, guided_BTC * (share * ratio_B11 + 1 - share), guided_BTC)
+    return (x_BTC - clean_BTC) / time_B[:, None, None]
 
 
 def euler(velocity: Velocity, times_K1: Tensor, noise: Noise) -> Tensor:
@@ -171,6 +198,14 @@ class Sampler(ABC):
         """
         raise UserError("this model's sampler has no guidance; leave it out")
 
+    def with_rescale(self, share: float) -> Sampler:
+        """The same sampler with another share of `rescaled`.
+
+        Raises:
+            UserError: its guidance is not rescaled, or the share is out of range.
+        """
+        raise UserError(f"the guidance of {type(self).__name__} is not rescaled; leave the share out")
+
 
 def _of_each(guidance: Weights, together: Side) -> Mapping[str, float]:
     """Control → weight."""
@@ -190,6 +225,8 @@ class CfgSampler(Sampler, ABC):
         guidance: weight w ≥ 0 of classifier-free guidance, of all that the unconditional side lacks, or a weight for
             each of mix, past, prompt and sketch; 1 asks the conditional model alone, at half the cost.
         schedule: the noise levels.
+        rescale: share φ, 0 to 1, of `rescaled`: of what large weights add to the level, and of what they lack in it, so
+            much is taken back at every noise level; 0 = guidance as it is.
 
     Raises:
         UserError: a number is out of its range.
@@ -198,10 +235,13 @@ class CfgSampler(Sampler, ABC):
     steps: int = 8
     guidance: float | dict[str, float] = 1.0
     schedule: Schedule = field(default_factory=LogSNRSchedule)
+    rescale: float = 0.0
 
     def __post_init__(self) -> None:
         self.schedule.times(self.steps)
         require_weights(self.guidance, lambda weight: weight >= 0, "must be 0 or more; 1 switches it off")
+        if not 0 <= self.rescale <= 1:
+            raise UserError(f"rescale is {self.rescale}; it is a share of 0 to 1, and 0 leaves guidance as it is")
 
     @property
     def needs_unconditional(self) -> bool:
@@ -224,8 +264,12 @@ class CfgSampler(Sampler, ABC):
         """The same sampler with other weights."""
         return replace(self, guidance=_own(guidance))
 
+    def with_rescale(self, share: float) -> CfgSampler:
+        """The same sampler with another share of `rescaled`."""
+        return replace(self, rescale=share)
+
     def _guided(self, velocity: Velocity) -> Velocity:
-        return guided(velocity, *self._weights) if self._weights else velocity
+        return guided(velocity, *self._weights, rescale=self.rescale) if self._weights else velocity
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from livejam.serving.named_references import NONE
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import Level, Mute, Reset, Seed, Undo
 from livejam.serving.osc_sound_messages import Sketch, SketchFree, SketchNotes
-from livejam.serving.osc_word_messages import Guidance, NegativePrompt, Prompt, PromptRow
+from livejam.serving.osc_word_messages import Guidance, GuidanceRescale, NegativePrompt, Prompt, PromptRow
 from livejam.streaming import Session, Stroke
 
 ALL_ROWS = -1
@@ -40,6 +40,8 @@ def control_of(message: Message) -> Callable[[Session], object]:
         case Guidance(weights):
             asked = asked_weights(weights)
             return lambda session: session.set_guidance(asked)
+        case GuidanceRescale(share):
+            return lambda session: session.set_guidance_rescale(share)
         case Sketch(control, value, length):
             stroke = Stroke(control, (value,), length or 0.0)
             return lambda session: session.draw_sketch(stroke)

@@ -60,5 +60,13 @@ class Guidance(Message):
     )
 
 
-ASKING: tuple[type[Message], ...] = (Prompt, PromptRow, NegativePrompt, Guidance)
+@dataclass(frozen=True)
+class GuidanceRescale(Message):
+    """Takes back a share of what guidance does to the level, from the next block on."""
+
+    address = "/guidance_rescale"
+    share: float = field(metadata=number("share, 0 = guidance as it is", 0, 1))
+
+
+ASKING: tuple[type[Message], ...] = (Prompt, PromptRow, NegativePrompt, Guidance, GuidanceRescale)
 """All of them."""

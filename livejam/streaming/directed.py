@@ -25,6 +25,7 @@ from livejam.streaming.pipeline import Musician, Pipeline
 from livejam.streaming.prompting import FADES, PromptChange, PromptLine, plan, planned, taking_prompts
 from livejam.streaming.references import ReferenceLine, with_reference
 from livejam.streaming.sketches import analysis_of, checked_sketch
+from livejam.systems.lmdm import LMDMAccompanist
 
 
 class Directed:
@@ -227,6 +228,21 @@ class Directed:
         """
         who = self._musician
         self._become(replace(who, accompanist=who.accompanist.with_guidance(guidance)))
+
+    def set_guidance_rescale(self, share: float) -> None:
+        """Take back a share of what guidance does to the level, from the next block on.
+
+        Args:
+            share: 0 to 1 (`livejam.sampling.rescaled`); 0 = guidance as it is.
+
+        Raises:
+            UserError: the model has no guidance that can be rescaled, or the share is out of range.
+        """
+        who = self._musician
+        if not isinstance(who.accompanist, LMDMAccompanist):
+            raise UserError("this model plays without guidance, so there is nothing to rescale; play an LMDM")
+        sampler = who.accompanist.sampler.with_rescale(share)
+        self._become(replace(who, accompanist=who.accompanist.with_sampler(sampler)))
 
     def set_negative_prompt(self, words: str | None, row: int | None = None) -> None:
         """Lead a row, or all, away from these words, instead of from no prompt, from the next block on.

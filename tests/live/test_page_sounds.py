@@ -117,8 +117,10 @@ def test_it_is_led_away_from_words_and_what_is_not_trained_goes_back(rendered_so
         submit("")
         assert page.text(f"{prompt} output") == "3.5"
         assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
-        move(past, 4)
-        assert page.text(f"{past} output") == "1.0", "it was hardly trained without its past alone"
+        move(past, 1.5)
+        assert page.text(f"{past} output") == "1.5"
+        move(mix, 6)
+        assert page.text(f"{mix} output") == "2.0", "it was never trained without the mix alone"
         assert "training windows" in page.text("#status")
         submit("zzz")
         assert "no word that the tag encoder knows" in page.text("#status")

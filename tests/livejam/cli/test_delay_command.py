@@ -60,7 +60,7 @@ def test_the_command_writes_what_sounds(delay: Delay, models: Path) -> None:
     # the model is untrained and loud: with more feedback, its answers to itself amplify differences of rounding
     gains = ("--dry", "0.8", "--wet", "0.5", "--feedback", "0.01")
     asked = ("--instrument", "drums", "--prompt", "bass", "--guidance", "1.5", "--seed", "3")
-    asked += ("--negative-prompt", "loud trumpet")
+    asked += ("--negative-prompt", "loud trumpet", "--guidance-rescale", "0.5")
     status, out, errors = delay(*gains, *asked, "--tail", "1.5")
     assert (status, errors) == (0, "")
     assert "delayed/delayed.wav\n" in out
@@ -71,6 +71,7 @@ def test_the_command_writes_what_sounds(delay: Delay, models: Path) -> None:
     session = Session(player, sample_rate_hz=RATE, channels=2, instruments=["drums"], prompts=["bass"], seeds=[3])
     session.set_guidance(1.5)
     session.set_negative_prompt("loud trumpet")
+    session.set_guidance_rescale(0.5)
     machine = GenerativeDelay(session, DelayGains(0.8, 0.5, 0.01))
     heard_AN = torch.nn.functional.pad(torch.from_numpy(read("song.wav")), (0, round(1.5 * RATE)))
     sounding_AN, answers_AN = (part.numpy() for part in machine.process_parts(heard_AN))
@@ -136,6 +137,7 @@ def test_without_wet_the_input_comes_out_and_nothing_is_overwritten(delay: Delay
         (("--prompts", "nothing.yaml"), "lmdm.ckpt", "there is no file nothing.yaml"),
         (("--guidance", "mix=2,beat=3"), "lmdm.ckpt", "no weight of 'beat'"),
         (("--negative-prompt", "zither"), "lmdm.ckpt", "zither"),
+        (("--guidance-rescale", "-0.5"), "lmdm.ckpt", "--guidance-rescale is -0.5; it must be from 0 to 1"),
         (("--negative-prompt", "piano", "--guidance", "1"), "lmdm.ckpt", "prompt is not guided"),
         (("--guidance", "3"), "conditional.ckpt", "a weight of 3 guides away from a model without prompt and mix"),
         ((), "band.ckpt", "a generative delay needs an LMDM"),

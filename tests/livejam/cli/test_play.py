@@ -253,6 +253,8 @@ BAD = [
     (["--guidance", "3"], "without guidance"),
     (["--guidance", "mix=two"], "give one weight, as 3, or some"),
     (["--negative-prompt", "drums"], "takes no prompts"),
+    (["--guidance-rescale", "0.5"], "without guidance"),
+    (["--guidance-rescale", "1.5"], "--guidance-rescale is 1.5; it must be from 0 to 1"),
     (["--anticipation", "3"], "1 frames ahead and learnt nothing else"),
     (["--anticipation", "-1"], "--anticipation is -1"),
     (["--level", "100"], "a level of 100.0 dB"),

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from livejam.checkpoints.player import Player
 from livejam.errors import UserError
+from livejam.export.directory import rescaling
 from livejam.export.graphs import in_order
 from livejam.export.model import Reference, StepModel, example_controls, example_mix, step_model
 from livejam.export.parity import LARGEST
@@ -43,10 +44,12 @@ def apart(values: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
     )
 
 
-@pytest.mark.parametrize(("mask", "cutoff"), [("encdec", 1), ("blockcausal", 0)])
+@pytest.mark.parametrize(
+    ("mask", "cutoff", "rescale"), [("encdec", 1, 0.0), ("blockcausal", 0, 0.0), ("encdec", 0, 0.7)]
+)
 @torch.inference_mode()
-def test_a_model_that_is_asked_for_something_else_plays_the_same(mask: str, cutoff: int) -> None:
-    model, seed, instrument = step_model(player(mask, cutoff)), 3, 14
+def test_a_model_that_is_asked_for_something_else_plays_the_same(mask: str, cutoff: int, rescale: float) -> None:
+    model, seed, instrument = step_model(rescaling(player(mask, cutoff), rescale)), 3, 14
     reference, values, asked = Reference(model.player, instrument, seed), model.states(instrument), []
     values["instrument"] = torch.tensor([instrument], dtype=torch.int32)
     for step, mix_BAN in enumerate(example_mix(model, 24).split(model.block_samples, dim=-1)):

@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from livejam.errors import UserError
-from livejam.sampling import CONTROLS, Euler, EulerPlusPlus, PingPong, Sampler, generator_noise, guided, read_weights
+from livejam.sampling import (
+    CONTROLS,
+    Euler,
+    EulerPlusPlus,
+    NoiseFree,
+    PingPong,
+    Sampler,
+    clean_estimate,
+    generator_noise,
+    guided,
+    read_weights,
+    rescaled,
+)
 from livejam.sampling.guidance import Side, nested, nested_sides, weights_text
 
 WEIGHTS = st.dictionaries(st.sampled_from(CONTROLS), st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0]) | st.floats(0, 9))
@@ -128,3 +140,46 @@ def test_a_weight_out_of_range_is_refused(weights: dict[str, float] | float, sai
     for sampler in (Euler(2), EulerPlusPlus(2)):
         with pytest.raises(UserError, match=said):
             sampler.with_guidance(weights)
+
+
+LATENTS = st.integers(0, 2**31 - 1).map(
+    lambda seed: torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+)
+
+
+@given(LATENTS, st.floats(0.01, 1), st.floats(0, 1), st.floats(0.1, 20), st.integers(0, 4))
+def test_a_rescaled_estimate_is_as_large_as_is_asked(
+    drawn: Tensor, time: float, share: float, weight: float, known: int
+) -> None:
+    """Between its own size and that of the conditional one; frames that guidance leaves alone stay as they are."""
+    x_BTC, asked_BTC, guided_BTC = drawn
+    guided_BTC = asked_BTC + weight * guided_BTC
+    guided_BTC[:, :known] = asked_BTC[:, :known]
+    time_B = torch.full((2,), time, dtype=torch.float64)
+    sizes = []
+    for velocity_BTC in (asked_BTC, guided_BTC, rescaled(x_BTC, time_B, asked_BTC, guided_BTC, share)):
+        clean_BTC = clean_estimate(x_BTC, time_B, velocity_BTC)[:, known:]
+        sizes.append(clean_BTC.square().mean(dim=(1, 2)).sqrt())
+    assert torch.allclose(sizes[2], share * sizes[0] + (1 - share) * sizes[1])
+    again_BTC = rescaled(x_BTC, time_B, asked_BTC, guided_BTC, share)
+    assert torch.allclose(again_BTC[:, :known], guided_BTC[:, :known])
+    if share == 0:
+        assert torch.allclose(again_BTC, guided_BTC)
+
+
+def test_without_a_share_guidance_is_as_it_was() -> None:
+    for sampler in (Euler(3, {"mix": 2.0, "prompt": 4.0}), PingPong(2, 3.0)):
+        together = Side(("mix", "prompt"))
+        assert torch.equal(sampled(sampler, together), sampled(sampler.with_rescale(0.0), together))
+        assert not torch.allclose(sampled(sampler, together), sampled(sampler.with_rescale(0.7), together))
+        plain = sampler.with_guidance(1.0)
+        assert torch.equal(sampled(plain, Side()), sampled(plain.with_rescale(1.0), Side())), "there is no guidance"
+
+
+def test_shares_that_cannot_be_are_one_sentence() -> None:
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(UserError, match="it is a share of 0 to 1"):
+            Euler(rescale=wrong)
+    for sampler in (EulerPlusPlus(), NoiseFree()):
+        with pytest.raises(UserError, match="is not rescaled"):
+            sampler.with_rescale(0.5)

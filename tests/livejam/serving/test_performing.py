@@ -307,6 +307,7 @@ def test_the_command_plays_to_a_server_and_the_recording_again(
             ["--server", "osc://127.0.0.1:7000", "--mix", "a.wav", "--loss", "200%"],
             "--loss is 200.0; it must be from 0 to",
         ),
+        (["--server", "osc://127.0.0.1:7000", "--mix", "a.wav", "--like", "a=b.wav"], "--like is for --replay"),
         (["--replay", "song.wav"], "--replay needs --checkpoint"),
         (["--replay", "song.wav", "--checkpoint", "liveband-pocket"], "there is no recording song.wav"),
     ],

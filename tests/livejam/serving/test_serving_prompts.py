@@ -28,7 +28,7 @@ from livejam.serving.mono_sessions import mono_session
 from livejam.serving.osc_fields import Message
 from livejam.serving.osc_messages import Error, Hello, Stream
 from livejam.serving.osc_wire import write_datagram
-from livejam.serving.osc_word_messages import Guidance, NegativePrompt, Prompt, PromptRow
+from livejam.serving.osc_word_messages import Guidance, GuidanceRescale, NegativePrompt, Prompt, PromptRow
 from livejam.serving.web_limits import Limits, Places
 from livejam.serving.web_messages import Guidance as WebGuidance
 from livejam.serving.web_messages import NegativePrompt as WebNegative
@@ -149,7 +149,7 @@ def test_negative_prompts_and_guidance_over_osc_are_those_of_a_session() -> None
     desk(Hello())
     asked = (
         NegativePrompt("loud trumpet"), NegativePrompt("piano:0.7, strings:0.3", 1),
-        Guidance((("prompt", 3.0), ("mix", 1.5))),
+        Guidance((("prompt", 3.0), ("mix", 1.5))), GuidanceRescale(0.5),
     )  # fmt: skip
     for message in asked:
         assert not desk(message)
@@ -158,6 +158,7 @@ def test_negative_prompts_and_guidance_over_osc_are_those_of_a_session() -> None
     alone.set_negative_prompt("loud trumpet", 0)
     alone.set_negative_prompt("piano:0.7, strings:0.3", 1)
     alone.set_guidance({"prompt": 3.0, "mix": 1.5})
+    alone.set_guidance_rescale(0.5)
     samples = len(audio_N) // BLOCK * BLOCK
     wanted_BN, plain_BN = (known(session, audio_N[:samples]) for session in (alone, plain))
     got_BN = placed(answers, 2, wanted_BN.shape[1])
@@ -185,6 +186,8 @@ WRONG: tuple[tuple[Message | bytes, str], ...] = (
     (Guidance((("", -1.0),)), "must be from 0 to 30"),
     (Guidance((("mix", 1.0), ("mix", 2.0))), "a control has two weights"),
     (write_datagram("/guidance", [("s", "prompt"), ("f", math.nan)]), "is not one finite number"),
+    (write_datagram("/guidance_rescale", [("f", math.nan)]), "is not a finite number"),
+    (write_datagram("/guidance_rescale", [("f", 1.5)]), "is 1.5"),
 )
 
 
@@ -198,7 +201,8 @@ def test_what_cannot_be_asked_gets_one_sentence_and_changes_nothing() -> None:
     for words in ("piano", "none"):
         assert "takes no prompts" in refused(greeted(follower()), NegativePrompt(words))
         assert "takes no prompts" in refused(greeted(band()), NegativePrompt(words))
-    assert "without guidance" in refused(greeted(band()), Guidance((("", 3.0),)))
+    for message in (Guidance((("", 3.0),)), GuidanceRescale(0.5)):
+        assert "without guidance" in refused(greeted(band()), message)
     assert "takes no prompts" in refused(greeted(follower()), Guidance((("prompt", 3.0),)))
     assert "this model's prompt is not guided" in refused(greeted(player()), NegativePrompt("piano"))
 
@@ -210,12 +214,13 @@ ARGUMENTS = st.one_of(
     st.tuples(st.just("i"), st.integers(-(2**31), 2**31 - 1)), st.tuples(st.just("T"), st.booleans()),
 )  # fmt: skip
 PAIRS = st.lists(st.tuples(st.tuples(st.just("s"), TEXTS), st.tuples(st.just("f"), NUMBERS)), max_size=5)
+ADDRESSES = ("/negative_prompt", "/guidance", "/guidance_rescale", "/prompt")
 LIKELY = st.one_of(
     st.tuples(st.just("/negative_prompt"), st.tuples(
         st.tuples(st.just("s"), TEXTS), st.tuples(st.just("i"), st.integers(-1, 2)))),
     st.tuples(st.just("/guidance"), st.tuples(st.tuples(st.just("f"), NUMBERS))),
     st.tuples(st.just("/guidance"), PAIRS.map(lambda pairs: [one for pair in pairs for one in pair])),
-    st.tuples(st.sampled_from(("/negative_prompt", "/guidance", "/prompt")), st.lists(ARGUMENTS, max_size=6)),
+    st.tuples(st.sampled_from(ADDRESSES), st.lists(ARGUMENTS, max_size=6)),
 )  # fmt: skip
 
 

@@ -95,3 +95,24 @@ def test_a_negative_prompt_needs_guidance(player: Player) -> None:
         session.set_negative_prompt(None, row=5)
     with pytest.raises(UserError, match="has no word that the tag encoder knows"):
         session_of(player).set_negative_prompt("xyz")
+
+
+def test_a_share_of_the_level_is_taken_back_from_the_next_block_on(player: Player) -> None:
+    plain_BAN, halves = played(session_of(player)), []
+    for chunk in (5000, 701):
+        session, audio_AN = session_of(player), sound(1, 8 * BLOCK_SAMPLES)
+        parts = [session.process_rows(part) for part in audio_AN[:, : 4 * BLOCK_SAMPLES].split(chunk, dim=1)]
+        session.set_guidance_rescale(0.7)
+        parts += [session.process_rows(part) for part in audio_AN[:, 4 * BLOCK_SAMPLES :].split(chunk, dim=1)]
+        halves.append(torch.cat(parts, dim=-1))
+    assert torch.allclose(*halves, atol=1e-6)
+    assert torch.allclose(halves[0][..., : 4 * BLOCK_SAMPLES], plain_BAN[..., : 4 * BLOCK_SAMPLES], atol=1e-6)
+    assert not torch.allclose(halves[0], plain_BAN, atol=1e-4)
+    again = session_of(player)
+    again.set_guidance_rescale(0.7)
+    again.set_guidance({"prompt": 3.0})
+    assert again._musician.accompanist.sampler.rescale == 0.7, "other weights keep it"
+    with pytest.raises(UserError, match="it is a share of 0 to 1"):
+        again.set_guidance_rescale(1.5)
+    with pytest.raises(UserError, match="plays without guidance"):
+        Session(liveband(pocket())).set_guidance_rescale(0.5)
