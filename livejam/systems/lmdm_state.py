@@ -122,9 +122,10 @@ def known_past(state: LMDMState, sides: Sequence[frozenset[str]]) -> Tensor:
         state: what was played.
         sides: what the sides besides the conditional one lack.
     """
-    known_BT = filled(state.played_B.repeat(1 + len(sides)), state.played_BTC.shape[1])
-    given = [True, *("past" not in side for side in sides)]
-    return known_BT & torch.tensor(given).repeat_interleave(len(state.seed_B)).to(known_BT)[:, None]
+    known_BT = filled(state.played_B, state.played_BTC.shape[1])
+    # made of tensors that are on the device already, so that nobody waits for a transfer
+    others = [torch.zeros_like(known_BT) if "past" in side else known_BT for side in sides]
+    return torch.cat((known_BT, *others))
 
 
 def following(curves_BTP: Tensor, first_frame: int, network: DiffusionTransformer, state: LMDMState) -> LMDMState:

@@ -147,6 +147,7 @@ def test_a_full_disk_is_one_line(
 
     monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
     monkeypatch.setattr(threading, "excepthook", say_of_thread)
+    others = set(threading.enumerate())  # such as those of earlier tests, which nothing ends
     logger = RunLogger(str(tmp_path))
 
     def log() -> None:
@@ -156,7 +157,7 @@ def test_a_full_disk_is_one_line(
 
     with pytest.raises((OSError, ValueError)) as caught:
         log()
-    for thread in [one for one in threading.enumerate() if type(one).__name__ == "_AsyncWriterThread"]:
+    for thread in {one for one in threading.enumerate() if type(one).__name__ == "_AsyncWriterThread"} - others:
         thread.join(10)  # which tells the logger first
     assert "the disk is full" in str(as_user_error(caught.value))
     assert capfd.readouterr().err == "in the background: the disk is full; free some space and start again\n"
