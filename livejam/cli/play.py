@@ -69,6 +69,20 @@ def add_play(commands: Any) -> None:
         "--seed", type=int, default=0, metavar="S", help="equal seeds give equal notes; instrument n has S + n - 1 (0)"
     )
     play.add_argument("--level", type=float, default=0.0, metavar="DB", help="loudness of what it plays (default: 0)")
+    _add_controls(play)
+    play.add_argument(
+        "--anticipation", type=int, metavar="N", help="frames that it plays ahead, for models that learnt several"
+    )
+    play.add_argument("--no-beats", action="store_true", help="draw no beats: quicker, and needs no metrics extra")
+    _add_live(play)
+    add_processor(play)
+    add_trust(play)
+    add_overwrite(play)
+    play.set_defaults(run=_play)
+
+
+def _add_controls(play: argparse.ArgumentParser) -> None:
+    """What is asked of the music."""
     play.add_argument("--prompt", action="append", metavar="TEXT", help="a description for each instrument, in words")
     play.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
     play.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
@@ -89,15 +103,6 @@ def add_play(commands: Any) -> None:
         help="what to lead away from; one for each, or one for all",
     )
     add_guidance(play)
-    play.add_argument(
-        "--anticipation", type=int, metavar="N", help="frames that it plays ahead, for models that learnt several"
-    )
-    play.add_argument("--no-beats", action="store_true", help="draw no beats: quicker, and needs no metrics extra")
-    _add_live(play)
-    add_processor(play)
-    add_trust(play)
-    add_overwrite(play)
-    play.set_defaults(run=_play)
 
 
 def _add_live(play: argparse.ArgumentParser) -> None:

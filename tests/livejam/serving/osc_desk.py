@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +11,16 @@ from livejam.checkpoints.player import Player
 from livejam.serving.line import Answer, Line
 from livejam.serving.named_references import NamedReferences
 from livejam.serving.osc_fields import Message
-from livejam.serving.osc_messages import FROM_SERVER, Stem, StreamAnswer, read_message
+from livejam.serving.osc_messages import FROM_SERVER, Error, Stem, Stream, StreamAnswer, read_message
 from livejam.serving.osc_musician import OscMusician, Reply
 from livejam.serving.osc_server import Address, OscDesk
+from livejam.serving.osc_wire import write_datagram
 from livejam.streaming import Session
 from livejam.streaming.clocks import VirtualClock
 from livejam.streaming.rings import Audio
 
 RATE = 44_100
+BLOCK = 256
 NO_REFERENCES = NamedReferences()
 MUSICIAN, STRANGER = ("10.0.0.1", 5000), ("10.0.0.2", 5000)
 
@@ -70,6 +73,42 @@ class Desk:
         self.desk.tick(self.clock.now())
         self.work()
         return [answer for _, answer in self.sent[before:]]
+
+
+def heard(desk: Desk, audio_N: Audio, start: int = 0) -> list[Message]:
+    """What is answered to sound from a position on."""
+    answers: list[Message] = []
+    for at in range(0, len(audio_N) - BLOCK + 1, BLOCK):
+        desk.clock.sleep(BLOCK / RATE)
+        answers += desk(Stream((start + at) // BLOCK, start + at, audio_N[at : at + BLOCK]))
+    return answers
+
+
+def take_anything(desk: Desk, packets: Sequence[Any], audio_N: Audio) -> int:
+    """Send packets, some of them damaged, with blocks of sound between: each gets at most one error, a sentence.
+
+    Args:
+        desk: gets them.
+        packets: address and arguments; noise to damage the datagram with, or None; how many fours of blocks follow.
+        audio_N: the sound, from its beginning after every packet.
+
+    Returns:
+        how many samples were sent.
+    """
+    position = 0
+    for (address, arguments), noise, blocks in packets:
+        datagram = write_datagram(address, list(arguments))
+        if noise is not None:
+            datagram = noise + datagram[len(noise) :] if noise[0] % 2 else datagram[: -len(noise)] + noise
+        desk.clock.sleep(0.2)
+        errors = [answer for answer in desk(datagram) if isinstance(answer, Error)]
+        assert len(errors) <= 1
+        assert all(error.sentence and "Traceback" not in error.sentence for error in errors)
+        heard(desk, audio_N[: 4 * blocks * BLOCK], position)
+        position += len(audio_N[: 4 * blocks * BLOCK])
+    assert desk.desk.counts.failed == 0
+    assert not [words for words in desk.printed if "failed" in words]
+    return position
 
 
 def placed(answers: Sequence[Message], rows: int, samples: int) -> Audio:

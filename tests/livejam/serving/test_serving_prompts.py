@@ -16,7 +16,7 @@ import torch
 from commands import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from osc_desk import RATE, Desk, placed
+from osc_desk import BLOCK, RATE, Desk, heard, placed, take_anything
 from page_scripts import runner
 from players import lmdm, pocket
 from sounding import band, follower, guided
@@ -37,8 +37,6 @@ from livejam.serving.web_server import make_app
 from livejam.serving.web_shared import Stage, stage_of
 from livejam.streaming import Session
 from livejam.streaming.batons import Baton
-
-BLOCK = 256
 
 
 @cache
@@ -114,15 +112,6 @@ def test_what_the_page_asks(tmp_path: object, node: str) -> None:
         {},
         {},
     ]
-
-
-def heard(desk: Desk, audio_N: np.ndarray, start: int = 0) -> list[Message]:
-    """What is answered to sound from a position on."""
-    answers: list[Message] = []
-    for at in range(0, len(audio_N) - BLOCK + 1, BLOCK):
-        desk.clock.sleep(BLOCK / RATE)
-        answers += desk(Stream((start + at) // BLOCK, start + at, audio_N[at : at + BLOCK]))
-    return answers
 
 
 def known(session: Session, audio_N: np.ndarray) -> np.ndarray:
@@ -231,19 +220,8 @@ LIKELY = st.one_of(
 )
 def test_whatever_comes_gets_at_most_one_error_and_stops_nothing(make: Any, packets: list[Any]) -> None:
     """Good, wrong, infinite and damaged packets, between blocks of sound."""
-    desk, position, audio_N = Desk(make()), 0, tune(0.3)
-    for (address, arguments), noise, blocks in packets:
-        datagram = write_datagram(address, list(arguments))
-        if noise is not None:
-            datagram = noise + datagram[len(noise) :] if noise[0] % 2 else datagram[: -len(noise)] + noise
-        desk.clock.sleep(0.2)
-        errors = [answer for answer in desk(datagram) if isinstance(answer, Error)]
-        assert len(errors) <= 1
-        assert all(error.sentence and "Traceback" not in error.sentence for error in errors)
-        heard(desk, audio_N[: 4 * blocks * BLOCK], position)
-        position += len(audio_N[: 4 * blocks * BLOCK])
-    assert desk.desk.counts.failed == 0
-    assert not [words for words in desk.printed if "failed" in words]
+    desk, audio_N = Desk(make()), tune(0.3)
+    position = take_anything(desk, packets, audio_N)
     answers = heard(desk, audio_N, position)
     assert np.isfinite(np.concatenate([answer.samples_N for answer in answers if hasattr(answer, "samples_N")])).all()
     assert desk.desk.musician._session.failures == 0

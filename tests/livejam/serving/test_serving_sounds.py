@@ -16,7 +16,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from osc_desk import RATE, Desk, placed
+from osc_desk import BLOCK, RATE, Desk, heard, placed, take_anything
 from players import sound
 from sounding import band, follower
 from web_stage import tune
@@ -25,7 +25,7 @@ from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.serving.named_references import NamedReferences, read_named
 from livejam.serving.osc_fields import Message
-from livejam.serving.osc_messages import Error, Hello, Level, Reset, Stream
+from livejam.serving.osc_messages import Error, Hello, Level, Reset
 from livejam.serving.osc_sound_messages import (
     Reference,
     ReferenceBetween,
@@ -38,8 +38,6 @@ from livejam.serving.osc_sound_messages import (
 from livejam.serving.osc_wire import write_datagram
 from livejam.streaming import Session, Stroke, reference_of
 
-BLOCK = 256
-
 
 @cache
 def named() -> NamedReferences:
@@ -51,15 +49,6 @@ def greeted(player: Player, instruments: tuple[str, ...] = ("Percussive",), refe
     desk = Desk(player, instruments, named() if references else NamedReferences())
     desk(Hello())
     return desk
-
-
-def heard(desk: Desk, audio_N: np.ndarray, start: int = 0) -> list[Message]:
-    """What is answered to sound from a position on."""
-    answers: list[Message] = []
-    for at in range(0, len(audio_N) - BLOCK + 1, BLOCK):
-        desk.clock.sleep(BLOCK / RATE)
-        answers += desk(Stream((start + at) // BLOCK, start + at, audio_N[at : at + BLOCK]))
-    return answers
 
 
 def session_of(desk: Desk) -> Session:
@@ -230,19 +219,8 @@ LIKELY = st.one_of(
 )
 def test_whatever_comes_gets_at_most_one_error_and_stops_nothing(make: Any, packets: list[Any]) -> None:
     """Good, wrong, late, early, infinite and damaged packets, between blocks of sound."""
-    desk, position, audio_N = greeted(make(), references=True), 0, tune(1.0)[: 8 * BLOCK]
-    for (address, arguments), noise, blocks in packets:
-        datagram = write_datagram(address, arguments)
-        if noise is not None:
-            datagram = noise + datagram[len(noise) :] if noise[0] % 2 else datagram[: -len(noise)] + noise
-        desk.clock.sleep(0.2)
-        errors = [answer for answer in desk(datagram) if isinstance(answer, Error)]
-        assert len(errors) <= 1
-        assert all(error.sentence and "Traceback" not in error.sentence for error in errors)
-        heard(desk, audio_N[: 4 * blocks * BLOCK], position)
-        position += len(audio_N[: 4 * blocks * BLOCK])
-    assert desk.desk.counts.failed == 0
-    assert not [words for words in desk.printed if "failed" in words]
+    desk, audio_N = greeted(make(), references=True), tune(1.0)[: 8 * BLOCK]
+    position = take_anything(desk, packets, audio_N)
     desk(Level(0.0))
     session = session_of(desk)
     audio_N = tune(0.5)
