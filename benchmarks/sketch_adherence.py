@@ -150,10 +150,12 @@ def cell(items: Sequence[Agreement], control: str) -> dict[str, float | list[flo
     return {"value": value, "interval": None if math.isnan(low) else [low, high], "items": count}
 
 
-def table(found: Sequence[Agreement]) -> dict[str, dict[str, dict[str, float | list[float] | None]]]:
-    """Row → control → value, interval and number of items."""
+def table(
+    found: Sequence[Agreement], columns: Sequence[str]
+) -> dict[str, dict[str, dict[str, float | list[float] | None]]]:
+    """Row → column → value, interval and number of items."""
     rows = dict.fromkeys(item.row for item in found)
-    return {row: {name: cell([item for item in found if item.row == row], name) for name in COLUMNS} for row in rows}
+    return {row: {name: cell([item for item in found if item.row == row], name) for name in columns} for row in rows}
 
 
 def text(number: dict[str, float | list[float] | None]) -> str:
@@ -179,7 +181,7 @@ def main() -> None:
         parser.error("items and threads must be 1 or more, seconds above 0")
     torch.set_num_threads(given.threads)
     model = model_of(given.checkpoint, given.steps, given.guidance)
-    rows = table(measured(model, Items(given.root, given.items, given.seconds)))
+    rows = table(measured(model, Items(given.root, given.items, given.seconds)), COLUMNS)
     print(f"| row | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for row, cells in rows.items():
         print(f"| {row} | {' | '.join(text(cells[name]) for name in COLUMNS)} |")

@@ -30,7 +30,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.cutoff_sweep import Items, Model, data_of, model_of
-from benchmarks.sketch_adherence import UNPITCHED, Agreement, cell, text
+from benchmarks.sketch_adherence import UNPITCHED, Agreement, table, text
 from lightning_modules.accompaniment import played_audio
 from livejam.batch import CATEGORIES, AccompanimentBatch
 from livejam.errors import UserError
@@ -182,11 +182,7 @@ def main() -> None:
         parser.error("items and threads must be 1 or more, seconds above 0")
     torch.set_num_threads(given.threads)
     model = model_of(given.checkpoint, None, given.guidance)
-    found = measured(model, Items(given.root, given.items, given.seconds))
-    rows = {
-        row: {name: cell([item for item in found if item.row == row], name) for name in COLUMNS}
-        for row in dict.fromkeys(item.row for item in found)
-    }
+    rows = table(measured(model, Items(given.root, given.items, given.seconds)), COLUMNS)
     print(f"| sketch | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for row, cells in rows.items():
         print(f"| {row} | {' | '.join(text(cells[name]) for name in COLUMNS)} |")

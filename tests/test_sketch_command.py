@@ -18,7 +18,7 @@ from slakh_tree import write_tree
 from sung_notes import NOTE_SECONDS, NOTES, sung
 
 from benchmarks.cutoff_sweep import Items, model_of
-from benchmarks.sketch_adherence import measured, table
+from benchmarks.sketch_adherence import COLUMNS, measured, table
 from livejam.audio_files import open_recording
 from livejam.checkpoints.player import load_player
 from livejam.cli.main import main
@@ -148,7 +148,7 @@ def test_a_model_that_follows_none_says_so(play: Play, capfd: pytest.CaptureFixt
 
 def test_the_benchmark_has_every_row(checkpoint: Path) -> None:
     songs = checkpoint.parents[2] / "songs"
-    rows = table(measured(model_of(str(checkpoint)), Items(str(songs), 2, 4.0)))
+    rows = table(measured(model_of(str(checkpoint)), Items(str(songs), 2, 4.0)), COLUMNS)
     assert list(rows) == [
         "asked",
         "asked, against the mix",
