@@ -155,6 +155,10 @@ function guidance() {
     outlet(0, ["/guidance"].concat(arrayfromargs(arguments)));
 }
 
+function guidance_rescale(share) {
+    outlet(0, ["/guidance_rescale", share]);
+}
+
 function reference() {
     outlet(0, ["/reference"].concat(arrayfromargs(arguments)));
 }

@@ -19,7 +19,7 @@ from livejam.serving.osc_stream import GRID
 
 PATCHES = REPOSITORY / "patches"
 CONTROLS = {"instrument", "level", "mute", "undo", "seed", "prompt", "reset", "hello", "anticipation"}
-CONTROLS |= {"negative_prompt", "guidance", "reference", "reference_row", "reference_between"}
+CONTROLS |= {"negative_prompt", "guidance", "guidance_rescale", "reference", "reference_row", "reference_between"}
 CONTROLS |= {"sketch", "sketch_curve", "sketch_notes", "sketch_free"}
 METERS = ["welcome", "meters", "error", "late", "lost", "delay"]
 BLOCK, RING, ROWS = 256, 65536, 4
@@ -240,6 +240,7 @@ def test_the_script_of_max_passes_controls_on_and_shows_meters() -> None:
         "prompt": ["jazz piano", 4],
         "negative_prompt": ["drums", 1],
         "guidance": ["mix", 2, "prompt", 3],
+        "guidance_rescale": [0.7],
         "reference": ["voice:0.7, strings:0.3", 4],
         "reference_row": [1, "voice"],
         "reference_between": ["voice", "strings", 0.3],

@@ -171,6 +171,17 @@ class Guidance(Control):
 
 
 @dataclass(frozen=True)
+class GuidanceRescale(Control):
+    """Takes back a share of what guidance does to the level, from the model's next block on."""
+
+    kind = "guidance_rescale"
+    share: float = valued(Number("0: guidance as it is", Range(0, 1)))
+
+    def change(self, session: Session) -> None:
+        session.set_guidance_rescale(self.share)
+
+
+@dataclass(frozen=True)
 class Recording(Message):
     """Makes one of two recordings what the model can sound like, for models that take references. Its sound came in
     frames before, or was played last. Answered by `done` or `problem`."""
@@ -223,8 +234,8 @@ class SketchFree(Control):
 
 
 _FROM_PAGE: tuple[type[Message], ...] = (
-    Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt, NegativePrompt, Guidance, Recording, Reference,
-    Sketch, SketchFree,
+    Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt, NegativePrompt, Guidance, GuidanceRescale,
+    Recording, Reference, Sketch, SketchFree,
 )  # fmt: skip
 FROM_PAGE = {kind.kind: kind for kind in _FROM_PAGE}
 
@@ -250,6 +261,11 @@ class Welcome(Message):
     sketches: bool = valued(Truth("whether it follows a sketch"))
     guidance: str = valued(
         Text("what can have a weight of guidance, with the one it has: mix=1,prompt=3; empty: nothing can")
+    )
+    guidance_rescale: float | None = valued(
+        Optional(
+            Number("share of guidance's effect on the level that is taken back; left out: it cannot be", Range(0, 1))
+        )
     )
 
 

@@ -20,6 +20,7 @@ from livejam.checkpoints.references import reference_analysis
 from livejam.errors import UserError
 from livejam.sampling import weights_text
 from livejam.sampling.guidance import CONTROLS
+from livejam.sampling.samplers import CfgSampler
 from livejam.serving.web_limits import Limits, Places
 from livejam.serving.web_messages import MOST_ROWS, Welcome
 from livejam.streaming.batons import Baton
@@ -53,6 +54,7 @@ class Stage:
         embed: makes what the model can sound like of sound; None = it takes no reference.
         sketches: whether it follows a sketch.
         guidance: what can have a weight of guidance, with the one it has, as `read_weights` reads it; empty = nothing.
+        guidance_rescale: the share of what guidance does to the level that is taken back; None = none can be.
     """
 
     model: str
@@ -67,6 +69,7 @@ class Stage:
     embed: Embed | None = None
     sketches: bool = False
     guidance: str = ""
+    guidance_rescale: float | None = None
 
 
 def stage_of(
@@ -82,7 +85,7 @@ def stage_of(
     places, accompanist = Places(limits.musicians), player.accompanist
     parts = model.name, player.instruments, rate, make, baton, limits, places, say
     takes = takes_prompts(accompanist), embedder(player, rate, say), takes_sketches(accompanist)
-    return Stage(*parts, *takes, guidance_of(accompanist))
+    return Stage(*parts, *takes, guidance_of(accompanist), rescale_of(accompanist))
 
 
 def guidance_of(accompanist: Accompanist[Any]) -> str:
@@ -91,6 +94,12 @@ def guidance_of(accompanist: Accompanist[Any]) -> str:
         return ""
     never = frozenset() if accompanist.context_mode.can_guide else frozenset({"past"})
     return weights_text({n: accompanist.weights.get(n, 1.0) for n in CONTROLS if n in accompanist.controls - never})
+
+
+def rescale_of(accompanist: Accompanist[Any]) -> float | None:
+    """The share of what guidance does to the level that a model takes back; None = it cannot."""
+    sampler = accompanist.sampler if isinstance(accompanist, LMDMAccompanist) else None
+    return sampler.rescale if isinstance(sampler, CfgSampler) else None
 
 
 def embedder(player: Player, sample_rate_hz: int, say: Callable[[str], None]) -> Embed | None:
@@ -126,4 +135,5 @@ def welcome(stage: Stage) -> Welcome:
         references=stage.embed is not None,
         sketches=stage.sketches,
         guidance=stage.guidance,
+        guidance_rescale=stage.guidance_rescale,
     )

@@ -99,8 +99,9 @@ def test_it_is_led_away_from_words_and_what_is_not_trained_goes_back(rendered_so
         page = ready(new_page(), url)
         start(page)
         assert page.run("!document.querySelector('#away').hidden && !document.querySelector('#guidance').hidden")
-        mix, past, prompt = (f"#guidance-strips .strip:nth-child({place})" for place in (1, 2, 3))
-        assert [page.text(f"{strip} output") for strip in (mix, past, prompt)] == ["2.0", "1.0", "2.0"]
+        strips = [f"#guidance-strips .strip:nth-child({place})" for place in (1, 2, 3, 4)]
+        mix, past, prompt, level = strips
+        assert [page.text(f"{strip} output") for strip in strips] == ["2.0", "1.0", "2.0", "0 %"]
 
         def submit(words: str) -> None:
             page.run(f"document.querySelector('#away-text').value = {words!r}")
@@ -115,12 +116,15 @@ def test_it_is_led_away_from_words_and_what_is_not_trained_goes_back(rendered_so
         submit("loud trumpet")
         move(prompt, 3.5)
         submit("")
+        move(level, 0.7)
         assert page.text(f"{prompt} output") == "3.5"
+        assert page.text(f"{level} output") == "70 %"
         assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
         move(past, 1.5)
         assert page.text(f"{past} output") == "1.5"
         move(mix, 6)
         assert page.text(f"{mix} output") == "2.0", "it was never trained without the mix alone"
+        assert page.text(f"{level} output") == "70 %"
         assert "training windows" in page.text("#status")
         submit("zzz")
         assert "no word that the tag encoder knows" in page.text("#status")

@@ -133,7 +133,7 @@ async function start() {
   });
   const send = (message) => jam?.line.send(message);
   jam.words = new Words($, facts.prompts === true, Boolean(facts.guidance), begun.instruments.map(title), send);
-  jam.guiding = new Guiding($, facts.guidance, send);
+  jam.guiding = new Guiding($, facts.guidance, facts.guidance_rescale, send);
   const read = (bytes) => samplesOf(context, bytes);
   jam.likeness = new Likeness($, facts.references === true, context.sampleRate, read, jam.line);
   jam.sketching = new Sketching($, facts.sketches === true, send);
@@ -195,11 +195,11 @@ function told(message) {
   else if (message.kind === "done" && message.of === "undo") say(`The model forgot the last ${message.seconds.toFixed(1)} s.`);
   else if (message.kind === "done" && message.of === "anticipation") showAhead();
   else if (message.kind === "done" && message.of === "recording") jam?.likeness.done();
-  else if (message.kind === "done" && message.of === "guidance") jam?.guiding.answered(true);
+  else if (message.kind === "done" && ["guidance", "guidance_rescale"].includes(message.of)) jam?.guiding.answered(true);
   else if (message.kind === "problem" && message.ended) stop(message.sentence, true);
   else if (message.kind === "problem" && message.sentence.startsWith("recording: ")) jam?.likeness.done(message.sentence.slice(11));
   else if (message.kind === "problem") {
-    if (message.sentence.startsWith("guidance: ")) jam?.guiding.answered(false);
+    if (/^guidance(_rescale)?: /.test(message.sentence)) jam?.guiding.answered(false);
     say(message.sentence, true);
   }
 }

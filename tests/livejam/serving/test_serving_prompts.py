@@ -31,6 +31,7 @@ from livejam.serving.osc_wire import write_datagram
 from livejam.serving.osc_word_messages import Guidance, GuidanceRescale, NegativePrompt, Prompt, PromptRow
 from livejam.serving.web_limits import Limits, Places
 from livejam.serving.web_messages import Guidance as WebGuidance
+from livejam.serving.web_messages import GuidanceRescale as WebRescale
 from livejam.serving.web_messages import NegativePrompt as WebNegative
 from livejam.serving.web_messages import Prompt as WebPrompt
 from livejam.serving.web_server import make_app
@@ -98,9 +99,10 @@ def test_the_page() -> None:
 def test_what_the_page_asks(tmp_path: object, node: str) -> None:
     run = runner(REPOSITORY / "livejam/serving/web", tmp_path, node)  # type: ignore[arg-type]
     found = run(
-        'import { asked, avoided } from "./words.js"; import { weightsOf } from "./guiding.js";'
+        'import { asked, avoided } from "./words.js"; import { guided, weightsOf } from "./guiding.js";'
         'console.log(JSON.stringify([asked(" piano ", "", "4"), asked("a:1, b:2", "1", ""), asked("x", "0", "1e9"),'
-        'avoided(" drums ", "1"), avoided(" ", ""), weightsOf("mix=1,prompt=3.5"), weightsOf(""), weightsOf()]));'
+        'avoided(" drums ", "1"), avoided(" ", ""), weightsOf("mix=1,prompt=3.5"), weightsOf(""), weightsOf(),'
+        'guided("past", 2.5), guided("share", 0.7)]));'
     )
     assert found == [
         {"kind": "prompt", "words": "piano", "row": None, "fade_seconds": 4},
@@ -111,6 +113,8 @@ def test_what_the_page_asks(tmp_path: object, node: str) -> None:
         {"mix": 1, "prompt": 3.5},
         {},
         {},
+        {"kind": "guidance", "past": 2.5},
+        {"kind": "guidance_rescale", "share": 0.7},
     ]
 
 
@@ -235,12 +239,15 @@ def stage(make: Any) -> Stage:
 
 def test_the_page_leads_away_and_guides() -> None:
     assert [stage(make).guidance for make in (guided, band)] == ["mix=2,past=1,prompt=4", ""]
+    assert [stage(make).guidance_rescale for make in (guided, band)] == [0.0, None]
     audio_N = tune(1.0)
     with client_of(make_app(stage(guided), (), "")) as client, client.websocket_connect(JAM) as socket:
         visitor = Visitor(socket)
         visitor.begin("Percussive", "Bass")
         assert visitor.told[0]["guidance"] == "mix=2,past=1,prompt=4"
-        for message in (WebNegative("trumpet", 1), WebGuidance(prompt=3.0), WebGuidance(mix=1.5)):
+        assert visitor.told[0]["guidance_rescale"] == 0
+        asked = WebNegative("trumpet", 1), WebGuidance(prompt=3.0), WebGuidance(mix=1.5), WebRescale(0.7)
+        for message in asked:
             visitor.say(message)
             assert visitor.until("done")["of"] == message.kind
         for wrong, said in (
@@ -248,6 +255,8 @@ def test_the_page_leads_away_and_guides() -> None:
             ({"kind": "guidance", "prompt": "3"}, "prompt is '3'"),
             ({"kind": "guidance", "tempo": 3}, "there is no 'tempo'"),
             ({"kind": "guidance", "sketch": 2}, "follows no sketch"),
+            ({"kind": "guidance_rescale", "share": 1.5}, "from 0 to 1"),
+            ({"kind": "guidance_rescale"}, "share is None"),
             ({"kind": "negative_prompt", "words": "zzz"}, "knows"),
             ({"kind": "negative_prompt", "words": "piano " * 100}, "at most 200 letters"),
             ({"kind": "negative_prompt", "words": "piano", "row": 3}, "there is no row 3"),
@@ -264,6 +273,7 @@ def test_the_page_leads_away_and_guides() -> None:
     session = mono_session(guided(), RATE, False, ["Percussive", "Bass"], 0)
     session.set_negative_prompt("trumpet", 1)
     session.set_guidance({"prompt": 3.0, "mix": 1.5})
+    session.set_guidance_rescale(0.7)
     np.testing.assert_allclose(answer_BN, known(session, audio_N)[:, : answer_BN.shape[1]], atol=1e-5)
     with client_of(make_app(stage(band), (), "")) as client, client.websocket_connect(JAM) as socket:
         visitor = Visitor(socket)
@@ -271,6 +281,7 @@ def test_the_page_leads_away_and_guides() -> None:
         for message, said in (
             (WebNegative("piano"), "takes no prompts"),
             (WebGuidance(prompt=3.0), "without guidance"),
+            (WebRescale(0.7), "without guidance"),
         ):
             visitor.say(message)
             assert said in visitor.until("problem")["sentence"]
