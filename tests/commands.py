@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 import re
 import shlex
@@ -24,11 +26,13 @@ def commands_in(text: str) -> list[list[str]]:
     return [shlex.split(found[1], comments=True) for line in lines if (found := _COMMAND.match(line))]
 
 
+@functools.cache  # reading all of them takes seconds, and many files of tests ask for it when they are imported
 def experiments() -> list[Path]:
     """Every shipped YAML that is an experiment of its own, found on disk: it names a recipe."""
     return [path for path in _configs() if "class_path" in (merged(path).get("model") or {})]
 
 
+@functools.cache
 def overlays() -> list[Path]:
     """Every shipped YAML that goes on top of an experiment."""
     known = experiments()
@@ -63,6 +67,11 @@ def _configs() -> list[Path]:
 
 def effective(config: Path) -> dict[str, Any]:
     """An experiment with what it begins with and is based on, without interpolation; classes' defaults are left out."""
+    return copy.deepcopy(_effective(config))
+
+
+@functools.cache
+def _effective(config: Path) -> dict[str, Any]:
     register()
     told = OmegaConf.create({"variant": [], **merged(DEFAULTS, config)})
     content = OmegaConf.to_container(told, resolve=True)

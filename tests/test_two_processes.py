@@ -45,6 +45,9 @@ STARTS = {
 
 ACCOMPANISTS = ["liveband/pocket", "lmdm/base_pocket", "lookahead/pocket", *STARTS]
 
+SAME_RECIPE = {"lmdm/encdec_pocket", "lmdm/outpainting_pocket"}
+"""Train as blockcausal_pocket does, with another context mode."""
+
 SMALL = {
     "trainer.accelerator": "cpu",
     "trainer.max_epochs": "1",
@@ -125,7 +128,9 @@ def require_trained(root: Path, checkpoint: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("config", ACCOMPANISTS)
+@pytest.mark.parametrize(
+    "config", [pytest.param(name, marks=[pytest.mark.slow] * (name in SAME_RECIPE)) for name in ACCOMPANISTS]
+)
 def test_accompanists_train_validate_and_save(config: str, runs: Runs, lightning_command: Command) -> None:
     require_trained(runs.root(config), runs.checkpoint(config, lightning_command))
 
@@ -144,8 +149,9 @@ def test_quickstart_needs_nothing_but_a_number_of_devices(runs: Runs) -> None:
     require_trained(runs.root("quickstart"), runs.root("quickstart") / "checkpoints/last.ckpt")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("items", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("items", [3, 1])
 def test_a_test_gives_the_same_table(items: int, runs: Runs, lightning_command: Command) -> None:
     """In batches of one: two items for the first process, one and a repeated one for the second; or one and none."""
     checkpoint, tables, sounds = runs.checkpoint("liveband/pocket", lightning_command), [], []

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from memory_layout import unusual_layouts
 
 from livejam.codecs.features import SpectralFeatures
 from livejam.codecs.synthesis import (
@@ -140,3 +141,9 @@ def test_attacks_are_moved_to_the_end_of_the_window() -> None:
     expected = torch.fft.rfft(noise * (1 + 2 * torch.sin(angle)))
     assert torch.allclose(rising[0, 0, 0, 1:-1], expected[1:-1], atol=1e-4 * float(expected.abs().max()))
     assert torch.allclose(shape_attacks(spectrum, magnitude, magnitude[:, 0])[..., 5:-5], spectrum[..., 5:-5])
+
+
+@pytest.mark.parametrize("audio_channels", [1, 2])
+def test_noise_lies_in_dense_memory(audio_channels: int) -> None:
+    """Which is all that DDP broadcasts."""
+    assert not unusual_layouts(Synthesis(RATE_HZ, audio_channels, WINDOW, FLOOR))
