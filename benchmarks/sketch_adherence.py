@@ -6,7 +6,9 @@ A model plays the test items of its data three times, by the path that is deploy
 with those of a stem of the same instrument in another song, which do not belong to the mix, and without a sketch. Every
 row is the agreement of a sound with a sketch (`metrics.sketch_adherence`): correlation of loudness and of brightness
 over time, and cosine of the notes of pitched instruments, with 95 % intervals over songs; and the level of the sound
-against the true stem, in dB. The frames in which the model has heard nothing yet, and is silent, do not count.
+against the true stem, in dB. The frames in which the model has heard nothing yet, and is silent, do not count. With
+`--voice`, notes are those that the tracker of single notes hears, in sketches and in what is played, as with
+`livejam play --voice`.
 
 | row | sound | sketch |
 |---|---|---|
@@ -17,7 +19,7 @@ against the true stem, in dB. The frames in which the model has heard nothing ye
 | another time's | played with the true stem's sketch | that one, moved by seconds: the median |
 | true stem, coded | the true stem through the codec | its own |
 
-The last line is one JSON object: the rows, and the settings.
+Below, the row `asked` per instrument. The last line is one JSON object: the rows, and the settings.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,7 +42,7 @@ from lightning_modules.accompaniment import played_audio
 from livejam.batch import CATEGORIES, AccompanimentBatch
 from livejam.errors import UserError
 from livejam.sampling import read_weights
-from livejam.sketch import CONTROLS, Sketcher
+from livejam.sketch import CONTROLS, Sketcher, VoicePitch
 from metrics.intervals import jackknife_interval
 from metrics.loudness import relative_level_db
 from metrics.sketch_adherence import agreement, shifted_agreement
@@ -72,8 +74,13 @@ class Agreement:
     numbers: Numbers
 
 
-def measured(model: Model, items: Items) -> list[Agreement]:
+def measured(model: Model, items: Items, by_voice: bool = False) -> list[Agreement]:
     """All rows of all items.
+
+    Args:
+        model: what plays.
+        items: what it plays to.
+        by_voice: whether notes are those that the tracker of single notes hears.
 
     Raises:
         UserError: the model follows no sketch.
@@ -84,18 +91,34 @@ def measured(model: Model, items: Items) -> list[Agreement]:
     data = data_of(model, items)
     data.prepare_data() if items.root is None else None
     data.setup("test")
-    sketcher, found = analysis.at(model.player.codec.spec), []
+    tracked, found = by_voice and analysis.voice is None, []
+    sketcher = (replace(analysis, voice=VoicePitch()) if tracked else analysis).at(model.player.codec.spec)
+    late = round(sketcher.pitch.lag_frames) if tracked else 0
     for batch in tqdm(data.test_dataloader(), desc="batches"):
-        found += _of_batch(model, sketcher, batch)
+        found += _of_batch(model, sketcher, late, batch)
     return found
 
 
+def earlier(curves_BTP: Tensor, frames: int) -> Tensor:
+    """Curves whose notes come so many frames earlier; the last ones stay."""
+    out_BTP = curves_BTP.clone()
+    out_BTP[:, : curves_BTP.shape[1] - frames, 2:] = curves_BTP[:, frames:, 2:]
+    return out_BTP
+
+
 @torch.inference_mode()
-def _of_batch(model: Model, sketcher: Sketcher, batch: AccompanimentBatch) -> list[Agreement]:
+def _of_batch(model: Model, sketcher: Sketcher, late: int, batch: AccompanimentBatch) -> list[Agreement]:
     own_BTP, other_BTP = sketcher(batch.target), sketcher(_others(batch))
     codec = model.player.codec
     audio = {
-        name: played_audio(model.accompanist, codec, model.player.silence_C, batch, curves_BTP)
+        # all of a stem is known, so its notes are put where they sound, as `livejam play --voice` does
+        name: played_audio(
+            model.accompanist,
+            codec,
+            model.player.silence_C,
+            batch,
+            None if curves_BTP is None else earlier(curves_BTP, late),
+        )
         for name, curves_BTP in (("own", own_BTP), ("other", other_BTP), ("none", None))
     }
     audio["coded"] = codec.decode(codec.encode(batch.target))
@@ -175,13 +198,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each (default: 20)")
     parser.add_argument("--steps", type=int, help="of the sampler, at least 1; default: the checkpoint's")
     parser.add_argument("--guidance", type=read_weights, help="as of livejam play; default: the checkpoint's")
+    parser.add_argument("--guidance-rescale", type=float, default=0.0, help="as of livejam play, 0 to 1 (default: 0)")
+    parser.add_argument("--voice", action="store_true", help="notes as the tracker of single notes hears them")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, at least 1 (default: 1)")
     given = parser.parse_args()
     if min(given.items, given.threads) < 1 or given.seconds <= 0:
         parser.error("items and threads must be 1 or more, seconds above 0")
+    if not 0 <= given.guidance_rescale <= 1:
+        parser.error("--guidance-rescale must be 0 to 1")
     torch.set_num_threads(given.threads)
     model = model_of(given.checkpoint, given.steps, given.guidance)
-    rows = table(measured(model, Items(given.root, given.items, given.seconds)), COLUMNS)
+    sampler = model.accompanist.sampler.with_rescale(given.guidance_rescale)
+    model = replace(model, accompanist=model.accompanist.with_sampler(sampler))
+    found = measured(model, Items(given.root, given.items, given.seconds), given.voice)
+    rows = table(found, COLUMNS)
+    for instrument in sorted({item.instrument for item in found}):
+        played = [item for item in found if (item.row, item.instrument) == ("asked", instrument)]
+        rows[f"asked: {instrument}"] = table(played, COLUMNS)["asked"]
     print(f"| row | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for row, cells in rows.items():
         print(f"| {row} | {' | '.join(text(cells[name]) for name in COLUMNS)} |")

@@ -6,6 +6,7 @@ A voice (harmonics under the formants of an open vowel, with vibrato, glides and
 test items of a model's data: the strongest note of the true stem, frame by frame, by octaves moved to between C3 and
 B4, as loud as the stem. The model plays to it four times: with the sketch as the filter bank hears the voice, as the
 tracker hears it (`livejam play --voice`), with the sung notes themselves as if they were drawn, and without a sketch.
+A model that was trained on voices has learnt that the tracker's notes come late, so all of its sketches' do.
 
 | column | what it is, in frames that are sung and could be played |
 |---|---|
@@ -30,7 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.cutoff_sweep import Items, Model, data_of, model_of
-from benchmarks.sketch_adherence import UNPITCHED, Agreement, table, text
+from benchmarks.sketch_adherence import UNPITCHED, Agreement, earlier, table, text
 from lightning_modules.accompaniment import played_audio
 from livejam.batch import CATEGORIES, AccompanimentBatch
 from livejam.errors import UserError
@@ -102,6 +103,14 @@ def drawn(note_T: Tensor, levels_TP: Tensor) -> Tensor:
     return out_TP
 
 
+def later(curves_BTP: Tensor, frames: int) -> Tensor:
+    """Curves whose notes come so many frames later, and no note before the first."""
+    out_BTP, kept = curves_BTP.clone(), (curves_BTP.shape[2] - 2) // 2
+    out_BTP[:, frames:, 2:] = curves_BTP[:, : curves_BTP.shape[1] - frames, 2:]
+    out_BTP[:, :frames, 2 : 2 + kept], out_BTP[:, :frames, 2 + kept :] = -1, 0
+    return out_BTP
+
+
 def scored(sketch_TP: Tensor | None, played_TP: Tensor, note_T: Tensor) -> Numbers:
     """The columns of one item; nan where there is no sketch."""
     at_T = note_T.isfinite().nonzero()[:, 0]
@@ -125,41 +134,42 @@ def measured(model: Model, items: Items) -> list[Agreement]:
     """All rows of all pitched items.
 
     Raises:
-        UserError: the model follows no sketch, or was trained on voices.
+        UserError: the model follows no sketch.
     """
     analysis = model.accompanist.sketch
-    if analysis is None or analysis.voice is not None:
-        raise UserError(
-            "name a checkpoint of configs/lmdm/sketch_pocket.yaml: a model trained on peaks of a filter bank"
-        )
+    if analysis is None:
+        raise UserError("this model follows no sketch; name a checkpoint of configs/lmdm/sketch_pocket.yaml")
     spec, found = model.player.codec.spec, []
-    peaks, tracked = analysis.at(spec), replace(analysis, voice=VoicePitch()).at(spec)
+    peaks = replace(analysis, voice=None).at(spec)
+    tracked = replace(analysis, voice=analysis.voice or VoicePitch()).at(spec)
     pitched = [target for target in model.data.get("targets") or CATEGORIES if target != UNPITCHED]
     data = data_of(replace(model, data={**model.data, "targets": pitched}), items)
     data.prepare_data() if items.root is None else None
     data.setup("test")
     for batch in tqdm(data.test_dataloader(), desc="batches"):
-        found += _of_batch(model, peaks, tracked, batch)
+        found += _of_batch(model, peaks, tracked, analysis.voice is not None, batch)
     return found
 
 
 @torch.inference_mode()
-def _of_batch(model: Model, peaks: Sketcher, tracked: Sketcher, batch: AccompanimentBatch) -> list[Agreement]:
+def _of_batch(
+    model: Model, peaks: Sketcher, tracked: Sketcher, expected_late: bool, batch: AccompanimentBatch
+) -> list[Agreement]:
     rows = [row for row, index in enumerate(batch.instrument_B.tolist()) if CATEGORIES[index] != UNPITCHED]
     spec, own_BTP = model.player.codec.spec, peaks(batch.target)
     sung = [sung_along(own_TP, spec.hop_samples, spec.sample_rate_hz, row) for row, own_TP in enumerate(own_BTP)]
     audio_BAN = torch.stack([audio_N for audio_N, _ in sung])[:, None].expand(-1, spec.audio_channels, -1)
-    bank_BTP, voice_BTP = peaks(audio_BAN), tracked(audio_BAN)
-    late = round(tracked.pitch.lag_frames)
+    late, bank_BTP = round(tracked.pitch.lag_frames), peaks(audio_BAN)
     # the whole voice is known, so its notes are put where they are sung, as `livejam play --voice` does
-    voice_BTP[:, :-late, 2:] = voice_BTP[:, late:, 2:].clone()
-    own = torch.stack([drawn(note_T, curves_TP) for (_, note_T), curves_TP in zip(sung, bank_BTP, strict=True)])
-    sketches = {"by the filter bank": bank_BTP, "by the tracker": voice_BTP, "drawn": own, "none": None}
+    voice_BTP = earlier(tracked(audio_BAN), late)
+    drawn_BTP = torch.stack([drawn(note_T, curves_TP) for (_, note_T), curves_TP in zip(sung, bank_BTP, strict=True)])
+    sketches = {"by the filter bank": bank_BTP, "by the tracker": voice_BTP, "drawn": drawn_BTP, "none": None}
     # before these, it has heard nothing and is silent, whatever is asked
     found, first = [], max(0, model.accompanist.anticipation_frames + 1)
     for name, curves_BTP in sketches.items():
+        given_BTP = curves_BTP if curves_BTP is None or not expected_late else later(curves_BTP, late)
         parts = model.accompanist, model.player.codec, model.player.silence_C, batch
-        played_BTP = peaks(played_audio(*parts, curves_BTP))
+        played_BTP = peaks(played_audio(*parts, given_BTP))
         for row in rows:
             sketch_TP = None if curves_BTP is None else curves_BTP[row, first:]
             numbers = scored(sketch_TP, played_BTP[row, first:], sung[row][1][first:])

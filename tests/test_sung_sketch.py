@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.sung_sketch import COLUMNS, HIGHEST, LOWEST, drawn, scored, sung_along
+from benchmarks.sketch_adherence import earlier
+from benchmarks.sung_sketch import COLUMNS, HIGHEST, LOWEST, drawn, later, scored, sung_along
 from livejam.sketch import SketchAnalysis, VoicePitch
 from livejam.spec import CodecSpec
 
@@ -58,3 +59,14 @@ def test_what_is_played_counts_by_note_and_by_octave() -> None:
     nothing_TP[:, 2], nothing_TP[:, 6] = -1, 0
     nothing = scored(None, nothing_TP, sung_T)
     assert (nothing["strength"], nothing["strongest"], nothing["pitch class"]) == (0, 0, 0)
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.integers(0, 9), st.integers(0, 2**31))
+def test_notes_that_come_later_and_then_earlier_are_as_they_were(frames: int, seed: int) -> None:
+    curves_BTP = torch.rand(2, FRAMES, 10, generator=torch.Generator().manual_seed(seed))
+    later_BTP = later(curves_BTP, frames)
+    assert torch.equal(later_BTP[..., :2], curves_BTP[..., :2])
+    assert (later_BTP[:, :frames, 2:6] == -1).all()
+    kept = FRAMES - frames
+    assert torch.equal(earlier(later_BTP, frames)[:, :kept], curves_BTP[:, :kept])

@@ -25,13 +25,17 @@ CONTEXT_FRAMES = LEFT_FRAMES + RIGHT_FRAMES - 1
 CROSSINGS = 16
 """Zero crossings of the resampling filter on each side."""
 
+TINY = 1e-9
+"""Strengths are divided by no less."""
+
 
 @dataclass(frozen=True)
 class VoicePitch(PitchBy):
     """Pitch by a tracker of single notes (`SwiftF0`) instead of the peaks of a filter bank.
 
     Args:
-        least_strength: notes that are weaker are left out, 0 to 1; flash-foley's number for pitch probabilities is 0.1.
+        least_strength: notes of which the tracker is less sure are left out, 0 to 1; flash-foley's number for pitch
+            probabilities is 0.1.
 
     Raises:
         UserError: the number is out of range.
@@ -48,7 +52,8 @@ class VoicePitch(PitchBy):
 
 
 class TrackedPitch(PitchControl):
-    """How surely each note of MIDI is sung: the tracker's confidence, shared by the two notes next to its pitch.
+    """Which note of MIDI is sung: the tracker's confidence, shared by the two notes next to its pitch, relative to the
+    more strongly sung of the two, as those of a filter bank (`livejam.sketch.controls.Pitch`) are to the strongest.
 
     The tracker hears 16 ms at a time, and a latent frame is the mean of a whole number of those. So that their hop is
     that share of a latent frame, the sound is resampled to a rate near 16 kHz, and the tracker hears it a few percent
@@ -100,8 +105,10 @@ class TrackedPitch(PitchControl):
         note_BF1 = (A4_NOTE + OCTAVE * torch.log2(pitch_BF * self.pitch_scale / A4_HZ))[..., None]
         place_K = torch.arange(NOTES, device=pitch_BF.device, dtype=pitch_BF.dtype)
         near_BFK = (1 - (note_BF1 - place_K).abs()).clamp_min(0) * confidence_BF[..., None]
-        strength_BTK = near_BFK.unflatten(1, (-1, self.frames_per_hop)).mean(dim=2)
-        return torch.where(strength_BTK < self.least_strength, 0.0, strength_BTK)
+        sure_BTK = near_BFK.unflatten(1, (-1, self.frames_per_hop)).mean(dim=2)
+        strength_BTK = torch.where(sure_BTK < self.least_strength, 0.0, sure_BTK)
+        # a tracker that is less sure does not ask for a softer note
+        return strength_BTK / strength_BTK.amax(dim=-1, keepdim=True).clamp_min(TINY)
 
     def resampled(self, heard_BN: Tensor) -> Tensor:
         """Sound at the tracker's rate: P samples for every Q after the first W - Q."""
