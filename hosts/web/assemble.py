@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from livejam.errors import UserError
-from livejam.export.signature import SIGNATURE, STATES, read_signature
+from livejam.export.signature import PROMPTS, SIGNATURE, STATES, read_signature
 
 HERE = Path(__file__).parent
 SERVED = HERE.parents[1] / "livejam/serving/web"
@@ -30,6 +30,7 @@ SHARED = (
     "beats.js",
     "guiding.js",
     "jam.js",
+    "leading.js",
     "likeness.js",
     "mixer.js",
     "old.js",
@@ -94,7 +95,9 @@ def assemble(model: Path, page: Path, runtime: Path | None, songs: Path | None) 
     page.mkdir(parents=True, exist_ok=True)
     _copy([SERVED / name for name in SHARED], page)
     _copy([path for path in HERE.iterdir() if path.suffix in (".js", ".webmanifest")], page)
-    _copy([model / name for name in (SIGNATURE, STATES, *(graph.file for graph in signature.graphs))], page / "model")
+    words = [PROMPTS] if signature.prompts else []
+    graphs = [graph.file for graph in signature.graphs]
+    _copy([model / name for name in (SIGNATURE, STATES, *words, *graphs)], page / "model")
     _unpack(packed, page / "runtime")
     _write_songs(songs, signature.sample_rate_hz, page / "songs")
     index = page / "index.html"

@@ -14,6 +14,8 @@ LAST = 2**31 - 1
 """The largest whole number of OSC."""
 
 MOST_ROWS = 16
+LONGEST_BLOCK = 1024
+"""Samples of a block of `/stream`, and of the sound that leads a sketch."""
 
 M = TypeVar("M", bound="Message")
 Metadata = dict[str, Argument]

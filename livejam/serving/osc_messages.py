@@ -16,15 +16,23 @@ from typing import Any
 from livejam.batch import NAMES
 from livejam.errors import UserError
 from livejam.option_ranges import Range
-from livejam.serving.osc_fields import LAST, MOST_ROWS, Message, number, read_arguments, rest, text, whole, yes
+from livejam.serving.osc_fields import (
+    LAST,
+    LONGEST_BLOCK,
+    MOST_ROWS,
+    Message,
+    number,
+    read_arguments,
+    rest,
+    text,
+    whole,
+    yes,
+)
 from livejam.serving.osc_sound_messages import SOUNDS
 from livejam.serving.osc_wire import read_datagram
 from livejam.serving.osc_word_messages import ASKING
 from livejam.streaming.rings import Audio
 from livejam.streaming.session import LOUDEST_DB, SOFTEST_DB, UNDO_SECONDS
-
-LONGEST_BLOCK = 1024
-"""Samples of a block of `/stream`."""
 
 LONGEST_CHUNK = 13_000
 """Samples of a chunk of a window that one datagram holds."""

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from livejam.errors import UserError
+from livejam.serving.leading import Lead
 from livejam.serving.line import Answer, Line
 from livejam.serving.named_references import NamedReferences
 from livejam.serving.osc_controls import control_of, take_instruments
@@ -40,7 +41,14 @@ from livejam.serving.osc_messages import (
     W,
     Welcome,
 )
-from livejam.serving.osc_sound_messages import Reference, ReferenceBetween, ReferenceRow, SketchCurve
+from livejam.serving.osc_sound_messages import (
+    Reference,
+    ReferenceBetween,
+    ReferenceRow,
+    SketchCurve,
+    SketchLead,
+    SketchSound,
+)
 from livejam.serving.osc_stream import StreamAnswers
 from livejam.serving.osc_windows import Windows
 from livejam.streaming import Session, Stroke
@@ -92,6 +100,7 @@ class OscMusician:
         self._instruments = session.instruments
         self._answers = StreamAnswers(self._reply)
         self.line = self._make_line(session, self._answers.answer)
+        self._lead = Lead(self.line)
 
     def _post(self, change: Callable[[Session], None]) -> Future[None]:
         return self.line.post(change)
@@ -154,6 +163,10 @@ class OscMusician:
                 self._refer(self._references.between(one, other, share), None, fade)
             case SketchCurve(control, position, seconds, values_N):
                 self._draw(Stroke(control, tuple(values_N.tolist()), seconds), position)
+            case SketchLead(single, controls):
+                self._lead.begin(controls, bool(single)).add_done_callback(self._answer_control)
+            case SketchSound(position, samples_N):
+                self._lead.hear(position, samples_N).add_done_callback(self._answer_control)
             case Print():
                 self._say(f"{self.windows.settings}; {self.windows.counts}; {self.line.meters()}")
             case PacketTest(_, samples_N):

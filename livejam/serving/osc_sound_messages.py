@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from livejam.serving.osc_fields import MOST_ROWS, Message, number, rest, text, whole
+from livejam.serving.osc_fields import LONGEST_BLOCK, MOST_ROWS, Message, number, rest, text, whole
 from livejam.streaming.drawing import LENGTHS, MOST_POINTS
 from livejam.streaming.prompting import FADES
 from livejam.streaming.rings import Audio
@@ -96,7 +96,30 @@ class SketchFree(Message):
     )
 
 
+@dataclass(frozen=True)
+class SketchLead(Message):
+    """Lets the sound of `/sketch_sound` lead these controls of the sketch as it comes, and no others."""
+
+    address = "/sketch_lead"
+    single: int = field(
+        metadata=whole("1 = it sounds one note at a time, as voices do: a tracker hears it; 0 = not", 0, 1)
+    )
+    controls: tuple[str, ...] = field(
+        metadata=rest("s…", "`loudness`, `brightness`, `pitch`, or some of them; none = it leads no more", 0, 3)
+    )
+
+
+@dataclass(frozen=True)
+class SketchSound(Message):
+    """A block of the sound that leads the sketch. Send it before the `/stream` of the same position."""
+
+    address = "/sketch_sound"
+    position: int = field(metadata=whole("your position of its first sample, in samples"))
+    samples_N: Audio = field(metadata=rest("f…", f"samples, up to {LONGEST_BLOCK}", 1, LONGEST_BLOCK))
+
+
 SOUNDS: tuple[type[Message], ...] = (
     Reference, ReferenceRow, ReferenceBetween, Sketch, SketchCurve, SketchNotes, SketchFree,
+    SketchLead, SketchSound,
 )  # fmt: skip
 """All of them."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from livejam.serving.line import Answer
-from livejam.serving.osc_fields import LAST, Message
-from livejam.serving.osc_messages import LONGEST_BLOCK, Stream, StreamAnswer
+from livejam.serving.osc_fields import LAST, LONGEST_BLOCK, Message
+from livejam.serving.osc_messages import Stream, StreamAnswer
 from livejam.streaming.rings import Audio
 
 GRID = 64

@@ -16,7 +16,7 @@ from livejam.streaming.rings import Audio
 HEADER = struct.Struct("<BBHIq")
 """Kind, row, a zero, sequence number, position."""
 
-HEARD, PLAYED, RECORDED = 1, 2, 3
+HEARD, PLAYED, RECORDED, LEADING = 1, 2, 3, 4
 MOST_SAMPLES = 4096
 """Of a block that a musician sends."""
 
@@ -83,6 +83,25 @@ def is_recorded(frame: bytes) -> bool:
     return frame[:1] == bytes([RECORDED])
 
 
+def is_leading(frame: bytes) -> bool:
+    """Whether a frame is a block of the sound that leads the sketch, or meant to be one."""
+    return frame[:1] == bytes([LEADING])
+
+
+def read_leading(frame: bytes) -> Heard:
+    """A block of the sound that leads the sketch as it stood in a frame; samples that are not finite are silence.
+
+    Raises:
+        UserError: it is no such block, or too long.
+    """
+    (kind, row, zero, sequence, position), audio_N = _read(frame, finite=False)
+    if (kind, row, zero) != (LEADING, 0, 0):
+        raise UserError(
+            f"a frame that begins with {kind}, {row}, {zero} leads nothing; it must begin with {LEADING}, 0, 0"
+        )
+    return Heard(sequence, position, audio_N)
+
+
 def read_heard(frame: bytes) -> Heard:
     """A musician's block as it stood in a frame.
 
@@ -109,8 +128,12 @@ def read_recorded(frame: bytes) -> Recorded:
     return Recorded(slot, position, audio_N)
 
 
-def _read(frame: bytes) -> tuple[tuple[int, int, int, int, int], Audio]:
+def _read(frame: bytes, finite: bool = True) -> tuple[tuple[int, int, int, int, int], Audio]:
     """Header and samples of a frame of a musician's.
+
+    Args:
+        frame: its bytes.
+        finite: whether samples that are not finite are refused; otherwise they are silence.
 
     Raises:
         UserError: it is no such frame.
@@ -124,6 +147,8 @@ def _read(frame: bytes) -> tuple[tuple[int, int, int, int, int], Audio]:
     if not 0 <= position <= LAST_POSITION:
         raise UserError(f"the position {position} is out of range; it must be from 0 to 2^53 - 1")
     audio_N = np.frombuffer(frame, SAMPLES, offset=HEADER.size).astype(np.float32)
+    if not finite:
+        audio_N = np.nan_to_num(audio_N, nan=0.0, posinf=0.0, neginf=0.0)
     if not np.isfinite(audio_N).all():
         raise UserError("a frame holds samples that are not finite and was not heard; check where they come from")
     return (kind, row, zero, sequence, position), np.clip(audio_N, -1, 1)
@@ -132,6 +157,12 @@ def _read(frame: bytes) -> tuple[tuple[int, int, int, int, int], Audio]:
 def write_heard(heard: Heard) -> bytes:
     """The frame of a musician's block."""
     header = HEADER.pack(HEARD, 0, 0, heard.sequence % SEQUENCES, heard.position_samples)
+    return header + heard.audio_N.astype(SAMPLES).tobytes()
+
+
+def write_leading(heard: Heard) -> bytes:
+    """The frame of a block of the sound that leads the sketch."""
+    header = HEADER.pack(LEADING, 0, 0, heard.sequence % SEQUENCES, heard.position_samples)
     return header + heard.audio_N.astype(SAMPLES).tobytes()
 
 

@@ -74,6 +74,7 @@ class Allowances:
     def __init__(self, limits: Limits, sample_rate_hz: int, now: float) -> None:
         sound = limits.sound_share * sample_rate_hz
         self._sound = Allowance(sound, limits.sound_burst_seconds * sample_rate_hz, now)
+        self._leading = Allowance(sound, limits.sound_burst_seconds * sample_rate_hz, now)
         longest = LONGEST_SECONDS * sample_rate_hz
         self._recorded = Allowance(limits.recordings_per_second * longest, limits.recordings_burst * longest, now)
         self._recordings = Allowance(limits.recordings_per_second, limits.recordings_burst, now)
@@ -95,6 +96,15 @@ class Allowances:
             TooMuchError: more sound came than there is in real time.
         """
         self._require(self._sound.take(samples, now), "more sound came than can be heard; send it as fast as it sounds")
+
+    def leading(self, samples: int, now: float) -> None:
+        """A block of the sound that leads the sketch has arrived.
+
+        Raises:
+            TooMuchError: as `sound`.
+        """
+        enough = self._leading.take(samples, now)
+        self._require(enough, "more sound came than can be followed; send it as fast as it sounds")
 
     def recorded(self, samples: int, now: float) -> None:
         """A piece of a recording has arrived.

@@ -233,9 +233,21 @@ class SketchFree(Control):
         session.free_sketch(self.control)
 
 
+@dataclass(frozen=True)
+class Leading(Message):
+    """Lets the sound in frames of kind 4 lead controls of the sketch as it comes, for models that follow one. Answered
+    by `done` or `problem`; a `problem` later on means that it leads no more."""
+
+    kind = "leading"
+    controls: tuple[str, ...] = valued(Texts("loudness, brightness, pitch, or some of them; none: it leads no more", 3))
+    single: bool = valued(
+        Truth("whether it sounds one note at a time, as voices do: a tracker hears the note, 0.2 s later")
+    )
+
+
 _FROM_PAGE: tuple[type[Message], ...] = (
     Begin, Instrument, Level, Mute, Anticipation, Undo, Seed, Prompt, NegativePrompt, Guidance, GuidanceRescale,
-    Recording, Reference, Sketch, SketchFree,
+    Recording, Reference, Sketch, SketchFree, Leading,
 )  # fmt: skip
 FROM_PAGE = {kind.kind: kind for kind in _FROM_PAGE}
 

@@ -19,8 +19,18 @@ from torch import Tensor
 
 from livejam.accompanist import TAKES_NONE
 from livejam.errors import UserError
+from livejam.serving.leading import Lead
 from livejam.serving.line import Answer, Line
-from livejam.serving.web_frames import MOST_BYTES, Played, is_recorded, read_heard, read_recorded, write_played
+from livejam.serving.web_frames import (
+    MOST_BYTES,
+    Played,
+    is_leading,
+    is_recorded,
+    read_heard,
+    read_leading,
+    read_recorded,
+    write_played,
+)
 from livejam.serving.web_limits import Allowances, TooMuchError
 from livejam.serving.web_messages import (
     FROM_PAGE,
@@ -28,6 +38,7 @@ from livejam.serving.web_messages import (
     Begun,
     Control,
     Done,
+    Leading,
     Message,
     Meters,
     Problem,
@@ -200,19 +211,23 @@ class Musician:
             raise EndError(TOO_MUCH, str(error)) from error
 
     async def _receive(self, line: Line) -> None:
+        lead = Lead(line)
         while True:
             data = await self._received()
             if isinstance(data, str):
                 message = await self._read(data)
                 if message is not None:
-                    self._control(line, message)
+                    self._control(line, lead, message)
             else:
-                await self._hear(line, data)
+                await self._hear(line, lead, data)
 
-    async def _hear(self, line: Line, frame: bytes) -> None:
+    async def _hear(self, line: Line, lead: Lead, frame: bytes) -> None:
         try:
             if is_recorded(frame):
                 self._put(frame)
+                return
+            if is_leading(frame):
+                self._follow(lead, frame)
                 return
             heard = read_heard(frame)
         except UserError as error:
@@ -244,7 +259,23 @@ class Musician:
             raise UserError(TAKES_NONE)
         self._recordings.put(recorded)
 
-    def _control(self, line: Line, message: Message) -> None:
+    def _follow(self, lead: Lead, frame: bytes) -> None:
+        """Let the sketch follow a block.
+
+        Raises:
+            UserError: it is none.
+        """
+        heard = read_leading(frame)
+        self._within(self._allowed.leading, len(heard.audio_N))
+        followed = asyncio.wrap_future(lead.hear(heard.position_samples, heard.audio_N))
+
+        def said(done: asyncio.Future[None]) -> None:
+            if not done.cancelled() and (error := done.exception()) is not None:
+                self._offer_text(Problem(f"{Leading.kind}: {error}"[:1000], ended=False))
+
+        followed.add_done_callback(said)
+
+    def _control(self, line: Line, lead: Lead, message: Message) -> None:
         """Change the accompaniment; what is heard meanwhile does not wait for it."""
         try:
             if isinstance(message, Control):
@@ -253,6 +284,8 @@ class Musician:
                 self._embed(message)
             elif isinstance(message, Reference):
                 self._refer(line, message)
+            elif isinstance(message, Leading):
+                self._answer(message, lead.begin(message.controls, message.single))
             else:
                 raise UserError("it plays already; open another connection")
         except UserError as error:

@@ -200,6 +200,30 @@ class Directed:
             drawing = None if drawing is None else drawing.without(name, next_frame)
         self._now = replace(self._now, pipeline=replace(self._now.pipeline, drawing=drawing))
 
+    def trace_sketch(self, curves_TP: Tensor, first_frame: int, controls: Sequence[str]) -> None:
+        """Let all rows follow curves that are made while they play, a piece at a time; each piece takes the place of
+        all that was asked of these controls from where it begins.
+
+        Frames that are past are left out, but for the last one, which counts from the next block on. After a piece, its
+        last frame holds for a second, and then nothing is asked.
+
+        Args:
+            curves_TP: at least one frame of packed curves, as `SketchStream` makes them.
+            first_frame: of the accompaniment, from the session's beginning on.
+            controls: some of loudness, brightness and pitch.
+
+        Raises:
+            UserError: the model follows no sketch, the curves have another form, there is no such control, or the piece
+                begins too far ahead.
+        """
+        pipeline, rate = self._now.pipeline, self.player.codec.spec.frame_rate_hz
+        curves_TP = checked_sketch(self._musician.accompanist, curves_TP, self.player.silence_C.device)
+        drawing = pipeline.drawing or Drawing.nothing(curves_TP.shape[1], curves_TP.device)
+        next_frame = self._pipeline.next_frame(pipeline)
+        for control in controls:
+            drawing = drawing.with_piece(require_control(control), curves_TP, first_frame, next_frame, rate)
+        self._now = replace(self._now, pipeline=replace(pipeline, drawing=drawing))
+
     def hold_notes(self, notes: Sequence[int]) -> None:
         """Let all rows follow these notes from the next block on, until others are held or drawn: a chord, a note, or
         none at all.

@@ -25,6 +25,9 @@ MOST_POINTS = 4096
 LONGEST_SECONDS = 60.0
 """Of a stroke, and how far ahead of the music it may begin."""
 
+HELD_SECONDS = 1.0
+"""For which the last frame of a piece holds that no other has followed yet."""
+
 KEPT_FRAMES = 4096
 """Frames of the past that are kept, more than models remember."""
 
@@ -155,6 +158,21 @@ class Drawing:
         row = [*places, *[NO_NOTE] * missing, *[1.0] * len(places), *[0.0] * missing]
         columns_TP = torch.tensor([row], dtype=torch.float32)
         return self.with_columns(PITCH, columns_TP, next_frame, next_frame)
+
+    def with_piece(self, control: str, curves_TP: Tensor, first: int, next_frame: int, frame_rate_hz: float) -> Drawing:
+        """With a piece of curves that are made while they are followed; see `Directed.trace_sketch`.
+
+        Raises:
+            UserError: it begins too far ahead.
+        """
+        ahead = (first - next_frame) / frame_rate_hz
+        if ahead > LONGEST_SECONDS:
+            raise UserError(f"a sound {ahead:.0f} s ahead of the music cannot be followed; send it as it sounds")
+        past = min(max(0, next_frame - first), len(curves_TP) - 1)
+        columns_TP = curves_TP[past:, self._slice(control)]
+        held_TP = columns_TP[-1:].expand(math.ceil(HELD_SECONDS * frame_rate_hz), -1)
+        columns_TP = torch.cat((columns_TP, held_TP, torch.full_like(columns_TP[:1], math.nan)))
+        return self.with_columns(control, columns_TP, max(first, next_frame), next_frame)
 
     def without(self, control: str, next_frame: int) -> Drawing:
         """Without anything of a control from the next block on."""

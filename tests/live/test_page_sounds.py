@@ -93,6 +93,61 @@ def test_a_sketch_is_drawn_with_the_mouse_and_let_free(rendered_songs: Path, tmp
         looked_at(page, "sketch")
 
 
+SPY = """(() => {
+    const code = `import "${new URL("network.js", location)}";
+        let frames = 0, loudest = 0;
+        const send = WebSocket.prototype.send;
+        WebSocket.prototype.send = function (data) {
+            if (data instanceof ArrayBuffer && new Uint8Array(data)[0] === 4) {
+                frames++;
+                for (const sample of new Float32Array(data.slice(16))) loudest = Math.max(loudest, Math.abs(sample));
+            }
+            return send.call(this, data);
+        };
+        setInterval(() => postMessage({ kind: "spied", frames, loudest }), 100);`;
+    const Real = Worker;
+    window.spied = { frames: 0, loudest: 0 };
+    window.Worker = class extends Real {
+        constructor() {
+            super(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), { type: "module" });
+            this.addEventListener("message", ({ data }) => data.kind === "spied" && (window.spied = data));
+        }
+    };
+})()"""
+"""Lets the thread of the line count what it sends of the sound that leads."""
+
+
+def test_the_microphone_leads_beside_a_song(rendered_songs: Path, tmp_path: Path) -> None:
+    model = lmdm_checkpoint(tmp_path / "lmdm.ckpt", sketch=SketchTraining())
+    time_N = np.arange(20 * 44_100) / 44_100
+    hum_N = 0.3 * np.sin(2 * np.pi * 220 * time_N) * np.abs(np.sin(3 * time_N))
+    soundfile.write(tmp_path / "hum.wav", hum_N, 44_100, subtype="PCM_16")
+    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    options.append(f"--use-file-for-fake-audio-capture={tmp_path / 'hum.wav'}")
+    with served(rendered_songs, model=str(model)) as url, browser(tmp_path / "profile", options) as new_page:
+        page = new_page()
+        page.call("Page.setBypassCSP", enabled=True)  # the page lets nobody count
+        ready(page, url).run(SPY)
+        start(page)
+        assert page.run("!document.querySelector('#lead').hidden")
+        assert page.text("#lead-refusal") == ""
+        time.sleep(1)
+        assert page.run("window.spied.frames") == 0
+        for name in ("loudness", "pitch", "heard"):
+            page.click(f"#lead-{name}")
+        page.until("window.spied.frames > 20 && window.spied.loudest > 0.1")
+        assert record(page, 2.0)["mix.wav"].any()
+        assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
+        looked_at(page, "lead")
+        for name in ("loudness", "pitch"):
+            page.click(f"#lead-{name}")
+        time.sleep(1)
+        frames = page.run("window.spied.frames")
+        time.sleep(1)
+        assert page.run("window.spied.frames") == frames, "nothing is sent that leads nothing"
+        assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
+
+
 def test_it_is_led_away_from_words_and_what_is_not_trained_goes_back(rendered_songs: Path, tmp_path: Path) -> None:
     model = lmdm_checkpoint(tmp_path / "lmdm.ckpt", prompt_dropout=0.1)
     with served(rendered_songs, model=str(model)) as url, browser(tmp_path / "profile") as new_page:

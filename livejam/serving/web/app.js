@@ -6,6 +6,7 @@ import {
 import { Anticipating } from "./anticipating.js";
 import { Beats } from "./beats.js";
 import { Guiding } from "./guiding.js";
+import { Leading } from "./leading.js";
 import * as home from "./home.js";
 import { Likeness } from "./likeness.js";
 import { Mixer } from "./mixer.js";
@@ -132,11 +133,18 @@ async function start() {
     mixGain: (gain) => jam?.sound.setMixGain(gain),
   });
   const send = (message) => jam?.line.send(message);
-  jam.words = new Words($, facts.prompts === true, Boolean(facts.guidance), begun.instruments.map(title), send);
+  const avoids = facts.negative_prompts ?? Boolean(facts.guidance);
+  jam.words = new Words($, facts.prompts === true, avoids, begun.instruments.map(title), send);
   jam.guiding = new Guiding($, facts.guidance, facts.guidance_rescale, send);
   const read = (bytes) => samplesOf(context, bytes);
   jam.likeness = new Likeness($, facts.references === true, context.sampleRate, read, jam.line);
   jam.sketching = new Sketching($, facts.sketches === true, send);
+  jam.leading = new Leading($, facts.sketches === true, microphoneRefusal(home.words.microphone), opened.room, {
+    send,
+    open: () => jam?.sound.openVoice(),
+    tell: (message) => jam?.sound.tell(message),
+    say: (error) => say(explained(error), true),
+  });
   await context.resume();
   const playing = jam;
   opened.ended.then(() => jam === playing && stop("That was the end of it."));
@@ -199,6 +207,7 @@ function told(message) {
   else if (message.kind === "problem" && message.ended) stop(message.sentence, true);
   else if (message.kind === "problem" && message.sentence.startsWith("recording: ")) jam?.likeness.done(message.sentence.slice(11));
   else if (message.kind === "problem") {
+    if (message.sentence.startsWith("leading: ")) jam?.leading.stop();
     if (/^guidance(_rescale)?: /.test(message.sentence)) jam?.guiding.answered(false);
     say(message.sentence, true);
   }

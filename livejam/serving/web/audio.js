@@ -80,7 +80,7 @@ export function leastSamples(context, source, ahead, late = -Infinity) {
   return source.room ? Math.max(0, ahead + late) : Math.round(SONG_DELAY_SECONDS * context.sampleRate);
 }
 
-// Lets sound begin. Returns { tell, setMixGain, end }.
+// Lets sound begin. Returns { tell, setMixGain, openVoice, end }.
 export async function beginJam(context, source, options, line, report) {
   const mixGain = new GainNode(context, { gain: source.room ? 0 : 1 });
   const node = context.audioWorklet
@@ -90,10 +90,17 @@ export async function beginJam(context, source, options, line, report) {
   node.mix.connect(mixGain).connect(context.destination);
   node.played.connect(context.destination);
   source.start();
+  let microphone = null;
   return {
     tell: node.tell,
+    // Let the microphone be heard beside a song, as a voice that leads the sketch.
+    async openVoice() {
+      microphone = await openMicrophone(context);
+      microphone.node.connect(node.voice, 0, 1);
+    },
     setMixGain: (gain) => mixGain.gain.setTargetAtTime(gain, context.currentTime, 0.02),
     end() {
+      microphone?.stop();
       source.stop();
       source.node.disconnect();
       node.end();
@@ -104,7 +111,7 @@ export async function beginJam(context, source, options, line, report) {
 async function workletNode(context, options, line, report) {
   await context.audioWorklet.addModule("processor.js");
   const node = new AudioWorkletNode(context, "jam", {
-    numberOfInputs: 1,
+    numberOfInputs: 2, // what is played, and a voice that leads the sketch
     numberOfOutputs: 2,
     outputChannelCount: [1, 1],
     channelCount: 1,
@@ -117,6 +124,7 @@ async function workletNode(context, options, line, report) {
   node.connect(played, 1);
   return {
     input: node,
+    voice: node, // its second input
     mix: node, // connect() takes the first output
     played,
     tell: (message) => node.port.postMessage(message),
@@ -128,7 +136,7 @@ async function workletNode(context, options, line, report) {
 function scriptNode(context, options, line, report) {
   const node = context.createScriptProcessor(SCRIPT_SAMPLES, 1, 2);
   const send = (position, samples) => line.postMessage({ position, samples }, [samples.buffer]);
-  const jam = new Jam(options, send, report);
+  const jam = new Jam(options, send, () => {}, report);
   line.onmessage = ({ data }) => tell(jam, data);
   node.onaudioprocess = ({ inputBuffer, outputBuffer }) =>
     jam.process(inputBuffer.getChannelData(0), outputBuffer.getChannelData(0), outputBuffer.getChannelData(1));

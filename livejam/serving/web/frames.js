@@ -5,6 +5,7 @@ export const HEADER_BYTES = 16;
 const HEARD = 1;
 const PLAYED = 2;
 const RECORDED = 3;
+const LEADING = 4;
 export const MOST_SAMPLES = 4096; // of a frame
 const little = true;
 
@@ -16,6 +17,11 @@ export function writeHeard(sequence, position, samples) {
 // A piece of one of two recordings as a frame; position: its first sample, from the recording's beginning on.
 export function writeRecorded(slot, position, samples) {
   return written(RECORDED, slot, 0, position, samples);
+}
+
+// A block of the voice that leads the sketch as a frame.
+export function writeLeading(position, samples) {
+  return written(LEADING, 0, 0, position, samples);
 }
 
 function written(kind, row, sequence, position, samples) {

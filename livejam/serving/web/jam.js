@@ -36,11 +36,15 @@ class Envelope {
 export class Jam {
   // options: rate in Hz; rows of the accompaniment; first and step, when the model can go on, in samples heard; ahead, samples that the device needs its sound earlier; least, the
   // shortest delay in samples; room, whether the musician is heard in the room, so that the mix is not played.
-  // send(position, samples): a block for the model. report(facts): for the display, about twenty times a second.
-  constructor(options, send, report) {
+  // send(position, samples): a block for the model. lead(position, samples): a block of the voice that leads the sketch,
+  // just before the mix of the same samples. report(facts): for the display, about twenty times a second.
+  constructor(options, send, lead, report) {
     this.options = options;
     this.playout = new Playout(options.rows, options.rate, options.ahead, options.least);
     this.send = send;
+    this.lead = lead;
+    this.leading = { leading: false, heard: false };
+    this.voice = new Float32Array(MOST);
     this.report = report;
     this.block = new Float32Array(MOST);
     this.filled = this.heard = this.steps = 0;
@@ -58,9 +62,9 @@ export class Jam {
     this.recording = on ? { mix: [], rows: this.playout.rows.map(() => []) } : null;
   }
 
-  // Hear the next samples, and fill the outputs with as many.
-  process(input, mixOut, playedOut) {
-    this.hear(input);
+  // Hear the next samples, and fill the outputs with as many. voice: what the microphone hears beside a song.
+  process(input, mixOut, playedOut, voice = null) {
+    this.hear(input, this.options.room ? input : voice);
     const rows = this.playout.rows.map(() => new Float32Array(input.length));
     const { room } = this.options;
     this.playout.mix.put(this.playout.now, input);
@@ -77,12 +81,17 @@ export class Jam {
   }
 
   // Blocks end where the model can go on: few of them, and none that waits for the next.
-  hear(input) {
-    for (const sample of input) {
-      this.block[this.filled++] = sample;
+  hear(input, voice) {
+    const { leading, heard } = this.leading;
+    const shares = this.options.room ? [leading && !heard ? 0 : 1, 0] : [1, leading && heard ? 1 : 0];
+    for (let i = 0; i < input.length; i++) {
+      this.voice[this.filled] = voice?.[i] ?? 0;
+      this.block[this.filled] = shares[0] * input[i] + shares[1] * this.voice[this.filled];
+      this.filled++;
       const due = ++this.heard >= this.options.first + this.steps * this.options.step;
       if (due) this.steps++;
       if (due || this.filled === MOST) {
+        if (leading) this.lead(this.heard - this.filled, this.voice.slice(0, this.filled));
         this.send(this.heard - this.filled, this.block.slice(0, this.filled));
         this.filled = 0;
       }
@@ -128,8 +137,9 @@ function joined(pieces) {
   return whole;
 }
 
-// What a Jam may be told by the page: { put: … }, { record: … }.
+// What a Jam may be told by the page: { put: … }, { record: … }, { leading: …, heard: … }.
 export function tell(jam, message) {
   if (message.rows !== undefined) jam.put(message.position, message.rows);
   else if (message.record !== undefined) jam.record(message.record);
+  else if (message.leading !== undefined) jam.leading = message;
 }

@@ -1,6 +1,6 @@
 // The line to the server, in a thread of its own: the page may be busy drawing, and no block waits for it.
 
-import { Answers, MOST_SAMPLES, readPlayed, writeHeard, writeRecorded } from "./frames.js";
+import { Answers, MOST_SAMPLES, readPlayed, writeHeard, writeLeading, writeRecorded } from "./frames.js";
 
 const MOST_WAITING_BYTES = 400_000; // about two seconds of sound
 
@@ -33,9 +33,10 @@ function answered(frame) {
   if (whole && audio) audio.postMessage(whole, whole.rows.map((row) => row.buffer));
 }
 
-function heard({ position, samples }) {
+function heard({ position, samples, leading }) {
   if (socket?.readyState !== WebSocket.OPEN) return;
-  if (socket.bufferedAmount > MOST_WAITING_BYTES) unsent++;
+  if (socket.bufferedAmount > MOST_WAITING_BYTES) unsent += leading ? 0 : 1;
+  else if (leading) socket.send(writeLeading(position, samples));
   else socket.send(writeHeard(sequence++, position, samples));
 }
 

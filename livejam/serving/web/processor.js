@@ -14,7 +14,8 @@ class JamProcessor extends AudioWorkletProcessor {
   told(data, options) {
     if (data.line) {
       const send = (position, samples) => data.line.postMessage({ position, samples }, [samples.buffer]);
-      this.jam = new Jam(options, send, (facts) => this.port.postMessage(facts));
+      const lead = (position, samples) => data.line.postMessage({ position, samples, leading: true }, [samples.buffer]);
+      this.jam = new Jam(options, send, lead, (facts) => this.port.postMessage(facts));
       data.line.onmessage = (event) => tell(this.jam, event.data);
     } else if (data.end) {
       this.over = true;
@@ -23,8 +24,8 @@ class JamProcessor extends AudioWorkletProcessor {
     }
   }
 
-  process([input], [mix, played]) {
-    if (this.jam) this.jam.process(input[0] ?? this.silence, mix[0], played[0]);
+  process([input, voice], [mix, played]) {
+    if (this.jam) this.jam.process(input[0] ?? this.silence, mix[0], played[0], voice[0]);
     return !this.over;
   }
 }

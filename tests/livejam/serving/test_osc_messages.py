@@ -54,7 +54,7 @@ def values_of(argument: Argument) -> st.SearchStrategy[Any]:
         case "s":
             value = TEXTS
         case "s…":
-            value = st.lists(TEXTS, min_size=1, max_size=4).map(tuple)
+            value = st.lists(TEXTS, min_size=1, max_size=min(4, int(high))).map(tuple)
         case "[s]f…":
             weight = st.floats(0, 30, width=32)
             names = st.lists(st.tuples(TEXTS.filter(bool), weight), min_size=1, max_size=4).map(tuple)

@@ -135,6 +135,7 @@ const { rate, room, ahead, least, lead, first, step } = given;
 const sent = [], takes = [], facts = [];
 const jam = new Jam({ rate, rows: 2, first, step, ahead, least, room },
   (position, samples) => sent.push([position, samples.length, Array.from(samples, (x) => Math.round(x * 2 ** 22))]),
+  () => {},
   (fact) => { facts.push(fact); if (fact.take) takes.push(fact.take); });
 const pairs = [];
 jam.record(true);
