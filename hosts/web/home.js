@@ -27,9 +27,10 @@ export async function arrive() {
   }
   const [signature, list] = await Promise.all([load(), read("songs/songs.json")]);
   songs = list;
-  const { model, sample_rate_hz, instruments, licences, runs } = signature;
+  const { model, sample_rate_hz, instruments, licences, runs, prompts } = signature;
   const names = instruments.map(({ name }) => name);
-  return { facts: { model, licences, sample_rate_hz, instruments: names, most_rows: MOST_ROWS, runs }, songs };
+  const words = { prompts: Boolean(prompts), negative_prompts: prompts?.negative === true };
+  return { facts: { model, licences, sample_rate_hz, instruments: names, most_rows: MOST_ROWS, runs, ...words }, songs };
 }
 
 async function read(path) {

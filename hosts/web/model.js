@@ -1,16 +1,18 @@
 // An exported model (docs/export.md): its signature and its files, checked; and the graphs, run by ONNX Runtime.
 
 import { readTensors } from "./safetensors.js";
+import { Vocabulary } from "./vocabulary.js";
 
 const FORMAT = 1;
 const ALGORITHM = "splitmix64-box-muller";
 
 // Read a model. readFile(name): bytes of a file of its directory, or null if there is none.
-// Returns { signature, files, states }. Throws an Error with one sentence.
+// Returns { signature, files, states, words }, words null of a model that takes none. Throws an Error with one sentence.
 export async function readModel(readFile) {
   const signature = checked(await required(readFile, "signature.json"));
   const states = readTensors(await required(readFile, "state0.safetensors"), "state0.safetensors");
   for (const input of signature.graphs.flatMap(({ inputs }) => inputs)) known(signature, states, input);
+  const words = signature.prompts ? await readWords(readFile, signature) : null;
   const files = {};
   for (const { file, sha256 } of signature.graphs) {
     files[file] = await required(readFile, file);
@@ -18,7 +20,23 @@ export async function readModel(readFile) {
       throw new Error(`${file} is not the file that the model was exported with. Export the model again.`);
     }
   }
-  return { signature, files, states };
+  return { signature, files, states, words };
+}
+
+async function readWords(readFile, { prompts, graphs }) {
+  const tensors = readTensors(await required(readFile, "prompts.safetensors"), "prompts.safetensors");
+  try {
+    const words = new Vocabulary(prompts, tensors);
+    const sizes = { prompt: words.nothing.embedding.length, prompt_mask: words.tokens };
+    const misshapen = graphs.flatMap(({ inputs }) => inputs).find(({ name, shape }) => {
+      const asked = name.replace(/^negative_/, "");
+      return asked in sizes && count(shape) !== sizes[asked];
+    });
+    if (misshapen) throw new Error(misshapen.name);
+    return words;
+  } catch {
+    throw new Error("prompts.safetensors does not fit signature.json. Export the model again.");
+  }
 }
 
 async function required(readFile, name) {

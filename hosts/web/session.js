@@ -3,6 +3,7 @@
 
 import { resampler } from "./resample.js";
 import { Steps } from "./steps.js";
+import { Changes } from "./vocabulary.js";
 
 const LOUDEST = 10; // what the graphs may hear
 const RAMP_SECONDS = 0.02; // of a change of level
@@ -20,6 +21,8 @@ export class Session {
     this.heard = resampler(rate, signature.sample_rate_hz);
     this.answers = rows.map(() => resampler(signature.sample_rate_hz, rate));
     this.levels = rows.map(() => ({ decibels: 0, silent: false, gain: 1 }));
+    this.words = model.words ?? null;
+    this.asked = rows.map(() => ({ prompt: new Changes(), negative_prompt: new Changes() }));
     this.waiting = new Float32Array(0);
     this.step = 0;
     this.absurd = false;
@@ -79,7 +82,8 @@ export class Session {
     for (let channel = 0; channel < channels; channel++) mix.set(this.waiting.subarray(0, size), channel * size);
     this.waiting = this.waiting.slice(size);
     this.remember();
-    const rows = await this.steps.step(this.step++, mix);
+    const asked = this.asked.map((_, row) => this.askedOf(row, this.step));
+    const rows = await this.steps.step(this.step++, mix, asked);
     return this.answer(rows.map((sound, row) => this.levelled(mono(sound, channels), this.levels[row])));
   }
 
@@ -118,6 +122,47 @@ export class Session {
 
   setInstrument(row, index) {
     this.steps.indices[row] = index;
+  }
+
+  // Describe what a row, or all (null), plays from the next block on. Throws an Error with one sentence.
+  setPrompt(row, text, fadeSeconds = 0) {
+    this.requireWords();
+    const { sample_rate_hz: rate, block_frames: frames, block_samples: size } = this.facts;
+    const fade = Math.ceil((fadeSeconds * rate * frames) / size) / frames;
+    this.ask("prompt", row, this.words.prompt(text), fade);
+  }
+
+  // Lead a row, or all, away from these words from the next block on; null: from nothing. Throws an Error with one sentence.
+  setNegativePrompt(row, text) {
+    this.requireWords();
+    if (!this.words.negative) {
+      throw new Error("This model was exported without guidance of the prompt, so it cannot lead away from words.");
+    }
+    this.ask("negative_prompt", row, text === null ? this.words.nothing : this.words.prompt(text), 0);
+  }
+
+  requireWords() {
+    if (this.words === null) throw new Error("This model takes no words.");
+  }
+
+  ask(name, row, prompt, fade) {
+    const asked = row === null ? this.asked : [this.asked[row]];
+    for (const changes of asked) changes[name].ask(prompt, this.step, fade);
+  }
+
+  // What a row is asked for in a block, by the names of the graphs' inputs; what was never asked for is left out.
+  askedOf(row, block) {
+    const before = { prompt: () => this.ownPrompt(row), negative_prompt: () => this.words.nothing };
+    const found = Object.entries(this.asked[row]).map(([name, changes]) => [name, changes.at(block, before[name])]);
+    const controls = found.filter(([, prompt]) => prompt !== null).map(([name, { embedding, mask }]) => {
+      return { [name]: embedding, [`${name}_mask`]: mask };
+    });
+    return Object.assign({}, ...controls);
+  }
+
+  // The prompt of the instrument that a row plays.
+  ownPrompt(row) {
+    return this.words.prompt(this.facts.instruments.find(({ index }) => index === this.steps.indices[row]).name);
   }
 
   setLevel(row, change) {

@@ -51,12 +51,13 @@ export class Steps {
   }
 
   // Hear a block (channels × block_samples), and play what every row answers, each channels × block_samples.
-  async step(k, mix) {
+  // asked: what each row is asked for besides, as numbers by the names of controls.
+  async step(k, mix, asked = []) {
     const heard = { ...this.memory.shared, mix: this.input("mix", mix) };
     for (const graph of this.graphs(true)) await this.run(graph, heard, heard);
     const rows = [];
     for (const [row, before] of this.memory.rows.entries()) {
-      const own = { ...before, ...this.chosen(row, k) };
+      const own = { ...before, ...this.chosen(row, k), ...this.controls(asked[row]) };
       const values = { ...heard, ...own };
       for (const graph of this.graphs(false)) await this.run(graph, values, own);
       rows.push(own);
@@ -74,6 +75,10 @@ export class Steps {
       instrument: this.input("instrument", Int32Array.of(this.indices[row])),
       noise: this.input("noise", this.noises[row].step(k)),
     };
+  }
+
+  controls(asked = {}) {
+    return Object.fromEntries(Object.entries(asked).map(([name, data]) => [name, this.input(name, data)]));
   }
 
   input(name, data) {

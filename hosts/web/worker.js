@@ -68,11 +68,22 @@ function report(playing) {
   postMessage({ kind: "meters", ...facts });
 }
 
+function asked({ kind, row, ...message }) {
+  try {
+    if (kind === "prompt") session.setPrompt(row, message.words, message.fade_seconds);
+    else session.setNegativePrompt(row, message.words);
+    postMessage({ kind: "done", of: kind });
+  } catch ({ message: sentence }) {
+    postMessage({ kind: "problem", sentence, ended: false });
+  }
+}
+
 function control({ kind, row, ...message }) {
   if (kind === "level") session.setLevel(row, { decibels: message.decibels });
   else if (kind === "mute") session.setLevel(row, { silent: message.silent });
   else if (kind === "instrument") session.setInstrument(row, index(message.name));
   else if (kind === "undo") postMessage({ kind: "done", of: "undo", seconds: session.undo(message.seconds) });
+  else if (kind === "prompt" || kind === "negative_prompt") asked({ kind, row, ...message });
 }
 
 onmessage = ({ data }) => {

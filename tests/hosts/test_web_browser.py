@@ -47,6 +47,11 @@ LOOKS = {
 }
 
 
+def runtime_options() -> list[str]:
+    """Where the package of ONNX Runtime is, if somebody says so."""
+    return ["--runtime", os.environ["LIVEJAM_WEB_RUNTIME"]] if "LIVEJAM_WEB_RUNTIME" in os.environ else []
+
+
 @pytest.fixture(scope="module")
 def assembled(tmp_path_factory: pytest.TempPathFactory, rendered_songs: Path) -> Path:
     """The page, as its two commands make it."""
@@ -55,8 +60,7 @@ def assembled(tmp_path_factory: pytest.TempPathFactory, rendered_songs: Path) ->
     commands += [["hosts/web/assemble.py", "--model", str(folder / "model"), "--out", str(folder / "page")]]
     commands[0] += ["--parity-steps", "50"]  # other tests compare for longer
     commands[1] += ["--songs", str(rendered_songs)]
-    if "LIVEJAM_WEB_RUNTIME" in os.environ:
-        commands[1] += ["--runtime", os.environ["LIVEJAM_WEB_RUNTIME"]]
+    commands[1] += runtime_options()
     for command in commands:
         done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
         if "npm" in done.stderr:

@@ -69,6 +69,12 @@ LIVEJAM_API int livejam_set_prompt(livejam_player *player, const char *text, cha
 LIVEJAM_API int livejam_set_negative_prompt(livejam_player *player, const char *text, char *error, size_t error_size);
 LIVEJAM_API int livejam_prompts(const livejam_player *player);       /* how many there are */
 LIVEJAM_API const char *livejam_prompt(const livejam_player *player, int number); /* NULL beyond the last */
+LIVEJAM_API int livejam_negative_prompts(const livejam_player *player); /* how many it can be led away from: all or 0 */
+
+/* The same by their numbers, 0 for the first; -1 = the instrument's own, and away from none. They neither allocate nor
+ * lock. Return 0, or -1 if there is none of this number. */
+LIVEJAM_API int livejam_set_prompt_number(livejam_player *player, int number);
+LIVEJAM_API int livejam_set_negative_prompt_number(livejam_player *player, int number);
 
 /* Seed of the noise: equal seeds play equal notes. Any thread; negative ones count as 0. */
 LIVEJAM_API void livejam_set_seed(livejam_player *player, int64_t seed);

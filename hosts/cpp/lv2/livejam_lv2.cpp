@@ -21,15 +21,18 @@ constexpr int UNKNOWN_LARGEST = 4096;  // samples of a call, if the host does no
 constexpr float SMOOTHING_SECONDS = 0.01f;
 constexpr float HIGHEST_SEED = 1 << 24;  // floats know all whole numbers up to it
 
-// The order in plugin.ttl; the channels of in and out come after them, and then the feedback of a delay.
+// The order in plugin.ttl; the channels of in and out come after them, then the feedback of a delay, and then the prompt
+// of a model that takes words, and what it is led away from, where it is guided.
 enum Port { INSTRUMENT, SEED, MIX, LEVEL, LATENCY, MISSED, FREEWHEEL, FIRST_SOUND };
 
 struct Plugin {
     livejam_player *player = nullptr;
     bool delay = false;  // a model that answers what it has heard
     int channels = 1, largest = 0, latency = 0, instrument = -1;
+    int prompts = 0, negative_prompts = 0;  // 0 is the instrument's own, and away from none, as in the beginning
+    int prompt = 0, negative_prompt = 0;
     int64_t seed = -1;
-    std::array<float *, FIRST_SOUND + 5> ports{};
+    std::array<float *, FIRST_SOUND + 7> ports{};
     std::array<std::vector<float>, 2> heard, played, dry;  // of a call; dry is late by the latency
     int64_t dry_position = 0;
     float wet_gain = 0, dry_gain = 0, smoothing = 0;
@@ -39,6 +42,8 @@ struct Plugin {
     float control(int port, float least, float most) const { return std::min(most, std::max(least, *ports[port])); }
     float mix() const { return control(MIX, 0, 1); }
     float level() const { return std::pow(10.0f, control(LEVEL, -60, 24) / 20); }
+    int number(int port, int last) const { return static_cast<int>(std::lround(control(port, 0, static_cast<float>(last)))); }
+    int first_words() const { return FIRST_SOUND + 2 * channels + (delay ? 1 : 0); }
     float feedback() const { return control(FIRST_SOUND + 2 * channels, 0, 0.99f); }
 };
 
@@ -78,6 +83,8 @@ LV2_Handle instantiate(const LV2_Descriptor *, double rate, const char *bundle, 
         return nullptr;
     }
     plugin->channels = livejam_channels(plugin->player);
+    plugin->prompts = livejam_prompts(plugin->player);
+    plugin->negative_prompts = livejam_negative_prompts(plugin->player);
     // the lateness of a delay is what it is there for
     plugin->latency = plugin->delay ? 0 : livejam_latency(plugin->player);
     for (int channel = 0; channel < plugin->channels; ++channel) {
@@ -102,11 +109,21 @@ void activate(LV2_Handle handle) {
 
 void follow_controls(Plugin &plugin) {
     const int last = livejam_instruments(plugin.player) - 1;
-    const int instrument = static_cast<int>(std::lround(plugin.control(INSTRUMENT, 0, static_cast<float>(last))));
+    const int instrument = plugin.number(INSTRUMENT, last);
     const auto seed = static_cast<int64_t>(plugin.control(SEED, 0, HIGHEST_SEED));
     if (instrument != plugin.instrument) livejam_set_instrument_number(plugin.player, plugin.instrument = instrument);
     if (seed != plugin.seed) livejam_set_seed(plugin.player, plugin.seed = seed);
     livejam_wait(plugin.player, plugin.control(FREEWHEEL, 0, 1) > 0);
+    if (plugin.prompts > 0) {
+        const int prompt = plugin.number(plugin.first_words(), plugin.prompts);
+        if (prompt != plugin.prompt) livejam_set_prompt_number(plugin.player, (plugin.prompt = prompt) - 1);
+    }
+    if (plugin.negative_prompts > 0) {
+        const int avoided = plugin.number(plugin.first_words() + 1, plugin.negative_prompts);
+        if (avoided != plugin.negative_prompt) {
+            livejam_set_negative_prompt_number(plugin.player, (plugin.negative_prompt = avoided) - 1);
+        }
+    }
     if (plugin.delay) livejam_set_delay(plugin.player, 0, 1, plugin.feedback(), nullptr, 0);
 }
 

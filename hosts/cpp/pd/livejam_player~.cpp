@@ -17,7 +17,7 @@ using Model = std::unique_ptr<livejam_player, void (*)(livejam_player *)>;
 
 struct Sound {
     Model model{nullptr, livejam_free};
-    std::string folder, instrument;
+    std::string folder, instrument, prompt, negative_prompt;
     int64_t seed = 0;
     float dry = 0, wet = 1, feedback = 0;
     int channels = 1, wait = 0, largest = 0;
@@ -47,6 +47,14 @@ bool load(Object *object, int rate) {
     }
     const bool named = !sound.instrument.empty();
     if (named && livejam_set_instrument(model.get(), sound.instrument.c_str(), error, sizeof error) != 0) {
+        pd_error(object, "livejam_player~: %s", error);
+    }
+    // a model that was exported again may know other prompts
+    if (!sound.prompt.empty() && livejam_set_prompt(model.get(), sound.prompt.c_str(), error, sizeof error) != 0) {
+        pd_error(object, "livejam_player~: %s", error);
+    }
+    const char *avoided = sound.negative_prompt.c_str();
+    if (*avoided != '\0' && livejam_set_negative_prompt(model.get(), avoided, error, sizeof error) != 0) {
         pd_error(object, "livejam_player~: %s", error);
     }
     livejam_set_seed(model.get(), sound.seed);
@@ -109,6 +117,38 @@ void instrument(Object *object, t_symbol *name) {
     if (model != nullptr && livejam_set_instrument(model, name->s_name, error, sizeof error) != 0) {
         pd_error(object, "livejam_player~: %s", error);
     }
+}
+
+// What stands in a message, with spaces between its words.
+std::string text_of(int count, t_atom *words) {
+    std::string text;
+    char word[MAXPDSTRING];
+    for (int place = 0; place < count; ++place) {
+        atom_string(&words[place], word, sizeof word);
+        text += (place == 0 ? "" : " ") + std::string(word);
+    }
+    return text;
+}
+
+using Ask = int (*)(livejam_player *, const char *, char *, size_t);
+
+// What is refused is not kept: the prompt before it stays.
+void ask(Object *object, Ask set, std::string &kept, const std::string &text) {
+    char error[1024];
+    livejam_player *model = object->sound->model.get();
+    if (model != nullptr && set(model, text.c_str(), error, sizeof error) != 0) {
+        pd_error(object, "livejam_player~: %s", error);
+        return;
+    }
+    kept = text;
+}
+
+void prompt(Object *object, t_symbol *, int count, t_atom *words) {
+    ask(object, livejam_set_prompt, object->sound->prompt, text_of(count, words));
+}
+
+void negative_prompt(Object *object, t_symbol *, int count, t_atom *words) {
+    ask(object, livejam_set_negative_prompt, object->sound->negative_prompt, text_of(count, words));
 }
 
 void seed(Object *object, t_floatarg value) {
@@ -177,6 +217,8 @@ extern "C" LIVEJAM_API void livejam_player_tilde_setup(void) {
     CLASS_MAINSIGNALIN(object_class, Object, unused);
     class_addmethod(object_class, reinterpret_cast<t_method>(dsp), gensym("dsp"), A_CANT, 0);
     class_addmethod(object_class, reinterpret_cast<t_method>(instrument), gensym("instrument"), A_SYMBOL, 0);
+    class_addmethod(object_class, reinterpret_cast<t_method>(prompt), gensym("prompt"), A_GIMME, 0);
+    class_addmethod(object_class, reinterpret_cast<t_method>(negative_prompt), gensym("negative_prompt"), A_GIMME, 0);
     class_addmethod(object_class, reinterpret_cast<t_method>(seed), gensym("seed"), A_FLOAT, 0);
     class_addmethod(object_class, reinterpret_cast<t_method>(delay), gensym("delay"), A_FLOAT, A_FLOAT, A_FLOAT, 0);
     class_addmethod(object_class, reinterpret_cast<t_method>(wait), gensym("wait"), A_FLOAT, 0);

@@ -91,6 +91,18 @@ const char *livejam_prompt(const livejam_player *player, int number) {
     return known ? player->model().facts().prompts[number].c_str() : nullptr;
 }
 
+int livejam_negative_prompts(const livejam_player *player) {
+    return player->model().facts().negative_prompts ? livejam_prompts(player) : 0;
+}
+
+int livejam_set_prompt_number(livejam_player *player, int number) {
+    return player->model().set_prompt(number) ? 0 : -1;
+}
+
+int livejam_set_negative_prompt_number(livejam_player *player, int number) {
+    return player->model().set_negative_prompt(number) ? 0 : -1;
+}
+
 void livejam_set_seed(livejam_player *player, int64_t seed) { player->model().set_seed(seed); }
 void livejam_reset(livejam_player *player) { player->reset(); }
 

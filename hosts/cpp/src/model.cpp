@@ -246,6 +246,19 @@ void Model::set_negative_prompt(const std::string &text) {
     negative_prompt_.number = number;
 }
 
+bool Model::set_prompt(int number) {
+    if (number < NO_PROMPT || number >= static_cast<int>(facts_.prompts.size())) return false;
+    prompt_.number = number;
+    return true;
+}
+
+bool Model::set_negative_prompt(int number) {
+    const int known = facts_.negative_prompts ? static_cast<int>(facts_.prompts.size()) : 0;
+    if (number < NO_PROMPT || number >= known) return false;
+    negative_prompt_.number = number;
+    return true;
+}
+
 bool Model::set_instrument(int number) {
     if (number < 0 || number >= static_cast<int>(facts_.instruments.size())) return false;
     instrument_ = facts_.instruments[number].index;

@@ -30,9 +30,11 @@ public:
 
     // One of the stored prompts, whatever its case; "" = the instrument's own; throws Error. From the next step on.
     void set_prompt(const std::string &text);
+    bool set_prompt(int number);  // -1 = the instrument's own; false where there is no such prompt
 
     // The same for what guidance leads away from; "" = nothing.
     void set_negative_prompt(const std::string &text);
+    bool set_negative_prompt(int number);
     void set_seed(int64_t seed) { seed_ = seed < 0 ? 0 : static_cast<uint64_t>(seed); }
 
     const Signature &facts() const { return facts_; }

@@ -89,9 +89,15 @@ def build() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def programs(build: Callable[..., Path], exported: Path, delay: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(
+    build: Callable[..., Path],
+    exported: Path,
+    delay: Path,
+    sketch_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """livejam-wav, what its tests run, and the objects for the other programs that are here."""
     options = ["-DLIVEJAM_PD=ON"] if has("m_pd.h") else []
     if has("lv2/core/lv2.h"):
-        options.append(f"-DLIVEJAM_MODEL={exported};{delay}")
+        options.append(f"-DLIVEJAM_MODEL={exported};{delay};{sketch_model}")
     return build(tmp_path_factory.mktemp("cpp"), *options)

@@ -137,8 +137,15 @@ CONTROLS = ("instrument", "seed", "mix", "level", "latency", "missed", "freewhee
 PIECE = 512
 
 
-def hosted(bundle: Path, sound: np.ndarray, **controls: float) -> tuple[np.ndarray, int]:
-    """What a mono plug-in plays to a sound in pieces, and the latency that it reports: no host here shows that."""
+def hosted(bundle: Path, sound: np.ndarray, words: tuple[float, ...] = (), **controls: float) -> tuple[np.ndarray, int]:
+    """What a mono plug-in plays to a sound in pieces, and the latency that it reports: no host here shows that.
+
+    Args:
+        bundle: the plug-in's folder.
+        sound: what it hears.
+        words: the values of its prompt and of its negative prompt, if it has them.
+        controls: the others, by their symbols.
+    """
     library = ctypes.CDLL(str(bundle / "livejam_lv2.so"))
     library.lv2_descriptor.restype = ctypes.POINTER(_Descriptor)
     plugin = library.lv2_descriptor(0).contents
@@ -149,6 +156,9 @@ def hosted(bundle: Path, sound: np.ndarray, **controls: float) -> tuple[np.ndarr
     played = sound.astype(np.float32)  # in and out in the same memory
     for number in range(len(CONTROLS)):
         plugin.connect_port(handle, number, ports[number:].ctypes.data)
+    asked = np.array(words, dtype=np.float32)
+    for number in range(len(asked)):
+        plugin.connect_port(handle, len(CONTROLS) + 2 + number, asked[number:].ctypes.data)
     plugin.activate(handle)
     for start in range(0, len(played), PIECE):
         piece = played[start : start + PIECE]

@@ -57,7 +57,7 @@ def test_lv2_describes_itself(programs: Path) -> None:
     files = sorted(bundles(programs).rglob("*.ttl"))
     run = subprocess.run(["lv2_validate", *files], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert len(files) == 4
+    assert len(files) == 6
     assert "Found 0 errors" in run.stdout + run.stderr
 
 
@@ -66,6 +66,80 @@ def test_lv2_plays_what_livejam_wav_plays(programs: Path, song: Path, wanted: np
     late = delay_of(played, wanted)
     # the gains begin at 0, and are there within a moment
     assert np.abs(played[late + 5000 :] - 10 ** (-6 / 20) * wanted[5000 : SAMPLES - late]).max() <= 1e-5
+
+
+def wav_played(programs: Path, model: Path, song: Path, *words: str) -> np.ndarray:
+    """What livejam-wav plays to words."""
+    out = song.with_name("words.wav")
+    out.unlink(missing_ok=True)  # nothing is written over
+    command = [programs / "livejam-wav", "--model", model, "--mix", song, "--out", out, "--instrument", "drums"]
+    subprocess.run([*command, "--seed", "3", *words], check=True, capture_output=True)
+    return soundfile.read(out, dtype="float32")[0]
+
+
+WORDS = [(0, 0), (3, 0), (0, 1), (3, 1)]
+"""Numbers of the prompt and of the negative prompt, 0 for none."""
+TEXTS = "", "Bass", "Percussive", "Jazz Piano"
+
+
+@pytest.fixture(scope="module")
+def short(song: Path) -> Path:
+    path = song.with_name("short.wav")
+    soundfile.write(path, soundfile.read(song, dtype="float32")[0][:60_000], RATE, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.parametrize("numbers", WORDS)
+def test_prompts_in_pure_data_and_lv2(
+    programs: Path, sketch_model: Path, short: Path, numbers: tuple[int, int]
+) -> None:
+    """Both ask for words, and are led away from some, as livejam-wav is."""
+    texts = [TEXTS[number] for number in numbers]
+    options = [word for name, text in zip(("--prompt", "--negative-prompt"), texts, strict=True) if text
+               for word in (name, text)]  # fmt: skip
+    wanted = wav_played(programs, sketch_model, short, *options)
+    samples = len(wanted)
+    asked = [f"{name} {text.lower()}" for name, text in zip(("prompt", "negative_prompt"), texts, strict=True)]
+    played, latency, said = pd_played(programs, sketch_model, short, "drums", *asked)
+    assert "livejam_player~:" not in said
+    lost = latency + samples - len(played)
+    assert lost < samples // 2
+    kept = samples - max(0, lost)
+    assert np.abs(played[latency : latency + kept] - wanted[:kept]).max() <= 1e-6 * max(1.0, np.abs(wanted).max())
+    bundle = next(bundles(programs).glob("*sketch*"))
+    heard = np.pad(soundfile.read(short, dtype="float32")[0], (0, 40_000))
+    played, latency = hosted(bundle, heard, tuple(map(float, numbers)))
+    kept = min(samples, len(played) - latency)
+    assert kept > samples // 2
+    difference = np.abs(played[latency + 5000 : latency + kept] - wanted[5000:kept])
+    assert difference.max() <= 1e-5 * max(1.0, np.abs(wanted).max())
+
+
+def test_prompts_change_what_is_played(programs: Path, sketch_model: Path, short: Path) -> None:
+    plain, *others = (
+        wav_played(programs, sketch_model, short, *(("--prompt", "jazz piano") if number else ()),
+                   *(("--negative-prompt", "bass") if avoided else ()))
+        for number, avoided in WORDS
+    )  # fmt: skip
+    assert all(np.abs(other - plain).max() > 1e-3 for other in others)
+
+
+def test_pure_data_refuses_a_prompt_in_a_sentence_and_plays_on(
+    programs: Path, sketch_model: Path, exported: Path, short: Path
+) -> None:
+    for model, said in ((sketch_model, "there are Bass, Percussive, Jazz Piano"), (exported, "takes no words")):
+        asked = "prompt zither", "negative_prompt zither"
+        played, _, heard = pd_played(programs, model, short, "drums", *asked)
+        assert heard.count(said) == 2
+        assert np.isfinite(played).all()
+        assert np.abs(played).max() > 0.01
+
+
+def test_lv2_survives_numbers_that_are_no_prompts(programs: Path, short: Path) -> None:
+    bundle = next(bundles(programs).glob("*sketch*"))
+    heard = soundfile.read(short, dtype="float32")[0]
+    for numbers in ((float("nan"), float("nan")), (1e30, -1e30), (-5.0, 99.0)):
+        assert np.isfinite(hosted(bundle, heard, numbers)[0]).all()
 
 
 def test_lv2_delays_the_dry_sound_with_the_wet(programs: Path, song: Path) -> None:
