@@ -8,7 +8,7 @@ row is the agreement of a sound with a sketch (`metrics.sketch_adherence`): corr
 over time, and cosine of the notes of pitched instruments, with 95 % intervals over songs; and the level of the sound
 against the true stem, in dB. The frames in which the model has heard nothing yet, and is silent, do not count. With
 `--voice`, notes are those that the tracker of single notes hears, in sketches and in what is played, as with
-`livejam play --voice`.
+`livejam play --voice`. `--without pitch` does not ask for a control, and measures it all the same.
 
 | row | sound | sketch |
 |---|---|---|
@@ -29,7 +29,7 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,13 +74,14 @@ class Agreement:
     numbers: Numbers
 
 
-def measured(model: Model, items: Items, by_voice: bool = False) -> list[Agreement]:
+def measured(model: Model, items: Items, by_voice: bool = False, without: Sequence[str] = ()) -> list[Agreement]:
     """All rows of all items.
 
     Args:
         model: what plays.
         items: what it plays to.
         by_voice: whether notes are those that the tracker of single notes hears.
+        without: controls that it is not asked for.
 
     Raises:
         UserError: the model follows no sketch.
@@ -95,7 +96,7 @@ def measured(model: Model, items: Items, by_voice: bool = False) -> list[Agreeme
     sketcher = (replace(analysis, voice=VoicePitch()) if tracked else analysis).at(model.player.codec.spec)
     late = round(sketcher.pitch.lag_frames) if tracked else 0
     for batch in tqdm(data.test_dataloader(), desc="batches"):
-        found += _of_batch(model, sketcher, late, batch)
+        found += _of_batch(model, sketcher, lambda curves_BTP: unasked(earlier(curves_BTP, late), without), batch)
     return found
 
 
@@ -106,8 +107,19 @@ def earlier(curves_BTP: Tensor, frames: int) -> Tensor:
     return out_BTP
 
 
+def unasked(curves_BTP: Tensor, controls: Sequence[str]) -> Tensor:
+    """Curves that do not ask for these controls."""
+    out_BTP = curves_BTP.clone()
+    for name in controls:
+        place = CONTROLS.index(name)
+        out_BTP[..., place : place + 1 if place < 2 else None] = math.nan
+    return out_BTP
+
+
 @torch.inference_mode()
-def _of_batch(model: Model, sketcher: Sketcher, late: int, batch: AccompanimentBatch) -> list[Agreement]:
+def _of_batch(
+    model: Model, sketcher: Sketcher, asked: Callable[[Tensor], Tensor], batch: AccompanimentBatch
+) -> list[Agreement]:
     own_BTP, other_BTP = sketcher(batch.target), sketcher(_others(batch))
     codec = model.player.codec
     audio = {
@@ -117,7 +129,7 @@ def _of_batch(model: Model, sketcher: Sketcher, late: int, batch: AccompanimentB
             codec,
             model.player.silence_C,
             batch,
-            None if curves_BTP is None else earlier(curves_BTP, late),
+            None if curves_BTP is None else asked(curves_BTP),
         )
         for name, curves_BTP in (("own", own_BTP), ("other", other_BTP), ("none", None))
     }
@@ -200,6 +212,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=read_weights, help="as of livejam play; default: the checkpoint's")
     parser.add_argument("--guidance-rescale", type=float, default=0.0, help="as of livejam play, 0 to 1 (default: 0)")
     parser.add_argument("--voice", action="store_true", help="notes as the tracker of single notes hears them")
+    parser.add_argument("--without", nargs="+", default=[], choices=CONTROLS, help="controls that are not asked for")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, at least 1 (default: 1)")
     given = parser.parse_args()
     if min(given.items, given.threads) < 1 or given.seconds <= 0:
@@ -210,7 +223,7 @@ def main() -> None:
     model = model_of(given.checkpoint, given.steps, given.guidance)
     sampler = model.accompanist.sampler.with_rescale(given.guidance_rescale)
     model = replace(model, accompanist=model.accompanist.with_sampler(sampler))
-    found = measured(model, Items(given.root, given.items, given.seconds), given.voice)
+    found = measured(model, Items(given.root, given.items, given.seconds), given.voice, given.without)
     rows = table(found, COLUMNS)
     for instrument in sorted({item.instrument for item in found}):
         played = [item for item in found if (item.row, item.instrument) == ("asked", instrument)]

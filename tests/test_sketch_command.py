@@ -146,10 +146,10 @@ def test_a_model_that_follows_none_says_so(play: Play, capfd: pytest.CaptureFixt
     assert "follows no sketch" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("by_voice", [False, True])
-def test_the_benchmark_has_every_row(checkpoint: Path, by_voice: bool) -> None:
+@pytest.mark.parametrize(("by_voice", "without"), [(False, ()), (True, ()), (False, ("brightness", "pitch"))])
+def test_the_benchmark_has_every_row(checkpoint: Path, by_voice: bool, without: tuple[str, ...]) -> None:
     songs = checkpoint.parents[2] / "songs"
-    rows = table(measured(model_of(str(checkpoint)), Items(str(songs), 2, 4.0), by_voice), COLUMNS)
+    rows = table(measured(model_of(str(checkpoint)), Items(str(songs), 2, 4.0), by_voice, without), COLUMNS)
     assert list(rows) == [
         "asked",
         "asked, against the mix",

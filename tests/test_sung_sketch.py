@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.sketch_adherence import earlier
+from benchmarks.sketch_adherence import earlier, unasked
 from benchmarks.sung_sketch import COLUMNS, HIGHEST, LOWEST, drawn, later, scored, sung_along
-from livejam.sketch import SketchAnalysis, VoicePitch
+from livejam.sketch import CONTROLS, SketchAnalysis, VoicePitch, unpacked
 from livejam.spec import CodecSpec
 
 SPEC = CodecSpec("pocket", 22050, 1, 2048, 96, 768)
@@ -70,3 +70,12 @@ def test_notes_that_come_later_and_then_earlier_are_as_they_were(frames: int, se
     assert (later_BTP[:, :frames, 2:6] == -1).all()
     kept = FRAMES - frames
     assert torch.equal(earlier(later_BTP, frames)[:, :kept], curves_BTP[:, :kept])
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_what_is_not_asked_for_is_left_out_alone(name: str) -> None:
+    asked, whole = unpacked(unasked(curves(60)[None], [name])), unpacked(curves(60)[None])
+    left = [control != name for control in CONTROLS]
+    assert torch.equal(asked.mask_BTG, torch.tensor(left).to(asked.mask_BTG).expand_as(asked.mask_BTG))
+    kept = torch.tensor(left).repeat_interleave(torch.tensor([1, 1, 128]))
+    assert torch.equal(asked.values_BTK[..., kept], whole.values_BTK[..., kept])
