@@ -186,12 +186,15 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=48, help="of the test split, at least 1 (default: 48)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each (default: 20)")
     parser.add_argument("--guidance", type=read_weights, help="as of livejam play; default: the checkpoint's")
+    parser.add_argument("--guidance-rescale", type=float, default=0.0, help="as of livejam play, 0 to 1 (default: 0)")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, at least 1 (default: 1)")
     given = parser.parse_args()
-    if min(given.items, given.threads) < 1 or given.seconds <= 0:
-        parser.error("items and threads must be 1 or more, seconds above 0")
+    if min(given.items, given.threads) < 1 or given.seconds <= 0 or not 0 <= given.guidance_rescale <= 1:
+        parser.error("items and threads must be 1 or more, seconds above 0, --guidance-rescale 0 to 1")
     torch.set_num_threads(given.threads)
     model = model_of(given.checkpoint, None, given.guidance)
+    sampler = model.accompanist.sampler.with_rescale(given.guidance_rescale)
+    model = replace(model, accompanist=model.accompanist.with_sampler(sampler))
     rows = table(measured(model, Items(given.root, given.items, given.seconds)), COLUMNS)
     print(f"| sketch | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for row, cells in rows.items():
