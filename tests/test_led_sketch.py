@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.led_sketch import agreement, sung
+from benchmarks.led_sketch import agreement, summary, sung
 
 
 def test_a_delay_is_found_in_loudness_and_notes() -> None:
@@ -20,6 +20,16 @@ def test_a_delay_is_found_in_loudness_and_notes() -> None:
         for curve in agreement(asked_TP, made_TP, 20):
             assert int(np.argmax(curve)) == delay
             assert curve[delay] > 0.99
+
+
+def test_the_delay_of_all_songs_is_that_of_their_mean() -> None:
+    songs = [{"loudness": [0.0] * 50, "notes": [0.0] * 50, "hearing": [0.1]} for _ in range(5)]
+    for number, song in enumerate(songs):
+        song["notes"][8], song["loudness"][20 + number], song["loudness"][9] = 0.5, 0.6, 0.4
+    found = summary(songs, 10.0)
+    assert (found["notes delay"], found["loudness delay"]) == (0.8, 0.9)
+    assert found["loudness agreement"] == 0.4
+    assert found["hearing"] == 0.1
 
 
 def test_a_voice_has_the_length_and_levels_that_were_asked() -> None:

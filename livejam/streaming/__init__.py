@@ -2,6 +2,7 @@
 
 from livejam.streaming.delay import DelayGains, DelaySnapshot, GenerativeDelay, answering
 from livejam.streaming.drawing import Stroke
+from livejam.streaming.live_sketch import LiveSketch
 from livejam.streaming.memories import Snapshot
 from livejam.streaming.pipeline import StepTimes
 from livejam.streaming.prompting import PromptChange
@@ -14,6 +15,7 @@ __all__ = [
     "DelayGains",
     "DelaySnapshot",
     "GenerativeDelay",
+    "LiveSketch",
     "PromptChange",
     "Session",
     "Snapshot",

@@ -139,6 +139,10 @@ def test_the_microphone_leads_beside_a_song(rendered_songs: Path, tmp_path: Path
         assert record(page, 2.0)["mix.wav"].any()
         assert not page.run("document.querySelector('#status.problem')"), page.text("#status")
         looked_at(page, "lead")
+        page.run("document.querySelectorAll('#sketch-strips button')[2].click()")
+        assert not page.run("document.querySelector('#lead-pitch').checked"), "what is drawn is not led"
+        page.click("#lead-pitch")
+        assert page.text("#sketch-strips .strip:nth-child(3) output") == "free", "what is led is not drawn"
         for name in ("loudness", "pitch"):
             page.click(f"#lead-{name}")
         time.sleep(1)

@@ -138,12 +138,13 @@ async function start() {
   jam.guiding = new Guiding($, facts.guidance, facts.guidance_rescale, send);
   const read = (bytes) => samplesOf(context, bytes);
   jam.likeness = new Likeness($, facts.references === true, context.sampleRate, read, jam.line);
-  jam.sketching = new Sketching($, facts.sketches === true, send);
+  jam.sketching = new Sketching($, facts.sketches === true, send, (name) => jam?.leading.release(name));
   jam.leading = new Leading($, facts.sketches === true, microphoneRefusal(home.words.microphone), opened.room, {
     send,
     open: () => jam?.sound.openVoice(),
     tell: (message) => jam?.sound.tell(message),
     say: (error) => say(explained(error), true),
+    led: (name) => jam?.sketching.free(name),
   });
   await context.resume();
   const playing = jam;

@@ -5,7 +5,7 @@ const CONTROLS = ["loudness", "brightness", "pitch"];
 export class Leading {
   // find: from an id to an element; followed: whether the model follows a sketch; refusal: why there is no microphone;
   // room: whether the musician plays to the microphone anyway; to: send(message) to the server, open() a promise of the
-  // microphone, tell(message) to the Jam, say(error).
+  // microphone, tell(message) to the Jam, say(error), led(name) of a control that the voice leads from now on.
   constructor(find, followed, refusal, room, to) {
     Object.assign(this, { find, to, opened: room, asked: 0 });
     find("lead").hidden = !followed;
@@ -31,8 +31,17 @@ export class Leading {
       return;
     }
     this.opened ||= this.controls.length > 0;
+    this.controls.forEach((name) => this.to.led(name));
     this.hear();
     this.to.send(leading(this.controls, this.find("lead-single").checked));
+  }
+
+  // Somebody draws a control.
+  release(name) {
+    const box = this.find(`lead-${name}`);
+    if (!box.checked) return;
+    box.checked = false;
+    this.ask();
   }
 
   hear() {

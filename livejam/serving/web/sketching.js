@@ -10,11 +10,12 @@ const CONTROLS = {
 };
 
 export class Sketching {
-  // find: from an id to an element; followed: whether the model follows a sketch; send: a message to the server.
-  constructor(find, followed, send) {
+  // find: from an id to an element; followed: whether the model follows a sketch; send: a message to the server;
+  // drawn(name): a control is drawn from now on.
+  constructor(find, followed, send, drawn) {
     find("sketch").hidden = !followed;
     if (!followed) return;
-    this.send = send;
+    Object.assign(this, { send, drawn });
     this.values = {};
     this.strips = Object.fromEntries(Object.entries(CONTROLS).map(([name, about]) => [name, this.strip(name, about)]));
     find("sketch-strips").replaceChildren(...Object.values(this.strips).map(({ row }) => row));
@@ -38,6 +39,7 @@ export class Sketching {
   move(values) {
     for (const [name, value] of Object.entries(values)) {
       const { slider, on, output, words } = this.strips[name];
+      this.drawn(name);
       this.values[name] = value;
       slider.value = value;
       on.setAttribute("aria-pressed", "true");
@@ -54,6 +56,7 @@ export class Sketching {
   }
 
   free(name) {
+    if (!(name in this.values)) return;
     delete this.values[name];
     if (this.changed) delete this.changed[name];
     this.strips[name].on.setAttribute("aria-pressed", "false");

@@ -36,8 +36,7 @@ from livejam.serving.web_frames import HEADER, LEADING, Heard, is_leading, read_
 from livejam.serving.web_limits import Limits
 from livejam.serving.web_messages import Leading
 from livejam.sketch import CONTROLS, VoicePitch
-from livejam.streaming import Session
-from livejam.streaming.live_sketch import LiveSketch
+from livejam.streaming import LiveSketch, Session
 from livejam.streaming.rings import Audio
 
 PIECE = 512

@@ -21,10 +21,9 @@ from livejam.checkpoints.player import Player
 from livejam.errors import UserError
 from livejam.networks import EncoderDecoder
 from livejam.sketch import CONTROLS, SketchAnalysis, VoicePitch
-from livejam.streaming import DelayGains, GenerativeDelay, Session, answering
+from livejam.streaming import DelayGains, GenerativeDelay, LiveSketch, Session, answering
 from livejam.streaming.delay import saturated
 from livejam.streaming.drawing import HELD_SECONDS
-from livejam.streaming.live_sketch import LiveSketch
 from livejam.streaming.sketches import SketchStream
 
 BLOCK, HOP, RATE = 3, 2048, 22050
