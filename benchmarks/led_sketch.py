@@ -4,11 +4,11 @@ python -m benchmarks.led_sketch --checkpoint runs/lmdm_sketch_pocket/checkpoints
 
 To the mix of every song, a voice sings a note of its own choice for a while, at a level of its own choice, then another
 one, all drawn at random. It leads loudness and pitch (`livejam.streaming.live_sketch`), or what `--lead` says, heard by
-the tracker of single notes. The curves of the voice, in time with what was sung, are then compared with those of what was played at every
-delay: loudness by its correlation, the note by the share of sung frames whose strongest note is its pitch class. The
-delay at which they agree most, on the mean of all songs, is how late the model follows, in the time of the music; what
-a line and a sound card take is not in it. "At once" is the agreement without any delay, "chance" its mean over delays
-of three to five seconds, and "hearing" the processor's seconds that a second of the voice takes.
+the tracker of single notes. The curves of the voice, in time with what was sung, are then compared with those of what
+was played at every delay: loudness by its correlation, the note by the share of sung frames whose strongest note has
+its name. The delay at which they agree most, on the mean of all songs, is how late the model follows, in the time of
+the music; what a line and a sound card take is not in it. "At once" is the agreement without any delay, "chance" its
+mean over delays of three to five seconds, and "hearing" the processor's seconds that a second of the voice takes.
 
 With 95 % intervals over songs, which are left out one at a time. The last line is one JSON object.
 """
