@@ -15,6 +15,8 @@ from livejam.errors import UserError
 class LastCheckpoint(ModelCheckpoint):
     """Keeps `<folder>/last.ckpt`, one file, written again every n iterations.
 
+    The last iteration of a training is kept as well, also where n does not divide their number.
+
     Where a validation follows the iteration, it is written after it. Lightning's own callback writes before it, and a
     run that goes on from there never makes up for the validation: its numbers are lost, and with them perhaps the best
     checkpoint and a step of early stopping. Iterations are the recipe's, however many optimisers it has.
@@ -56,4 +58,8 @@ class LastCheckpoint(ModelCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._after_validation and trainer.state.fn == TrainerFn.FITTING:
             self._after_validation = False
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -45,10 +45,13 @@ class Interrupted(Validations):
             os.kill(os.getpid(), signal.SIGUSR1)
 
 
-def fit(folder: Path, counting: Validations, checkpoint: Path | None = None, *more: Callback) -> None:
+def fit(
+    folder: Path, counting: Validations, checkpoint: Path | None = None, *more: Callback, max_steps: int = -1
+) -> WholeRecipe:
     """Two epochs of eight batches, with a validation every four and a checkpoint every two."""
     trainer = Trainer(
         max_epochs=2,
+        max_steps=max_steps,
         val_check_interval=4,
         num_sanity_val_steps=0,
         accelerator="cpu",
@@ -58,7 +61,9 @@ def fit(folder: Path, counting: Validations, checkpoint: Path | None = None, *mo
         default_root_dir=folder,
         callbacks=[counting, LastCheckpoint(str(folder), 2), *more],
     )
-    trainer.fit(WholeRecipe(ToyCodec()), WholeData(ToyCodec()), ckpt_path=checkpoint)
+    recipe = WholeRecipe(ToyCodec())
+    trainer.fit(recipe, WholeData(ToyCodec()), ckpt_path=checkpoint)
+    return recipe
 
 
 @pytest.mark.parametrize("fatal", [4, 8, 12, 16])
@@ -85,6 +90,17 @@ def test_none_is_repeated_by_a_run_that_stopped_after_one(fatal: int, tmp_path: 
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == fatal - 1
     fit(tmp_path, second, tmp_path / "last.ckpt")
     assert first.after + second.after == [4, 8, 12, 16]
+
+
+@pytest.mark.parametrize("end", [1, 4, 5, 7, 8])
+@pytest.mark.filterwarnings("ignore")
+def test_the_last_iteration_is_kept_whatever_their_number(end: int, tmp_path: Path) -> None:
+    recipe = fit(tmp_path, Validations(), max_steps=end)
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == end
+    assert all(torch.equal(kept["state_dict"][name], value) for name, value in recipe.state_dict().items())
+    fit(tmp_path, Validations(), tmp_path / "last.ckpt", max_steps=end + 1)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == end + 1
 
 
 @pytest.mark.filterwarnings("ignore")
