@@ -38,7 +38,8 @@ MODEL := liveband-pocket
 # ones leave the cores to the other tests.
 PROCESSOR := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE \
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
-NUMERICS := tests/metrics tests/livejam tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py
+NUMERICS := tests/metrics tests/callbacks tests/lightning_modules tests/datamodules/test_latent_bank.py \
+	$(addprefix tests/livejam/,codecs export networks objectives reference sampling sketch streaming systems test_noise.py)
 
 .PHONY: help env demo reproduce-liveband test test-slow test-gpu test-slurm test-slurm-short slurm test-resume test-live test-export test-portable web docs lint types clean distclean
 
