@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
+from datamodules.bank_beats import BankBeats
 from datamodules.bank_pairs import usable_pairs
 from datamodules.crops import ActivityRule
 from datamodules.local_bank import Bank, LatentBank
@@ -55,6 +56,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         workers: processes that will load the batches; those that are forked share memory with this one.
         sketch: how the curves of targets were made that batches hold besides; None = they hold none.
         reference: how the embeddings of other excerpts were made that batches hold besides; None = they hold none.
+        beats: whether batches hold where their frames lie between beats.
 
     Raises:
         UserError: no song offers a crop.
@@ -71,6 +73,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         workers: int = 0,
         sketch: SketchAnalysis | None = None,
         reference: ReferenceAnalysis | None = None,
+        beats: bool = False,
     ) -> None:
         self.bank, self.crop_frames, self.batch_size, self.rule, self.seed = bank, crop_frames, batch_size, rule, seed
         self.index = bank.index(rule.threshold_dbfs)
@@ -83,6 +86,7 @@ class BankBatches(Dataset[AccompanimentBatch]):
         shape = (batch_size, crop_frames, bank.manifest.settings.codec.latent_channels)
         self._sketches = None if sketch is None else SketchBank(_on_this_machine(bank), self.index, sketch)
         self.references = None if reference is None else ReferenceBank(_on_this_machine(bank), self.index, reference)
+        self._beats = BankBeats(_on_this_machine(bank), self.index) if beats else None
         self._memory = SharedMemory(shape, workers) if workers else None
         self._read = np.empty((2, *shape), np.float16)
 
@@ -166,13 +170,14 @@ class BankBatches(Dataset[AccompanimentBatch]):
             # excerpts of them would cost more than the latents; they can be read from the bank
             annotations=(None,) * len(stems),
             sketch_BTP=None if curves is None else curves.read(*place, self.crop_frames),
+            beat_BT=None if self._beats is None else self._beats.read(crops.song_B, crops.start_B, self.crop_frames),
         )
 
 
 def _on_this_machine(bank: Bank) -> LatentBank:
     if not isinstance(bank, LatentBank):
         raise UserError(
-            "curves and references lie beside a bank on this machine's disk: name data.bank_root instead of "
-            "data.bank_store, or leave data.sketch and data.reference out"
+            "curves, references and beats are read from a bank on this machine's disk: name data.bank_root instead of "
+            "data.bank_store, or leave data.sketch, data.reference and data.beats out"
         )
     return bank

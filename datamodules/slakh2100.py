@@ -91,6 +91,8 @@ class Slakh2100DataModule(LightningDataModule):
             gets them when it has none. None: no curves.
         reference: how embeddings of other excerpts of the targets' stems are made that batches hold for recipes which
             learn to sound like a reference; the bank gets them when it has none. None: no references.
+        beats: whether batches hold where their frames lie between beats, for recipes that learn to hear the beat; from
+            the bank only.
         seed: of items and sub-mixes, at least 0.
         num_workers: processes that load training batches; 0 loads them in the training process, which is enough for
             the bank (a batch takes a fraction of a millisecond per item).
@@ -129,6 +131,7 @@ class Slakh2100DataModule(LightningDataModule):
         one_disk_per_node: bool = False,
         sketch: SketchAnalysis | None = None,
         reference: ReferenceAnalysis | None = None,
+        beats: bool = False,
     ) -> None:
         super().__init__()
         self.root = Path(root)
@@ -152,7 +155,9 @@ class Slakh2100DataModule(LightningDataModule):
         if bank_root is not None and bank_store is not None:
             raise UserError("a bank has one place: name data.bank_root or data.bank_store, not both")
         self._bank_root, self.bank_store = bank_root, bank_store
-        self.sketch, self.reference = sketch, reference
+        if beats and mode == "audio":
+            raise UserError("beats are read from the bank; leave data.beats out, or set data.mode to bank")
+        self.sketch, self.reference, self.beats = sketch, reference, beats
         self._index: SlakhIndex | None = None
         self._statistics: LatentStatistics | None = None
         self._training: BankBatches | AudioBatches | None = None
@@ -350,6 +355,7 @@ class Slakh2100DataModule(LightningDataModule):
             self.num_workers,
             self.sketch,
             self.reference,
+            self.beats,
         )
 
     def _audio_batches(self) -> AudioBatches:

@@ -23,7 +23,8 @@ class TrainingCrop:
 
     The generator hears frames [0, T) of the crop, and its output sounds in frames [1 + δ, T + 1 + δ): there lie
     the mix and the real target that the discriminator judges. Every item has its own δ where the networks are told it.
-    `reference_BE` is what both are told of the target's sound, with zeros where it is hidden from both.
+    `reference_BE` is what both are told of the target's sound, with zeros where it is hidden from both. `beat_BT` says
+    where the judged frames lie between the song's beats, where the recipe learns to hear them.
     """
 
     anticipation_B: Tensor
@@ -33,6 +34,7 @@ class TrainingCrop:
     generator_instrument_B: Tensor
     discriminator_instrument_B: Tensor
     reference_BE: Tensor | None
+    beat_BT: Tensor | None
 
 
 def ahead(latents_BTC: Tensor, anticipation_B: Tensor, frames: int) -> Tensor:

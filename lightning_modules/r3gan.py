@@ -5,18 +5,20 @@ Shapes: B batch, T latent frames, C latent channels, E channels of a reference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from lightning_modules.accompaniment import AccompanimentModule, described
 from lightning_modules.adversaries import TrainingCrop, ahead, require_match
+from lightning_modules.beat_listening import NO_BEATS, BeatListening, require_one_beginning
+from lightning_modules.collapse import COLLAPSED_SPREAD, CollapseAlarm, relative_spread
 from lightning_modules.training import data_module, linear_warmup
 from lightning_modules.warm_start import load_base
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
@@ -41,9 +43,6 @@ NO_REFERENCES = (
     "this recipe learns to sound like references, but the data have none; set data.init_args.reference to "
     "model.init_args.reference.analysis, and read a bank (data.init_args.mode)"
 )
-
-COLLAPSED_SPREAD = 0.1
-"""There is a warning when the spread of generated sequences is less than this share of the real ones'."""
 
 
 class R3GAN(AccompanimentModule[CausalTransformer]):
@@ -86,6 +85,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             uses the raw generator. The paper mentions none.
         gradient_clip: largest gradient norm of either network; None = unlimited.
         reference: the references that both networks are told of; None = they are told of none.
+        beat: what the generator's hidden states also learn to tell; None = nothing. Ours.
         seed: seed of noise and class dropout; the draws of an iteration depend only on seed, rank and iteration.
         compile_generator: whether to compile the generator with torch.compile. The discriminator stays eager, because
             compiled graphs have no double backward.
@@ -119,6 +119,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         ema_decay: float | None = None,
         gradient_clip: float | None = None,
         reference: ReferenceTraining | None = None,
+        beat: BeatListening | None = None,
         seed: int = 0,
         compile_generator: bool = False,
     ) -> None:
@@ -130,8 +131,9 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             self.lineage = base["livejam"]["lineage"]
         require_anticipation(generator, anticipation_frames)
         require_match(generator, discriminator, codec, reference)
+        require_one_beginning(generator, beat, discriminator_lead)
         self.automatic_optimization = False
-        self.discriminator, self.reference = discriminator, reference
+        self.discriminator, self.reference, self.beat = discriminator, reference, beat
         self.anticipation_frames = anticipation_frames
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -148,7 +150,7 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         self.reuse_fakes = reuse_fakes
         self.compile_generator = compile_generator
         self.register_buffer("penalty_weight", torch.tensor(float(penalty_weight)))
-        self._alarmed = False
+        self._alarm = CollapseAlarm()
 
     @property
     def may_choose(self) -> bool:
@@ -207,11 +209,13 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         self.begin_iteration(iteration)
         crop = self._crop(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers_in_order
+        if self.beat is not None and iteration < self.beat.lead:
+            return self._only_listen(crop, generator_optimizer, iteration)
 
         # D step. Fakes are data to the discriminator: no gradient reaches the generator, unless the generator
         # step uses the same fakes afterwards.
         with torch.set_grad_enabled(self.reuse_fakes):
-            fake_BTC = self._generate(crop)
+            fake_BTC, hidden_BTD = self._generate(crop)
         with self.toggled_optimizer(discriminator_optimizer):
             real_B, fake_B, mismatch, mistaken = self._scores(crop, fake_BTC.detach())
             loss_d = discriminator_loss(real_B, fake_B).mean()
@@ -228,34 +232,47 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
 
         # G step on fresh noise and the same mixes. The discriminator's weights are constants here.
         with self.toggled_optimizer(generator_optimizer):
-            fake_BTC = fake_BTC if self.reuse_fakes else self._generate(crop)
+            fake_BTC, hidden_BTD = (fake_BTC, hidden_BTD) if self.reuse_fakes else self._generate(crop)
             regression = self._regression(crop, fake_BTC)
             loss_g = self._generator_loss(crop, fake_BTC)
-            total = loss_g + self.regression_weight * regression
+            total = loss_g + self.regression_weight * regression + self._beat_loss(crop, hidden_BTD)
             self.manual_backward(total)
             self.take_step(generator_optimizer, "generator", total)
 
-        self._end_iteration(iteration)
+        self._end_iteration(iteration, self.schedulers)
         scores = {"score/real": real_B.mean(), "score/fake": fake_B.mean(), "advantage": advantage}
         losses = {"loss/discriminator": loss_d, "loss/generator": loss_g}
         losses |= {"mismatch": mismatch, "regression": regression}
         losses |= {} if self.reference is None else {"reference_mismatch": mistaken}
-        self._log(scores | losses, self._spread(crop.real_BTC, fake_BTC))
+        self._log(scores | losses, relative_spread(crop.real_BTC, fake_BTC))
+
+    def _only_listen(self, crop: TrainingCrop, optimizer: LightningOptimizer, iteration: int) -> None:
+        """An iteration of the lead: what is generated does not matter yet, and nobody judges it."""
+        with self.toggled_optimizer(optimizer):
+            total = self._beat_loss(crop, self._generate(crop)[1])
+            self.manual_backward(total)
+            self.take_step(optimizer, "generator", total)
+        self._end_iteration(iteration, self.schedulers[:1])  # the discriminator's rate has not begun to rise
+        self.log_dict({f"train/{name}": value for name, value in self._latest.items()})
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
-        generator = self.generator_optimizer(self.generator.parameters())
+        listening = () if self.beat is None else self.beat.parameters()
+        generator = self.generator_optimizer([*self.generator.parameters(), *listening])
         discriminator = self.discriminator_optimizer(self.discriminator.parameters())
-        decay = self.decay_from, self.decay_iterations
+        lead = 0 if self.beat is None else self.beat.lead
+        # The discriminator's steps are counted from the end of the generator's lead on.
+        later = None if self.decay_from is None else self.decay_from - lead
         # A rate of 0 keeps the generator's weights while its optimiser already gets to know the gradients.
         return [generator, discriminator], [
-            linear_warmup(generator, self.warmup_iterations, self.discriminator_lead, *decay),
-            linear_warmup(discriminator, self.warmup_iterations, 0, *decay),
+            linear_warmup(
+                generator, self.warmup_iterations, self.discriminator_lead, self.decay_from, self.decay_iterations
+            ),
+            linear_warmup(discriminator, self.warmup_iterations, 0, later, self.decay_iterations),
         ]
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        if self.compile_generator:
-            self.generator.compile()
+        self._hidden = torch.compile(self.generator.hidden) if self.compile_generator else self.generator.hidden
 
     def _crop(self, batch: AccompanimentBatch) -> TrainingCrop:
         frames, needed = self.generator.window_frames, self.crop_frames
@@ -278,7 +295,18 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             generator_instrument_B=generator_instrument_B,
             discriminator_instrument_B=discriminator_instrument_B,
             reference_BE=self._references(batch),
+            beat_BT=None if self.beat is None else self._beats(batch, anticipation_B),
         )
+
+    def _beats(self, batch: AccompanimentBatch, anticipation_B: Tensor) -> Tensor:
+        """Those of the frames that are played.
+
+        Raises:
+            UserError: the batch holds no beats.
+        """
+        if batch.beat_BT is None:
+            raise UserError(NO_BEATS)
+        return ahead(batch.beat_BT[..., None], anticipation_B, self.generator.window_frames)[..., 0]
 
     def _references(self, batch: AccompanimentBatch) -> Tensor | None:
         """What both networks are told of the targets' sound; zeros where it is hidden.
@@ -301,12 +329,22 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
     def _drop(self, instrument_B: Tensor, share: float) -> Tensor:
         return instrument_B.masked_fill(self.chance(len(instrument_B), share), NULL_CATEGORY)
 
-    def _generate(self, crop: TrainingCrop) -> Tensor:
+    def _generate(self, crop: TrainingCrop) -> tuple[Tensor, Tensor]:
+        """Latents, and the hidden states that they are made of."""
         batch, frames, _ = crop.mix_BTC.shape
         noise_BTZ = torch.randn(batch, frames, self.generator.noise_channels, device=self.device, generator=self._rng)
-        return self.generator(
+        hidden_BTD = self._hidden(
             noise_BTZ, crop.mix_BTC, crop.generator_instrument_B, crop.anticipation_B, crop.reference_BE
         )
+        return self.generator.project_out(hidden_BTD), hidden_BTD
+
+    def _beat_loss(self, crop: TrainingCrop, hidden_BTD: Tensor) -> Tensor:
+        """Weighted; 0 for a recipe that does not learn to hear the beat."""
+        if self.beat is None or crop.beat_BT is None:
+            return hidden_BTD.new_zeros(())
+        loss, agreement = self.beat(hidden_BTD, crop.beat_BT)
+        self._latest |= {"beat_loss": loss.detach(), "beat_heard": agreement.detach()}
+        return self.beat.weight * loss
 
     def _scores(self, crop: TrainingCrop, fake_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """D(x), D(x̂), the mismatch loss, and the weighted one of mistaken references, all from one pass."""
@@ -363,35 +401,22 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
     def log_norm(self, name: str, norm: Tensor) -> None:
         self._latest[f"gradient_norm/{name}"] = norm
 
-    def _end_iteration(self, iteration: int) -> None:
-        for scheduler in self.schedulers:
+    def _end_iteration(self, iteration: int, schedulers: Sequence[LRScheduler]) -> None:
+        for scheduler in schedulers:
             scheduler.step()
         self.count_iteration()
         self.move_average(iteration)
 
-    def _spread(self, real_BTC: Tensor, fake_BTC: Tensor) -> Tensor:
-        """The spread of generated sequences, relative to that of the real ones; 0 = collapsed."""
-        return fake_BTC.detach().float().std(dim=0).mean() / real_BTC.std(dim=0).mean()
-
     def _log(self, values: dict[str, Tensor], spread: Tensor) -> None:
-        collapsed = spread < COLLAPSED_SPREAD
         # Not in every iteration: to ask is to wait for the device.
         if self._iteration % max(1, self.trainer.log_every_n_steps) == 0:  # type: ignore[attr-defined]
-            self._alarm(bool(collapsed), spread)
+            self._alarm(spread)
         values |= {
             **self._latest,
             "target_advantage": torch.tensor(self.target_advantage),
             "penalty_weight": self.penalty_weight,
             "spread": spread,
-            "collapse_alarm": collapsed.float(),
+            "collapse_alarm": (spread < COLLAPSED_SPREAD).float(),
             "ema": torch.tensor(float(self.ema_generator is not None)),
         }
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()})
-
-    def _alarm(self, collapsed: bool, spread: Tensor) -> None:
-        """Warn once per collapse."""
-        if collapsed and not self._alarmed:
-            rank_zero_warn(
-                f"the generator has collapsed: its outputs vary {spread.item():.3f} times as much as real ones"
-            )
-        self._alarmed = collapsed

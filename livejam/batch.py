@@ -140,6 +140,8 @@ class AccompanimentBatch:
         sketch_BTP: packed curves of the targets (`livejam.sketch`), where the bank keeps them.
         reference_BE: embeddings of other excerpts of the targets' stems (`livejam.reference`), where the bank keeps
             them; zeros where there is no other.
+        beat_BT: beats from the song's first one to the middle of every frame, where the data hold them; the fraction is
+            the phase of the beat. NaN where beats are not known.
     """
 
     mix: Tensor
@@ -154,6 +156,7 @@ class AccompanimentBatch:
     planned: tuple[PlannedItem, ...] | None = None
     sketch_BTP: Tensor | None = None
     reference_BE: Tensor | None = None
+    beat_BT: Tensor | None = None
 
     def __len__(self) -> int:
         return self.mix.shape[0]
@@ -167,7 +170,7 @@ class AccompanimentBatch:
         return replace(self, **{name: x.pin_memory() for name, x in self._tensors()})
 
     def _tensors(self) -> list[tuple[str, Any]]:
-        names = ("mix", "target", "instrument_B", "active_BT", "sketch_BTP", "reference_BE")
+        names = ("mix", "target", "instrument_B", "active_BT", "sketch_BTP", "reference_BE", "beat_BT")
         return [(name, x) for name in names if (x := getattr(self, name)) is not None]
 
     def words(self, plain_B: Tensor) -> tuple[str, ...]:

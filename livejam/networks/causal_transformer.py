@@ -227,11 +227,22 @@ class CausalTransformer(nn.Module):
             reference_BE: embeddings, for a network with `reference_channels`; others ignore them. None, or a row of
                 zeros = no reference.
         """
+        return self.project_out(self.hidden(noise_BTZ, mix_BTC, instrument_B, anticipation_B, reference_BE))
+
+    def hidden(
+        self,
+        noise_BTZ: Tensor,
+        mix_BTC: Tensor,
+        instrument_B: Tensor,
+        anticipation_B: Tensor | None = None,
+        reference_BE: Tensor | None = None,
+    ) -> Tensor:
+        """The hidden state_BTD of every frame, of which `project_out` makes latents; see `forward`."""
         condition = self.condition(instrument_B, anticipation_B, reference_BE)
         x_BTD = self.project_in(torch.cat((noise_BTZ, mix_BTC), dim=-1))
         for block in self.blocks:
             x_BTD = block(x_BTD, condition)
-        return self.project_out(self.norm(x_BTD, condition))
+        return self.norm(x_BTD, condition)
 
     def init_cache(self, batch_size: int) -> TransformerCache:
         """The cache before the first frame."""

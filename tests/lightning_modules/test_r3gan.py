@@ -128,7 +128,8 @@ def test_every_item_is_played_at_an_anticipation_of_its_own(tmp_path: Path) -> N
     module, told = make_module(anticipations=5, ema_decay=None), []
     assert module.crop_frames == FRAMES + 5
     judged: list[Any] = []
-    module.generator.register_forward_hook(lambda _, inputs, out: told.append(inputs[3]))
+    hidden = module.generator.hidden
+    module.generator.hidden = lambda *heard: told.append(heard[3]) or hidden(*heard)  # type: ignore[func-returns-value,method-assign]
     module.discriminator.register_forward_hook(lambda _, inputs, out: judged.append(inputs))
     batches: list[AccompanimentBatch] = []
     crop = module._crop
@@ -175,7 +176,7 @@ def test_networks_that_are_told_differently_are_refused(settings: dict[str, Any]
 def test_mixed_precision_keeps_the_penalty_in_float32(tmp_path: Path) -> None:
     kinds: set[torch.dtype] = set()
     module = make_module()
-    generated = module.generator.register_forward_hook(lambda *args: kinds.add(args[-1].dtype))
+    generated = module.generator.project_out.register_forward_hook(lambda *args: kinds.add(args[-1].dtype))
     judged: list[tuple[torch.dtype, torch.dtype]] = []
     module.discriminator.register_forward_hook(lambda _, inputs, out: judged.append((inputs[0].dtype, out.dtype)))
     make_trainer(tmp_path, precision="bf16-mixed").fit(module, data(batches=4))
@@ -258,7 +259,8 @@ def test_divergence_stops_with_finite_weights_and_keeps_no_half_iteration(tmp_pa
             if index == 4:
                 network = getattr(module, victim)
                 first = next(network.parameters())
-                network.register_forward_hook(lambda *args: args[-1] * (first.sum() * 0 + float("nan")))
+                last = network.project_out if victim == "generator" else network
+                last.register_forward_hook(lambda *args: args[-1] * (first.sum() * 0 + float("nan")))
 
     module = make_module()
     with pytest.raises(UserError, match=r"diverged at iteration 4.*gradient norm nan.*last norms: .*discriminator \d"):
