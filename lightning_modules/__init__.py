@@ -1,6 +1,7 @@
 """Training recipes: one file each, the `lightning` command, and the logger of its runs."""
 
 from lightning_modules.arc_forcing import ARCForcing
+from lightning_modules.beat_listening import BeatListening
 from lightning_modules.codec_training import CodecTraining
 from lightning_modules.consistency_distillation import ConsistencyDistillation
 from lightning_modules.dense_flow_matching import DenseFlowMatching
@@ -14,6 +15,7 @@ from lightning_modules.streaming_distillation import StreamingDistillation
 __all__ = [
     "R3GAN",
     "ARCForcing",
+    "BeatListening",
     "CodecTraining",
     "ConsistencyDistillation",
     "DenseFlowMatching",

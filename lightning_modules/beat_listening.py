@@ -24,7 +24,7 @@ class BeatListening(nn.Module):
 
     Args:
         width: channels of the generator's hidden state (D).
-        weight: weight > 0 of the loss in that of the generator. Adam evens out what all of it is multiplied by, so that
+        weight: weight ≥ 0 of the loss in that of the generator. Adam evens out what all of it is multiplied by, so that
             this is the weight against the adversarial loss, whose gradients are about ten times as large.
         lead: iterations at the start in which the generator learns nothing else, and the discriminator nothing at all.
 
@@ -34,8 +34,8 @@ class BeatListening(nn.Module):
 
     def __init__(self, width: int, weight: float = 30.0, lead: int = 0) -> None:
         super().__init__()
-        if weight <= 0 or lead < 0:
-            raise UserError(f"beat.weight is more than 0, and beat.lead 0 or more; these are {weight} and {lead}")
+        if weight < 0 or lead < 0:
+            raise UserError(f"beat.weight and beat.lead are 0 or more; these are {weight} and {lead}")
         self.width, self.weight, self.lead = width, weight, lead
         self.project = nn.Linear(width, 2)
 

@@ -16,9 +16,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from lightning_modules.accompaniment import AccompanimentModule, described
-from lightning_modules.adversaries import TrainingCrop, ahead, require_match
+from lightning_modules.adversaries import (
+    COLLAPSED_SPREAD,
+    CollapseAlarm,
+    TrainingCrop,
+    ahead,
+    relative_spread,
+    require_match,
+)
 from lightning_modules.beat_listening import NO_BEATS, BeatListening, require_one_beginning
-from lightning_modules.collapse import COLLAPSED_SPREAD, CollapseAlarm, relative_spread
 from lightning_modules.training import data_module, linear_warmup
 from lightning_modules.warm_start import load_base
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch

@@ -57,7 +57,7 @@ _COUNTS = """
 _WHOLES = """
     bank_workers class_channels cutoff_frames decay_from decay_iterations discriminator_lead easy_iterations
     fade_samples frames generator_warmup_iterations
-    global_width mix_channels reference_channels layer magnitude_steps max_items max_test_items noise_channels
+    global_width mix_channels reference_channels layer lead magnitude_steps max_items max_test_items noise_channels
     num_workers prompt_width rank seed start_iteration warmup_iterations warmup_steps workers
 """
 _SPANS = """

@@ -29,8 +29,8 @@ class SketchTraining:
         whole_dropout: share of items, 0 to 1, without a sketch.
         partial_dropout: share of items whose sketch begins or ends within the window.
         control_dropout: share of items without loudness, without brightness and without pitch, each drawn by itself.
-        widest_median: frames of the widest median filter (Sketch2Sound); every control of every item draws its own
-            width from 1 on; 1 leaves all curves exact.
+        widest_median: frames of the widest median filters (Sketch2Sound) of loudness, brightness and pitch; every
+            control of every item draws its own width from 1 on; 1 leaves its curves exact.
 
     Raises:
         UserError: a number is out of range.
@@ -40,7 +40,7 @@ class SketchTraining:
     whole_dropout: float = 0.1
     partial_dropout: float = 0.1
     control_dropout: tuple[float, float, float] = (0.2, 0.2, 0.2)
-    widest_median: int = WIDEST
+    widest_median: tuple[int, int, int] = (WIDEST, WIDEST, WIDEST)
 
     def __post_init__(self) -> None:
         shares = (self.whole_dropout, self.partial_dropout, *self.control_dropout)
@@ -49,8 +49,11 @@ class SketchTraining:
                 f"whole_dropout, partial_dropout and three numbers of control_dropout ({', '.join(CONTROLS)}) are "
                 f"shares from 0 to 1; these are {shares}"
             )
-        if self.widest_median < 1:
-            raise UserError(f"widest_median is {self.widest_median} frames; 1 or more, where 1 smooths nothing")
+        if len(self.widest_median) != len(CONTROLS) or min(self.widest_median) < 1:
+            raise UserError(
+                f"widest_median is three numbers of frames ({', '.join(CONTROLS)}), 1 or more, where 1 smooths "
+                f"nothing; these are {self.widest_median}"
+            )
 
     def draw(self, curves_BTP: Tensor, rng: torch.Generator) -> AskedCurves:
         """The sketch of every item of a batch.
@@ -61,7 +64,8 @@ class SketchTraining:
         """
         asked = unpacked(curves_BTP.float())
         parts = asked.values_BTK.split(CHANNELS, dim=-1)
-        smooth_BTK = torch.cat([randomly_smoothed(part, self.widest_median, rng) for part in parts], dim=-1)
+        widest = zip(parts, self.widest_median, strict=True)
+        smooth_BTK = torch.cat([randomly_smoothed(part, frames, rng) for part, frames in widest], dim=-1)
         kept_BTG = self._within(curves_BTP, rng)[..., None] & self._controls(curves_BTP, rng)[:, None]
         return AskedCurves(smooth_BTK, asked.mask_BTG).only(kept_BTG)
 

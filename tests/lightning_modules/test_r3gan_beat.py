@@ -115,8 +115,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         make_module(beat=BeatListening(8))
     with pytest.raises(UserError, match=r"discriminator_lead.*set one of them to 0"):
         make_module(beat=BeatListening(16, lead=3), discriminator_lead=3)
-    for wrong in ({"weight": 0.0}, {"lead": -1}):
-        with pytest.raises(UserError, match=r"beat.weight is more than 0"):
+    for wrong in ({"weight": -1.0}, {"lead": -1}):
+        with pytest.raises(UserError, match=r"beat.weight and beat.lead are 0 or more"):
             BeatListening(16, **wrong)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"set data.init_args.beats to true"):
         make_trainer(tmp_path).fit(make_module(beat=BeatListening(16)), data())

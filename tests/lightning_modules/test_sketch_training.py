@@ -75,7 +75,7 @@ def test_whatever_is_left_out_is_zero_and_says_so(
     seed: int, whole: float, partial: float, controls: tuple[float, float, float], widest: int
 ) -> None:
     training, curves_BTP = (
-        SketchTraining(ANALYSIS, whole, partial, controls, widest),
+        SketchTraining(ANALYSIS, whole, partial, controls, (widest, widest, widest)),
         curves_of(make_batch(20, 6, seed)),
     )
     asked = training.draw(curves_BTP, torch.Generator().manual_seed(seed))
@@ -90,7 +90,7 @@ def test_whatever_is_left_out_is_zero_and_says_so(
 
 def test_dropouts_are_what_they_say() -> None:
     curves_BTP, rng = curves_of(make_batch(20, 6, 1)), torch.Generator().manual_seed(0)
-    exact = SketchTraining(ANALYSIS, 0.0, 0.0, (0.0, 0.0, 0.0), 1).draw(curves_BTP, rng)
+    exact = SketchTraining(ANALYSIS, 0.0, 0.0, (0.0, 0.0, 0.0), (1, 1, 1)).draw(curves_BTP, rng)
     assert torch.equal(exact.values_BTK, unpacked(curves_BTP).values_BTK)
     assert exact.mask_BTG.all()
     assert not SketchTraining(ANALYSIS, 1.0).draw(curves_BTP, rng).mask_BTG.any()
@@ -102,8 +102,30 @@ def test_dropouts_are_what_they_say() -> None:
     assert (many.mask_BTG[:, 0].mean(dim=0) - torch.tensor([0.35, 0.7, 0.7])).abs().max() < 0.03
 
 
+def test_every_control_has_filters_of_its_own() -> None:
+    """With a widest filter of one frame a control stays exact, whatever the others' are."""
+    rng = torch.Generator().manual_seed(1)
+    curves_BTP = torch.rand(16, 40, ANALYSIS.numbers, generator=rng)
+    curves_BTP[..., 2 : 2 + ANALYSIS.kept_notes] = torch.randint(30, 90, (16, 40, ANALYSIS.kept_notes), generator=rng)
+    exact = unpacked(curves_BTP).values_BTK.split(CONTROL_CHANNELS, dim=-1)
+    for smoothed in range(3):
+        widest = tuple(13 if control == smoothed else 1 for control in range(3))
+        asked = SketchTraining(ANALYSIS, 0.0, 0.0, (0.0, 0.0, 0.0), widest).draw(curves_BTP, rng)
+        same_as = [
+            torch.equal(a, b) for a, b in zip(asked.values_BTK.split(CONTROL_CHANNELS, dim=-1), exact, strict=True)
+        ]
+        assert same_as == [control != smoothed for control in range(3)]
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"whole_dropout": 1.5}, {"control_dropout": (0.1, 0.1)}, {"widest_median": 0}, {"partial_dropout": -0.1}]
+    "wrong",
+    [
+        {"whole_dropout": 1.5},
+        {"control_dropout": (0.1, 0.1)},
+        {"widest_median": (3, 0, 3)},
+        {"widest_median": (3, 3)},
+        {"partial_dropout": -0.1},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError):
