@@ -90,7 +90,9 @@ def lmdm_checkpoint(
     """
     torch.manual_seed(0)
     mask = {"class_path": "livejam.networks.EncoderDecoder", "init_args": {"context_frames": 9}}
-    options: dict[str, Any] = {**TRANSFORMER, "sketch_channels": None if sketch is None else list(CHANNELS)}
+    # as configs/lmdm/sketch_pocket.yaml
+    inputs = {} if sketch is None else {"sketch_channels": list(CHANNELS), "sketch_levels": 16}
+    options: dict[str, Any] = {**TRANSFORMER, **inputs}
     transformer = {
         "class_path": "livejam.networks.DiffusionTransformer",
         "init_args": {**options, "mask": mask},

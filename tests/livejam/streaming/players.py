@@ -94,6 +94,7 @@ def lmdm(
         mix_channels=channels,
         mask=mask,
         sketch_channels=None if sketch is None else list(CHANNELS),
+        sketch_levels=None if sketch is None else 16,
     )
     generator = ConditionedTransformer(network, TagEncoder(8) if prompts else None).requires_grad_(False).eval()
     for parameter in generator.parameters():
