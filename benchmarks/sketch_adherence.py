@@ -42,7 +42,7 @@ from lightning_modules.accompaniment import played_audio
 from livejam.batch import CATEGORIES, AccompanimentBatch
 from livejam.errors import UserError
 from livejam.sampling import read_weights
-from livejam.sketch import CONTROLS, Sketcher, VoicePitch
+from livejam.sketch import CONTROLS, Sketcher, VoicePitch, asking_for
 from metrics.intervals import jackknife_interval
 from metrics.loudness import relative_level_db
 from metrics.sketch_adherence import agreement, shifted_agreement
@@ -92,11 +92,12 @@ def measured(model: Model, items: Items, by_voice: bool = False, without: Sequen
     data = data_of(model, items)
     data.prepare_data() if items.root is None else None
     data.setup("test")
+    controls = set(CONTROLS) - set(without)
     tracked, found = by_voice and analysis.voice is None, []
     sketcher = (replace(analysis, voice=VoicePitch()) if tracked else analysis).at(model.player.codec.spec)
     late = round(sketcher.pitch.lag_frames) if tracked else 0
     for batch in tqdm(data.test_dataloader(), desc="batches"):
-        found += _of_batch(model, sketcher, lambda curves_BTP: unasked(earlier(curves_BTP, late), without), batch)
+        found += _of_batch(model, sketcher, lambda curves_BTP: asking_for(earlier(curves_BTP, late), controls), batch)
     return found
 
 
@@ -104,15 +105,6 @@ def earlier(curves_BTP: Tensor, frames: int) -> Tensor:
     """Curves whose notes come so many frames earlier; the last ones stay."""
     out_BTP = curves_BTP.clone()
     out_BTP[:, : curves_BTP.shape[1] - frames, 2:] = curves_BTP[:, frames:, 2:]
-    return out_BTP
-
-
-def unasked(curves_BTP: Tensor, controls: Sequence[str]) -> Tensor:
-    """Curves that do not ask for these controls."""
-    out_BTP = curves_BTP.clone()
-    for name in controls:
-        place = CONTROLS.index(name)
-        out_BTP[..., place : place + 1 if place < 2 else None] = math.nan
     return out_BTP
 
 

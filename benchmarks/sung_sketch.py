@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -36,7 +36,7 @@ from lightning_modules.accompaniment import played_audio
 from livejam.batch import CATEGORIES, AccompanimentBatch
 from livejam.errors import UserError
 from livejam.sampling import read_weights
-from livejam.sketch import Sketcher, VoicePitch, median_filtered, unpacked
+from livejam.sketch import CONTROLS, Sketcher, VoicePitch, asking_for, median_filtered, unpacked
 from livejam.sketch.controls import A4_HZ, A4_NOTE, OCTAVE, RANGE_DB, SOFTEST_DB
 from metrics.sketch_adherence import SOUNDS
 
@@ -130,8 +130,13 @@ def scored(sketch_TP: Tensor | None, played_TP: Tensor, note_T: Tensor) -> Numbe
     )
 
 
-def measured(model: Model, items: Items) -> list[Agreement]:
+def measured(model: Model, items: Items, without: Sequence[str] = ()) -> list[Agreement]:
     """All rows of all pitched items.
+
+    Args:
+        model: what plays.
+        items: what it plays to.
+        without: controls that it is not asked for.
 
     Raises:
         UserError: the model follows no sketch.
@@ -147,13 +152,18 @@ def measured(model: Model, items: Items) -> list[Agreement]:
     data.prepare_data() if items.root is None else None
     data.setup("test")
     for batch in tqdm(data.test_dataloader(), desc="batches"):
-        found += _of_batch(model, peaks, tracked, analysis.voice is not None, batch)
+        found += _of_batch(model, peaks, tracked, analysis.voice is not None, set(CONTROLS) - set(without), batch)
     return found
 
 
 @torch.inference_mode()
 def _of_batch(
-    model: Model, peaks: Sketcher, tracked: Sketcher, expected_late: bool, batch: AccompanimentBatch
+    model: Model,
+    peaks: Sketcher,
+    tracked: Sketcher,
+    expected_late: bool,
+    controls: Collection[str],
+    batch: AccompanimentBatch,
 ) -> list[Agreement]:
     rows = [row for row, index in enumerate(batch.instrument_B.tolist()) if CATEGORIES[index] != UNPITCHED]
     spec, own_BTP = model.player.codec.spec, peaks(batch.target)
@@ -169,7 +179,8 @@ def _of_batch(
     for name, curves_BTP in sketches.items():
         given_BTP = curves_BTP if curves_BTP is None or not expected_late else later(curves_BTP, late)
         parts = model.accompanist, model.player.codec, model.player.silence_C, batch
-        played_BTP = peaks(played_audio(*parts, given_BTP))
+        asked_BTP = None if given_BTP is None else asking_for(given_BTP, controls)
+        played_BTP = peaks(played_audio(*parts, asked_BTP))
         for row in rows:
             sketch_TP = None if curves_BTP is None else curves_BTP[row, first:]
             numbers = scored(sketch_TP, played_BTP[row, first:], sung[row][1][first:])
@@ -187,6 +198,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each (default: 20)")
     parser.add_argument("--guidance", type=read_weights, help="as of livejam play; default: the checkpoint's")
     parser.add_argument("--guidance-rescale", type=float, default=0.0, help="as of livejam play, 0 to 1 (default: 0)")
+    parser.add_argument("--without", nargs="+", default=[], choices=CONTROLS, help="controls that are not asked for")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, at least 1 (default: 1)")
     given = parser.parse_args()
     if min(given.items, given.threads) < 1 or given.seconds <= 0 or not 0 <= given.guidance_rescale <= 1:
@@ -195,7 +207,7 @@ def main() -> None:
     model = model_of(given.checkpoint, None, given.guidance)
     sampler = model.accompanist.sampler.with_rescale(given.guidance_rescale)
     model = replace(model, accompanist=model.accompanist.with_sampler(sampler))
-    rows = table(measured(model, Items(given.root, given.items, given.seconds)), COLUMNS)
+    rows = table(measured(model, Items(given.root, given.items, given.seconds), given.without), COLUMNS)
     print(f"| sketch | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for row, cells in rows.items():
         print(f"| {row} | {' | '.join(text(cells[name]) for name in COLUMNS)} |")

@@ -17,12 +17,13 @@ from commands import REPOSITORY, tiny_overlay
 from slakh_tree import write_tree
 from sung_notes import NOTE_SECONDS, NOTES, sung
 
+import livejam.sketch
 from benchmarks.cutoff_sweep import Items, model_of
 from benchmarks.sketch_adherence import COLUMNS, measured, table
 from livejam.audio_files import open_recording
 from livejam.checkpoints.player import load_player
 from livejam.cli.main import main
-from livejam.cli.sketch import read_sketch
+from livejam.cli.sketch import CONTROLS, read_sketch
 from livejam.sketch import SketchAnalysis
 from livejam.streaming import Session
 
@@ -97,6 +98,26 @@ def test_a_voice_asks_for_the_notes_that_are_sung_when_they_are_sung(play: Play,
         middle = round((index + 0.5) * NOTE_SECONDS * RATE / player.codec.spec.hop_samples - 0.5)
         assert voice_TP[middle, 2] == note
     status, err = play("nothing", "--voice")
+    assert status == 2
+    assert "give a --sketch" in err
+
+
+def test_it_follows_the_controls_that_are_named(play: Play, checkpoint: Path) -> None:
+    assert CONTROLS == livejam.sketch.CONTROLS
+    soundfile.write("sung.wav", sung(48_000).numpy(), 48_000, subtype="FLOAT")
+    player = load_player(checkpoint)
+    whole_TP = read_sketch(Path("sung.wav"), player, None)
+    places = {"loudness": slice(0, 1), "brightness": slice(1, 2), "pitch": slice(2, None)}
+    for name, place in places.items():
+        part_TP = read_sketch(Path("sung.wav"), player, None, controls=[name])
+        assert torch.equal(part_TP[:, place], whole_TP[:, place])
+        assert all(part_TP[:, other].isnan().all() for key, other in places.items() if key != name)
+    status, _ = play("by_pitch", "--sketch", "sung.wav", "--sketch-controls", "pitch")
+    assert status == 0
+    assert json.loads(Path("by_pitch/report.json").read_text())["sketch_controls"] == ["pitch"]
+    assert play("by_all", "--sketch", "sung.wav")[0] == 0
+    assert Path("by_pitch/accompaniment.wav").read_bytes() != Path("by_all/accompaniment.wav").read_bytes()
+    status, err = play("nothing", "--sketch-controls", "pitch")
     assert status == 2
     assert "give a --sketch" in err
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.sketch_adherence import earlier, unasked
+from benchmarks.sketch_adherence import earlier
 from benchmarks.sung_sketch import COLUMNS, HIGHEST, LOWEST, drawn, later, scored, sung_along
-from livejam.sketch import CONTROLS, SketchAnalysis, VoicePitch, unpacked
+from livejam.sketch import CONTROLS, SketchAnalysis, VoicePitch, asking_for, unpacked
 from livejam.spec import CodecSpec
 
 SPEC = CodecSpec("pocket", 22050, 1, 2048, 96, 768)
@@ -74,7 +74,7 @@ def test_notes_that_come_later_and_then_earlier_are_as_they_were(frames: int, se
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_what_is_not_asked_for_is_left_out_alone(name: str) -> None:
-    asked, whole = unpacked(unasked(curves(60)[None], [name])), unpacked(curves(60)[None])
+    asked, whole = unpacked(asking_for(curves(60)[None], set(CONTROLS) - {name})), unpacked(curves(60)[None])
     left = [control != name for control in CONTROLS]
     assert torch.equal(asked.mask_BTG, torch.tensor(left).to(asked.mask_BTG).expand_as(asked.mask_BTG))
     kept = torch.tensor(left).repeat_interleave(torch.tensor([1, 1, 128]))

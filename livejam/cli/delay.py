@@ -15,6 +15,7 @@ from livejam import __version__
 from livejam.cli.card import MODEL_HELP
 from livejam.cli.processor import add_guidance, add_processor, require_rescale
 from livejam.cli.publish import add_trust, find_trusted
+from livejam.cli.sketch import add_sketch, read_sketch, require_sketch
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.option_ranges import Range, require_number
@@ -55,7 +56,7 @@ def add_delay(commands: Any) -> None:
     delay.add_argument("--instrument", metavar="NAME", help="what it answers with: one that the model learnt")
     delay.add_argument("--prompt", metavar="TEXT", help="a description in words (default: the instrument's name)")
     delay.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
-    delay.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
+    add_sketch(delay)
     delay.add_argument(
         "--voice", action="store_true", help="what it follows is a voice: follow what it sings, and not its overtones"
     )
@@ -154,6 +155,7 @@ def _checked(options: argparse.Namespace) -> Outputs:
 
     if options.follow_input and options.sketch is not None:
         raise UserError("--follow-input makes the sketch of the input; leave it or --sketch out")
+    require_sketch(options)
     if options.voice and options.sketch is None and not options.follow_input:
         raise UserError("--voice says what --sketch or --follow-input hears; give one of them, or leave it out")
     DelayGains(options.dry, options.wet, options.feedback)
@@ -194,7 +196,6 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
         UserError: the model does not know the instrument, a prompt, guidance or sketches.
     """
     from livejam.cli.prompts import read_timeline
-    from livejam.cli.sketch import read_sketch
     from livejam.sampling import read_weights
     from livejam.sketch import VoicePitch
     from livejam.streaming import DelayGains, GenerativeDelay, Session
@@ -217,7 +218,8 @@ def _machine(options: argparse.Namespace, player: Player, recording: Recording, 
     if options.prompts is not None:
         session.set_prompts(read_timeline(options.prompts))
     if options.sketch is not None:
-        session.set_sketch(read_sketch(options.sketch, player, recording.seconds, options.voice))
+        heard = options.sketch, player, recording.seconds, options.voice
+        session.set_sketch(read_sketch(*heard, options.sketch_controls))
     gains = DelayGains(options.dry, options.wet, options.feedback)
     voice = VoicePitch() if options.voice and options.follow_input else None
     return GenerativeDelay(session, gains, options.follow_input, voice)
@@ -323,6 +325,7 @@ def _report(
         "prompts": None if options.prompts is None else str(options.prompts),
         "sketch": None if options.sketch is None else str(options.sketch),
         "follow_input": options.follow_input,
+        "sketch_controls": options.sketch_controls,
         "voice": options.voice,
         "guidance": options.guidance,
         "guidance_rescale": options.guidance_rescale,

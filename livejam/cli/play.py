@@ -17,6 +17,7 @@ from livejam import __version__
 from livejam.cli.card import MODEL_HELP
 from livejam.cli.processor import add_guidance, add_processor, require_rescale
 from livejam.cli.publish import add_trust, find_trusted
+from livejam.cli.sketch import add_sketch, read_sketch, require_sketch
 from livejam.errors import UserError
 from livejam.files import atomic_path
 from livejam.option_ranges import LONGEST_SPAN, Range, require_number
@@ -85,7 +86,7 @@ def _add_controls(play: argparse.ArgumentParser) -> None:
     """What is asked of the music."""
     play.add_argument("--prompt", action="append", metavar="TEXT", help="a description for each instrument, in words")
     play.add_argument("--prompts", type=Path, metavar="YAML", help="a timeline: other words from given moments on")
-    play.add_argument("--sketch", type=Path, metavar="WAV", help="what it follows in loudness, brightness and pitch")
+    add_sketch(play)
     play.add_argument(
         "--voice", action="store_true", help="--sketch is a voice: follow what it sings, and not its overtones"
     )
@@ -246,6 +247,7 @@ def _checked(options: argparse.Namespace) -> Outputs:
             raise UserError(
                 f"there are {max(1, len(names))} instruments but {len(given)} {option}; give one, or one for each"
             )
+    require_sketch(options)
     if options.voice and options.sketch is None:
         raise UserError("--voice says what --sketch hears; give a --sketch, or leave it out")
     at_once = not options.realtime and options.device is None
@@ -293,7 +295,6 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
     """
     from livejam.audio_files import open_recording
     from livejam.cli.prompts import read_timeline
-    from livejam.cli.sketch import read_sketch
     from livejam.sampling import read_weights
     from livejam.streaming import Session, read_reference
 
@@ -324,7 +325,8 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
         session.set_prompts(read_timeline(options.prompts))
     if options.sketch is not None:
         seconds = options.seconds if options.mix is None else open_recording(options.mix).seconds
-        session.set_sketch(read_sketch(options.sketch, player, seconds, options.voice))
+        curves_TP = read_sketch(options.sketch, player, seconds, options.voice, options.sketch_controls)
+        session.set_sketch(curves_TP)
     return session
 
 
@@ -367,6 +369,7 @@ def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dic
         "mix": None if options.mix is None else str(options.mix),
         "device": options.device,
         "sketch": None if options.sketch is None else str(options.sketch),
+        "sketch_controls": options.sketch_controls,
         "voice": options.voice,
         "like": [str(path) for path in options.like or []],
         "prompts": None if options.prompts is None else str(options.prompts),

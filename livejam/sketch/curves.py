@@ -9,6 +9,7 @@ Shapes: B batch, T latent frames, P numbers of a packed frame, K channels, G con
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +69,15 @@ def excerpt(packed_BTP: Tensor, first: int, frames: int) -> Tensor:
     start, stop = max(0, first), max(0, min(packed_BTP.shape[1], first + frames))
     if start < stop:
         out_BTP[:, start - first : stop - first] = packed_BTP[:, start:stop]
+    return out_BTP
+
+
+def asking_for(packed_BTP: Tensor, controls: Collection[str]) -> Tensor:
+    """The same curves, of which only these controls are asked for."""
+    out_BTP = packed_BTP.clone()
+    for place, name in enumerate(CONTROLS):
+        if name not in controls:
+            out_BTP[..., place : place + 1 if place < len(CONTROLS) - 1 else None] = torch.nan
     return out_BTP
 
 
