@@ -24,15 +24,14 @@ class BeatListening(nn.Module):
 
     Args:
         width: channels of the generator's hidden state (D).
-        weight: weight ≥ 0 of the loss in that of the generator. Adam evens out what all of it is multiplied by, so that
-            this is the weight against the adversarial loss, whose gradients are about ten times as large.
+        weight: weight ≥ 0 of the loss in that of the generator.
         lead: iterations at the start in which the generator learns nothing else, and the discriminator nothing at all.
 
     Raises:
         UserError: a number is out of range.
     """
 
-    def __init__(self, width: int, weight: float = 30.0, lead: int = 0) -> None:
+    def __init__(self, width: int, weight: float = 3.0, lead: int = 0) -> None:
         super().__init__()
         if weight < 0 or lead < 0:
             raise UserError(f"beat.weight and beat.lead are 0 or more; these are {weight} and {lead}")
