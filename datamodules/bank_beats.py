@@ -35,7 +35,7 @@ class BankBeats:
         self._first_K = np.concatenate(([0], np.cumsum(index.frames_K)))
         self._beats = np.full(self._first_K[-1], np.nan, np.float32)
         for song, (first, stop) in enumerate(pairwise(self._first_K.tolist())):
-            known = bank[song].annotations if index.annotated_K[song] else None
+            known = bank.annotations(song) if index.annotated_K[song] else None
             if known is not None:
                 frame_seconds = bank.manifest.settings.codec.frame_seconds
                 self._beats[first:stop] = beats_until((np.arange(stop - first) + 0.5) * frame_seconds, known)

@@ -179,13 +179,12 @@ def read_song(path: Path) -> tuple[SongLatents, BankSettings]:
             tensors = {name: file.get_tensor(name) for name in TENSORS}
         if header["schema"] != SCHEMA:
             raise ValueError(f"schema {header['schema']} instead of {SCHEMA}")
-        annotations = header["annotations"]
         song = SongLatents(
             name=header["name"],
             digest=header["digest"],
             stems=tuple(BankedStem(**stem) for stem in header["stems"]),
             refusals=tuple(Refusal(**refusal) for refusal in header["refusals"]),
-            annotations=None if annotations is None else annotations_from_dict(annotations),
+            annotations=_annotations_of(header),
             **tensors,
         )
         return song, BankSettings.from_dict(header["settings"])
@@ -193,6 +192,26 @@ def read_song(path: Path) -> tuple[SongLatents, BankSettings]:
         raise UserError(
             f"{path} is no song of a latent bank ({error}); delete the file and it is built again"
         ) from error
+
+
+def read_banked_annotations(path: Path) -> Annotations | None:
+    """Beats and chords of a song of a bank, None where not known; the file is closed again, and no latents are read.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return _annotations_of(json.loads(file.metadata()["livejam"]))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is no song of a latent bank ({error}); delete the file and it is built again"
+        ) from error
+
+
+def _annotations_of(header: dict[str, Any]) -> Annotations | None:
+    values = header["annotations"]
+    return None if values is None else annotations_from_dict(values)
 
 
 def is_banked(folder: Path, root: Path, song: Song, settings: BankSettings) -> bool:

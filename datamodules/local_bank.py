@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.bank_index import BankIndex, bank_index
-from datamodules.latent_bank import Manifest, SongLatents, read_manifest, read_song, sha256_of_songs, song_path
+from datamodules.latent_bank import (
+    Manifest,
+    SongLatents,
+    read_banked_annotations,
+    read_manifest,
+    read_song,
+    sha256_of_songs,
+    song_path,
+)
+from livejam.batch import Annotations
 from livejam.errors import UserError
 
 OPEN_AT_ONCE = 256
@@ -68,6 +77,10 @@ class LatentBank:
             self.manifest.settings.require_same(settings, path)
             self._songs[position] = song
         return self._songs[position]
+
+    def annotations(self, position: int) -> Annotations | None:
+        """Beats and chords of a song, None where not known; see `read_banked_annotations`."""
+        return read_banked_annotations(song_path(self.folder, self.manifest.names[position]))
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process maps the files again."""

@@ -74,6 +74,16 @@ def test_beats_rise_with_time_and_are_known_between_beats_alone(beats: list[floa
     assert len(beats) < 2 or whole.tolist() == list(range(len(beats)))
 
 
+def test_no_file_stays_open(tmp_path: Path) -> None:
+    """There are more songs than many systems let a process have files open."""
+    data = module(write_tree(tmp_path / "songs", train=3))
+    assert not data._training.bank._songs
+    names = data._training.bank.manifest.names
+    assert [data._training.bank.annotations(song) for song in range(3)] == [
+        data._training.bank[song].annotations for song in range(3)
+    ], names
+
+
 def test_songs_without_beats(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "songs", train=3)
     paths = sorted(root.glob("train/*/annotations.json"))
