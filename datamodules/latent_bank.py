@@ -189,9 +189,7 @@ def read_song(path: Path) -> tuple[SongLatents, BankSettings]:
         )
         return song, BankSettings.from_dict(header["settings"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is no song of a latent bank ({error}); delete the file and it is built again"
-        ) from error
+        raise _no_song(path, error) from error
 
 
 def read_banked_annotations(path: Path) -> Annotations | None:
@@ -204,9 +202,11 @@ def read_banked_annotations(path: Path) -> Annotations | None:
         with safe_open(path, "pt") as file:
             return _annotations_of(json.loads(file.metadata()["livejam"]))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is no song of a latent bank ({error}); delete the file and it is built again"
-        ) from error
+        raise _no_song(path, error) from error
+
+
+def _no_song(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is no song of a latent bank ({error}); delete the file and it is built again")
 
 
 def _annotations_of(header: dict[str, Any]) -> Annotations | None:
