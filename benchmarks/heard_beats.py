@@ -15,6 +15,10 @@ lost by tracking alone.
 | true drums | what it should play |
 | another song's drums | what is right by chance |
 
+With `--checkpoint`, a LiveBand that learnt to hear the beat (configs/overlays/hear_beats.yaml) is asked as well. It
+hears the mix as it comes, as a drummer of its anticipation; the row `mix, heard by the model` has the beats at which
+its hand passes the top, and the mean cosine between its hand and the true one: 1 = right, 0 = chance.
+
 The last line is one JSON object: rows per data set, and the settings.
 """
 
@@ -22,19 +26,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.sketch_adherence import Agreement, table, text
 from datamodules import Slakh2100DataModule
-from livejam.batch import AccompanimentBatch
+from datamodules.bank_beats import beats_until
+from livejam.batch import CATEGORIES, AccompanimentBatch, Annotations
+from livejam.checkpoints.player import Player, load_player
+from livejam.checkpoints.published import read_model
 from livejam.codecs.codec import Codec
 from livejam.codecs.pretrained import pretrained_codec
 from livejam.errors import UserError
+from livejam.noise import seeded_noise
+from livejam.systems.liveband import LiveBandAccompanist
 from metrics.beat_tracking import BeatTracker
 from metrics.beats import MadmomRNN, beat_f_measure
 
@@ -43,9 +54,73 @@ FEWEST_BEATS = 4
 """Items with fewer beats say nothing."""
 
 
-def of_batch(batch: AccompanimentBatch, tracker: BeatTracker, sample_rate_hz: int) -> Iterator[Agreement]:
+Phases = NDArray[np.float64]
+"""Angles of a hand that turns once per beat, one per latent frame, in radians."""
+
+
+class Listener:
+    """A LiveBand that learnt to hear the beat.
+
+    Args:
+        checkpoint: of its training; a published model does not keep what it heard with.
+
+    Raises:
+        UserError: it did not learn that.
+    """
+
+    def __init__(self, checkpoint: str) -> None:
+        self.player: Player = load_player(checkpoint)
+        weights = read_model(checkpoint)["state_dict"]
+        if not isinstance(self.player.accompanist, LiveBandAccompanist) or "beat.project.weight" not in weights:
+            raise UserError(
+                f"{checkpoint} did not learn to hear the beat; name a checkpoint of a training with "
+                "configs/overlays/hear_beats.yaml"
+            )
+        self._accompanist = self.player.accompanist
+        self._weight, self._bias = weights["beat.project.weight"], weights["beat.project.bias"]
+
+    @torch.inference_mode()
+    def __call__(self, audio_BAN: Tensor) -> tuple[Phases, NDArray[np.float64]]:
+        """What it hears in a mix as it plays drums: a hand per item and step (BT), and when its output sounds."""
+        generator, codec = self._accompanist.generator, self.player.codec
+        mix_BTC = self._accompanist.statistics.normalise(codec.encode(audio_BAN))
+        items, frames, _ = mix_BTC.shape
+        position_BT = torch.arange(frames).expand(items, -1)
+        ahead = self._accompanist.anticipation_frames
+        instrument_B = torch.full((items,), CATEGORIES.index(DRUMS))
+        hidden_BTD = generator.hidden(
+            seeded_noise(torch.arange(items), position_BT, generator.noise_channels),
+            mix_BTC,
+            instrument_B,
+            torch.full_like(instrument_B, ahead) if generator.anticipations else None,
+        )
+        found_BT2 = (hidden_BTD @ self._weight.T + self._bias).double()
+        times_T = (np.arange(frames) + 1 + ahead + 0.5) * codec.spec.frame_seconds
+        return torch.atan2(found_BT2[..., 1], found_BT2[..., 0]).numpy(), times_T
+
+
+def beats_of(hand_T: Phases, times_T: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The times at which a hand passes the top, in seconds; where it shakes about it, the first."""
+    turns_T = np.maximum.accumulate(np.unwrap(hand_T)) / (2 * np.pi)
+    return np.interp(np.arange(np.ceil(turns_T[0]), turns_T[-1]), turns_T, times_T)
+
+
+def hearing(hand_T: Phases, times_T: NDArray[np.float64], known: Annotations) -> dict[str, float]:
+    """The columns of one item."""
+    true_T = 2 * np.pi * beats_until(times_T, known)
+    inside = times_T < known.beats_seconds[-1]  # it also plays beyond what is measured
+    return {
+        "beat F1": beat_f_measure(known.beats_seconds, beats_of(hand_T[inside], times_T[inside])),
+        "cosine": float(np.nanmean(np.cos(hand_T - true_T))),
+    }
+
+
+def of_batch(
+    batch: AccompanimentBatch, tracker: BeatTracker, sample_rate_hz: int, listener: Listener | None = None
+) -> Iterator[Agreement]:
     """All rows of the items whose beats are known."""
     partners = [item.partner for item in batch.planned or ()]
+    hands_BT, times_T = (None, None) if listener is None else listener(batch.mix)
     for item, (song, known) in enumerate(zip(batch.song, batch.annotations, strict=True)):
         if known is None or len(known.beats_seconds) < FEWEST_BEATS:
             continue
@@ -55,10 +130,15 @@ def of_batch(batch: AccompanimentBatch, tracker: BeatTracker, sample_rate_hz: in
             sounds["another song's drums"] = partner.audio_AN
         found = tracker([_mono(audio_AN) for audio_AN in sounds.values()], sample_rate_hz)
         for row, beats in zip(sounds, found, strict=True):
-            yield Agreement(row, song, DRUMS, {"beat F1": beat_f_measure(known.beats_seconds, beats)})
+            f1 = beat_f_measure(known.beats_seconds, beats)
+            yield Agreement(row, song, DRUMS, {"beat F1": f1, "cosine": math.nan})
+        if hands_BT is not None and times_T is not None:
+            yield Agreement("mix, heard by the model", song, DRUMS, hearing(hands_BT[item], times_T, known))
 
 
-def measured(root: str, codec: Codec, items: int, tracker: BeatTracker) -> list[Agreement]:
+def measured(
+    root: str, codec: Codec, items: int, tracker: BeatTracker, listener: Listener | None = None
+) -> list[Agreement]:
     """All rows of the test items of a data set.
 
     Raises:
@@ -68,7 +148,7 @@ def measured(root: str, codec: Codec, items: int, tracker: BeatTracker) -> list[
     data.setup("test")
     found: list[Agreement] = []
     for batch in tqdm(data.test_dataloader(), desc=root):
-        found += of_batch(batch, tracker, codec.spec.sample_rate_hz)
+        found += of_batch(batch, tracker, codec.spec.sample_rate_hz, listener)
     if not found:
         raise UserError(
             f"the beats of no test item in {root} are known; name songs with annotations.json or all_src.mid"
@@ -85,15 +165,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", action="append", required=True, help="a data set with songs for test; several times")
     parser.add_argument("--items", type=int, default=48, help="of each, at least 1 (default: 48)")
+    parser.add_argument("--checkpoint", help="of a training with configs/overlays/hear_beats.yaml: adds what it hears")
     given = parser.parse_args()
     if given.items < 1:
         parser.error("--items must be 1 or more")
-    codec, tracker, tables = pretrained_codec("pocket"), MadmomRNN(), {}
+    listener = Listener(given.checkpoint) if given.checkpoint else None
+    codec = listener.player.codec if listener else pretrained_codec("pocket")
+    columns, tracker, tables = ("beat F1", "cosine") if listener else ("beat F1",), MadmomRNN(), {}
     for root in given.root:
-        tables[root] = table(measured(root, codec, given.items, tracker), ("beat F1",))
-        print(f"| {root} | beat F1 |\n|---|---|")
+        tables[root] = table(measured(root, codec, given.items, tracker, listener), columns)
+        print(f"| {root} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
         for row, cells in tables[root].items():
-            print(f"| {row} | {text(cells['beat F1'])} |")
+            print(f"| {row} | {' | '.join(text(cells[name]) for name in columns)} |")
     print(json.dumps({"tables": tables, "settings": vars(given)}))
 
 
