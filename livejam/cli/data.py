@@ -35,6 +35,7 @@ def add_data(commands: Any) -> None:
     actions = data.add_subparsers(metavar="ACTION", required=True)
     _add_render(actions)
     _add_midi(actions)
+    _add_mma(actions)
     _add_import(actions)
     _add_join(actions)
     _add_index(actions)
@@ -91,6 +92,27 @@ def _add_midi(actions: Any) -> None:
     command.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
     _add_shares(command, "share of the songs for {} (default: 0.1)")
     command.set_defaults(run=_midi)
+
+
+def _add_mma(actions: Any) -> None:
+    command = actions.add_parser(
+        "mma",
+        help="have MMA, a program with many people's grooves, play chord charts as MIDI files",
+        description="Draw chord charts and have MMA (Musical MIDI Accompaniment) play them in the grooves of its\n"
+        "library, as MIDI files for `livejam data midi`. MMA is a program that you install\n"
+        "(Debian: apt install mma). Equal seeds give equal songs. What was interrupted continues.",
+        epilog="examples:\n  livejam data mma --out charts --songs 1000\n  livejam data midi charts --out data/mma",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the MIDI files")
+    command.add_argument("--songs", type=int, required=True, metavar="N", help="number of songs, at least 1")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the charts, at least 0 (default: 0)")
+    command.add_argument(
+        "--grooves", choices=tuple(GROOVES), default="seen",
+        help="seen: seven eighths of the library; held-out: the rest, for tests (default: seen)",
+    )  # fmt: skip
+    command.add_argument("--library", type=Path, metavar="DIR", help="MMA's folder lib (default: /usr/share/mma/lib)")
+    command.add_argument("--workers", type=int, metavar="W", help="songs at the same time (default: one per core)")
+    command.set_defaults(run=_mma)
 
 
 def _add_shares(command: argparse.ArgumentParser, help_text: str) -> None:
@@ -207,6 +229,18 @@ def _midi(options: argparse.Namespace) -> int:
     require_number("--workers", options.workers, Range(1))
     shares = options.validation, options.test
     for reason in render_midi_songs(options.source, options.out, options.soundfont or [], options.workers, *shares):
+        print(f"left out: {reason}")
+    return 0
+
+
+def _mma(options: argparse.Namespace) -> int:
+    from datamodules.mma_songs import LIBRARY, write_mma_songs
+
+    for name, least in (("songs", 1), ("seed", 0), ("workers", 1)):
+        require_number(f"--{name}", getattr(options, name), Range(least))
+    library = options.library or LIBRARY
+    held_out = GROOVES[options.grooves]
+    for reason in write_mma_songs(options.out, options.songs, options.seed, held_out, library, options.workers):
         print(f"left out: {reason}")
     return 0
 
