@@ -28,23 +28,26 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.sketch_adherence import Agreement, table, text
 from datamodules import Slakh2100DataModule
 from datamodules.bank_beats import beats_until
 from livejam.batch import CATEGORIES, AccompanimentBatch, Annotations
-from livejam.checkpoints.player import Player, load_player
+from livejam.checkpoints.player import load_player
 from livejam.checkpoints.published import read_model
 from livejam.codecs.codec import Codec
 from livejam.codecs.pretrained import pretrained_codec
 from livejam.errors import UserError
+from livejam.networks import CausalTransformer
 from livejam.noise import seeded_noise
+from livejam.spec import LatentStatistics
 from livejam.systems.liveband import LiveBandAccompanist
 from metrics.beat_tracking import BeatTracker
 from metrics.beats import MadmomRNN, beat_f_measure
@@ -58,44 +61,56 @@ Phases = NDArray[np.float64]
 """Angles of a hand that turns once per beat, one per latent frame, in radians."""
 
 
+@dataclass(frozen=True)
 class Listener:
     """A LiveBand that learnt to hear the beat.
 
     Args:
-        checkpoint: of its training; a published model does not keep what it heard with.
-
-    Raises:
-        UserError: it did not learn that.
+        generator: plays `anticipation_frames` ahead.
+        project: tells the hand from its hidden states, as in `BeatListening`.
+        codec: gives its latents.
+        statistics: of the latents.
+        anticipation_frames: δ.
     """
 
-    def __init__(self, checkpoint: str) -> None:
-        self.player: Player = load_player(checkpoint)
-        weights = read_model(checkpoint)["state_dict"]
-        if not isinstance(self.player.accompanist, LiveBandAccompanist) or "beat.project.weight" not in weights:
+    generator: CausalTransformer
+    project: nn.Linear
+    codec: Codec
+    statistics: LatentStatistics
+    anticipation_frames: int
+
+    @classmethod
+    def of(cls, checkpoint: str) -> Listener:
+        """That of a training; a published model does not keep what it heard with.
+
+        Raises:
+            UserError: it did not learn that.
+        """
+        player, weights = load_player(checkpoint), read_model(checkpoint)["state_dict"]
+        band = player.accompanist
+        if not isinstance(band, LiveBandAccompanist) or "beat.project.weight" not in weights:
             raise UserError(
                 f"{checkpoint} did not learn to hear the beat; name a checkpoint of a training with "
                 "configs/overlays/hear_beats.yaml"
             )
-        self._accompanist = self.player.accompanist
-        self._weight, self._bias = weights["beat.project.weight"], weights["beat.project.bias"]
+        project = nn.Linear(band.generator.norm.width, 2)
+        project.load_state_dict({name: weights[f"beat.project.{name}"] for name in ("weight", "bias")})
+        return cls(band.generator, project, player.codec, band.statistics, band.anticipation_frames)
 
     @torch.inference_mode()
     def __call__(self, audio_BAN: Tensor) -> tuple[Phases, NDArray[np.float64]]:
         """What it hears in a mix as it plays drums: a hand per item and step (BT), and when its output sounds."""
-        generator, codec = self._accompanist.generator, self.player.codec
-        mix_BTC = self._accompanist.statistics.normalise(codec.encode(audio_BAN))
+        mix_BTC = self.statistics.normalise(self.codec.encode(audio_BAN))
         items, frames, _ = mix_BTC.shape
-        position_BT = torch.arange(frames).expand(items, -1)
-        ahead = self._accompanist.anticipation_frames
         instrument_B = torch.full((items,), CATEGORIES.index(DRUMS))
-        hidden_BTD = generator.hidden(
-            seeded_noise(torch.arange(items), position_BT, generator.noise_channels),
+        hidden_BTD = self.generator.hidden(
+            seeded_noise(torch.arange(items), torch.arange(frames).expand(items, -1), self.generator.noise_channels),
             mix_BTC,
             instrument_B,
-            torch.full_like(instrument_B, ahead) if generator.anticipations else None,
+            torch.full_like(instrument_B, self.anticipation_frames) if self.generator.anticipations else None,
         )
-        found_BT2 = (hidden_BTD @ self._weight.T + self._bias).double()
-        times_T = (np.arange(frames) + 1 + ahead + 0.5) * codec.spec.frame_seconds
+        found_BT2 = self.project(hidden_BTD).double()
+        times_T = (np.arange(frames) + 1 + self.anticipation_frames + 0.5) * self.codec.spec.frame_seconds
         return torch.atan2(found_BT2[..., 1], found_BT2[..., 0]).numpy(), times_T
 
 
@@ -169,8 +184,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.items < 1:
         parser.error("--items must be 1 or more")
-    listener = Listener(given.checkpoint) if given.checkpoint else None
-    codec = listener.player.codec if listener else pretrained_codec("pocket")
+    listener = Listener.of(given.checkpoint) if given.checkpoint else None
+    codec = listener.codec if listener else pretrained_codec("pocket")
     columns, tracker, tables = ("beat F1", "cosine") if listener else ("beat F1",), MadmomRNN(), {}
     for root in given.root:
         tables[root] = table(measured(root, codec, given.items, tracker, listener), columns)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks import songs_to_hear
 from benchmarks.heard_beats import Listener, beats_of, hearing
 from datamodules.bank_beats import beats_until
+from datamodules.pocket_slakh.render import render_songs
 from livejam.batch import Annotations
 from livejam.errors import UserError
 
@@ -54,4 +59,17 @@ def test_half_a_beat_late_is_all_wrong() -> None:
 
 def test_a_model_that_did_not_learn_to_hear_is_refused() -> None:
     with pytest.raises(UserError, match=r"did not learn to hear the beat; name a checkpoint .*hear_beats\.yaml"):
-        Listener("liveband-pocket")
+        Listener.of("liveband-pocket")
+
+
+def test_a_row_for_every_number_of_songs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "songs"
+    render_songs(root, 5, seed=3, workers=1, validation_fraction=0.2, test_fraction=0.2)
+    words = ["--root", str(root), "--test", str(root), "--songs", "9", "1", "--items", "1", "--iterations", "2"]
+    monkeypatch.setattr("sys.argv", ["songs_to_hear", *words, "--window", "16", "--batch", "2"])
+    songs_to_hear.main()
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert list(rows) == ["1", "3"]  # there are no more for training
+    assert all(-1 <= number <= 1 for row in rows.values() for number in (row["learnt"], row[str(root)]))
