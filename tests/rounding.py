@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SESSION = 64
+"""Roundings of what sessions play: one of the codec's or of the network's goes through many layers, and guidance."""
+
 
 def assert_same_up_to_rounding(ours: Tensor, theirs: Tensor, roundings: int = 8) -> None:
     """Two ways to one result differ by no more than a few roundings of its largest value.

@@ -12,6 +12,7 @@ from codec_models import tiny_codicodec, tiny_encodec, tiny_mimi, tiny_stable_au
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from players import liveband, lmdm, offline, pocket, sound
+from rounding import SESSION, assert_same_up_to_rounding
 from torch import Tensor
 
 from livejam.checkpoints.player import Player
@@ -208,7 +209,7 @@ def test_rows_play_as_if_alone() -> None:
     player, audio_AN = built("liveband"), sound(1, 30_000)
     both = Session(player, instruments=["Percussive", "Bass"], seeds=[5, 6]).process_rows(audio_AN)
     alone = Session(player, instruments=["Bass"], seeds=[6]).process_rows(audio_AN)
-    assert torch.allclose(both[1:], alone, atol=1e-6)
+    assert_same_up_to_rounding(both[1:], alone, SESSION)
 
 
 @pytest.mark.parametrize("name", ["liveband", "encoder-decoder", "liveband, synchronous", "windowed blocks"])

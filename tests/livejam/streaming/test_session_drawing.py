@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from players import liveband, lmdm, pocket, sound
+from rounding import SESSION, assert_same_up_to_rounding
 from torch import Tensor
 
 from livejam.checkpoints.player import Player
@@ -71,7 +72,7 @@ def test_what_is_drawn_ahead_is_as_if_it_had_been_there(mask: str, cutoff: int, 
     given.set_sketch(curves_TP)
     # test_session_sketch.py holds such a session equal to what is played offline
     given_BAN = played(given, mix_AN, 7777)
-    assert torch.allclose(played(drawn, mix_AN, chunk), given_BAN, atol=1e-6)
+    assert_same_up_to_rounding(played(drawn, mix_AN, chunk), given_BAN, SESSION)
     assert (played(plain, mix_AN) - given_BAN).abs().max() > 1e-3
 
 
