@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tqdm import tqdm
-
 from datamodules.mma_charts import draw_chart, read_styles
+from datamodules.pocket_slakh.collection import write_all
 from livejam.errors import UserError
 from livejam.files import atomic_path
 
@@ -54,23 +51,17 @@ def write_mma_songs(
     if not styles:
         raise UserError(f"{library} has no grooves that are {SHARES[held_out].replace('_', ' ')}; choose other grooves")
     places = {number: out / f"mma_{seed}_{SHARES[held_out]}_{number:05d}.mid" for number in range(songs)}
-    missing = [(number, path) for number, path in places.items() if not path.is_file()]
+    missing = [(path, number) for number, path in places.items() if not path.is_file()]
     problems: list[str] = []
 
-    def write(number: int, path: Path) -> None:
+    def write(path: Path, number: int) -> None:
         try:
             with atomic_path(path) as temporary:
                 temporary.write_bytes(_played(program, library, draw_chart(styles, seed, number)))
         except _UnplayableError as reason:  # one chart must not cost the others
             problems.append(f"{path.name}: {reason}")
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        jobs = [pool.submit(write, number, path) for number, path in missing]
-        try:
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="playing charts", unit="song"):
-                job.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    write_all(missing, write, workers, "playing charts")
     return problems
 
 

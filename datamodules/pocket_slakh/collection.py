@@ -58,18 +58,24 @@ def write_missing(
     write_all([(song_folder(out, splits[index], index), index) for index in missing], write, workers)
 
 
-def write_all(songs: Sequence[tuple[Path, T]], write: Callable[[Path, T], None], workers: int | None = None) -> None:
+def write_all(
+    songs: Sequence[tuple[Path, T]],
+    write: Callable[[Path, T], None],
+    workers: int | None = None,
+    doing: str = "rendering songs",
+) -> None:
     """Have songs written, with a bar that shows how far that is.
 
     Args:
-        songs: folders that must not exist yet, each with what `write` makes its song of.
-        write: writes a song into a folder.
+        songs: folders or files that must not exist yet, each with what `write` makes its song of.
+        write: writes a song into its place.
         workers: threads; None takes one per CPU.
+        doing: what the bar says.
     """
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         jobs = [pool.submit(write, folder, song) for folder, song in songs]
         try:
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="rendering songs", unit="song"):
+            for job in tqdm(as_completed(jobs), total=len(jobs), desc=doing, unit="song"):
                 job.result()
         finally:
             pool.shutdown(cancel_futures=True)
