@@ -21,7 +21,7 @@ from livejam.errors import UserError
 BEATS = {"3/4": 3, "4/4": 4, "5/4": 5}
 """Metres whose beat is a quarter note, in MMA's MIDI files as in the groove; in those of eighths it may be another."""
 HELD_OUT_OF = 8
-"""One file of the library of this many is held out."""
+"""One file of this many is held out, by a hash of its name."""
 SECONDS = (18.0, 26.0)
 """More songs teach more than longer ones."""
 TEMPO_BPM, TEMPO_SPREAD, TEMPO_LIMITS = 115.0, 0.28, (60.0, 200.0)

@@ -108,7 +108,7 @@ def _add_mma(actions: Any) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the charts, at least 0 (default: 0)")
     command.add_argument(
         "--grooves", choices=tuple(GROOVES), default="seen",
-        help="seen: seven eighths of the library; held-out: the rest, for tests (default: seen)",
+        help="seen: most of the library; held-out: the rest, for tests (default: seen)",
     )  # fmt: skip
     command.add_argument("--library", type=Path, metavar="DIR", help="MMA's folder lib (default: /usr/share/mma/lib)")
     command.add_argument("--workers", type=int, metavar="W", help="songs at the same time (default: one per core)")
