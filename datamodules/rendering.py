@@ -72,6 +72,9 @@ class RenderIfMissing:
 
     @staticmethod
     def _require_same(found: dict[str, object], wanted: dict[str, object], root: Path) -> None:
+        if isinstance(there := found.get("wide"), dict):
+            # what had no option when they were rendered was as it is by default
+            found = {**found, "wide": {**json.loads(json.dumps(asdict(WideSongs()))), **there}}
         # more songs than before are rendered; anything else would mix two collections
         different = [name for name in wanted if name != "songs" and found.get(name) != wanted[name]]
         if different:

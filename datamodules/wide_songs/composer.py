@@ -11,26 +11,12 @@ from datamodules.pocket_slakh.meter import TICKS_PER_STEP
 from datamodules.pocket_slakh.parts.note import Note
 from datamodules.wide_songs.band import DRUMS, Player, draw_band
 from datamodules.wide_songs.events import draw_events, with_count_in, with_event, with_living_tempo
-from datamodules.wide_songs.plan import Plan, draw_plan
+from datamodules.wide_songs.plan import Plan, SongRules, draw_plan
 from datamodules.wide_songs.timeline import Timeline, timeline
 
 COUNT_INS = 0.2
 MOST_PUSH_MS = 28.0
 LEAST_TICKS = 20
-
-
-@dataclass(frozen=True)
-class SongRules:
-    """What songs a collection holds.
-
-    Args:
-        held_out_grooves: True takes only the grooves that are held out, False only the others, None any.
-        event: a key of `datamodules.wide_songs.events.EVENTS` that happens in the middle of every song, which then has
-            drums, a strict tempo and no other event; None draws none to two events for each song.
-    """
-
-    held_out_grooves: bool | None = False
-    event: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +49,11 @@ def compose(seed: int, index: int, rules: SongRules) -> WideSong:
     """
     # another stream than the sound's, and than that of the first composer
     rng = np.random.default_rng([seed, index, 2])
-    plan = draw_plan(rules.held_out_grooves, rng)
+    plan = draw_plan(rules, rng)
     if rules.event is None:
-        plan = with_living_tempo(_eventful(plan, rules.held_out_grooves, rng), rng)
+        plan = with_living_tempo(_eventful(plan, rules, rng), rng)
     else:
-        plan = with_event(plan, rules.event, len(plan.bars) // 2, rules.held_out_grooves, rng)
+        plan = with_event(plan, rules.event, len(plan.bars) // 2, rules, rng)
     while True:
         song = _played_by(draw_band(plan, None if rules.event is None else True, rng), plan, rng)
         # a lead may find no place in the form; one player alone is nobody's accompaniment
@@ -84,11 +70,11 @@ def _played_by(band: tuple[Player, ...], plan: Plan, rng: np.random.Generator) -
     return WideSong(plan, times, tuple(stem for stem in stems if stem.notes))
 
 
-def _eventful(plan: Plan, held_out: bool | None, rng: np.random.Generator) -> Plan:
+def _eventful(plan: Plan, rules: SongRules, rng: np.random.Generator) -> Plan:
     names = draw_events(rng)
     # in order of time, so that each finds what the one before has made
     for name, share in zip(names, sorted(rng.uniform(0.25, 0.75, len(names))), strict=True):
-        plan = with_event(plan, name, max(1, round(share * len(plan.bars))), held_out, rng)
+        plan = with_event(plan, name, max(1, round(share * len(plan.bars))), rules, rng)
     return plan
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.wide_songs.metre import FOUR_FOUR, SEVEN_EIGHT, SIX_EIGHT, THREE_FOUR
-from datamodules.wide_songs.plan import Bar, Event, Plan, draw_bars, draw_plan, transposed
+from datamodules.wide_songs.plan import Bar, Event, Plan, SongRules, draw_bars, draw_plan, transposed
 
 Bars = tuple[Bar, ...]
-Change = Callable[[Plan, int, "bool | None", np.random.Generator], tuple[Bars, int]]
-"""(plan, bar, held_out, rng) to the new bars and the bar after the event's last."""
+Change = Callable[[Plan, int, SongRules, np.random.Generator], tuple[Bars, int]]
+"""(plan, bar, rules, rng) to the new bars and the bar after the event's last."""
 
 KEY_UP_SEMITONES = 3
 TEMPO_STEP, TEMPO_RAMP, RAMP_BARS = 1.08, 1.15, 8
@@ -24,17 +24,17 @@ SILENT_BARS, DRUMLESS_BARS = 2, 8
 RUBATO = 0.06
 
 
-def key_up(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator) -> tuple[Bars, int]:
+def key_up(plan: Plan, at: int, rules: SongRules, rng: np.random.Generator) -> tuple[Bars, int]:
     """From a bar on, everything is three semitones higher."""
     return (*plan.bars[:at], *(transposed(bar, KEY_UP_SEMITONES) for bar in plan.bars[at:])), len(plan.bars)
 
 
-def tempo_step(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator) -> tuple[Bars, int]:
+def tempo_step(plan: Plan, at: int, rules: SongRules, rng: np.random.Generator) -> tuple[Bars, int]:
     """From a bar on, the tempo is 8 % higher."""
     return (*plan.bars[:at], *(_faster(bar, TEMPO_STEP) for bar in plan.bars[at:])), len(plan.bars)
 
 
-def tempo_ramp(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator) -> tuple[Bars, int]:
+def tempo_ramp(plan: Plan, at: int, rules: SongRules, rng: np.random.Generator) -> tuple[Bars, int]:
     """Over eight bars, beat by beat, the tempo rises by 15 %, and stays."""
     end = min(len(plan.bars), at + RAMP_BARS)
     beats = sum(len(bar.tempos) for bar in plan.bars[at:end])
@@ -43,19 +43,19 @@ def tempo_ramp(plan: Plan, at: int, held_out: bool | None, rng: np.random.Genera
     return (*plan.bars[:at], *ramp, *(_faster(bar, TEMPO_RAMP) for bar in plan.bars[end:])), end
 
 
-def silence(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator) -> tuple[Bars, int]:
+def silence(plan: Plan, at: int, rules: SongRules, rng: np.random.Generator) -> tuple[Bars, int]:
     """Nobody plays for two bars; the beat goes on."""
     end = min(len(plan.bars), at + SILENT_BARS)
     return (*plan.bars[:at], *(replace(bar, silent=True) for bar in plan.bars[at:end]), *plan.bars[end:]), end
 
 
-def drums_out(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator) -> tuple[Bars, int]:
+def drums_out(plan: Plan, at: int, rules: SongRules, rng: np.random.Generator) -> tuple[Bars, int]:
     """The drummer rests for eight bars."""
     end = min(len(plan.bars), at + DRUMLESS_BARS)
     return (*plan.bars[:at], *(replace(bar, drums=False) for bar in plan.bars[at:end]), *plan.bars[end:]), end
 
 
-def rubato(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator) -> tuple[Bars, int]:
+def rubato(plan: Plan, at: int, rules: SongRules, rng: np.random.Generator) -> tuple[Bars, int]:
     """From a bar on, the tempo swings by 6 % up and down, once in every two bars."""
     phases = _beat_phases(plan.bars[at:], 2)
     swung = (
@@ -65,18 +65,18 @@ def rubato(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator)
     return (*plan.bars[:at], *swung), len(plan.bars)
 
 
-def metre_change(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator) -> tuple[Bars, int]:
+def metre_change(plan: Plan, at: int, rules: SongRules, rng: np.random.Generator) -> tuple[Bars, int]:
     """From a bar on, the song goes on in another metre, in the same key and at the same tempo of its quarters."""
     bar = plan.bars[at]
     others = [metre for metre in (FOUR_FOUR, THREE_FOUR, SIX_EIGHT, SEVEN_EIGHT) if metre.name != bar.metre.name]
     metre = others[rng.integers(len(others))]
-    after = draw_bars(plan.family, metre, bar.key, bar.tempos[0], held_out, rng)
+    after = draw_bars(plan.family, metre, bar.key, bar.tempos[0], rules, rng)
     return joined(plan.bars, at, after), len(plan.bars)
 
 
-def song_swap(plan: Plan, at: int, held_out: bool | None, rng: np.random.Generator) -> tuple[Bars, int]:
+def song_swap(plan: Plan, at: int, rules: SongRules, rng: np.random.Generator) -> tuple[Bars, int]:
     """From a bar on, the band plays another song: other style, key, tempo and metre."""
-    return joined(plan.bars, at, draw_plan(held_out, rng).bars), len(plan.bars)
+    return joined(plan.bars, at, draw_plan(rules, rng).bars), len(plan.bars)
 
 
 EVENTS: dict[str, Change] = {
@@ -95,17 +95,17 @@ REPLACING = ("song_swap", "metre_change")
 """Events after which nothing of the song before goes on."""
 
 
-def with_event(plan: Plan, name: str, at: int, held_out: bool | None, rng: np.random.Generator) -> Plan:
+def with_event(plan: Plan, name: str, at: int, rules: SongRules, rng: np.random.Generator) -> Plan:
     """The plan with one more event.
 
     Args:
         plan: the song.
         name: a key of `EVENTS`.
         at: the bar at which it begins.
-        held_out: whether new grooves are those that are held out; None takes any.
+        rules: those of what is new.
         rng: randomness of what is new.
     """
-    bars, end = EVENTS[name](plan, at, held_out, rng)
+    bars, end = EVENTS[name](plan, at, rules, rng)
     over = at if name in REPLACING else len(bars)
     earlier = (replace(event, end_bar=min(event.end_bar, over)) for event in plan.events)
     return replace(plan, bars=bars, events=(*earlier, Event(name, at, end if end < len(plan.bars) else len(bars))))

@@ -12,16 +12,32 @@ import numpy as np
 from datamodules.pocket_slakh.harmony import ChordSpan
 from datamodules.pocket_slakh.meter import TICKS_PER_STEP
 from datamodules.pocket_slakh.theory import MODES, ChordSymbol, Key
+from datamodules.wide_songs.collection import SECONDS
 from datamodules.wide_songs.families import FAMILIES, Family
 from datamodules.wide_songs.form import Part, draw_form
 from datamodules.wide_songs.groove import Groove, draw_groove
 from datamodules.wide_songs.metre import Metre
 from datamodules.wide_songs.progressions import Progression, draw_progression
 
-SECONDS = (42, 58)
 MOST_BPM, LEAST_BPM = 320, 24
 _MODE_WEIGHTS = {"major": 0.38, "minor": 0.32, "dorian": 0.11, "mixolydian": 0.11, "lydian": 0.03, "phrygian": 0.05}
 _DARK = ("minor", "minor", "phrygian", "dorian")
+
+
+@dataclass(frozen=True)
+class SongRules:
+    """What songs a collection holds.
+
+    Args:
+        held_out_grooves: True takes only the grooves that are held out, False only the others, None any.
+        event: a key of `datamodules.wide_songs.events.EVENTS` that happens in the middle of every song, which then has
+            drums, a strict tempo and no other event; None draws none to two events for each song.
+        seconds: see `datamodules.wide_songs.collection.WideSongs`.
+    """
+
+    held_out_grooves: bool | None = False
+    event: str | None = None
+    seconds: tuple[float, float] = SECONDS
 
 
 @dataclass(frozen=True)
@@ -127,21 +143,21 @@ class Plan:
         return (self.starts[bar] + self.bars[bar].groove.warped(within)) * TICKS_PER_STEP
 
 
-def draw_plan(held_out: bool | None, rng: np.random.Generator) -> Plan:
+def draw_plan(rules: SongRules, rng: np.random.Generator) -> Plan:
     """A song of one family, without events and in strict tempo.
 
     Args:
-        held_out: whether its grooves are those that are held out; None takes any.
+        rules: its grooves and its length.
         rng: the only source of randomness.
     """
     family = FAMILIES[rng.integers(len(FAMILIES))]
     metre = family.metres[rng.integers(len(family.metres))]
     quarters = float(rng.uniform(*family.tempo_bpm)) * (1.5 if metre.is_compound else 1.0)
-    return Plan(family, draw_bars(family, metre, _draw_key(family, rng), quarters, held_out, rng))
+    return Plan(family, draw_bars(family, metre, _draw_key(family, rng), quarters, rules, rng))
 
 
 def draw_bars(
-    family: Family, metre: Metre, key: Key, quarters: float, held_out: bool | None, rng: np.random.Generator
+    family: Family, metre: Metre, key: Key, quarters: float, rules: SongRules, rng: np.random.Generator
 ) -> tuple[Bar, ...]:
     """The bars of a song in one metre and tempo.
 
@@ -150,10 +166,10 @@ def draw_bars(
         metre: its metre.
         key: its key.
         quarters: quarters a minute.
-        held_out: see `draw_plan`.
+        rules: their grooves and their length.
         rng: the only source of randomness.
     """
-    grooves = [draw_groove(family, metre, held_out, rng) for _ in range(2 + int(rng.random() < 0.5))]
+    grooves = [draw_groove(family, metre, rules.held_out_grooves, rng) for _ in range(2 + int(rng.random() < 0.5))]
     idiom = family.idioms[rng.integers(len(family.idioms))]
     songs = [draw_progression(idiom, key.mode, rng) for _ in range(3)]
     songs[2] = draw_progression(family.idioms[rng.integers(len(family.idioms))], key.mode, rng)
@@ -162,7 +178,8 @@ def draw_bars(
     chords = [_chords(progression, key, family.sevenths, rng) for progression in songs]
     bar_seconds = metre.steps * 15 / quarters
     slow = 2 if bar_seconds < 1.4 and rng.random() < 0.5 else 1
-    form = draw_form(family.forms[rng.integers(len(family.forms))], bar_seconds, float(rng.uniform(*SECONDS)), rng)
+    name = family.forms[rng.integers(len(family.forms))]
+    form = draw_form(name, bar_seconds, float(rng.uniform(*rules.seconds)), rng)
     shifts = _modulations(form, rng)
     bars: list[Bar] = []
     for section, ((part, length), shift) in enumerate(zip(form, shifts, strict=True)):

@@ -24,9 +24,10 @@ from datamodules.pocket_slakh.render import split_names
 from datamodules.pocket_slakh.soundfont import bundled_soundfont, corrected_name, corrected_soundfont
 from datamodules.wide_songs.annotation import score, song_annotations
 from datamodules.wide_songs.band import PROGRAMS
-from datamodules.wide_songs.collection import WideSongs
-from datamodules.wide_songs.composer import SongRules, compose
+from datamodules.wide_songs.collection import SECONDS, WideSongs
+from datamodules.wide_songs.composer import compose
 from datamodules.wide_songs.effects import require_effects, with_effects
+from datamodules.wide_songs.plan import SongRules
 from datamodules.wide_songs.sound import doubled, draw_timbres, levelled, mastered, render_stem
 from datamodules.wide_songs.tuning import Font, tuned_programs
 from livejam.errors import UserError
@@ -95,7 +96,7 @@ def render_take(
         origin: what the metadata name as its source.
     """
     piece = index // wide.takes
-    song = compose(seed, piece, SongRules(wide.held_out_grooves, wide.event))
+    song = compose(seed, piece, SongRules(wide.held_out_grooves, wide.event, wide.seconds))
     rng = np.random.default_rng([seed, index, 3])
     timbres = draw_timbres(song.stems, *fonts, rng)
     stems = [doubled(stem, timbre.octave) for stem, timbre in zip(song.stems, timbres, strict=True)]
@@ -129,7 +130,10 @@ def _sources(wide: WideSongs) -> tuple[Path, ...]:
 def _origin(seed: int, wide: WideSongs) -> str:
     """A name that says from what songs were rendered: songs of two names do not mix."""
     fonts = [corrected_name(source) for source in _sources(wide)]
-    rest = [wide.takes, wide.effects, wide.held_out_grooves, wide.event]
+    rest: list[object] = [wide.takes, wide.effects, wide.held_out_grooves, wide.event]
+    if wide.seconds != SECONDS:
+        # songs of the usual length keep the name that they had before there were others
+        rest.append(wide.seconds)
     digest = hashlib.sha256(json.dumps([fonts, rest]).encode()).hexdigest()[:12]
     return f"wide-songs/{digest}/seed-{seed}"
 

@@ -71,6 +71,10 @@ def _add_render(actions: Any) -> None:
     wide.add_argument(
         "--event", choices=get_args(EventName), metavar="NAME", help="what happens in the middle of every song"
     )
+    wide.add_argument(
+        "--seconds", type=float, nargs=2, metavar=("MIN", "MAX"),
+        help="length of the shortest and longest songs (default: 42 58); more short ones teach more than few long ones",
+    )  # fmt: skip
     render.set_defaults(run=_render)
 
 
@@ -207,18 +211,25 @@ def _render(options: argparse.Namespace) -> int:
     fonts: list[Path] = options.soundfont or []
     if options.wide:
         return _render_wide(options, fonts)
-    if len(fonts) > 1 or options.takes > 1 or options.no_effects or options.event or options.grooves != "seen":
-        raise UserError("several SoundFonts, takes, effects, grooves and events are for wide songs: add --wide")
+    for_wide = len(fonts) > 1, options.takes > 1, options.no_effects, options.event, options.seconds
+    if any(for_wide) or options.grooves != "seen":
+        raise UserError("several SoundFonts, takes, effects, grooves, events, seconds are for wide songs: add --wide")
     render_songs(options.out, options.songs, options.seed, options.workers, soundfont=fonts[0] if fonts else None)
     return 0
 
 
 def _render_wide(options: argparse.Namespace, fonts: list[Path]) -> int:
-    from datamodules.wide_songs.collection import WideSongs
+    from datamodules.wide_songs.collection import SECONDS, WideSongs
     from datamodules.wide_songs.render import render_wide_songs
 
-    names = tuple(str(font) for font in fonts)
-    wide = WideSongs(names, options.takes, not options.no_effects, GROOVES[options.grooves], options.event)
+    wide = WideSongs(
+        soundfonts=tuple(str(font) for font in fonts),
+        takes=options.takes,
+        effects=not options.no_effects,
+        held_out_grooves=GROOVES[options.grooves],
+        event=options.event,
+        seconds=tuple(options.seconds or SECONDS),
+    )
     render_wide_songs(options.out, options.songs, options.seed, wide, options.workers)
     return 0
 

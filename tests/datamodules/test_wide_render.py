@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from datamodules.rendering import RenderIfMissing
 from datamodules.wide_songs import effects
 from datamodules.wide_songs.band import PROGRAMS
 from datamodules.wide_songs.collection import WideSongs
-from datamodules.wide_songs.composer import SongRules, WideSong, compose
+from datamodules.wide_songs.composer import WideSong, compose
+from datamodules.wide_songs.plan import SongRules
 from datamodules.wide_songs.render import render_wide_songs, take_splits
 from datamodules.wide_songs.sound import Timbre, doubled, limiting_curve, render_stem
 from datamodules.wide_songs.tuning import Font, tuned_programs
@@ -183,7 +185,11 @@ def test_effects_name_their_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_collections_do_not_mix(root: Path) -> None:
-    for other in (WideSongs(takes=2), WideSongs(takes=2, effects=False, held_out_grooves=True)):
+    for other in (
+        WideSongs(takes=2),
+        WideSongs(takes=2, effects=False, held_out_grooves=True),
+        WideSongs(takes=2, effects=False, seconds=(16, 24)),
+    ):
         with pytest.raises(UserError, match="rendered otherwise"):
             render_wide_songs(root, SONGS + 2, SEED, other)
     with pytest.raises(UserError, match="not rendered from seed"):
@@ -199,6 +205,29 @@ def test_a_config_renders_wide_songs_once(tmp_path: Path) -> None:
     assert {track: track.stat().st_mtime_ns for track in _tracks(tmp_path)} == tracks
     with pytest.raises(UserError, match="rendered differently"):
         RenderIfMissing(songs=3, seed=SEED, workers=1).render(tmp_path)
+
+
+def test_songs_of_before_there_were_lengths_are_known_again(tmp_path: Path) -> None:
+    """Their marker says nothing of seconds, and their metadata have the same origin as today's."""
+    rule = RenderIfMissing(songs=3, seed=SEED, workers=1, wide=WideSongs(effects=False))
+    rule.render(tmp_path)
+    marker = tmp_path / ".livejam/rendered.json"
+    before = json.loads(marker.read_text())
+    del before["wide"]["seconds"]
+    marker.write_text(json.dumps(before))
+    rule.render(tmp_path)
+    replace(rule, songs=4).render(tmp_path)
+    assert len(_tracks(tmp_path)) == 4
+    with pytest.raises(UserError, match="rendered differently"):
+        replace(rule, wide=WideSongs(effects=False, seconds=(16, 24))).render(tmp_path)
+
+
+@pytest.mark.parametrize("seconds", [(24.0, 16.0), (1.0, 20.0), (20.0, 6000.0), (20.0, float("nan"))])
+def test_lengths_are_sensible(seconds: tuple[float, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data", "render", "--out", str(tmp_path), "--songs", "1", "--wide", "--seconds", *map(str, seconds)]
+    assert main(words) == 2
+    assert "songs last 10 to 600 seconds" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_options_for_wide_songs_need_wide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

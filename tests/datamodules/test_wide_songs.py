@@ -17,13 +17,13 @@ from datamodules.pocket_slakh.meter import TICKS_PER_STEP
 from datamodules.wide_songs.annotation import score, song_annotations
 from datamodules.wide_songs.band import KEYS
 from datamodules.wide_songs.collection import EventName
-from datamodules.wide_songs.composer import SongRules, WideSong, compose
+from datamodules.wide_songs.composer import WideSong, compose
 from datamodules.wide_songs.events import EVENTS, KEY_UP_SEMITONES, with_event
 from datamodules.wide_songs.families import FAMILIES
 from datamodules.wide_songs.groove import Groove, draw_groove
 from datamodules.wide_songs.metre import FOUR_FOUR
 from datamodules.wide_songs.parts.chords import play_stabs
-from datamodules.wide_songs.plan import Plan, draw_plan
+from datamodules.wide_songs.plan import Plan, SongRules, draw_plan
 from datamodules.wide_songs.timeline import timeline
 
 SONGS = 120
@@ -49,7 +49,7 @@ def _plan(seed: int) -> Plan:
     """A strict plan that is long enough for every event."""
     rng = np.random.default_rng(seed)
     while True:
-        plan = draw_plan(None, rng)
+        plan = draw_plan(SongRules(None), rng)
         if len(plan.bars) >= 24:
             return plan
 
@@ -101,6 +101,15 @@ def test_every_family_has_seen_and_held_out_grooves_in_every_metre() -> None:
         for metre in family.metres:
             assert not draw_groove(family, metre, False, rng).is_held_out
             assert draw_groove(family, metre, True, rng).is_held_out
+
+
+def test_songs_last_as_long_as_they_are_asked_to() -> None:
+    """But none has fewer than eight bars; players come in and end as in longer ones."""
+    short = [compose(5, index, SongRules(seconds=(16, 24))) for index in range(SONGS)]
+    assert 16 < np.median([song.duration_seconds for song in short]) < 26
+    for song in short:
+        assert song.duration_seconds < 40 or len(song.plan.bars) <= 12
+        assert len(song.stems) > 1
 
 
 def test_held_out_grooves_never_occur_in_songs_for_training(songs: list[WideSong]) -> None:
@@ -170,7 +179,7 @@ def test_chords_are_what_chord_players_play() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_key_goes_up_three_semitones(seed: int) -> None:
     plan = _plan(seed)
-    changed = with_event(plan, "key_up", 12, None, np.random.default_rng(0))
+    changed = with_event(plan, "key_up", 12, SongRules(None), np.random.default_rng(0))
     assert changed.bars[:12] == plan.bars[:12]
     for before, after in zip(plan.bars[12:], changed.bars[12:], strict=True):
         assert (after.key.tonic - before.key.tonic) % 12 == KEY_UP_SEMITONES
@@ -181,7 +190,7 @@ def test_a_key_goes_up_three_semitones(seed: int) -> None:
 @pytest.mark.parametrize(("name", "at_once", "in_the_end"), [("tempo_step", 1.08, 1.08), ("tempo_ramp", 1.01, 1.15)])
 def test_tempo_rises_at_once_or_over_eight_bars(name: str, at_once: float, in_the_end: float) -> None:
     plan = _plan(1)
-    changed = with_event(plan, name, 8, None, np.random.default_rng(0))
+    changed = with_event(plan, name, 8, SongRules(None), np.random.default_rng(0))
     ratios = [
         b / a for x, y in zip(plan.bars, changed.bars, strict=True) for a, b in zip(x.tempos, y.tempos, strict=True)
     ]
@@ -195,7 +204,7 @@ def test_tempo_rises_at_once_or_over_eight_bars(name: str, at_once: float, in_th
 
 def test_rubato_swings_by_six_percent_about_the_tempo() -> None:
     plan = _plan(2)
-    changed = with_event(plan, "rubato", 8, None, np.random.default_rng(0))
+    changed = with_event(plan, "rubato", 8, SongRules(None), np.random.default_rng(0))
     ratios = np.array([b / plan.bars[0].tempos[0] for bar in changed.bars[8:] for b in bar.tempos])
     assert np.abs(ratios - 1).max() <= 0.06 + 1e-9
     assert ratios.max() > 1.04
@@ -230,7 +239,7 @@ def test_events_are_heard_where_the_truth_says(name: str) -> None:
 
 def test_an_event_that_replaces_the_song_ends_those_before_it() -> None:
     rng = np.random.default_rng(0)
-    plan = with_event(with_event(_plan(4), "key_up", 8, None, rng), "song_swap", 16, None, rng)
+    plan = with_event(with_event(_plan(4), "key_up", 8, SongRules(None), rng), "song_swap", 16, SongRules(None), rng)
     assert [(event.name, event.first_bar) for event in plan.events] == [("key_up", 8), ("song_swap", 16)]
     assert plan.events[0].end_bar == 16
 
