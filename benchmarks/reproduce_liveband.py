@@ -6,7 +6,8 @@ Every cell is a config with overlays and options, and stands for one claim of th
 is trained with `lightning fit` and tested with `lightning test`; a stopped training goes on from its checkpoint, and
 what is finished is not done again, so the command can be stopped and started as often as you like. All cells with the
 first seed come first. Then the models with and without an attention sink play for two minutes, with
-`benchmarks.error_accumulation`.
+`benchmarks.error_accumulation`. `--known docs/reproductions/liveband` takes the results that are in docs/results.md,
+and trains what they lack.
 
 After every cell `table.md` and `plot.png` in `--folder` are written again, from all seeds that are finished. Intervals
 are 95 % intervals over seeds (Student's t), or over songs as long as there is one seed. The last line is one JSON
@@ -125,6 +126,7 @@ class Plan:
         more: further options of all trainings and tests.
         epochs: of every training.
         run: runs a command in a log, and raises a UserError if it fails.
+        known: another such folder, perhaps of another machine: what is tested there is neither trained nor tested.
     """
 
     folder: Path
@@ -132,6 +134,7 @@ class Plan:
     more: tuple[str, ...]
     epochs: int
     run: Callable[[Sequence[str], Path], None]
+    known: Path | None = None
 
     def place(self, cell: Cell, seed: int) -> Path:
         """The folder of a training."""
@@ -144,7 +147,7 @@ class Plan:
     def train(self, cell: Cell, seed: int) -> None:
         """Train as far as is missing."""
         place, done = self.place(cell, seed), self.progress(cell, seed)
-        if done["epochs"] >= self.epochs:
+        if done["epochs"] >= self.epochs or self.finished(cell, [seed]):
             return
         options = [*cell.options(self.base, seed), *self.more]
         options += ["--trainer.default_root_dir", str(place), "--trainer.max_epochs", str(self.epochs)]
@@ -166,10 +169,12 @@ class Plan:
         return {"epochs": 0, "seconds": 0.0, **found}
 
     def table_of(self, cell: Cell, seed: int, frames: int | None) -> Path:
-        """What a test writes."""
-        return (
-            self.place(cell, seed) / f"test_{self.epochs}{'' if frames is None else f'_at_{frames}'}" / "results.json"
-        )
+        """What a test writes, or has written where results are known."""
+        own = self.place(cell, seed) / f"test_{self.epochs}{'' if frames is None else f'_at_{frames}'}" / "results.json"
+        if self.known is None or own.is_file():
+            return own
+        elsewhere = self.known / own.relative_to(self.folder)
+        return elsewhere if elsewhere.is_file() else own
 
     def test(self, cell: Cell, seed: int) -> None:
         """Test what has not been tested."""
@@ -241,6 +246,7 @@ def draw(rows: Rows, out: Path) -> None:
 def play_for_long(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int], more: Sequence[str]) -> None:
     """Two minutes with and without an attention sink."""
     models = [(cell, seed) for cell in cells if cell.name in SINKS for seed in plan.finished(cell, seeds)]
+    models = [(cell, seed) for cell, seed in models if plan.checkpoint(cell, seed).is_file()]
     if models:
         words = [
             word
@@ -306,6 +312,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=BASE, help=f"config of all cells (default: {BASE})")
     parser.add_argument("--folder", type=Path, default=Path("runs/reproduce_liveband"), help="holds everything")
+    parser.add_argument("--known", type=Path, help="such a folder, whose results are taken instead of training again")
     parser.add_argument("--epochs", type=int, default=4, help="of every training (default: 4, the demo's)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of every cell, 1, 2, … (default: 3)")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at the same time (default: 1)")
@@ -318,7 +325,7 @@ def main() -> None:
     if unknown or min(given.epochs, given.seeds, given.jobs) < 1:
         parser.error(f"unknown cells: {', '.join(unknown)}" if unknown else "epochs, seeds and jobs must be 1 or more")
     cells, seeds = [cell for cell in CELLS if cell.name in given.cells], range(1, given.seeds + 1)
-    plan = Plan(given.folder, given.config, tuple(given.more.split()), given.epochs, run_logged)
+    plan = Plan(given.folder, given.config, tuple(given.more.split()), given.epochs, run_logged, given.known)
     problems = reproduce(plan, cells, seeds, given.jobs)
     if not given.without_long:
         play_for_long(plan, cells, seeds, given.long)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,22 @@ def test_one_table_and_one_plot_of_all_seeds(tmp_path: Path) -> None:
     assert run.run[-1][0] == "benchmarks.error_accumulation"
     assert run.run[-1].count("--as-is") == 3
     assert run.run[-1][-2:] == ["--songs", "4"]
+
+
+def test_results_of_another_machine_are_not_measured_again(tmp_path: Path) -> None:
+    there, here = Commands(), Commands()
+    reproduce(plan(tmp_path / "there", there), (PLAIN, EVERY), (1,), jobs=1)
+    for checkpoint in (tmp_path / "there").glob("*/checkpoints/last.ckpt"):
+        checkpoint.unlink()
+    mine = replace(plan(tmp_path / "here", here), known=tmp_path / "there")
+    assert reproduce(mine, (PLAIN, EVERY), (1, 2), jobs=1) == []
+    trained = [Path(command[command.index("--trainer.default_root_dir") + 1]) for command in here.run]
+    assert {folder.relative_to(tmp_path).parts[:2] for folder in trained} == {
+        ("here", f"{cell.slug}_seed_2") for cell in (PLAIN, EVERY)
+    }
+    assert report(mine, (PLAIN, EVERY), (1, 2))["τ = .1 s"]["beat_f1_drums"]["value"] == 1.5
+    play_for_long(mine, (PLAIN, EVERY), (1, 2), [])
+    assert here.run[-1].count("--as-is") == 1, "only those whose checkpoint is here can play"
 
 
 def test_ctrl_c_begins_nothing_more(tmp_path: Path) -> None:
