@@ -102,7 +102,9 @@ def draw_chart(styles: Sequence[Style], seed: int, index: int) -> str:
     tempo_bpm = float(np.clip(rng.lognormal(np.log(TEMPO_BPM), TEMPO_SPREAD), *TEMPO_LIMITS))
     bars = max(6, round(float(rng.uniform(*SECONDS)) * tempo_bpm / 60 / style.beats))
     key = Key(int(rng.integers(12)), str(rng.choice([m for m, _ in MODES], p=[share for _, share in MODES])))
-    lines = [f"Tempo {tempo_bpm:.2f}", f"TimeSig {style.beats} 4", *_head(bars, rng)]
+    # MMA plays no two bars alike; its randomness is its own
+    randomness = np.random.default_rng([seed, index, 1]).integers(2**31)
+    lines = [f"RndSeed {randomness}", f"Tempo {tempo_bpm:.2f}", f"TimeSig {style.beats} 4", *_head(bars, rng)]
     tune = _Tune(style.beats, rng) if rng.random() < SINGING else None
     if tune is not None:
         lines += [f"Solo Voice {rng.integers(96)}", f"Solo Volume {rng.choice(['mp', 'mf', 'f'])}", "Solo Octave 5"]

@@ -62,7 +62,7 @@ def write_mma_songs(
             problems.append(f"{path.name}: {reason}")
 
     write_all(missing, write, workers, "playing charts")
-    return problems
+    return sorted(problems)
 
 
 class _UnplayableError(Exception):
@@ -77,10 +77,15 @@ def _played(program: str, library: Path, chart: str) -> bytes:
     """
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "chart.mma"), Path(folder, "chart.mid")
-        source.write_text(f"SetLibPath {library}\n{chart}", encoding="utf-8")
-        command = [program, "-w", "-f", str(result), str(source)]
+        # MMA takes a path up to its first space
+        Path(folder, "lib").symlink_to(library.resolve(), target_is_directory=True)
+        source.write_text(f"SetLibPath lib\n{chart}", encoding="utf-8")
+        # and writes the name of the chart as it is given into the result
+        command = [program, "-w", "-f", result.name, source.name]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MOST_SECONDS)
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=MOST_SECONDS
+            )
         except subprocess.TimeoutExpired:
             raise _UnplayableError(f"MMA took longer than {MOST_SECONDS:.0f} s") from None
         if done.returncode or not result.is_file():

@@ -40,9 +40,12 @@ FAKE = """\
 import pathlib, sys
 out, chart = sys.argv[-2:]
 text = pathlib.Path(chart).read_text()
+path = next(line for line in text.splitlines() if line.startswith("SetLibPath")).split()[1]
+if not pathlib.Path(path, "some/band0.mma").is_file():
+    sys.exit(f"Error: no library in {path}")
 if "Solo" in text:
     sys.exit("Error: <Line 3> no solos today")
-pathlib.Path(out).write_bytes(text.encode())
+pathlib.Path(out).write_bytes(f"made of {chart}: {text}".encode())
 """
 
 
@@ -121,6 +124,20 @@ def test_what_is_there_stays_and_what_fails_does_not_cost_the_others(
         assert path == mine or not any(f"{name}:" in path.read_text() for name in held_out)
 
 
+def test_equal_seeds_give_equal_songs_wherever_the_library_is(fake: Path, tmp_path: Path) -> None:
+    """MMA writes the name of the chart into the song, draws as it likes, and takes a path up to its first space."""
+    shutil.copytree(fake, tmp_path / "my own library")
+    first, second = tmp_path / "first", tmp_path / "second"
+    reasons = write_mma_songs(first, 12, seed=4, library=fake)
+    assert write_mma_songs(second, 12, seed=4, library=tmp_path / "my own library", workers=1) == reasons
+    songs = {path.name: path.read_text() for path in first.iterdir()}
+    assert songs
+    assert songs == {path.name: path.read_text() for path in second.iterdir()}
+    seeds = [re.findall(r"(?m)^RndSeed (\d+)$", song) for song in songs.values()]
+    assert all(len(own) == 1 for own in seeds)
+    assert len(set(map(tuple, seeds))) == len(songs)
+
+
 def test_without_mma_its_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +147,19 @@ def test_without_mma_its_package_is_named(
     assert not (tmp_path / "charts").exists()
 
 
-@pytest.mark.skipif(shutil.which(PROGRAM) is None or not LIBRARY.is_dir(), reason="MMA is not installed")
+needs_mma = pytest.mark.skipif(shutil.which(PROGRAM) is None or not LIBRARY.is_dir(), reason="MMA is not installed")
+
+
+@needs_mma
+def test_mma_itself_plays_equal_songs(tmp_path: Path) -> None:
+    shutil.copytree(LIBRARY, tmp_path / "my own library")
+    assert write_mma_songs(tmp_path / "first", 3, seed=1) == []
+    assert write_mma_songs(tmp_path / "second", 3, seed=1, library=tmp_path / "my own library") == []
+    for song in (tmp_path / "first").iterdir():
+        assert song.read_bytes() == (tmp_path / "second" / song.name).read_bytes()
+
+
+@needs_mma
 def test_mma_plays_charts_and_they_become_songs_whose_beats_are_known(tmp_path: Path) -> None:
     charts, songs = tmp_path / "charts", tmp_path / "songs"
     assert write_mma_songs(charts, 3, seed=1) == []
