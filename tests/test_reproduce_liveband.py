@@ -24,6 +24,7 @@ from benchmarks.reproduce_liveband import (
     run_logged,
 )
 from livejam.errors import UserError
+from metrics.anchor_rows import ANCHORS
 
 Command = Callable[..., tuple[int, str]]
 
@@ -121,6 +122,21 @@ def test_results_of_another_machine_are_not_measured_again(tmp_path: Path) -> No
     assert report(mine, (PLAIN, EVERY), (1, 2))["τ = .1 s"]["beat_f1_drums"]["value"] == 1.5
     play_for_long(mine, (PLAIN, EVERY), (1, 2), [])
     assert here.run[-1].count("--as-is") == 1, "only those whose checkpoint is here can play"
+
+
+def test_the_documentation_says_what_the_kept_results_say(tmp_path: Path) -> None:
+    kept = REPOSITORY / "docs/reproductions/liveband"
+    mine = Plan(tmp_path, BASE, (), 4, Commands(), kept)
+    files = {mine.table_of(cell, seed, frames) for cell in CELLS for seed in (1, 2, 3) for _, frames in cell.rows()}
+    assert set(kept.glob("*/*/*")) == {file for file in files if kept in file.parents}, "of known cells alone"
+    said = (REPOSITORY / "docs/results.md").read_text(encoding="utf-8")
+    for row, cells in report(mine, CELLS, (1, 2, 3)).items():
+        if row in {"ground_truth", "random_pairing"} or row not in ANCHORS:
+            name = {"ground_truth": "true stem", "random_pairing": "another song's"}.get(row, row)
+            shown = [cells[column] for column in ("beat_f1_drums", "phase_lock", "chord_tone_share", "fad")]
+            numbers = (f"{c['value']:.2f} [{c['interval'][0]:.2f}, {c['interval'][1]:.2f}]" for c in shown)
+            level = f"{cells['loudness_db']['value']:.1f}".replace("-", "−").replace("−0.0", "0.0")
+            assert f"| {name} | {' | '.join(numbers)} | {level} |" in said
 
 
 def test_ctrl_c_begins_nothing_more(tmp_path: Path) -> None:
