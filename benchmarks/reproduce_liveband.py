@@ -324,6 +324,8 @@ def main() -> None:
     unknown = set(given.cells) - {cell.name for cell in CELLS}
     if unknown or min(given.epochs, given.seeds, given.jobs) < 1:
         parser.error(f"unknown cells: {', '.join(unknown)}" if unknown else "epochs, seeds and jobs must be 1 or more")
+    if given.known is not None and not given.known.is_dir():
+        parser.error(f"{given.known} is no folder; name one that an earlier run has written")
     cells, seeds = [cell for cell in CELLS if cell.name in given.cells], range(1, given.seeds + 1)
     plan = Plan(given.folder, given.config, tuple(given.more.split()), given.epochs, run_logged, given.known)
     problems = reproduce(plan, cells, seeds, given.jobs)

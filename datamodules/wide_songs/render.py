@@ -133,7 +133,7 @@ def _origin(seed: int, wide: WideSongs) -> str:
     rest: list[object] = [wide.takes, wide.effects, wide.held_out_grooves, wide.event]
     if wide.seconds != SECONDS:
         # songs of the usual length keep the name that they had before there were others
-        rest.append(wide.seconds)
+        rest.append([float(seconds) for seconds in wide.seconds])
     digest = hashlib.sha256(json.dumps([fonts, rest]).encode()).hexdigest()[:12]
     return f"wide-songs/{digest}/seed-{seed}"
 

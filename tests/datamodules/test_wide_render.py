@@ -25,7 +25,7 @@ from datamodules.wide_songs.band import PROGRAMS
 from datamodules.wide_songs.collection import WideSongs
 from datamodules.wide_songs.composer import WideSong, compose
 from datamodules.wide_songs.plan import SongRules
-from datamodules.wide_songs.render import render_wide_songs, take_splits
+from datamodules.wide_songs.render import _origin, render_wide_songs, take_splits
 from datamodules.wide_songs.sound import Timbre, doubled, limiting_curve, render_stem
 from datamodules.wide_songs.tuning import Font, tuned_programs
 from livejam.cli.main import main
@@ -194,6 +194,11 @@ def test_collections_do_not_mix(root: Path) -> None:
             render_wide_songs(root, SONGS + 2, SEED, other)
     with pytest.raises(UserError, match="not rendered from seed"):
         render_songs(root, SONGS, SEED)
+
+
+def test_whole_seconds_are_the_same_as_fractions() -> None:
+    assert _origin(1, WideSongs(seconds=(16, 24))) == _origin(1, WideSongs(seconds=(16.0, 24.0)))
+    assert _origin(1, WideSongs(seconds=(42, 58))) == _origin(1, WideSongs())
 
 
 def test_a_config_renders_wide_songs_once(tmp_path: Path) -> None:
