@@ -28,7 +28,7 @@ from datamodules.pocket_slakh.collection import (
     write_song,
 )
 from datamodules.pocket_slakh.composer import TAIL_SECONDS, PlayedNote, Stem
-from datamodules.pocket_slakh.loudness import active_rms_db
+from datamodules.pocket_slakh.loudness import active_rms_db, equally_loud
 from datamodules.pocket_slakh.midi import add_tracks
 from datamodules.pocket_slakh.palette import Instrument
 from datamodules.pocket_slakh.soundfont import corrected_name, corrected_soundfont
@@ -43,6 +43,7 @@ MOST_BYTES, MOST_SECONDS, MOST_NOTES = 4_000_000, 1200.0, 200_000
 """Files beyond these are no songs: a few bytes of MIDI can ask for days of audio."""
 LEAST_SECONDS = 10.0
 VOLUME, LOUDEST = 7, 127
+EQUALLY_LOUD = "equally loud"
 ALL_PROGRAMS = tuple(range(128))
 
 
@@ -156,6 +157,7 @@ def render_midi_songs(
     workers: int | None = None,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
+    equal_loudness: bool = False,
 ) -> list[str]:
     """Render the MIDI files of a folder that are not rendered yet; files that are added later join them.
 
@@ -169,6 +171,7 @@ def render_midi_songs(
         workers: threads; None takes one per CPU.
         validation_fraction: share of songs for validation, 0 to 1.
         test_fraction: share of songs for the test, 0 to 1.
+        equal_loudness: whether all instruments of a song are equally loud, instead of at the volumes of the file.
 
     Returns:
         why files were left out, one sentence for each.
@@ -183,7 +186,8 @@ def render_midi_songs(
     songs, left_out = readable_songs(midi_files(source))
     if not songs:
         raise UserError(f"{source} holds no song that can be rendered: {left_out[0]}")
-    origin = "midi/" + _digest([corrected_name(path) for path in soundfonts])
+    names = [corrected_name(path) for path in soundfonts]
+    origin = "midi/" + _digest([*names, EQUALLY_LOUD] if equal_loudness else names)
     _require_origin(out, origin)
     folders = [(_folder(out, song, validation_fraction, test_fraction), song) for song in songs]
     missing = [(folder, song) for folder, song in folders if not folder.is_dir()]
@@ -193,7 +197,7 @@ def render_midi_songs(
 
         def render(folder: Path, song: MidiSong) -> None:
             try:
-                render_midi_song(folder, song, fonts, origin)
+                render_midi_song(folder, song, fonts, origin, equal_loudness)
             except UserError as reason:  # only heard now: one song must not cost the others
                 left_out.append(str(reason))
 
@@ -216,7 +220,9 @@ def readable_songs(files: Sequence[Path]) -> tuple[list[MidiSong], list[str]]:
     return list(songs.values()), left_out
 
 
-def render_midi_song(folder: Path, song: MidiSong, fonts: Sequence[Font], origin: str) -> None:
+def render_midi_song(
+    folder: Path, song: MidiSong, fonts: Sequence[Font], origin: str, equal_loudness: bool = False
+) -> None:
     """Render one song into `folder`, which must not exist yet.
 
     Args:
@@ -224,6 +230,8 @@ def render_midi_song(folder: Path, song: MidiSong, fonts: Sequence[Font], origin
         song: the song.
         fonts: SoundFonts in order of preference.
         origin: what the metadata name as its source, before the file.
+        equal_loudness: whether all its instruments are equally loud, as Slakh2100 mixes them (its
+            render_by_instrument.py); the peak of the song follows afterwards.
 
     Raises:
         UserError: no SoundFont sounds for one of its instruments.
@@ -233,6 +241,8 @@ def render_midi_song(folder: Path, song: MidiSong, fonts: Sequence[Font], origin
     if len(heard) < 2:
         raise UserError(f"fewer than two instruments of {song.source} sound; name a complete General MIDI SoundFont")
     stems, audio, names = [stem for stem, _, _ in heard], [sound for _, sound, _ in heard], [name for *_, name in heard]
+    if equal_loudness:
+        audio = [equally_loud(audio_N, SAMPLE_RATE_HZ) for audio_N in audio]
     peak = max(float(np.abs(audio_N).max()) for audio_N in (*audio, np.sum(audio, axis=0)))
     gain = 10 ** (PEAK_DB / 20) / peak
     pcm = [np.round(audio_N * (gain * FULL_SCALE)).astype(np.int16) for audio_N in audio]
@@ -271,4 +281,4 @@ def _require_origin(out: Path, origin: str) -> None:
     """Refuse to add songs to others."""
     first = next(out.glob("*/Track*/metadata.yaml"), None)
     if first is not None and f"{origin}/" not in first.read_text(encoding="utf-8"):
-        raise UserError(f"{out} holds songs that were rendered otherwise; give another folder, or the same SoundFonts")
+        raise UserError(f"{out} holds songs that were rendered otherwise; give another folder, or the same options")

@@ -1,4 +1,4 @@
-"""How loud a stem is while it sounds, and a limiter for its transients.
+"""How loud a stem is, how loud it is to be, and a limiter for its transients.
 
 N: audio samples, K: blocks.
 """
@@ -12,6 +12,9 @@ from datamodules.audio import Audio
 BLOCK_SECONDS = 0.1
 GATE_DB = -30.0
 SILENT_DB = -120.0
+LEAST_SECONDS = 0.4
+EQUAL_LUFS = -13.0
+"""Slakh2100's `mix_normalization_factor`."""
 
 
 def active_rms_db(audio_N: Audio, sample_rate_hz: int) -> float:
@@ -23,6 +26,20 @@ def active_rms_db(audio_N: Audio, sample_rate_hz: int) -> float:
         return SILENT_DB
     loud = power[power >= power.max() * 10 ** (GATE_DB / 10)]
     return float(10 * np.log10(loud.mean()))
+
+
+def equally_loud(audio_N: Audio, sample_rate_hz: int) -> Audio:
+    """A stem at -13 LUFS (ITU-R BS.1770-4), as Slakh2100 mixes stems; peaks may pass full scale.
+
+    One that is softer than -70 LUFS, the least that the standard measures, or shorter than 0.4 s, stays as it is.
+    """
+    from pyloudnorm import Meter  # loads SciPy
+
+    if len(audio_N) < LEAST_SECONDS * sample_rate_hz:
+        return audio_N
+    with np.errstate(divide="ignore"):  # the logarithm of nothing
+        lufs = float(Meter(sample_rate_hz).integrated_loudness(audio_N.astype(np.float64)))
+    return audio_N * np.float32(10 ** ((EQUAL_LUFS - lufs) / 20)) if np.isfinite(lufs) else audio_N
 
 
 def soft_limited(audio_N: Audio, knee: float = 0.35, ceiling: float = 0.65) -> Audio:

@@ -93,6 +93,10 @@ def _add_midi(actions: Any) -> None:
         "--soundfont", type=Path, action="append", metavar="SF2",
         help="General MIDI SoundFont (default: TimGM6mb.sf2); of several, each plays what those before it lack",
     )  # fmt: skip
+    command.add_argument(
+        "--equal-loudness", action="store_true",
+        help="mix all instruments equally loud, as Slakh2100 does, instead of at the volumes of the file",
+    )  # fmt: skip
     command.add_argument("--workers", type=int, metavar="W", help="parallel workers (default: one per core)")
     _add_shares(command, "share of the songs for {} (default: 0.1)")
     command.set_defaults(run=_midi)
@@ -105,7 +109,8 @@ def _add_mma(actions: Any) -> None:
         description="Draw chord charts and have MMA (Musical MIDI Accompaniment) play them in the grooves of its\n"
         "library, as MIDI files for `livejam data midi`. MMA is a program that you install\n"
         "(Debian: apt install mma). Equal seeds give equal songs. What was interrupted continues.",
-        epilog="examples:\n  livejam data mma --out charts --songs 1000\n  livejam data midi charts --out data/mma",
+        epilog="examples:\n  livejam data mma --out charts --songs 1000\n  livejam data midi charts --out data/mma "
+        "--equal-loudness",
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the MIDI files")
     command.add_argument("--songs", type=int, required=True, metavar="N", help="number of songs, at least 1")
@@ -238,8 +243,8 @@ def _midi(options: argparse.Namespace) -> int:
     from datamodules.midi_songs import render_midi_songs
 
     require_number("--workers", options.workers, Range(1))
-    shares = options.validation, options.test
-    for reason in render_midi_songs(options.source, options.out, options.soundfont or [], options.workers, *shares):
+    how = options.soundfont or [], options.workers, options.validation, options.test, options.equal_loudness
+    for reason in render_midi_songs(options.source, options.out, *how):
         print(f"left out: {reason}")
     return 0
 

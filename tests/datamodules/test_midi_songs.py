@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyloudnorm import Meter
 
 from datamodules.annotations import read_annotations
 from datamodules.midi_songs import midi_files, read_midi, readable_songs, render_midi_songs
@@ -136,3 +137,30 @@ def test_songs_of_another_origin_are_not_joined(tmp_path: Path) -> None:
     (out / "train/Track00001/metadata.yaml").write_text("lmd_midi_dir: wide-songs/1\n")
     with pytest.raises(UserError, match="rendered otherwise"):
         render_midi_songs(source, out)
+
+
+def test_equally_loud_instruments_are_equally_loud(tmp_path: Path) -> None:
+    source = tmp_path / "midi"
+    write_midi(source / "light drums.mid", {(0, False): 127, (33, False): 90, (0, True): 30})
+    for name, options in (("written", []), ("equal", ["--equal-loudness"])):
+        out = tmp_path / name
+        assert main(["data", "midi", str(source), "--out", str(out), "--workers", "1", *options]) == 0
+        (folder,) = out.glob("*/Track*")
+        stems = [soundfile.read(path)[0] for path in sorted((folder / "stems").glob("*.flac"))]
+        lufs = [Meter(44100).integrated_loudness(stem) for stem in stems]
+        mix = soundfile.read(folder / "mix.flac")[0]
+        assert np.abs(np.sum(stems, axis=0) - mix).max() < 1e-4
+        assert max(np.abs(audio).max() for audio in (mix, *stems)) == pytest.approx(10 ** (-1 / 20), 1e-3)
+        assert np.ptp(lufs) < 0.1 if options else np.ptp(lufs) > 15
+    with pytest.raises(UserError, match="rendered otherwise"):
+        render_midi_songs(source, tmp_path / "written", equal_loudness=True)
+
+
+def test_an_instrument_that_the_file_mutes_is_not_made_loud(tmp_path: Path) -> None:
+    source, out = tmp_path / "midi", tmp_path / "songs"
+    write_midi(source / "a.mid", {(0, False): 127, (33, False): 127, (0, True): 0})
+    render_midi_songs(source, out, workers=1, equal_loudness=True)
+    (folder,) = out.glob("*/Track*")
+    peaks = [np.abs(soundfile.read(path)[0]).max() for path in sorted((folder / "stems").glob("*.flac"))]
+    assert peaks[0] > 0.1
+    assert min(peaks) < 1e-3
