@@ -238,7 +238,7 @@ def draw(rows: Rows, out: Path) -> None:
         axes.set(title=heading(name), yticks=range(len(models)), yticklabels=models)
         axes.grid(alpha=0.3)
     if figure.axes:
-        figure.axes[0].legend(fontsize=8)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     with atomic_path(out) as temporary:
         figure.savefig(temporary, dpi=90, format="png")
 

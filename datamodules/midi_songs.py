@@ -28,11 +28,10 @@ from datamodules.pocket_slakh.collection import (
     write_song,
 )
 from datamodules.pocket_slakh.composer import TAIL_SECONDS, PlayedNote, Stem
-from datamodules.pocket_slakh.loudness import active_rms_db, equally_loud
+from datamodules.pocket_slakh.loudness import active_rms_db, equally_loud, is_sound
 from datamodules.pocket_slakh.midi import add_tracks
 from datamodules.pocket_slakh.palette import Instrument
 from datamodules.pocket_slakh.soundfont import corrected_name, corrected_soundfont
-from datamodules.wide_songs.sound import SILENT_DB
 from datamodules.wide_songs.tuning import Font, tuned_programs
 from livejam.errors import UserError
 
@@ -253,14 +252,14 @@ def render_midi_song(
 
 
 def _rendered(song: MidiSong, stem: Stem, fonts: Sequence[Font]) -> tuple[Audio, str] | None:
-    """The stem at its level, as long as the song, and the SoundFont that sounded; None where it is silent in all."""
+    """The stem at its level, as long as the song, and the SoundFont that sounded; None where none does."""
     from symusic import Synthesizer
 
     for font in (font for font in fonts if font.plays(stem.instrument)):
         sound_N = Synthesizer(str(font.path), SAMPLE_RATE_HZ, 0).render(song.score([stem]), stereo=False)[0]
         audio_N = np.zeros(round(song.duration_seconds * SAMPLE_RATE_HZ), np.float32)
         audio_N[: len(sound_N)] = sound_N[: len(audio_N)]
-        if active_rms_db(audio_N, SAMPLE_RATE_HZ) > SILENT_DB:
+        if is_sound(audio_N, SAMPLE_RATE_HZ):
             return audio_N * np.float32(10 ** (stem.level_db / 20)), font.path.name
     return None
 

@@ -12,6 +12,9 @@ from datamodules.audio import Audio
 BLOCK_SECONDS = 0.1
 GATE_DB = -30.0
 SILENT_DB = -120.0
+HEARD_DB = -70.0
+UNSTABLE = 100.0
+"""A peak that no SoundFont means."""
 LEAST_SECONDS = 0.4
 EQUAL_LUFS = -13.0
 """Slakh2100's `mix_normalization_factor`."""
@@ -26,6 +29,16 @@ def active_rms_db(audio_N: Audio, sample_rate_hz: int) -> float:
         return SILENT_DB
     loud = power[power >= power.max() * 10 ** (GATE_DB / 10)]
     return float(10 * np.log10(loud.mean()))
+
+
+def is_sound(audio_N: Audio, sample_rate_hz: int) -> bool:
+    """Whether what a synthesiser returned can be heard and used.
+
+    Symusic's synthesiser runs away on some instruments, not each time (peaks of 1e28, or NaN); one such stem would
+    make all others of its song silent.
+    """
+    peak = float(np.abs(audio_N).max(initial=0.0))  # NaN if there is one
+    return peak < UNSTABLE and active_rms_db(audio_N, sample_rate_hz) > HEARD_DB
 
 
 def equally_loud(audio_N: Audio, sample_rate_hz: int) -> Audio:

@@ -14,7 +14,7 @@ from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from datamodules.audio import Audio
 from datamodules.pocket_slakh.collection import PEAK_DB, SAMPLE_RATE_HZ
 from datamodules.pocket_slakh.composer import PlayedNote, Stem
-from datamodules.pocket_slakh.loudness import active_rms_db
+from datamodules.pocket_slakh.loudness import active_rms_db, is_sound
 from datamodules.wide_songs.annotation import score
 from datamodules.wide_songs.composer import WideSong
 from datamodules.wide_songs.tuning import Font
@@ -24,7 +24,6 @@ DETUNED_SONGS, SONG_CENTS, STEM_CENTS, DRUM_CENTS = 0.6, 50.0, 4.0, 100.0
 DOUBLINGS, DOUBLING_RANGE = 0.08, (36, 96)
 GAIN_SPREAD_DB, MOST_GAIN_DB = 3.0, 8.0
 SONG_PEAK_DB, LOUD_SONGS, LOUD_DB = (-20.0, -1.0), 0.35, (4.0, 10.0)
-SILENT_DB = -70.0
 BLOCK = 220
 """Samples of a block of the limiter, 5 ms."""
 
@@ -98,7 +97,7 @@ def render_stem(song: WideSong, stem: Stem, timbre: Timbre) -> tuple[Audio, Font
         rendered = _synthesised(song, stem, font, timbre.cents)
         audio_N = np.zeros(length, np.float32)
         audio_N[: len(rendered)] = rendered[:length]
-        if active_rms_db(audio_N, SAMPLE_RATE_HZ) > SILENT_DB:
+        if is_sound(audio_N, SAMPLE_RATE_HZ):
             return audio_N, font
     raise UserError(f"no SoundFont has {stem.instrument.program_name} in tune; add a complete General MIDI SoundFont")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyloudnorm import Meter
+from symusic import Synthesizer
 
 from datamodules.annotations import read_annotations
 from datamodules.midi_songs import midi_files, read_midi, readable_songs, render_midi_songs
@@ -22,7 +24,11 @@ BAR_SECONDS = 2.0
 
 
 def write_midi(
-    path: Path, parts: dict[tuple[int, bool], int], bars: int = 6, tempo: float = 120.0, drum: int = 38
+    path: Path,
+    parts: dict[tuple[int, bool], int],
+    bars: int = 6,
+    tempo: float = 120.0,
+    drum: int = 38,
 ) -> Path:
     """A file with a note per beat on each (program, is drum), and the volume that goes with it."""
     from symusic.core import ControlChangeTick, NoteTick, ScoreTick, TempoTick, TrackTick
@@ -129,6 +135,29 @@ def test_a_song_that_is_not_heard_does_not_cost_the_others(tmp_path: Path) -> No
     assert "fewer than two instruments of" in said
     assert "inaudible.mid" in said
     assert len(list(out.glob("*/Track*/mix.flac"))) == 2
+
+
+@pytest.mark.parametrize("scale", [2e28, np.inf, np.nan])
+def test_an_instrument_on_which_the_synthesiser_runs_away_does_not_silence_the_song(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    class Unstable:  # as the whistle of TimGM6mb.sf2 is, on some days
+        def __init__(self, *options: Any) -> None:
+            self.stable = Synthesizer(*options)
+
+        def render(self, score: Any, stereo: bool) -> Any:
+            audio = self.stable.render(score, stereo=stereo)
+            with np.errstate(invalid="ignore"):  # 0 * inf
+                return audio * np.float32(scale) if score.tracks[0].program == 78 else audio
+
+    monkeypatch.setattr("symusic.Synthesizer", Unstable)
+    source, out = tmp_path / "midi", tmp_path / "songs"
+    write_midi(source / "whistle.mid", {(0, False): 127, (33, False): 127, (78, False): 127})
+    assert render_midi_songs(source, out, workers=1) == []
+    (folder,) = out.glob("*/Track*")
+    peaks = [np.abs(soundfile.read(path)[0]).max() for path in sorted((folder / "stems").glob("*.flac"))]
+    assert len(peaks) == 2
+    assert min(peaks) > 0.1
 
 
 def test_songs_of_another_origin_are_not_joined(tmp_path: Path) -> None:
