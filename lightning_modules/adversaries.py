@@ -5,13 +5,16 @@ Shapes: B batch, T latent frames, C latent channels, E channels of a reference.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from livejam.batch import NULL_CATEGORY
+from lightning_modules.beat_listening import NO_BEATS
+from livejam.batch import NULL_CATEGORY, AccompanimentBatch
 from livejam.codecs.codec import Codec
 from livejam.errors import UserError
 from livejam.networks import CausalTransformer, SequenceDiscriminator
@@ -19,6 +22,11 @@ from livejam.reference import ReferenceTraining
 
 COLLAPSED_SPREAD = 0.1
 """There is a warning when the spread of generated sequences is less than this share of the real ones'."""
+
+NO_REFERENCES = (
+    "this recipe learns to sound like references, but the data have none; set data.init_args.reference to "
+    "model.init_args.reference.analysis, and read a bank (data.init_args.mode)"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,44 @@ def ahead(latents_BTC: Tensor, anticipation_B: Tensor, frames: int) -> Tensor:
     offset_B1 = 1 + anticipation_B[:, None]
     index_BT = offset_B1 + torch.arange(frames, device=latents_BTC.device)
     return latents_BTC.gather(1, index_BT[..., None].expand(-1, -1, latents_BTC.shape[-1]))
+
+
+def beats_ahead(batch: AccompanimentBatch, anticipation_B: Tensor, frames: int) -> Tensor:
+    """Where the frames that are played, as of `ahead`, lie between the beats.
+
+    Raises:
+        UserError: the batch holds no beats.
+    """
+    if batch.beat_BT is None:
+        raise UserError(NO_BEATS)
+    return ahead(batch.beat_BT[..., None], anticipation_B, frames)[..., 0]
+
+
+def told_references(batch: AccompanimentBatch) -> Tensor:
+    """The embeddings (B, E) of the references of a batch.
+
+    Raises:
+        UserError: the batch holds none.
+    """
+    if batch.reference_BE is None:
+        raise UserError(NO_REFERENCES)
+    return batch.reference_BE
+
+
+def standardise_references(
+    networks: Sequence[CausalTransformer | SequenceDiscriminator | None], data: LightningDataModule | None
+) -> None:
+    """Take the statistics of references from the data; a checkpoint's own ones replace them afterwards.
+
+    Raises:
+        UserError: the data have none.
+    """
+    statistics = getattr(data, "reference_statistics", None)
+    if statistics is None:
+        raise UserError(NO_REFERENCES)
+    for network in networks:
+        if network is not None and network.reference_features is not None:
+            network.reference_features.standardise_by(*statistics)
 
 
 def require_match(

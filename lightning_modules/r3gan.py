@@ -21,10 +21,13 @@ from lightning_modules.adversaries import (
     CollapseAlarm,
     TrainingCrop,
     ahead,
+    beats_ahead,
     relative_spread,
     require_match,
+    standardise_references,
+    told_references,
 )
-from lightning_modules.beat_listening import NO_BEATS, BeatListening, require_one_beginning
+from lightning_modules.beat_listening import BeatListening, require_one_beginning
 from lightning_modules.training import data_module, linear_warmup
 from lightning_modules.warm_start import load_base
 from livejam.batch import NULL_CATEGORY, AccompanimentBatch
@@ -44,11 +47,6 @@ from livejam.systems.liveband import LiveBandAccompanist, require_anticipation
 
 BEGUN = ("anticipation_embedding.", "reference_features.", "project_reference.")
 """What a generator to begin with may lack: it gives 0 in a new one, and so changes nothing."""
-
-NO_REFERENCES = (
-    "this recipe learns to sound like references, but the data have none; set data.init_args.reference to "
-    "model.init_args.reference.analysis, and read a bank (data.init_args.mode)"
-)
 
 
 class R3GAN(AccompanimentModule[CausalTransformer]):
@@ -195,20 +193,8 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
         if self.base is not None:
             self.adopt_statistics(self.base)
         if stage == "fit" and self.reference is not None:
-            self._standardise_references()
-
-    def _standardise_references(self) -> None:
-        """Take the statistics of references from the data module; a checkpoint's own ones replace them afterwards.
-
-        Raises:
-            UserError: it has none.
-        """
-        statistics = getattr(data_module(self.trainer), "reference_statistics", None)
-        if statistics is None:
-            raise UserError(NO_REFERENCES)
-        for network in (self.generator, self.ema_generator, self.discriminator):
-            if network is not None and network.reference_features is not None:
-                network.reference_features.standardise_by(*statistics)
+            networks = self.generator, self.ema_generator, self.discriminator
+            standardise_references(networks, data_module(self.trainer))
 
     def training_step(self, batch: AccompanimentBatch, batch_idx: int) -> None:
         iteration = self._done
@@ -300,31 +286,13 @@ class R3GAN(AccompanimentModule[CausalTransformer]):
             real_BTC=ahead(target_BTC, anticipation_B, frames),
             generator_instrument_B=generator_instrument_B,
             discriminator_instrument_B=discriminator_instrument_B,
-            reference_BE=self._references(batch),
-            beat_BT=None if self.beat is None else self._beats(batch, anticipation_B),
+            reference_BE=None if self.reference is None else self._references(batch, self.reference.dropout),
+            beat_BT=None if self.beat is None else beats_ahead(batch, anticipation_B, frames),
         )
 
-    def _beats(self, batch: AccompanimentBatch, anticipation_B: Tensor) -> Tensor:
-        """Those of the frames that are played.
-
-        Raises:
-            UserError: the batch holds no beats.
-        """
-        if batch.beat_BT is None:
-            raise UserError(NO_BEATS)
-        return ahead(batch.beat_BT[..., None], anticipation_B, self.generator.window_frames)[..., 0]
-
-    def _references(self, batch: AccompanimentBatch) -> Tensor | None:
-        """What both networks are told of the targets' sound; zeros where it is hidden.
-
-        Raises:
-            UserError: the batch holds no references.
-        """
-        if self.reference is None:
-            return None
-        if batch.reference_BE is None:
-            raise UserError(NO_REFERENCES)
-        return batch.reference_BE.masked_fill(self.chance(len(batch), self.reference.dropout)[:, None], 0.0)
+    def _references(self, batch: AccompanimentBatch, dropout: float) -> Tensor:
+        """What both networks are told of the targets' sound; zeros where it is hidden."""
+        return told_references(batch).masked_fill(self.chance(len(batch), dropout)[:, None], 0.0)
 
     def _anticipations(self, like_B: Tensor) -> Tensor:
         """δ of every item: any that the networks know, or the only one."""
