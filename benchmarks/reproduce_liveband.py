@@ -66,8 +66,9 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """For the name of its folder."""
-        return "".join(letter if letter.isalnum() else "_" for letter in self.name.replace("τ", "tau"))
+        """For the name of its folder; ASCII, which every archive and disk knows."""
+        name = self.name.replace("τ", "tau").replace("λ", "lambda")
+        return "".join(letter if letter.isalnum() else "_" for letter in name)
 
     def options(self, base: Path, seed: int) -> list[str]:
         """Of `lightning`, for its training and its tests alike."""

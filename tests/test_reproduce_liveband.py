@@ -161,6 +161,7 @@ def test_the_cells_name_overlays_and_options_that_there_are(
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
     assert len({cell.slug for cell in CELLS}) == len(CELLS)
+    assert all(cell.slug.isascii() for cell in CELLS)
     assert all((OVERLAYS / f"{name}.yaml").is_file() for cell in CELLS for name in cell.overlays)
     every = Cell("all options", (), {name: value for cell in CELLS for name, value in cell.settings.items()})
     assert lightning_command("fit", *every.options(BASE, 2), "--print_config") == (0, "")
