@@ -24,11 +24,7 @@ BAR_SECONDS = 2.0
 
 
 def write_midi(
-    path: Path,
-    parts: dict[tuple[int, bool], int],
-    bars: int = 6,
-    tempo: float = 120.0,
-    drum: int = 38,
+    path: Path, parts: dict[tuple[int, bool], int], bars: int = 6, tempo: float = 120.0, drum: int = 38
 ) -> Path:
     """A file with a note per beat on each (program, is drum), and the volume that goes with it."""
     from symusic.core import ControlChangeTick, NoteTick, ScoreTick, TempoTick, TrackTick

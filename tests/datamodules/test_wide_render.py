@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import yaml
 
+from datamodules.audio import Audio
 from datamodules.pocket_slakh.collection import SAMPLE_RATE_HZ
 from datamodules.pocket_slakh.composer import Stem
 from datamodules.pocket_slakh.palette import Instrument
@@ -118,6 +119,23 @@ def test_drums_sound_where_the_midi_says_in_every_tuning(cents: float, font: Fon
         rises.append(np.square(after).sum() > 3 * np.square(before).sum())
     assert len(rises) > 20
     assert np.mean(rises) > 0.9
+
+
+@pytest.mark.parametrize("scale", [2e28, np.inf, np.nan])
+def test_a_soundfont_on_which_the_synthesiser_runs_away_is_passed_over(
+    font: Font, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    song, stem = _a_song_with("Piano")
+    first = Font(font.path, frozenset())
+    audio_N, _ = render_stem(song, stem, Timbre((font,), 0.0, 0, 0.0))
+
+    def synthesised(song: WideSong, stem: Stem, font: Font, cents: float) -> Audio:
+        return np.full_like(audio_N, scale) if font is first else audio_N
+
+    monkeypatch.setattr("datamodules.wide_songs.sound._synthesised", synthesised)
+    heard_N, sounded = render_stem(song, stem, Timbre((first, font), 0.0, 0, 0.0))
+    assert sounded is font
+    assert np.array_equal(heard_N, audio_N)
 
 
 def test_detuning_is_as_many_cents_as_the_truth_says(font: Font) -> None:
