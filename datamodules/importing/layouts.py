@@ -58,7 +58,12 @@ def folders(source: Source) -> Iterator[FoundSong]:
     file named mix, mixture or master is the mix.
     """
     for folder, split in _song_folders(source):
-        yield _folder_of_stems(source, folder, split)
+        shared = _shared_instruments(source, folder)
+        if shared:
+            reason = f"its folders are songs, each with {shared[0]}: name {folder} as the source"
+            yield FoundSong(folder.name, split, folder.name, (), refusals=(Refusal(folder.name, None, reason),))
+        else:
+            yield _folder_of_stems(source, folder, split)
 
 
 def moisesdb(source: Source) -> Iterator[FoundSong]:
@@ -205,11 +210,24 @@ def _folder_of_stems(source: Source, folder: Path, split: str | None) -> FoundSo
     refusals += [Refusal(folder.name, file.name, _unread(file)) for file in loose if file.suffix.lower() in NOT_READ]
     audio = [file for file in loose if file.suffix.lower() in AUDIO]
     stems += [FoundStem(file.stem, (file,)) for file in audio if normal(file.stem) not in MIXES]
-    for group in (place for place in inner if not _is_stems(place)):
-        files = tuple(file for file in source.files(group) if file.suffix.lower() in AUDIO)
-        stems += [FoundStem(group.name, files)] * bool(files)
+    groups = [(place.name, _sounds(source, place)) for place in inner if not _is_stems(place)]
+    stems += [FoundStem(name, files) for name, files in groups if files]
     extras = _extras(source, folder)
     return FoundSong(folder.name, split, folder.name, tuple(stems), extras, "", tuple(refusals))
+
+
+def _shared_instruments(source: Source, folder: Path) -> list[str]:
+    """Instruments that every folder in a folder has, where these folders are songs and not stems, named otherwise."""
+    inner = [(place, _sounds(source, place)) for place in source.folders(folder)]
+    sounding = [(place, {file.stem for file in files}) for place, files in inner if files]
+    if len(sounding) < 2 or any(_is_stems(place) or category_named(place.name) is not None for place, _ in sounding):
+        return []
+    shared = set.intersection(*(names for _, names in sounding))
+    return sorted(name for name in shared if category_named(name) is not None)
+
+
+def _sounds(source: Source, folder: Path) -> tuple[Path, ...]:
+    return tuple(file for file in source.files(folder) if file.suffix.lower() in AUDIO)
 
 
 def _is_stems(folder: Path) -> bool:

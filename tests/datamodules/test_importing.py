@@ -161,6 +161,25 @@ def test_songs_of_frets_on_fire_bring_their_tempo_map(tmp_path: Path, out: Path)
     assert np.allclose(np.diff(annotations.beats_seconds), 60 / 95, atol=1e-4)
 
 
+def test_a_folder_of_bands_is_no_folder_of_songs(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every song of a band would be one stem, its instruments summed."""
+    for song in ("one", "two"):
+        for name in ("guitar", "rest"):
+            write(tmp_path / "music" / "a band" / song / f"{name}.flac", 440)
+    band = tmp_path / "music" / "a band"
+    assert f"name {band} as the source" in said(capsys, str(band.parent), "--layout", "folders", "--out", str(out))
+    assert not out.exists()
+    assert len(imported(band, "folders", out).songs) == 2
+
+
+def test_folders_of_stems_may_share_the_names_of_their_files(tmp_path: Path, out: Path) -> None:
+    song = tmp_path / "music" / "a song"
+    for stem in ("drums", "lead guitar"):
+        for name in ("left", "bass roll off"):
+            write(song / stem / f"{name}.flac", 440)
+    assert stems(imported(song.parent, "folders", out), "a song") == {"drums": "Percussive", "lead guitar": "Guitar"}
+
+
 def test_the_map_names_groups_and_leaves_out(source: Path, out: Path, tmp_path: Path) -> None:
     stem_collections.folders(source)
     (tmp_path / "map.yaml").write_text(
