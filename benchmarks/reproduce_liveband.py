@@ -10,7 +10,8 @@ first seed come first. Then the models with and without an attention sink play f
 and trains what they lack.
 
 After every cell `table.md` and `plot.png` in `--folder` are written again, from all seeds that are finished. Intervals
-are 95 % intervals over seeds (Student's t), or over songs as long as there is one seed. The last line is one JSON
+are 95 % intervals over seeds (Student's t). As long as a cell has one seed or two, with which they would say nothing,
+its row is that of the first seed, with intervals over songs. The last line is one JSON
 object: `cells`, per cell its number of seeds, the minutes of each training, and the rows of its tests.
 """
 
@@ -43,6 +44,9 @@ DRAWN = ("beat_f1_drums", "chord_tone_share", "phase_lock", "fad")
 SHOWN = (*DRAWN, "cocola_full", "loudness_db")
 SINKS = ("τ = .1 s", "without sink")
 """The cells that also play for two minutes."""
+
+FEWEST_SEEDS = 3
+"""With two, Student's interval is 13 times the standard error."""
 
 FADING = {"model.init_args.regression_half_life": 1.0}
 """Of cells that compare anticipations: the same weight of the L1 term everywhere would be another comparison."""
@@ -194,13 +198,13 @@ class Plan:
 
 
 def tables_of(plan: Plan, cells: Sequence[Cell], seeds: Sequence[int]) -> list[tuple[str, Table]]:
-    """Name and table of every test that is finished with any seed, over the seeds."""
+    """Name and table of every test that is finished with any seed: over seeds, or of the first of fewer than three."""
     tables: list[tuple[str, Table]] = []
     for cell in cells:
         done = plan.finished(cell, seeds)
         for name, frames in cell.rows() if done else ():
             runs = [(f"{name}, seed {seed}", read_table(plan.table_of(cell, seed, frames))) for seed in done]
-            tables.append((name, over_seeds(name, runs) if len(runs) > 1 else runs[0][1]))
+            tables.append((name, over_seeds(name, runs) if len(runs) >= FEWEST_SEEDS else runs[0][1]))
     return tables
 
 

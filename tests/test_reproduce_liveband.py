@@ -115,13 +115,16 @@ def test_results_of_another_machine_are_not_measured_again(tmp_path: Path) -> No
         checkpoint.unlink()
     mine = replace(plan(tmp_path / "here", here), known=tmp_path / "there")
     assert reproduce(mine, (PLAIN, EVERY), (1, 2), jobs=1) == []
+    two_seeds = report(mine, (PLAIN, EVERY), (1, 2))["τ = .1 s"]["beat_f1_drums"]
+    assert two_seeds["value"] == 1.0, "two seeds allow no interval: the first one's row"
+    assert reproduce(mine, (PLAIN, EVERY), (1, 2, 3), jobs=1) == []
     trained = [Path(command[command.index("--trainer.default_root_dir") + 1]) for command in here.run]
     assert {folder.relative_to(tmp_path).parts[:2] for folder in trained} == {
-        ("here", f"{cell.slug}_seed_2") for cell in (PLAIN, EVERY)
+        ("here", f"{cell.slug}_seed_{seed}") for cell in (PLAIN, EVERY) for seed in (2, 3)
     }
-    assert report(mine, (PLAIN, EVERY), (1, 2))["τ = .1 s"]["beat_f1_drums"]["value"] == 1.5
-    play_for_long(mine, (PLAIN, EVERY), (1, 2), [])
-    assert here.run[-1].count("--as-is") == 1, "only those whose checkpoint is here can play"
+    assert report(mine, (PLAIN, EVERY), (1, 2, 3))["τ = .1 s"]["beat_f1_drums"]["value"] == 2.0
+    play_for_long(mine, (PLAIN, EVERY), (1, 2, 3), [])
+    assert here.run[-1].count("--as-is") == 2, "only those whose checkpoint is here can play"
 
 
 def test_the_documentation_says_what_the_kept_results_say(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ Command = Callable[..., tuple[int, str]]
 
 SAME_RUN = (
     "untrained",
+    "track_chords",
     "adaptation",
     "published",
     "published_metrics",
