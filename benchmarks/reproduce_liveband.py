@@ -11,8 +11,8 @@ and trains what they lack.
 
 After every cell `table.md` and `plot.png` in `--folder` are written again, from all seeds that are finished. Intervals
 are 95 % intervals over seeds (Student's t). As long as a cell has one seed or two, with which they would say nothing,
-its row is that of the first seed, with intervals over songs. The last line is one JSON
-object: `cells`, per cell its number of seeds, the minutes of each training, and the rows of its tests.
+its row is that of the first seed, with intervals over songs. The last line is one JSON object: `finished`, per cell its
+number of seeds, `minutes` of each training, and `rows` of the table.
 """
 
 from __future__ import annotations

@@ -389,17 +389,24 @@ def _check_stem(mix: Path, stem: Path, checkpoint: Path) -> None:
     assert torch.equal(saved[f"ema_generator.{name}"], value)
 
 
-def test_untrained_row_is_measured_like_the_trained_one() -> None:
-    def monitors(path: str) -> list[tuple[str, dict[str, object]]]:
-        callbacks = merged(path)["trainer"]["callbacks"]
-        validation_only = ("every_n_validations", "max_items")
-        return [
-            (c["class_path"], {k: v for k, v in c.get("init_args", {}).items() if k not in validation_only})
-            for c in callbacks
-            if c["class_path"].endswith("Monitor")
-        ]
+def monitors(path: str) -> dict[str, dict[str, object]]:
+    """What a config's test measures, and how."""
+    callbacks = yaml.safe_load((REPOSITORY / path).read_text(encoding="utf-8"))["trainer"]["callbacks"]
+    validation_only = ("every_n_validations", "max_items")
+    return {
+        c["class_path"]: {k: v for k, v in c.get("init_args", {}).items() if k not in validation_only}
+        for c in callbacks
+        if c["class_path"].endswith("Monitor")
+    }
 
+
+def test_untrained_row_is_measured_like_the_trained_one() -> None:
     assert monitors("configs/quickstart.yaml") == monitors("configs/overlays/untrained.yaml")
+
+
+def test_tracked_chords_are_all_that_their_overlay_adds() -> None:
+    tracked = {"callbacks.HarmonyMonitor": {"track_chords": True}}
+    assert monitors("configs/overlays/track_chords.yaml") == monitors("configs/defaults.yaml") | tracked
 
 
 def test_a_checkpoint_keeps_what_guidance_drops(tiny: Path, lightning_command: Command) -> None:

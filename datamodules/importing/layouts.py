@@ -60,7 +60,7 @@ def folders(source: Source) -> Iterator[FoundSong]:
     for folder, split in _song_folders(source):
         shared = _shared_instruments(source, folder)
         if shared:
-            reason = f"its folders are songs, each with {shared[0]}: name {folder} as the source"
+            reason = f"its folders look like songs, each with {shared[0]}: name {folder} as the source"
             yield FoundSong(folder.name, split, folder.name, (), refusals=(Refusal(folder.name, None, reason),))
         else:
             yield _folder_of_stems(source, folder, split)
