@@ -36,7 +36,7 @@ def load_base(path: str, generator: nn.Module, codec: Codec, begun: Sequence[str
         raise UserError(f"base_checkpoint {path} holds no generator; name a checkpoint of a model that plays")
     own = generator.state_dict()
     weights = {name: own[name] for name in begun if name in own} | weights
-    if difference := shape_difference(weights, generator):
+    if difference := shape_difference(weights, own):
         raise UserError(
             f"base_checkpoint {path} does not fit this generator ({difference}); set width, depth and encoders to "
             "those of the config it was trained with"

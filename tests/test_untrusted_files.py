@@ -227,6 +227,7 @@ def test_weights_of_metrics(kind: str, tmp_path: Path, mark: Path) -> None:
         ("evil.ckpt", ["play", "--checkpoint", "{}", "--mix", "x.wav", "--instrument", "Bass", "--out", "y"]),
         ("evil.safetensors", ["play", "--checkpoint", "{}", "--mix", "x.wav", "--out", "y"]),
         ("evil.safetensors", ["publish", "{}", "--out", "y.safetensors"]),
+        ("evil.ckpt", ["average", "{}", "liveband-wide", "--out", "y.ckpt"]),
         ("evil.safetensors", ["codec", "roundtrip", "--codec", "{}", "x.wav", "y.wav"]),
         ("evil.ckpt", ["codec", "roundtrip", "--codec", "livejam.codecs.Music2Latent.from_weights", "--codec.weights"]),
         ("evil.yaml", ["codec", "roundtrip", "--codec", "{}", "x.wav", "y.wav"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def describe(path: str | Path) -> str:
         "statistics": _summary(facts.get("latent_mean_C"), facts.get("latent_std_C")),
         "seed": config.get("seed_everything", "unknown"),
         "lineage": lineage_text(ancestors(checkpoint)),
+        **_average(facts.get("averaged_from", ())),
     } | (_publication(published) if published else _training(checkpoint, config))
     return "\n".join(f"{name:>15}  {value}" for name, value in rows.items())
 
@@ -85,6 +86,12 @@ def _anticipation(settings: Mapping[str, Any]) -> str:
         return f"{frames} frame{'' if frames == 1 else 's'}" + (f"; learnt 0 to {known - 1}" if known else "")
     played = settings.get("play_cutoff_blocks")
     return f"cutoff of {cutoffs[0] if played is None else played} blocks; trained on {', '.join(map(str, cutoffs))}"
+
+
+def _average(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the weights are the mean of, by `livejam average`."""
+    parts = [f"{m['share']:.0%} of {m['sha256'][:12]} ({m['lineage']})" for m in models]
+    return {"weights are": " + ".join(parts)} if parts else {}
 
 
 def _summary(mean_C: Tensor | None, std_C: Tensor | None) -> str:

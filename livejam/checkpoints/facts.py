@@ -14,7 +14,8 @@ from livejam.errors import UserError
 from livejam.spec import CodecSpec, LatentStatistics
 
 Ancestor = Mapping[str, Any]
-"""A training as plain values: `recipe`, `iteration`, and the `mask` of the network, if it has one."""
+"""A training as plain values: `recipe`, `iteration`, and if it has them, the `mask` of the network and `averaged`, the
+number of models whose mean took the place of its weights."""
 
 
 def ancestors(checkpoint: Mapping[str, Any]) -> list[Ancestor]:
@@ -26,7 +27,8 @@ def ancestors(checkpoint: Mapping[str, Any]) -> list[Ancestor]:
 def lineage_text(lineage: Sequence[Ancestor]) -> str:
     """The lineage as text: `FlowMatching (BlockCausal) 8000 → ARCForcing (BlockCausal) 1200`."""
     names = [f"{a['recipe']} ({a['mask']})" if a.get("mask") else str(a["recipe"]) for a in lineage]
-    return " → ".join(f"{name} {a['iteration']}" for name, a in zip(names, lineage, strict=True))
+    means = [f" (mean of {a['averaged']})" if a.get("averaged") else "" for a in lineage]
+    return " → ".join(f"{name} {a['iteration']}{mean}" for name, a, mean in zip(names, lineage, means, strict=True))
 
 
 def transformer_settings(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -50,6 +52,8 @@ def _training(checkpoint: Mapping[str, Any]) -> Ancestor:
     recipe = checkpoint.get("config", {}).get("model", {}).get("class_path", "unknown recipe").rpartition(".")[2]
     iteration = checkpoint["state_dict"].get("iteration")
     training = {"recipe": recipe, "iteration": "?" if iteration is None else int(iteration)}
+    if averaged := checkpoint["livejam"].get("averaged_from"):
+        training["averaged"] = len(averaged)
     settings = transformer_settings(checkpoint)
     return training if settings is None else training | {"mask": mask_name(settings)}
 
@@ -100,13 +104,12 @@ def require_same_shapes(checkpoint: dict[str, Any], module: nn.Module) -> None:
     Raises:
         UserError: names the first parameter that differs.
     """
-    if difference := shape_difference(checkpoint["state_dict"], module):
+    if difference := shape_difference(checkpoint["state_dict"], module.state_dict()):
         raise UserError(f"the checkpoint does not fit this model ({difference}); use the config it was trained with")
 
 
-def shape_difference(saved: Mapping[str, Tensor], module: nn.Module) -> str:
+def shape_difference(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """The first weight that differs, as `name: (2, 3) in the checkpoint, missing here`; empty if all of them fit."""
-    own = module.state_dict()
     for name in sorted(saved.keys() | own.keys()):
         theirs, ours = (tuple(w[name].shape) if name in w else "missing" for w in (saved, own))
         if theirs != ours:

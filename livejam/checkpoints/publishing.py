@@ -184,6 +184,7 @@ def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
         "instruments": list(learnt_instruments(content)),
         "lineage": [dict(ancestor) for ancestor in ancestors(content)[:-1]],
         "player": player_settings(content),
+        "averaged_from": [dict(model) for model in facts.get("averaged_from", ())],
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from livejam import __version__
+from livejam.cli.average import add_average
 from livejam.cli.bench import add_bench
 from livejam.cli.card import MODEL_HELP, add_card
 from livejam.cli.codec import add_codec, fold_codec_options
@@ -84,6 +85,7 @@ def build_parser() -> Parser:
     checkpoint.add_argument("checkpoint", type=Path, help=MODEL_HELP)
     checkpoint.set_defaults(run=_describe)
     add_card(commands)
+    add_average(commands)
     add_publish(commands)
     add_export(commands)
     add_doctor(commands)

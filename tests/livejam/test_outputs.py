@@ -26,6 +26,7 @@ IMPORT = ["weights", "import-stable-audio", "model_config.json", "model.safetens
 
 READ_AND_WRITTEN = {
     "publish": ([*PUBLISH], "a.safetensors"),
+    "average": (["average", "a.ckpt", "liveband-wide", "--out"], "a.ckpt"),
     "roundtrip": ([*ROUNDTRIP], "a.wav"),
     "roundtrip --picture": ([*ROUNDTRIP, "new.wav", "--picture"], "a.wav"),
     "roundtrip, its codec": (["codec", "roundtrip", "--codec", "c.safetensors", "a.wav"], "c.safetensors"),
