@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from tqdm import tqdm
 
 from livejam.batch import Chord
 from metrics.chord_tracking import ChordTracker
@@ -80,7 +81,9 @@ class HarmonyMeasure(ScoreMeasure):
 
     def scores(self, segments: list[Segment], keep: bool) -> list[Scores]:
         """Score every segment."""
-        return [self._scores(segment, self._truth(segment)) for segment in segments]
+        # tracking chords takes a second or two each, once per mix; everything else milliseconds
+        shown = tqdm(segments, desc="harmony", leave=False, delay=3)
+        return [self._scores(segment, self._truth(segment)) for segment in shown]
 
     def _scores(self, segment: Segment, truth: Truth) -> Scores:
         return _adherence(segment, truth) | _texture(segment, truth)
