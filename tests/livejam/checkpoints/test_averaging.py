@@ -98,6 +98,22 @@ def test_an_average_is_published_and_says_what_it_is_made_of(pair: tuple[Path, P
     assert livejam.load(str(published)).instruments == ("Percussive",)
 
 
+def test_networks_that_were_initialised_apart_are_warned_of(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart = changed(
+        tmp_path / "apart.ckpt",
+        lambda content: [
+            weight.copy_(torch.randn_like(weight))
+            for name, weight in content["state_dict"].items()
+            if name.startswith("generator.") and weight.is_floating_point()
+        ],
+    )
+    for other, warned in ((pair[1], False), (apart, True)):
+        assert main(["average", str(pair[0]), str(other), "--out", str(tmp_path / "mean.ckpt"), "--overwrite"]) == 0
+        assert ("nothing in common" in capsys.readouterr().err) == warned
+
+
 def test_only_instruments_that_all_know_are_asked_for(tmp_path: Path) -> None:
     one = band_checkpoint(tmp_path / "one.ckpt", targets=("Percussive", "Bass", "Piano"))
     other = band_checkpoint(tmp_path / "other.ckpt", targets=("Piano", "Percussive", "Guitar"))
