@@ -1,4 +1,4 @@
-"""Draw a run's validation curves with their anchors, as they stand in docs/results.md.
+"""Draw a run's validation curves with their anchors, as they stand in docs/results_liveband.md.
 
 python -m benchmarks.curves runs/liveband_pocket docs/liveband_pocket.png
 """

@@ -6,8 +6,8 @@ Every cell is a config with overlays and options, and stands for one claim of th
 is trained with `lightning fit` and tested with `lightning test`; a stopped training goes on from its checkpoint, and
 what is finished is not done again, so the command can be stopped and started as often as you like. All cells with the
 first seed come first. Then the models with and without an attention sink play for two minutes, with
-`benchmarks.error_accumulation`. `--known docs/reproductions/liveband` takes the results that are in docs/results.md,
-and trains what they lack.
+`benchmarks.error_accumulation`. `--known docs/reproductions/liveband` takes the results that are in
+docs/results_liveband.md, and trains what they lack.
 
 After every cell `table.md` and `plot.png` in `--folder` are written again, from all seeds that are finished. Intervals
 are 95 % intervals over seeds (Student's t). As long as a cell has one seed or two, with which they would say nothing,

@@ -149,8 +149,8 @@ class DroppedContext(RoutedContext):
     """A routed context that is dropped in playing: every block is generated from the mix alone. Ours.
 
     A model that has learnt from its true past to continue itself no longer listens when that past is its own
-    (docs/results.md). Windows without context, `whole_dropout` of them, taught it to do without; with `whole_dropout`
-    1 it learns nothing else. The past of the mix is remembered as ever.
+    (docs/results_lmdm.md). Windows without context, `whole_dropout` of them, taught it to do without; with
+    `whole_dropout` 1 it learns nothing else. The past of the mix is remembered as ever.
     """
 
     can_guide = False
