@@ -19,18 +19,24 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
+from datamodules.annotations import read_annotations
 from datamodules.audio import read_audio
+from datamodules.slakh_index import SlakhIndex
+from datamodules.slakh_scan import Stem
+from livejam.batch import CATEGORIES
 from livejam.codecs import CausalCodec, pretrained_codec
+from livejam.errors import UserError
 from livejam.objectives.latent_regularity import smoothness
 from metrics.beat_tracking import Floats
 from metrics.embeddings import LogMel
+from metrics.evaluation.harmony_measure import UNPITCHED
 from metrics.frechet import FrechetAudioDistance
 from metrics.loudness import relative_level_db
 from metrics.reconstruction import (
@@ -44,7 +50,6 @@ from metrics.reconstruction import (
 
 START_SECONDS = 8.0
 SILENT_DB = -45.0
-UNPITCHED = ("Percussive", "Sound Effects", "Sound effects")
 NOISE = (0.3, 0.6, 1.0)
 OUTLIERS, OUTLIER = 0.01, 6.0
 """Share of latents that are replaced by an extreme value of random sign, and that value."""
@@ -70,27 +75,45 @@ class Reconstruction:
 
 
 def excerpts(root: Path, sample_rate_hz: int, audio_channels: int, seconds: float) -> list[Excerpt]:
-    """Mix and sounding stems of every song below a Slakh-format root, from 8 seconds on."""
+    """Mix and sounding stems of every song of a data set, from 8 seconds on.
+
+    The mix of a song without a file for it, such as an imported recording, is the sum of its stems.
+
+    Raises:
+        UserError: nothing sounds from there on.
+    """
     found, samples = [], round(seconds * sample_rate_hz)
-    for song in sorted(path.parent for path in root.glob("**/metadata.yaml")):
-        stems = yaml.safe_load((song / "metadata.yaml").read_text())["stems"]
-        truth = json.loads((song / "annotations.json").read_text())["beats"]
-        beats = tuple(t - START_SECONDS for t in truth if START_SECONDS <= t < START_SECONDS + seconds)
-        files = [("mix", song / "mix.flac")]
-        files += [(_kind(stem), song / "stems" / f"{name}.flac") for name, stem in sorted(stems.items())]
-        for kind, path in files:
-            audio = read_audio(path, sample_rate_hz, audio_channels, START_SECONDS, samples)
-            if 20 * np.log10(np.abs(audio).max() + 1e-9) > SILENT_DB:
-                found.append(Excerpt(song.name, kind, torch.from_numpy(audio.copy()), beats))
+    for song in SlakhIndex.open(root).songs:
+        folder = root / song.folder
+        truth = read_annotations(folder)
+        beats = tuple(t - START_SECONDS for t in truth.beats_seconds) if truth else ()
+        beats = tuple(t for t in beats if 0 <= t < seconds)
+
+        hear = partial(read_audio, sample_rate_hz=sample_rate_hz, channels=audio_channels)
+        hear = partial(hear, start_seconds=START_SECONDS, samples=samples)
+        stems = [(_kind(stem), torch.tensor(hear(folder / stem.file))) for stem in song.stems]
+        mix = folder / "mix.flac"
+        mix_AN = torch.tensor(hear(mix)) if mix.is_file() else torch.stack([audio_AN for _, audio_AN in stems]).sum(0)
+        found += [
+            Excerpt(song.name, kind, audio_AN, beats)
+            for kind, audio_AN in [("mix", mix_AN), *stems]
+            if 20 * np.log10(float(audio_AN.abs().max()) + 1e-9) > SILENT_DB
+        ]
+    if not found:
+        raise UserError(f"nothing sounds in {root} from second {START_SECONDS:g} on; name songs that are longer")
     return found
 
 
-def _kind(stem: dict[str, str | bool | int]) -> str:
-    if stem["is_drum"]:
-        return "drums"
-    if stem["inst_class"] == "Bass":
-        return "bass"
-    return "unpitched" if stem["inst_class"] in UNPITCHED else "pitched"
+def mixes_with_beats(originals: Sequence[Excerpt]) -> list[int]:
+    """The places of the mixes whose true beats are known."""
+    return [place for place, item in enumerate(originals) if item.kind == "mix" and item.beats_seconds]
+
+
+def _kind(stem: Stem) -> str:
+    category = CATEGORIES[stem.category]
+    if category in ("Percussive", "Bass"):
+        return "drums" if category == "Percussive" else "bass"
+    return "unpitched" if category in UNPITCHED else "pitched"
 
 
 @torch.no_grad()
@@ -190,36 +213,36 @@ def beat_scores(
 
     Args:
         originals: all excerpts.
-        before: beats tracked in the mixes among them.
+        before: beats tracked in `mixes_with_beats`, at least one.
         made: reconstructions of all.
         sample_rate_hz: of these.
     """
     from metrics.beats import beat_f_measure
 
-    mixes = [(item, ours) for item, ours in zip(originals, made, strict=True) if item.kind == "mix"]
-    truth = [np.array(item.beats_seconds) for item, _ in mixes]
-    after = tracked_beats([ours.audio_AN for _, ours in mixes], sample_rate_hz)
+    mixes = mixes_with_beats(originals)
+    truth = [np.array(originals[place].beats_seconds) for place in mixes]
+    after = tracked_beats([made[place].audio_AN for place in mixes], sample_rate_hz)
     original = float(np.mean([beat_f_measure(t, b) for t, b in zip(truth, before, strict=True)]))
     reconstructed = float(np.mean([beat_f_measure(t, b) for t, b in zip(truth, after, strict=True)]))
     return {"original": original, "reconstructed": reconstructed, "ratio": reconstructed / original}
 
 
 def measure(
-    codec: CausalCodec, originals: Sequence[Excerpt], before: Sequence[Floats] | None, disturbed: bool
+    codec: CausalCodec, originals: Sequence[Excerpt], before: Sequence[Floats], disturbed: bool
 ) -> dict[str, object]:
     """All figures of one codec.
 
     Args:
         codec: the codec.
         originals: excerpts at its rate.
-        before: beats tracked in the mixes among them; None leaves beats out.
+        before: beats tracked in the mixes whose true beats are known; without any, beats are left out.
         disturbed: whether to measure robustness too, which takes four times as long as all else.
     """
     made = reconstruct(codec, originals)
     total_seconds = sum(item.audio_AN.shape[1] for item in originals) / codec.spec.sample_rate_hz
     return {
         "codec": asdict(codec.spec),
-        "beat_f1": None if before is None else beat_scores(originals, before, made, codec.spec.sample_rate_hz),
+        "beat_f1": beat_scores(originals, before, made, codec.spec.sample_rate_hz) if before else None,
         "stems": stem_scores(codec, originals, made),
         "robustness_db": robustness(codec, originals, made) if disturbed else None,
         "times_real_time_offline": total_seconds / sum(item.seconds for item in made),
@@ -249,8 +272,8 @@ def main() -> None:
         spec = codec.spec
         if (form := (spec.sample_rate_hz, spec.audio_channels)) not in originals:
             originals[form] = excerpts(given.root, *form, given.seconds)
-            mixes = [item.audio_AN for item in originals[form] if item.kind == "mix"]
-            beats[form] = None if given.no_beats else tracked_beats(mixes, spec.sample_rate_hz)
+            mixes = [] if given.no_beats else mixes_with_beats(originals[form])
+            beats[form] = tracked_beats([originals[form][place].audio_AN for place in mixes], spec.sample_rate_hz)
         results[weights] = measure(codec, originals[form], beats[form], given.robustness)
     print(json.dumps(results))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,12 +17,14 @@ from benchmarks.codec_reconstruction import (
     Reconstruction,
     beat_scores,
     excerpts,
+    mixes_with_beats,
     reconstruct,
     robustness,
     stem_scores,
     tracked_beats,
 )
 from livejam.codecs import CausalCodec
+from livejam.errors import UserError
 from metrics.reconstruction import GAP_WINDOW, chroma_correlation, onset_f_measure, spectral_gap_excess_db
 
 RATE = 22_050
@@ -85,7 +89,7 @@ def test_silence_has_no_scores() -> None:
 
 def test_beats_of_mixes_survive(pairs: Pairs) -> None:
     """Random beats would score about 0.3; with three songs one octave error costs a third."""
-    before = tracked_beats([item.audio_AN for item in pairs[0] if item.kind == "mix"], RATE)
+    before = tracked_beats([pairs[0][place].audio_AN for place in mixes_with_beats(pairs[0])], RATE)
     assert beat_scores(pairs[0], before, pairs[1], RATE)["ratio"] > 0.6
 
 
@@ -101,6 +105,29 @@ def test_stereo_is_measured_channel_by_channel(rendered_songs: Path) -> None:
     scores = stem_scores(codec.eval(), originals, [Reconstruction(o.audio_AN, torch.randn(9, 8), 1) for o in originals])
     assert scores["mix"]["log_mel_error"] == 0
     assert reconstruct(codec, originals)[0].audio_AN.shape == originals[0].audio_AN.shape
+
+
+def test_songs_without_a_mix_or_beats_are_measured_too(rendered_songs: Path, tmp_path: Path) -> None:
+    """As imported recordings are: the mix is the sum of the stems, and nobody knows its beats."""
+    song = next(path.parent for path in sorted(rendered_songs.rglob("metadata.yaml")))
+    shutil.copytree(song, tmp_path / song.name)
+    whole = excerpts(tmp_path, RATE, 1, 3.0)
+    for name in ("mix.flac", "annotations.json", "all_src.mid"):
+        (tmp_path / song.name / name).unlink()
+    bare = excerpts(tmp_path, RATE, 1, 3.0)
+    assert [item.kind for item in bare] == [item.kind for item in whole]
+    assert torch.equal(bare[0].audio_AN, torch.stack([item.audio_AN for item in bare[1:]]).sum(0))
+    assert mixes_with_beats(whole) == [0]
+    assert mixes_with_beats(bare) == []
+
+
+def test_songs_that_end_too_early_are_refused(rendered_songs: Path, tmp_path: Path) -> None:
+    song = next(path.parent for path in sorted(rendered_songs.rglob("metadata.yaml")))
+    shutil.copytree(song, tmp_path / song.name)
+    for file in (tmp_path / song.name).rglob("*.flac"):
+        soundfile.write(file, *soundfile.read(file, frames=4 * RATE))
+    with pytest.raises(UserError, match="name songs that are longer"):
+        excerpts(tmp_path, RATE, 1, 3.0)
 
 
 def test_much_faster_than_real_time(pairs: Pairs) -> None:
