@@ -138,8 +138,8 @@ def test_the_documentation_says_what_the_kept_results_say(tmp_path: Path) -> Non
             name = {"ground_truth": "true stem", "random_pairing": "another song's"}.get(row, row)
             shown = [cells[column] for column in ("beat_f1_drums", "phase_lock", "chord_tone_share", "fad")]
             numbers = (f"{c['value']:.2f} [{c['interval'][0]:.2f}, {c['interval'][1]:.2f}]" for c in shown)
-            level = f"{cells['loudness_db']['value']:.1f}".replace("-", "−").replace("−0.0", "0.0")
-            assert f"| {name} | {' | '.join(numbers)} | {level} |" in said
+            level = f"{cells['loudness_db']['value']:.1f}".replace("-0.0", "0.0")
+            assert f"| {name} | {' | '.join([*numbers, level])} |".replace("-", "−") in said
 
 
 def test_ctrl_c_begins_nothing_more(tmp_path: Path) -> None:
