@@ -84,14 +84,15 @@ def row_of(curves_SL: Floats, draws: int = 1000) -> dict[str, dict[str, Any]]:
 @torch.inference_mode()
 def curves_of(player: Player, anticipation_frames: int, batch: AccompanimentBatch) -> Iterator[tuple[str, Floats]]:
     """A song and its curve for every item in which something is played."""
-    rate = player.codec.spec.sample_rate_hz
+    rate, band = player.codec.spec.sample_rate_hz, player.accompanist.with_anticipation(anticipation_frames)
     mix_BTC = player.codec.encode(batch.mix)
+    mix_BTC = mix_BTC[:, : mix_BTC.shape[1] // band.block_frames * band.block_frames]
     seed_B = torch.tensor([zlib.crc32(song.encode()) for song in batch.song])
-    band = player.accompanist.with_anticipation(anticipation_frames)
     played_BTC = accompany(band, mix_BTC, Controls(batch.instrument_B, seed_B), player.silence_C)
     for song, played_TC, true_AN in zip(batch.song, played_BTC, batch.target, strict=True):
-        played_N = player.codec.decode(played_TC[None])[0].mean(dim=0)[: true_AN.shape[1]]
-        played_T, true_T = (onset_strength(x_N, rate).double().numpy() for x_N in (played_N, true_AN.mean(dim=0)))
+        played_N, true_N = player.codec.decode(played_TC[None])[0].mean(dim=0), true_AN.mean(dim=0)
+        samples = min(len(played_N), len(true_N))
+        played_T, true_T = (onset_strength(x_N[:samples], rate).double().numpy() for x_N in (played_N, true_N))
         yield song, agreement(played_T, true_T)
 
 
