@@ -56,3 +56,8 @@ def test_the_bundled_model_plays_in_time(rendered_songs: Path) -> None:
 def test_an_anticipation_that_was_not_learnt_is_refused(rendered_songs: Path) -> None:
     with pytest.raises(UserError, match="1 to 1 frames ahead, not 5"):
         measured(livejam.load("liveband-pocket"), str(rendered_songs), "Percussive", 4, [1, 5])
+
+
+def test_an_instrument_that_was_not_learnt_is_refused(rendered_songs: Path) -> None:
+    with pytest.raises(UserError, match="not Organ; name one with --instrument"):
+        measured(livejam.load("liveband-pocket"), str(rendered_songs), "Organ", 4, [1])
