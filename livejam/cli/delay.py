@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.playing import with_progress, workplace
 from livejam.cli.processor import add_guidance, add_processor, require_rescale
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.cli.sketch import add_sketch, read_sketch, require_sketch
@@ -116,7 +117,6 @@ class Outputs:
 def _delay(options: argparse.Namespace) -> int:
     from livejam import load
     from livejam.audio_files import open_recording
-    from livejam.cli.play import workplace
     from livejam.cli.play_picture import beginnings, draw
     from livejam.cli.play_report import stage_times_ms
     from livejam.cli.stage import StepLog, settle
@@ -264,7 +264,6 @@ def _render(
     import torch
 
     from livejam.audio_files import FLOAT, audio_writer
-    from livejam.cli.play import with_progress
     from metrics.programme_loudness import LoudnessMeter
 
     rate, channels = recording.sample_rate_hz, recording.channels

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from livejam import __version__
 from livejam.cli.card import MODEL_HELP
+from livejam.cli.playing import with_progress, workplace
 from livejam.cli.processor import add_guidance, add_processor, require_rescale
 from livejam.cli.publish import add_trust, find_trusted
 from livejam.cli.sketch import add_sketch, read_sketch, require_sketch
@@ -24,7 +23,6 @@ from livejam.option_ranges import LONGEST_SPAN, Range, require_number
 from livejam.outputs import add_overwrite, require_folder, require_free
 
 if TYPE_CHECKING:
-    from livejam.audio_files import Audio, Recording
     from livejam.checkpoints.player import Player
     from livejam.cli.stage import Performance, StepLog
     from livejam.streaming import Session
@@ -328,35 +326,6 @@ def _session(options: argparse.Namespace, player: Player, log: StepLog, sample_r
         curves_TP = read_sketch(options.sketch, player, seconds, options.voice, options.sketch_controls)
         session.set_sketch(curves_TP)
     return session
-
-
-@contextmanager
-def workplace(folder: Path) -> Iterator[Path]:
-    """A folder in a folder, for what is heard and played, which is gone afterwards.
-
-    The outer one is made if needed, and gone as well if nothing was left in it.
-    """
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".playing-", dir=folder) as place:
-            yield Path(place)
-    finally:
-        with suppress(OSError):  # it is not empty if all went well
-            if made:
-                folder.rmdir()
-
-
-def with_progress(mix: Recording, chunks: Iterator[Audio]) -> Iterator[Audio]:
-    """The chunks of a recording; after two seconds of work a bar shows how far it has come."""
-    from tqdm import tqdm
-
-    with tqdm(total=round(mix.seconds), unit="s", desc="playing", delay=2, leave=False, disable=None) as bar:
-        heard = 0
-        for chunk_AN in chunks:
-            yield chunk_AN
-            heard += chunk_AN.shape[1]
-            bar.update(heard // mix.sample_rate_hz - bar.n)
 
 
 def _report(options: argparse.Namespace, done: Performance, log: StepLog) -> dict[str, Any]:
