@@ -70,8 +70,11 @@ def _rests(said: Answers) -> list[tuple[str, Rest]]:
 
 
 def _rest(rest: Rest) -> str:
-    times = ("–" if t is None else f"{t:g} beats" for t in (rest.silent_after, rest.sounds_after))
-    return " | ".join((*times, f"{rest.silent_songs} of {rest.songs} songs"))
+    return " | ".join((_beats(rest.silent_after), _beats(rest.sounds_after), f"{rest.silent_songs} of {rest.songs} songs"))
+
+
+def _beats(number: float | None) -> str:
+    return "–" if number is None else f"{number:g} beat{'' if number == 1 else 's'}"
 
 
 def plain(events: Events) -> dict[str, Any]:

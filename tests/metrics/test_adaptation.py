@@ -11,6 +11,7 @@ import pytest
 
 from livejam.batch import Annotations, Chord
 from metrics.adaptation import AFTER, BEATS_B, BEFORE, Happening, curves, ignoring, late
+from metrics.adaptation_report import table
 from metrics.evaluation.clips import Audio
 from metrics.recovery import Recovery, Rest, answers, mean_of, recovery
 
@@ -128,3 +129,10 @@ def test_stretches_outside_the_song_have_no_number() -> None:
     silent = curves(one, np.zeros_like(one.target_N), np.zeros(0))
     assert np.isnan(silent["level_db"]).all()
     assert silent["chord_tone_share"][0] == pytest.approx(0)
+
+
+def test_a_table_says_what_players_do_in_rests() -> None:
+    """Silent one beat after the band, and back with it, in both of two songs."""
+    level_B = np.where((BEATS_B >= 1) & (BEATS_B < 8), -60.0, 0.0)
+    found = {"level_db_drums": np.stack([level_B, level_B]), "rests_drums": np.array([8, 8])}
+    assert table({"silence": {"model": found}}).splitlines()[-1] == "| model | drums | 1 beat | 0 beats | 2 of 2 songs |"
