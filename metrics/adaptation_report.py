@@ -70,7 +70,8 @@ def _rests(said: Answers) -> list[tuple[str, Rest]]:
 
 
 def _rest(rest: Rest) -> str:
-    return " | ".join((_beats(rest.silent_after), _beats(rest.sounds_after), f"{rest.silent_songs} of {rest.songs} songs"))
+    silent, sounds = _beats(rest.silent_after), _beats(rest.sounds_after)
+    return f"{silent} | {sounds} | {rest.silent_songs} of {rest.songs} songs"
 
 
 def _beats(number: float | None) -> str:

@@ -135,4 +135,5 @@ def test_a_table_says_what_players_do_in_rests() -> None:
     """Silent one beat after the band, and back with it, in both of two songs."""
     level_B = np.where((BEATS_B >= 1) & (BEATS_B < 8), -60.0, 0.0)
     found = {"level_db_drums": np.stack([level_B, level_B]), "rests_drums": np.array([8, 8])}
-    assert table({"silence": {"model": found}}).splitlines()[-1] == "| model | drums | 1 beat | 0 beats | 2 of 2 songs |"
+    rows = table({"silence": {"model": found}}).splitlines()
+    assert rows[-1] == "| model | drums | 1 beat | 0 beats | 2 of 2 songs |"
