@@ -20,8 +20,10 @@ from torch.utils._pytree import tree_map_only
 
 from livejam.networks.conditioned_transformer import ConditionedTransformer
 
-STEPS = ("training_step", "validation_step")
-"""What counts as the forward pass of a recipe: in it, the parts that belong to no block are whole."""
+STEPS = ("training_step", "validation_step", "test_step", "predict_step")
+"""What counts as the forward pass of a recipe: in it, the parts that belong to no block are whole.
+
+The first of them tells torch that the recipe is the root; a part that came before it would take itself for one."""
 
 
 class FullyShardedStrategy(ModelParallelStrategy):

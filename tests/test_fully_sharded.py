@@ -178,6 +178,10 @@ def test_one_process_tests_and_plays_what_shares_have_saved(
             console("test", *runs.words(f"{name} {items}", CONFIG, **sizes), "--ckpt_path", trained, *strategy)
             tables.append(json.loads((runs.root(f"{name} {items}") / "results.json").read_text()))
         require_equal(*tables)
+    sizes = {"data.init_args.eval_seconds": "8", "data.init_args.test_items": "3"}
+    heard = runs.words("heard", CONFIG, **sizes)
+    console("predict", *heard, "--ckpt_path", trained, *OVERLAY, "--trainer.devices", "2")
+    assert next(runs.root("heard").rglob("*.wav"), None)
     mix = next(runs.songs.rglob("mix.flac"))
     command = ["play", "--checkpoint", trained, "--mix", mix, "--instrument", "drums", "--out", tmp_path / "played"]
     done = subprocess.run([Path(sys.executable).with_name("livejam"), *command], cwd=REPOSITORY, check=False)
